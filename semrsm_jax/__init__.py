@@ -1,0 +1,45 @@
+"""Semantic representational similarity matrices in JAX."""
+
+from semrsm_jax.affinity import affinity
+from semrsm_jax.comparison import cka, hsic
+from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax.matching import (
+    Assignment,
+    BatchOptimal,
+    Exact,
+    Greedy,
+    Identity,
+    Matcher,
+    Matching,
+    TopKGreedy,
+    linear_assignment,
+    match,
+)
+from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
+from semrsm_jax.representations import center, to_tokens
+from semrsm_jax.rsm import rsm
+
+__all__ = [
+    "RBF",
+    "Assignment",
+    "BatchOptimal",
+    "Cosine",
+    "Exact",
+    "Greedy",
+    "Identity",
+    "Kernel",
+    "Linear",
+    "Matcher",
+    "Matching",
+    "PairStatistics",
+    "TopKGreedy",
+    "affinity",
+    "center",
+    "cka",
+    "hsic",
+    "linear_assignment",
+    "match",
+    "pair_statistics",
+    "rsm",
+    "to_tokens",
+]

@@ -1,0 +1,131 @@
+"""Checks of arguments: each error names the argument, what came, what was expected."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def is_traced(*arrays: Any) -> bool:
+    """Whether any of the arrays is a tracer, so that its values cannot be read."""
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Array:
+    """Converts to a real floating-point JAX array, integers to the default float.
+
+    Args:
+      name: the argument's name, for the error.
+      value: array-like of a real dtype.
+      rank: the number of axes expected; None accepts any.
+
+    Raises:
+      TypeError: the dtype is complex, object, string or boolean, or `value` is no
+      array. ValueError: the number of axes differs from `rank`.
+    """
+    if not isinstance(value, jax.Array):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise TypeError(
+                f"{name} must be a real array, got {type(value).__name__} ({error})"
+            ) from error
+    if not (
+        jnp.issubdtype(value.dtype, jnp.floating)
+        or jnp.issubdtype(value.dtype, jnp.integer)
+    ):
+        raise TypeError(
+            f"{name} must be a real array of floats or integers, got dtype "
+            f"{value.dtype}"
+        )
+    if rank is not None and value.ndim != rank:
+        raise ValueError(
+            f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
+        )
+    if jnp.issubdtype(value.dtype, jnp.integer):
+        return jnp.asarray(value, jnp.result_type(float))
+    return jnp.asarray(value)
+
+
+def finite(name: str, array: jax.Array) -> None:
+    """Refuses NaN and infinity; a traced array passes, its values being unknown.
+
+    Raises:
+      ValueError: `array` holds NaN or infinity.
+    """
+    if is_traced(array) or bool(jnp.isfinite(array).all()):
+        return
+    count = int((~jnp.isfinite(array)).sum())
+    raise ValueError(
+        f"{name} must be finite in {array.dtype}, got {count} NaN or infinite of "
+        f"{array.size} values"
+    )
+
+
+def non_empty(name: str, array: jax.Array, axes: str) -> None:
+    """Refuses an array with an axis of length zero.
+
+    Args:
+      name: the argument's name, for the error.
+      array: the array.
+      axes: the names of its last axes, for example ``"N S C"``.
+
+    Raises:
+      ValueError: one of those axes is empty.
+    """
+    names = axes.split()
+    for axis, length in zip(names, array.shape[-len(names) :], strict=True):
+        if length == 0:
+            raise ValueError(
+                f"{name} must have at least one entry along {axis}, got shape "
+                f"{array.shape} for ({', '.join(names)})"
+            )
+
+
+def token_mask(
+    name: str, mask: ArrayLike | None, shape: tuple[int, ...]
+) -> jax.Array | None:
+    """Converts a mask of tokens, True where the token takes part.
+
+    Raises:
+      TypeError: the mask is not boolean.
+      ValueError: its shape is not `shape`, or it leaves a sample without a token.
+    """
+    if mask is None:
+        return None
+    if not isinstance(mask, jax.Array):
+        mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"{name} must be boolean, got dtype {mask.dtype}")
+    if mask.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {mask.shape}")
+    if not is_traced(mask) and not bool(mask.any(axis=-1).all()):
+        raise ValueError(f"{name} must keep at least one token of each sample")
+    return jnp.asarray(mask)
+
+
+def at_least(name: str, value: Any, minimum: int) -> int:
+    """Returns `value` as an integer of at least `minimum`.
+
+    Raises:
+      TypeError: `value` is no integer.
+      ValueError: `value` is below `minimum`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuses a value outside `choices`.
+
+    Raises:
+      ValueError: `value` is none of `choices`.
+    """
+    if value not in choices:
+        expected = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {expected}, got {value!r}")

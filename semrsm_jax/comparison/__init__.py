@@ -1,0 +1,6 @@
+"""Comparison of representational similarity matrices."""
+
+from semrsm_jax.comparison.cka import cka
+from semrsm_jax.comparison.hsic import hsic
+
+__all__ = ["cka", "hsic"]

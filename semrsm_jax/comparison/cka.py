@@ -1,0 +1,61 @@
+"""Centered kernel alignment of two RSMs, Eq. 2."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax.comparison.hsic import centered, check_rsms
+
+
+def cka(
+    K: ArrayLike,
+    L: ArrayLike,
+    estimator: str = "biased",
+) -> Float[Array, ""]:
+    """How alike two similarity structures over the same samples are, Eq. 2.
+
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), which no scaling of K or L changes.
+
+    Args:
+      K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
+      L: RSM (N, N) of the same samples in the same order.
+      estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+
+    Returns:
+      A scalar; 1 for equal structures, 0 where an RSM is constant and so has none. It
+      is never clamped: an unbiased estimate may leave [-1, 1], and is NaN where the
+      estimate of HSIC(K, K) or HSIC(L, L) is negative, which an RSM that is not
+      symmetric can cause.
+
+    Raises:
+      TypeError: an RSM is not real.
+      ValueError: as `hsic`.
+
+    References:
+      Kornblith et al., "Similarity of neural network representations revisited", 2019.
+    """
+    K, L = check_rsms(K, L, estimator)
+    return _cka(K, L, estimator)
+
+
+@partial(jax.jit, static_argnames="estimator")
+def _cka(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
+    K, L = (_unit_scale(m, estimator) for m in (K, L))
+    cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
+    # A constant RSM is exactly zero once centred.
+    structured = jnp.any(K != 0) & jnp.any(L != 0)
+    own_k, own_l = (jnp.where(structured, own, 1) for own in (own_k, own_l))
+    return jnp.where(structured, cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l)), 0)
+
+
+def _unit_scale(K: Array, estimator: str) -> Array:
+    """The centred RSM with largest entry 1, lest float32 overflow; zero if constant."""
+    raw = jnp.max(jnp.abs(K))
+    K = centered(K, estimator)
+    largest = jnp.max(jnp.abs(K))
+    # Below this, what centring left is rounding: the RSM is constant.
+    constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
+    return jnp.where(constant, 0, K / jnp.where(constant, 1, largest))

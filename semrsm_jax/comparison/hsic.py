@@ -1,0 +1,90 @@
+"""The Hilbert-Schmidt independence criterion of two RSMs, Eq. 1."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.representations import accumulation_dtype
+
+
+def hsic(
+    K: ArrayLike,
+    L: ArrayLike,
+    estimator: str = "biased",
+) -> Float[Array, ""]:
+    """How far two similarity structures over the same samples depend on each other.
+
+    Args:
+      K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
+      L: RSM (N, N) of the same samples in the same order.
+      estimator: ``"biased"`` is tr(K H L H) / (N - 1)^2 with the centring matrix H,
+        Eq. 1; ``"unbiased"`` is that of Song et al. 2012, Eq. 5, which leaves out the
+        diagonals and may be negative.
+
+    Returns:
+      A scalar; 0 for a constant RSM, and, biased, for a single sample.
+
+    Raises:
+      TypeError: an RSM is not real.
+      ValueError: shapes that are not square or differ, NaN or infinity, an unknown
+        estimator, or fewer than 4 samples for the unbiased one.
+    """
+    K, L = check_rsms(K, L, estimator)
+    return inner_product(K, L, estimator) / normalizer(K.shape[0], estimator)
+
+
+def check_rsms(K: ArrayLike, L: ArrayLike, estimator: str) -> tuple[Array, Array]:
+    """Converts two RSMs over the same samples; raises as `hsic` says."""
+    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    rsms = []
+    for name, value in (("K", K), ("L", L)):
+        value = _checks.real_array(name, value, rank=2)
+        _checks.non_empty(name, value, "N N")
+        if value.shape[0] != value.shape[1]:
+            raise ValueError(f"{name} must be square, got shape {value.shape}")
+        _checks.finite(name, value)
+        rsms.append(value.astype(accumulation_dtype(value.dtype)))
+    if rsms[0].shape != rsms[1].shape:
+        raise ValueError(
+            "K and L must be over the same samples, got shapes "
+            f"{rsms[0].shape} and {rsms[1].shape}"
+        )
+    if estimator == "unbiased" and rsms[0].shape[0] < 4:
+        raise ValueError(
+            "estimator 'unbiased' needs at least 4 samples, got "
+            f"{rsms[0].shape[0]}; use 'biased'"
+        )
+    return rsms[0], rsms[1]
+
+
+def normalizer(n: int, estimator: str) -> float:
+    """What HSIC divides the inner product of n centred samples by."""
+    return n * (n - 3) if estimator == "unbiased" else max(n - 1, 1) ** 2
+
+
+@partial(jax.jit, static_argnames="estimator")
+def inner_product(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
+    """The inner product <H K H, L'> that both estimators are a multiple of."""
+    return jnp.sum(centered(K, estimator) * centered(L, estimator).T)
+
+
+def centered(K: Float[Array, "N N"], estimator: str) -> Float[Array, "N N"]:
+    """The RSM less its row and column means.
+
+    For the unbiased estimator the U-centred matrix of Szekely and Rizzo 2014, whose
+    inner products are N (N - 3) times the estimator of Song et al.
+    """
+    n = K.shape[0]
+    # A common offset changes nothing below, and taking it off first keeps the digits.
+    K = K - jnp.mean(K)
+    if estimator == "biased":
+        return K - K.mean(0, keepdims=True) - K.mean(1, keepdims=True) + K.mean()
+    off_diagonal = ~jnp.eye(n, dtype=bool)
+    K = jnp.where(off_diagonal, K, 0)
+    rows, columns = K.sum(1, keepdims=True), K.sum(0, keepdims=True)
+    K = K - rows / (n - 2) - columns / (n - 2) + K.sum() / ((n - 1) * (n - 2))
+    return jnp.where(off_diagonal, K, 0)

@@ -1,0 +1,119 @@
+"""Kernels: functions of the pair statistics, elementwise, Appendix A (Eq. 6-8)."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from semrsm_jax.pair_statistics import PairStatistics
+
+_RULES = ("median", "official", "paper")
+
+
+class Kernel(Protocol):
+    """A similarity of matched representations: `PairStatistics` in, RSM (N, M) out."""
+
+    def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
+        """The RSM of these statistics."""
+        ...
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The inner product, summed over tokens, Eq. 7."""
+
+    def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
+        """The RSM (N, M), in the units of the squared activations."""
+        return stats.inner
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The cosine of the whole flattened, matched representations, Eq. 8.
+
+    It lies in [-1, 1]; a zero representation has cosine 0 with every other.
+    """
+
+    def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
+        """The RSM (N, M), without unit."""
+        # The norms apart, lest the product of their squares leave float32's range.
+        norm_x, norm_y = (_safe_sqrt(sq) for sq in (stats.x_sq_norm, stats.y_sq_norm))
+        present = (norm_x > 0)[:, None] & (norm_y > 0)[None, :]
+        norm_x, norm_y = (jnp.where(n > 0, n, 1) for n in (norm_x, norm_y))
+        return jnp.where(present, stats.inner / norm_x[:, None] / norm_y[None, :], 0)
+
+
+@dataclass(frozen=True)
+class RBF:
+    """The radial basis function exp(-d^2 / (2 sigma^2)), Eq. 6, in [0, 1].
+
+    The bandwidth sigma is one number for the whole RSM, so that it does not depend on
+    how the pairs were computed. Where every distance is zero, every similarity is 1.
+
+    Attributes:
+      bandwidth: sigma, in the units of the activations, or a rule that takes it from
+        the non-zero distances of the RSM. ``None`` or ``"median"``: sigma^2 is the
+        median of the squared distances. ``"official"``: sigma is the square root of
+        their *lower* median, plus 1e-3, as the paper's public code has it. ``"paper"``:
+        sigma is the square root of the median distance, as Appendix A words it.
+
+    Raises:
+      ValueError: a bandwidth that is not finite or not above 0, or an unknown rule.
+    """
+
+    bandwidth: float | str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what is neither a rule nor a positive number."""
+        rule = self.bandwidth
+        if rule is None or (isinstance(rule, str) and rule in _RULES):
+            return
+        if isinstance(rule, str) or not (0 < rule < math.inf):
+            raise ValueError(
+                "bandwidth must be a finite number above 0, None, or one of "
+                f"{', '.join(map(repr, _RULES))}, got {rule!r}"
+            )
+
+    def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
+        """The RSM (N, M), without unit."""
+        sigma = self.sigma(stats)
+        distant = stats.sq_dist > 0
+        # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
+        scaled = _safe_sqrt(stats.sq_dist) / sigma
+        return jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+
+    def sigma(self, stats: PairStatistics) -> Float[Array, ""]:
+        """The bandwidth used for these statistics; 1 where no distance is non-zero."""
+        sq_dist = stats.sq_dist
+        if self.bandwidth is not None and not isinstance(self.bandwidth, str):
+            return jnp.asarray(self.bandwidth, sq_dist.dtype)
+        lower, upper = _middle_non_zero(sq_dist)
+        if self.bandwidth == "official":
+            return jnp.sqrt(lower) + 1e-3
+        if self.bandwidth == "paper":
+            return jnp.sqrt((jnp.sqrt(lower) + jnp.sqrt(upper)) / 2)
+        return jnp.sqrt(lower / 2 + upper / 2)
+
+
+def _middle_non_zero(
+    values: Float[Array, "N M"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The lower and upper median of the non-zero values; 1 where there is none.
+
+    In a symmetric matrix every off-diagonal value stands twice, which moves neither:
+    the triangle has the same two medians.
+    """
+    values = values.ravel()
+    ranked = jnp.sort(jnp.where(values > 0, values, jnp.inf))
+    count = jnp.sum(values > 0)
+    lower = ranked[jnp.maximum((count - 1) // 2, 0)]
+    upper = ranked[jnp.minimum(count // 2, ranked.size - 1)]
+    return jnp.where(count > 0, lower, 1), jnp.where(count > 0, upper, 1)
+
+
+def _safe_sqrt(values: Array) -> Array:
+    """The square root, with gradient 0 instead of infinity at 0."""
+    positive = values > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)

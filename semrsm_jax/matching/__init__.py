@@ -1,0 +1,22 @@
+"""Matchers: rules that pair the tokens of two samples, one algorithm a file."""
+
+from semrsm_jax.matching.assignment import Assignment, linear_assignment
+from semrsm_jax.matching.base import Matcher, Matching, match
+from semrsm_jax.matching.batch_optimal import BatchOptimal
+from semrsm_jax.matching.exact import Exact
+from semrsm_jax.matching.greedy import Greedy
+from semrsm_jax.matching.identity import Identity
+from semrsm_jax.matching.topk_greedy import TopKGreedy
+
+__all__ = [
+    "Assignment",
+    "BatchOptimal",
+    "Exact",
+    "Greedy",
+    "Identity",
+    "Matcher",
+    "Matching",
+    "TopKGreedy",
+    "linear_assignment",
+    "match",
+]

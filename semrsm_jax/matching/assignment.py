@@ -1,0 +1,207 @@
+"""Linear assignment of affinity matrices, by any of the solvers."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from semrsm_jax import _checks
+from semrsm_jax.matching import _dual, _host
+from semrsm_jax.representations import accumulation_dtype
+
+
+class Assignment(NamedTuple):
+    """A solved assignment, batched over the leading axes of the affinity.
+
+    Attributes:
+      permutation: (..., S) int32, the column of each row; -1 where it stays unmatched.
+      value: (...), the sum of the matched affinities; differentiable in the affinity,
+        the permutation held fixed (envelope gradient).
+      upper_bound: (...), proven from a dual solution: no assignment sums to more (to
+        less, when minimising), up to rounding.
+    """
+
+    permutation: Int[Array, "*batch S"]
+    value: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
+
+
+def linear_assignment(
+    affinity: ArrayLike,
+    maximize: bool = True,
+    tolerance: float = 1e-6,
+    solver: str = "auction",
+    *,
+    row_mask: ArrayLike | None = None,
+    column_mask: ArrayLike | None = None,
+) -> Assignment:
+    """Matches rows with columns so that the sum of their affinities is largest.
+
+    Exactly min(S, T) pairs are matched (of the unmasked), as
+    `scipy.optimize.linear_sum_assignment` does, but batched, with a proof, and under
+    jit.
+
+    Args:
+      affinity: (..., S, T), finite; float16 and bfloat16 become float32.
+      maximize: False finds the smallest sum.
+      tolerance: relative gap between value and bound at which the auction may stop;
+        0.0 asks for a provably optimal answer. The other solvers are exact up to
+        rounding and use it only to end their proof early.
+      solver: ``"auction"`` (this package's own, on the host), ``"scipy"``,
+        ``"ortools"`` (both on the host), or ``"optax"`` (on the device, without a
+        callback).
+      row_mask: (..., S), True where a row takes part. None: all do.
+      column_mask: (..., T), likewise.
+
+    Returns:
+      The `Assignment`. Equal affinities always give the same permutation.
+
+    Raises:
+      TypeError: `affinity` is not real or a mask not boolean.
+      ValueError: fewer than two axes, an empty one, NaN or infinity (under jit those
+        give a NaN value instead), an unknown solver, or a negative tolerance.
+
+    References:
+      Bertsekas, "The auction algorithm", 1988; Crouse, "On implementing 2D rectangular
+      assignment algorithms", 2016 (SciPy); Goldberg and Kennedy, 1995 (OR-Tools).
+    """
+    affinity = _checks.real_array("affinity", affinity)
+    if affinity.ndim < 2:
+        raise ValueError(
+            f"affinity must have at least 2 axes (S, T), got shape {affinity.shape}"
+        )
+    _checks.non_empty("affinity", affinity, "S T")
+    _checks.finite("affinity", affinity)
+    check_solver(solver, tolerance)
+    affinity = affinity.astype(accumulation_dtype(affinity.dtype))
+    if not maximize:
+        solved = linear_assignment(
+            -affinity,
+            True,
+            tolerance,
+            solver,
+            row_mask=row_mask,
+            column_mask=column_mask,
+        )
+        return Assignment(solved.permutation, -solved.value, -solved.upper_bound)
+    permutation, bound, _ = solve(
+        affinity,
+        _checks.token_mask("row_mask", row_mask, affinity.shape[:-1]),
+        _checks.token_mask(
+            "column_mask", column_mask, (*affinity.shape[:-2], affinity.shape[-1])
+        ),
+        tolerance=tolerance,
+        solver=solver,
+    )
+    return _assignment(affinity, permutation, bound)
+
+
+def check_solver(solver: str, tolerance: float) -> None:
+    """Raises ValueError for an unknown solver or a tolerance that is not >= 0."""
+    _checks.one_of("solver", solver, tuple(SOLVERS))
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
+        raise ValueError(
+            f"tolerance must be a finite number of at least 0, got {tolerance!r}"
+        )
+
+
+def solve(
+    affinity: Float[Array, "*batch S T"],
+    row_mask: Bool[Array, "*batch S"] | None,
+    column_mask: Bool[Array, "*batch T"] | None,
+    *,
+    tolerance: float,
+    solver: str,
+) -> tuple[Int[Array, "*batch S"], Float[Array, "*batch"], Float[Array, "*batch T"]]:
+    """The permutations, proven bounds and prices of checked affinities.
+
+    The bound is NaN for an affinity that is not finite. A column of high price is
+    wanted by many rows: sum_i max_j (A_ij - price_j) + sum_j price_j is the bound.
+    """
+    return SOLVERS[solver](affinity, row_mask, column_mask, tolerance)
+
+
+@jax.jit
+def _assignment(affinity: Array, permutation: Array, bound: Array) -> Assignment:
+    chosen = jnp.take_along_axis(
+        affinity, jnp.maximum(permutation, 0)[..., None], axis=-1
+    )[..., 0]
+    value = jnp.sum(jnp.where(permutation < 0, 0, chosen), axis=-1)
+    value = jnp.where(jnp.isnan(bound), jnp.nan, value)
+    return Assignment(permutation, value, jnp.maximum(bound, value))
+
+
+def _auction(affinity, row_mask, column_mask, tolerance):
+    return _host.call(_host.auction(tolerance), affinity, row_mask, column_mask)
+
+
+def _proven(host_solver: Callable[[], _host.HostSolver]):
+    """Adds a dual bound, taken on the device, to a host solver that gives none."""
+
+    def run(affinity, row_mask, column_mask, tolerance):
+        permutation, bound, _ = _host.call(
+            host_solver(), affinity, row_mask, column_mask
+        )
+        proof, prices = _prove(affinity, row_mask, column_mask, permutation, tolerance)
+        return permutation, jnp.where(jnp.isnan(bound), jnp.nan, proof), prices
+
+    return run
+
+
+@partial(jax.jit, static_argnames="tolerance")
+def _prove(affinity, row_mask, column_mask, permutation, tolerance):
+    def one(affinity, row_mask, column_mask, permutation):
+        shifted, offset = _dual.shift(affinity, row_mask, column_mask)
+        bound, prices = _dual.prove(shifted, permutation, tolerance)
+        return bound - offset, prices
+
+    affinity = jax.lax.stop_gradient(affinity)
+    return _batched(one, affinity, row_mask, column_mask, permutation)
+
+
+@partial(jax.jit, static_argnames="tolerance")
+def _optax(affinity, row_mask, column_mask, tolerance):
+    from optax.assignment import hungarian_algorithm
+
+    def one(affinity, row_mask, column_mask):
+        shifted, offset = _dual.shift(affinity, row_mask, column_mask)
+        # The Hungarian loop may not end on NaN: it gets zeros, and the bound tells.
+        finite = jnp.isfinite(shifted).all()
+        shifted = jnp.where(finite, shifted, 0)
+        rows, columns = hungarian_algorithm(-shifted)
+        rows, columns = jnp.asarray(rows), jnp.asarray(columns, jnp.int32)
+        present = row_mask[rows] & column_mask[columns]
+        permutation = jnp.full(affinity.shape[0], -1, jnp.int32)
+        permutation = permutation.at[rows].set(jnp.where(present, columns, -1))
+        bound, prices = _dual.prove(shifted, permutation, tolerance)
+        return permutation, jnp.where(finite, bound - offset, jnp.nan), prices
+
+    return _batched(one, jax.lax.stop_gradient(affinity), row_mask, column_mask)
+
+
+def _batched(one: Callable, affinity: Array, row_mask, column_mask, *more: Array):
+    """Maps a rule for one masked matrix over the leading axes."""
+    *batch, rows, columns = affinity.shape
+    if row_mask is None:
+        row_mask = jnp.ones((*batch, rows), bool)
+    if column_mask is None:
+        column_mask = jnp.ones((*batch, columns), bool)
+    operands = (affinity, row_mask, column_mask, *more)
+    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
+    results = jax.vmap(one)(*flat)
+    return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), results)
+
+
+# The one table of solvers: (affinity, row_mask, column_mask, tolerance) ->
+# (permutation, bound, prices).
+SOLVERS: dict[str, Callable[..., tuple[Array, Array, Array]]] = {
+    "auction": _auction,
+    "scipy": _proven(_host.scipy),
+    "ortools": _proven(_host.ortools),
+    "optax": _optax,
+}

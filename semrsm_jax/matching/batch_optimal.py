@@ -1,0 +1,74 @@
+"""Batch-Optimal matching: exact within windows of similar token norm, Appendix F."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+
+from semrsm_jax import _checks
+from semrsm_jax.matching._windows import norm_windows, refine, scatter, solve_windows
+from semrsm_jax.matching.assignment import check_solver
+from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
+
+
+@dataclass(frozen=True)
+class BatchOptimal(Matcher):
+    """Sorts both sides by token norm and matches window by window, Appendix F.3.
+
+    Cost and memory are linear in the number of tokens: only the window blocks of the
+    affinity are ever built. Samples of at most `window` tokens are matched exactly. The
+    upper bound is then the proven one, else that of the token norms.
+
+    Where the samples differ in their number of (unmasked) tokens, the windows of the
+    smaller one shrink in proportion.
+
+    Attributes:
+      window: tokens a window, b in the paper.
+      sweeps: how often the matching is refined afterwards: matched pairs that look
+        alike are gathered in new windows and matched anew. The value never falls, and
+        each sweep costs as much as the windows. 0 is the paper's algorithm.
+      tolerance: of the matching within a window, as in `Exact`.
+      solver: of the matching within a window, as in `Exact`.
+    """
+
+    symmetric: ClassVar[bool] = True
+    self_is_identity: ClassVar[bool] = True
+
+    window: int = 512
+    sweeps: int = 0
+    tolerance: float = 1e-6
+    solver: str = "auction"
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a setting out of range."""
+        _checks.at_least("window", self.window, 1)
+        _checks.at_least("sweeps", self.sweeps, 0)
+        check_solver(self.solver, self.tolerance)
+
+    def pair(self, x, y, x_mask, y_mask) -> Matching:
+        """Solves the window blocks of the affinity as one batch, then refines."""
+        settings = {"tolerance": self.tolerance, "solver": self.solver}
+        fixed_x, fixed_y = jax.lax.stop_gradient((x, y))
+        windows = norm_windows(fixed_x, fixed_y, x_mask, y_mask, size=self.window)
+        local, bound = solve_windows(fixed_x, fixed_y, windows, **settings)
+        permutation = scatter(windows, local, x[..., 0])
+        if windows.x_index.shape[-2] == 1:
+            return hard_matching(x, y, permutation, bound[..., 0])
+        for sweep in range(self.sweeps):
+            permutation = refine(
+                fixed_x,
+                fixed_y,
+                x_mask,
+                y_mask,
+                permutation,
+                size=self.window,
+                sweep=sweep,
+                **settings,
+            )
+        return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """The window blocks and the sorted tokens."""
+        longest = max(x_tokens, y_tokens)
+        size = min(self.window, longest)
+        return -(-longest // size) * size * (size + 2 * channels)

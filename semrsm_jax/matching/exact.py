@@ -1,0 +1,40 @@
+"""Exact matching, Eq. 4 and 5."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from semrsm_jax.affinity import affinity
+from semrsm_jax.matching.assignment import check_solver, solve
+from semrsm_jax.matching.base import Matcher, Matching, hard_matching
+
+
+@dataclass(frozen=True)
+class Exact(Matcher):
+    """The matching of largest inner product, proven, Eq. 4.
+
+    Attributes:
+      tolerance: relative gap between value and proven bound at which the auction may
+        stop; 0.0 asks for a provably optimal matching.
+      solver: as in `linear_assignment`.
+    """
+
+    symmetric: ClassVar[bool] = True
+    self_is_identity: ClassVar[bool] = True
+
+    tolerance: float = 1e-6
+    solver: str = "auction"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown solver or a negative tolerance."""
+        check_solver(self.solver, self.tolerance)
+
+    def pair(self, x, y, x_mask, y_mask) -> Matching:
+        """Solves the assignment of the full affinity."""
+        permutation, bound, _ = solve(
+            affinity(x, y),
+            x_mask,
+            y_mask,
+            tolerance=self.tolerance,
+            solver=self.solver,
+        )
+        return hard_matching(x, y, permutation, bound)

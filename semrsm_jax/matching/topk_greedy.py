@@ -1,0 +1,101 @@
+"""TopK-Greedy matching, Appendix F."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from semrsm_jax import _checks
+from semrsm_jax.affinity import affinity
+from semrsm_jax.matching.assignment import check_solver, solve
+from semrsm_jax.matching.base import (
+    Matcher,
+    Matching,
+    hard_matching,
+    matched_tokens,
+    norm_bound,
+)
+from semrsm_jax.matching.greedy import take_in_order
+from semrsm_jax.representations import squared_token_norms
+
+
+@dataclass(frozen=True)
+class TopKGreedy(Matcher):
+    """The k highest norms of each side matched exactly, the rest greedily, App. F.2.
+
+    The upper bound is that of the token norms.
+
+    Attributes:
+      k: how many tokens of each side are matched exactly, at most S and T.
+      tolerance: of that exact matching, as in `Exact`.
+      solver: of that exact matching, as in `Exact`.
+    """
+
+    k: int = 128
+    tolerance: float = 1e-6
+    solver: str = "auction"
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a k that is no integer of at least 1."""
+        _checks.at_least("k", self.k, 1)
+        check_solver(self.solver, self.tolerance)
+
+    def pair(self, x, y, x_mask, y_mask) -> Matching:
+        """Solves the block of the highest norms, then serves the other rows."""
+        rows, row_present, x_top, rest = _top(x, x_mask, self.k)
+        columns, column_present, y_top, _ = _top(y, y_mask, self.k)
+        block, _, _ = solve(
+            affinity(x_top, y_top),
+            row_present,
+            column_present,
+            tolerance=self.tolerance,
+            solver=self.solver,
+        )
+        permutation = _serve_rest(x, y, x_mask, y_mask, rows, columns, block, rest)
+        return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))
+
+    def validate(self, x_shape, y_shape) -> None:
+        """Raises ValueError where k exceeds the tokens of a sample."""
+        fewest = min(x_shape[-2], y_shape[-2])
+        if self.k > fewest:
+            raise ValueError(
+                f"k must be at most the number of tokens, got k={self.k} for "
+                f"samples of {fewest} tokens; Exact() matches all of them"
+            )
+
+
+@partial(jax.jit, static_argnames="k")
+def _top(x, mask, k):
+    x = jax.lax.stop_gradient(x)
+    norms = squared_token_norms(x, mask)
+    if mask is not None:
+        # A masked token must not take the place of a zero one.
+        norms = jnp.where(mask, norms, -1)
+    order = jnp.argsort(norms, axis=-1, stable=True, descending=True)
+    top, rest = order[..., :k], order[..., k:]
+    present = None if mask is None else jnp.take_along_axis(mask, top, axis=-1)
+    return top, present, matched_tokens(x, top), rest
+
+
+@jax.jit
+def _serve_rest(x, y, x_mask, y_mask, rows, columns, block, rest):
+    x, y = jax.lax.stop_gradient((x, y))
+    partner = jnp.take_along_axis(columns, jnp.maximum(block, 0), axis=-1)
+    partner = jnp.where(block < 0, -1, partner).astype(jnp.int32)
+    permutation = jnp.full(x.shape[:-1], -1, jnp.int32)
+    permutation = jnp.put_along_axis(permutation, rows, partner, axis=-1, inplace=False)
+    taken = jnp.zeros((*y.shape[:-2], y.shape[-2] + 1), bool)
+    # Unmatched rows mark the extra column at the end, which is then dropped.
+    taken = jnp.put_along_axis(
+        taken,
+        jnp.where(partner < 0, y.shape[-2], partner),
+        True,
+        axis=-1,
+        inplace=False,
+    )[..., :-1]
+    free = ~taken if y_mask is None else ~taken & y_mask
+    # A row of the block stays unmatched only where fewer than k tokens of y are
+    # present, and then the block has taken all of them: nothing is left to serve it
+    # with.
+    return take_in_order(affinity(x, y), rest, permutation, free, x_mask)

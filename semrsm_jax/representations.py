@@ -1,0 +1,111 @@
+"""Representations as sets of semantic concept vectors: arrays (N, S, C)."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from semrsm_jax import _checks
+
+# How each layout leads to (N, S, C): the order of axes that brings the channels last.
+_AXES = {
+    "NHWC": (0, 1, 2, 3),
+    "NCHW": (0, 2, 3, 1),
+    "NSC": (0, 1, 2),
+    "NCS": (0, 2, 1),
+}
+
+
+def to_tokens(z: ArrayLike, layout: str = "NHWC") -> Float[Array, "N S C"]:
+    """Brings activations into the order (samples, tokens, channels), section 2.
+
+    A token is the semantic concept vector of one spatial position. Tokens of an image
+    come row by row: token ``h * W + w`` stands at row ``h`` and column ``w``.
+
+    Args:
+      z: activations, rank 4 for ``"NHWC"`` and ``"NCHW"``, rank 3 for ``"NSC"`` and
+        ``"NCS"``, of any real dtype; integers become the default float.
+      layout: the order of the axes: N samples, H rows, W columns, S tokens, C channels.
+
+    Returns:
+      The tokens, in the floating-point dtype of `z`.
+
+    Raises:
+      TypeError: `z` is complex, boolean, object or string.
+      ValueError: `layout` is unknown or does not fit the rank, an axis is empty, or
+        `z` holds NaN or infinity.
+    """
+    _checks.one_of("layout", layout, tuple(_AXES))
+    z = _checks.real_array("z", z)
+    if z.ndim != len(layout):
+        raise ValueError(
+            f"layout {layout!r} needs {len(layout)} axes, got z of shape {z.shape}"
+        )
+    _checks.non_empty("z", z, " ".join(layout))
+    _checks.finite("z", z)
+    z = jnp.transpose(z, _AXES[layout])
+    return z.reshape(z.shape[0], -1, z.shape[-1])
+
+
+def center(
+    x: ArrayLike,
+    axis: str = "channel",
+    *,
+    mean: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Float[Array, "N S C"]:
+    """Subtracts the mean representation, so that similarity tells samples apart.
+
+    Args:
+      x: representations (N, S, C).
+      axis: ``"channel"`` subtracts from each channel its mean over samples and tokens;
+        it keeps an RSM invariant to permutations of the tokens. ``"position"``
+        subtracts the mean over samples at each token and channel; it breaks that
+        invariance and is there to compare.
+      mean: the mean to subtract in place of that of `x`, for example a database's
+        (App. D.1): shape (C,) for ``"channel"``, (S, C) for ``"position"``.
+      mask: (N, S), True where a token takes part in the mean.
+
+    Returns:
+      The centred representations in the dtype of `x`; means of float16 and bfloat16
+      are taken in float32.
+
+    Raises:
+      TypeError: an array is not real, or `mask` is not boolean.
+      ValueError: `axis` is unknown, `x` is empty or not of rank 3, or the shape of
+        `mean` or `mask` does not fit.
+    """
+    _checks.one_of("axis", axis, ("channel", "position"))
+    x = _checks.real_array("x", x, rank=3)
+    _checks.non_empty("x", x, "N S C")
+    _checks.finite("x", x)
+    mask = _checks.token_mask("mask", mask, x.shape[:2])
+    dtype = accumulation_dtype(x.dtype)
+    axes, shape = ((0, 1), x.shape[2:]) if axis == "channel" else ((0,), x.shape[1:])
+    if mean is None:
+        present = None if mask is None else mask[..., None]
+        mean = jnp.mean(x.astype(dtype), axis=axes, where=present)
+        # A position masked in every sample has no mean; nothing reads its tokens.
+        mean = mean if mask is None else jnp.nan_to_num(mean)
+    else:
+        mean = _checks.real_array("mean", mean)
+        if mean.shape != shape:
+            raise ValueError(
+                f"mean must have shape {shape} for axis {axis!r}, got {mean.shape}"
+            )
+        _checks.finite("mean", mean)
+    return (x.astype(dtype) - mean.astype(dtype)).astype(x.dtype)
+
+
+def accumulation_dtype(dtype: jax.typing.DTypeLike) -> jnp.dtype:
+    """The dtype to sum in: float32 for half precision, else the dtype itself."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def squared_token_norms(
+    x: Float[Array, "*batch S C"], mask: Bool[Array, "*batch S"] | None = None
+) -> Float[Array, "*batch S"]:
+    """Squared Euclidean norms of the tokens; a masked token has norm zero."""
+    x = x.astype(accumulation_dtype(x.dtype))
+    norms = jnp.sum(x * x, axis=-1)
+    return norms if mask is None else jnp.where(mask, norms, 0)

@@ -1,0 +1,59 @@
+"""The representational similarity matrix."""
+
+from collections.abc import Callable
+
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax.matching.base import Matcher
+from semrsm_jax.matching.exact import Exact
+from semrsm_jax.pair_statistics import pair_statistics
+
+
+def rsm(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    matcher: Matcher = Exact(),
+    kernel: Kernel = Linear(),
+    *,
+    x_mask: ArrayLike | None = None,
+    y_mask: ArrayLike | None = None,
+    memory_budget: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[Array, "N M"]:
+    """The semantic RSM of x, or between x and y, Algorithm 1.
+
+    ``matcher=Identity()`` gives the spatio-semantic RSM, Eq. 3. To look at several
+    kernels or bandwidths, call `pair_statistics` once and each kernel on its result.
+
+    Args:
+      x: representations (N, S, C), see `to_tokens`.
+      y: representations (M, T, C); None compares x with itself.
+      matcher: the rule that pairs the tokens of two samples.
+      kernel: the similarity of matched representations.
+      x_mask: (N, S), True where a token takes part. None: all do.
+      y_mask: (M, T), likewise.
+      memory_budget: bytes that the pairs in flight may take, see `pair_statistics`.
+      progress: called as ``progress(done, total)``, in pairs, after each chunk.
+
+    Returns:
+      The RSM (N, M), in float32, or float64 for float64 input. It need not be positive
+      semi-definite.
+
+    Raises:
+      TypeError: as `pair_statistics`, or `kernel` is not callable.
+      ValueError: as `pair_statistics`.
+    """
+    if not callable(kernel) or isinstance(kernel, type):
+        raise TypeError(f"kernel must be a kernel such as Linear(), got {kernel!r}")
+    stats = pair_statistics(
+        x,
+        y,
+        matcher,
+        x_mask=x_mask,
+        y_mask=y_mask,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+    return kernel(stats)
