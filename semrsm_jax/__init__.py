@@ -3,9 +3,12 @@
 from semrsm_jax.affinity import affinity
 from semrsm_jax.comparison import cka, hsic
 from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax.ladder import Ladder, invariance_ladder
 from semrsm_jax.matching import (
     Assignment,
     BatchOptimal,
+    CircularShift,
+    DualBound,
     Exact,
     Greedy,
     Identity,
@@ -23,11 +26,14 @@ __all__ = [
     "RBF",
     "Assignment",
     "BatchOptimal",
+    "CircularShift",
     "Cosine",
+    "DualBound",
     "Exact",
     "Greedy",
     "Identity",
     "Kernel",
+    "Ladder",
     "Linear",
     "Matcher",
     "Matching",
@@ -37,6 +43,7 @@ __all__ = [
     "center",
     "cka",
     "hsic",
+    "invariance_ladder",
     "linear_assignment",
     "match",
     "pair_statistics",

@@ -84,6 +84,28 @@ def non_empty(name: str, array: jax.Array, axes: str) -> None:
             )
 
 
+def pair_of_tokens(x: jax.Array, y: jax.Array) -> None:
+    """Refuses tokens x_i (..., S, C) and y_j (..., T, C) that cannot be compared.
+
+    Raises:
+      ValueError: too few axes, an empty one, channels or leading axes that differ, NaN
+        or infinity.
+    """
+    for name, tokens in (("x_i", x), ("y_j", y)):
+        if tokens.ndim < 2:
+            raise ValueError(
+                f"{name} must have at least 2 axes (tokens, channels), got shape "
+                f"{tokens.shape}"
+            )
+        non_empty(name, tokens, "S C")
+        finite(name, tokens)
+    if x.shape[-1] != y.shape[-1] or x.shape[:-2] != y.shape[:-2]:
+        raise ValueError(
+            "x_i (..., S, C) and y_j (..., T, C) must have the same channels and "
+            f"leading axes, got shapes {x.shape} and {y.shape}"
+        )
+
+
 def token_mask(
     name: str, mask: ArrayLike | None, shape: tuple[int, ...]
 ) -> jax.Array | None:

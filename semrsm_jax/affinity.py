@@ -29,31 +29,21 @@ def affinity(
 
     Raises:
       TypeError: an array is not real.
-      ValueError: the channels or the leading axes differ, or there are fewer than two
-        axes.
+      ValueError: the channels or the leading axes differ, there are fewer than two axes
+        or an empty one, or a value is not finite.
     """
     x_i, y_j = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
-    for name, tokens in (("x_i", x_i), ("y_j", y_j)):
-        if tokens.ndim < 2:
-            raise ValueError(
-                f"{name} must have at least 2 axes (tokens, channels), got shape "
-                f"{tokens.shape}"
-            )
-    if x_i.shape[-1] != y_j.shape[-1]:
-        raise ValueError(
-            f"x_i and y_j must have the same channels, got {x_i.shape[-1]} and "
-            f"{y_j.shape[-1]}"
-        )
-    if x_i.shape[:-2] != y_j.shape[:-2]:
-        raise ValueError(
-            f"x_i and y_j must have the same leading axes, got {x_i.shape[:-2]} and "
-            f"{y_j.shape[:-2]}"
-        )
-    return _product(x_i, y_j, precision)
+    _checks.pair_of_tokens(x_i, y_j)
+    return token_products(x_i, y_j, precision)
 
 
 @partial(jax.jit, static_argnames="precision")
-def _product(x: Array, y: Array, precision: jax.lax.PrecisionLike) -> Array:
+def token_products(
+    x: Float[Array, "*batch S C"],
+    y: Float[Array, "*batch T C"],
+    precision: jax.lax.PrecisionLike = jax.lax.Precision.HIGHEST,
+) -> Float[Array, "*batch S T"]:
+    """`affinity` of arrays that were checked before."""
     dtype = jnp.promote_types(x.dtype, y.dtype)
     return jnp.einsum(
         "...sc,...tc->...st",

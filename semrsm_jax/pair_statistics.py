@@ -11,7 +11,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.matching.base import Matcher, Matching, check_matcher, matched_tokens
+from semrsm_jax.matching.base import (
+    Bound,
+    Matcher,
+    Matching,
+    check_bound,
+    check_matcher,
+    matched_tokens,
+    pair_with_bound,
+)
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.representations import accumulation_dtype, squared_token_norms
 
@@ -49,6 +57,7 @@ def pair_statistics(
     *,
     x_mask: ArrayLike | None = None,
     y_mask: ArrayLike | None = None,
+    bound: Bound | None = None,
     memory_budget: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PairStatistics:
@@ -64,6 +73,8 @@ def pair_statistics(
       matcher: the rule that pairs the tokens.
       x_mask: (N, S), True where a token takes part. None: all do.
       y_mask: (M, T), likewise; only with `y`.
+      bound: a further proof for approximate matchers, for example ``DualBound()``; the
+        smaller of its bound and the matcher's is kept.
       memory_budget: bytes that the pairs in flight may take; None: 128 MiB. At least
         one pair is always in flight.
       progress: called as ``progress(done, total)``, in pairs, after each chunk; not
@@ -79,7 +90,7 @@ def pair_statistics(
       ValueError: shapes do not fit, an axis is empty, a value is not finite, or
         `memory_budget` is below 1.
     """
-    matcher = check_matcher(matcher)
+    rule = _Rule(check_matcher(matcher), check_bound(bound))
     budget = DEFAULT_MEMORY_BUDGET if memory_budget is None else memory_budget
     budget = _checks.at_least("memory_budget", budget, 1)
     x, x_mask = _samples("x", x, x_mask)
@@ -103,19 +114,19 @@ def pair_statistics(
         triangle=mirrored and matcher.symmetric,
         diagonal=not (mirrored and matcher.self_is_identity),
     )
-    size = _balanced(len(pairs), _pairs_in_flight(x, y, matcher, budget))
+    size = _balanced(len(pairs), _pairs_in_flight(x, y, rule, budget))
     samples = (x, y, x_mask, y_mask)
     if _checks.is_traced(*(a for a in samples if a is not None)):
-        inner, sq_dist, bound = _traced(samples, matcher, pairs, size)
+        inner, sq_dist, upper = _traced(samples, rule, pairs, size)
     else:
-        inner, sq_dist, bound = _streamed(samples, matcher, pairs, size, progress)
+        inner, sq_dist, upper = _streamed(samples, rule, pairs, size, progress)
     x_sq_norm = squared_token_norms(x, x_mask).sum(-1)
     y_sq_norm = x_sq_norm if mirrored else squared_token_norms(y, y_mask).sum(-1)
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
-        bound = bound.at[index, index].set(x_sq_norm)
-    return PairStatistics(inner, sq_dist, bound, x_sq_norm, y_sq_norm)
+        upper = upper.at[index, index].set(x_sq_norm)
+    return PairStatistics(inner, sq_dist, upper, x_sq_norm, y_sq_norm)
 
 
 def _samples(
@@ -125,6 +136,20 @@ def _samples(
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
+
+
+class _Rule(NamedTuple):
+    """How each pair is matched, and what else bounds it."""
+
+    matcher: Matcher
+    bound: Bound | None
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """The numbers held for one pair; the two take turns."""
+        needs = [self.matcher.workspace(x_tokens, y_tokens, channels)]
+        if self.bound is not None:
+            needs.append(self.bound.workspace(x_tokens, y_tokens, channels))
+        return max(needs)
 
 
 class _Pairs(NamedTuple):
@@ -152,10 +177,10 @@ class _Pairs(NamedTuple):
         return row, column
 
 
-def _pairs_in_flight(x: Array, y: Array, matcher: Matcher, budget: int) -> int:
+def _pairs_in_flight(x: Array, y: Array, rule: _Rule, budget: int) -> int:
     tokens, others, channels = x.shape[1], y.shape[1], x.shape[2]
     # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels + matcher.workspace(
+    numbers = (2 * tokens + others) * channels + rule.workspace(
         tokens, others, channels
     )
     itemsize = accumulation_dtype(x.dtype).itemsize
@@ -167,14 +192,14 @@ def _balanced(total: int, most: int) -> int:
     return max(1, -(-total // max(1, -(-total // most))))
 
 
-def _streamed(samples, matcher, pairs, size, progress):
+def _streamed(samples, rule, pairs, size, progress):
     """Chunk by chunk from the host, which keeps what is done."""
     dtype = accumulation_dtype(samples[0].dtype)
     results = tuple(np.zeros((pairs.rows, pairs.columns), dtype) for _ in range(3))
     done, total = 0, len(pairs)
     for numbers in _chunks(total, size):
         rows, columns = pairs.locate(numbers)
-        values = _chunk(samples, rows, columns, matcher)
+        values = _chunk(samples, rows, columns, rule)
         kept = min(size, total - done)
         rows, columns = rows[:kept], columns[:kept]
         for result, value in zip(results, values, strict=True):
@@ -193,16 +218,17 @@ def _chunks(total: int, size: int) -> Iterator[np.ndarray]:
         yield np.minimum(np.arange(start, start + size), total - 1)
 
 
-def _traced(samples, matcher, pairs, size):
+def _traced(samples, rule, pairs, size):
     """The same chunks as one loop on the device, for jit, vmap and grad."""
     x, y = samples[:2]
     numbers = np.stack(list(_chunks(len(pairs), size)) or [np.zeros(0, int)])
-    # The backward pass matches nothing again: it keeps the permutations alone.
-    kept = jax.checkpoint_policies.save_only_these_names("permutation")
+    # The backward pass matches nothing again: it keeps permutations and bounds.
+    kept = jax.checkpoint_policies.save_only_these_names("matching")
 
     @partial(jax.checkpoint, policy=kept)
     def chunk(samples, numbers):
-        return _chunk(samples, *pairs.locate(numbers, jnp), matcher)
+        rows, columns = pairs.locate(numbers, jnp)
+        return _chunk(samples, rows, columns, rule)
 
     values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
     rows, columns = pairs.locate(numbers.ravel()[: len(pairs)])
@@ -216,10 +242,11 @@ def _traced(samples, matcher, pairs, size):
     return tuple(fill(value) for value in values)
 
 
-def _chunk(samples, rows, columns, matcher):
+def _chunk(samples, rows, columns, rule):
     """Inner product, squared distance and bound of a list of pairs."""
     x, y, x_mask, y_mask = _gather(samples, rows, columns)
-    return _statistics(x, y, matcher.pair(x, y, x_mask, y_mask))
+    matching = pair_with_bound(rule.matcher, rule.bound, x, y, x_mask, y_mask)
+    return _statistics(x, y, matching)
 
 
 @jax.jit

@@ -3,6 +3,8 @@
 from semrsm_jax.matching.assignment import Assignment, linear_assignment
 from semrsm_jax.matching.base import Matcher, Matching, match
 from semrsm_jax.matching.batch_optimal import BatchOptimal
+from semrsm_jax.matching.bounds import DualBound
+from semrsm_jax.matching.circular_shift import CircularShift
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.greedy import Greedy
 from semrsm_jax.matching.identity import Identity
@@ -11,6 +13,8 @@ from semrsm_jax.matching.topk_greedy import TopKGreedy
 __all__ = [
     "Assignment",
     "BatchOptimal",
+    "CircularShift",
+    "DualBound",
     "Exact",
     "Greedy",
     "Identity",

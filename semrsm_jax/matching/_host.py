@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,10 +101,10 @@ def ortools() -> HostSolver:
         costs = np.full((size, size), round(levels * (high > low)), np.int64)
         costs[:rows, :columns] = np.rint((high - affinity) * scale)
         solver = SimpleLinearSumAssignment()
-        grid = np.arange(size, dtype=np.int32)
-        solver.add_arcs_with_cost(
-            np.repeat(grid, size), np.tile(grid, size), costs.ravel()
-        )
+        left, right = np.indices((size, size), np.int32).reshape(2, -1)
+        # Its type stubs name the element type where NumPy now has the shape.
+        arcs: tuple[Any, Any, Any] = (left, right, costs.ravel())
+        solver.add_arcs_with_cost(*arcs)
         if solver.solve() != solver.OPTIMAL:
             raise RuntimeError("OR-Tools found no assignment")
         mate = np.array([solver.right_mate(i) for i in range(rows)])

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from semrsm_jax.affinity import affinity
+from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import solve
 from semrsm_jax.matching.base import matched_tokens
-from semrsm_jax.representations import squared_token_norms
+from semrsm_jax.representations import accumulation_dtype, squared_token_norms
 
 
 class Windows(NamedTuple):
@@ -100,7 +100,7 @@ def solve_windows(
     """Matches within each window: places in the window, and each window's bound."""
     x, y = _tokens(x, windows.x_index), _tokens(y, windows.y_index)
     local, bound, _ = solve(
-        affinity(x, y),
+        token_products(x, y),
         windows.x_present,
         windows.y_present,
         tolerance=tolerance,
@@ -161,7 +161,9 @@ def _tokens(
 
 @jax.jit
 def _keep_better(x, y, windows, local):
-    x_tokens, y_tokens = _tokens(x, windows.x_index), _tokens(y, windows.y_index)
+    dtype = accumulation_dtype(x.dtype)
+    x_tokens = _tokens(x, windows.x_index).astype(dtype)
+    y_tokens = _tokens(y, windows.y_index).astype(dtype)
     place = jnp.arange(local.shape[-1], dtype=jnp.int32)
     current = jnp.where(windows.x_present & windows.y_present, place, -1)
 
@@ -173,14 +175,16 @@ def _keep_better(x, y, windows, local):
     return scatter(windows, jnp.where(better[..., None], local, current), x[..., 0])
 
 
-@partial(jax.jit, static_argnames=("size", "sweep"))
+@partial(jax.jit, static_argnames="size")
 def _projected_windows(x, y, x_mask, y_mask, permutation, size, sweep):
+    dtype = accumulation_dtype(x.dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
     x_index, x_present, y_index, y_present = _slots(
         x.shape[-2], y.shape[-2], x_mask, y_mask, permutation
     )
     x_part = matched_tokens(x, jnp.where(x_present, x_index, -1))
     y_part = matched_tokens(y, jnp.where(y_present, y_index, -1))
-    number = x_present.astype(x.dtype) + y_present.astype(x.dtype)
+    number = x_present.astype(dtype) + y_present.astype(dtype)
     present = number > 0
     # A lone token stands for its pair.
     mean = (x_part + y_part) / jnp.maximum(number, 1)[..., None]

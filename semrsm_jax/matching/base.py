@@ -1,7 +1,7 @@
 """What every matcher is: a rule that pairs the tokens of two samples, Eq. 4."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +18,14 @@ class Matching(NamedTuple):
 
     Attributes:
       permutation: (..., S) int32, the token of the second sample matched with each
-        token of the first; -1 where it stays unmatched. None for a soft matching.
-      plan: (..., S, T), the weight of each pair of tokens in a soft matching, else
-        None.
+        token of the first; -1 where it stays unmatched.
       value: (...), the matched inner product; differentiable in the tokens, the
         matching held fixed (envelope gradient).
-      upper_bound: (...), a proven bound on the value of every matching, up to rounding.
+      upper_bound: (...), a proven bound on the value of every matching, up to
+        rounding; it carries no gradient.
     """
 
-    permutation: Int[Array, "*batch S"] | None
-    plan: Float[Array, "*batch S T"] | None
+    permutation: Int[Array, "*batch S"]
     value: Float[Array, "*batch"]
     upper_bound: Float[Array, "*batch"]
 
@@ -67,6 +65,24 @@ class Matcher(ABC):
         return x_tokens * y_tokens
 
 
+class Bound(Protocol):
+    """A proven upper bound on every matching of a pair, see `DualBound`."""
+
+    def __call__(
+        self,
+        x: Float[Array, "*batch S C"],
+        y: Float[Array, "*batch T C"],
+        x_mask: Bool[Array, "*batch S"] | None = None,
+        y_mask: Bool[Array, "*batch T"] | None = None,
+    ) -> Float[Array, "*batch"]:
+        """The bound (...) of checked arrays; the leading axes are a batch of pairs."""
+        ...
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """The numbers that bounding one pair holds beside the tokens themselves."""
+        ...
+
+
 def match(
     x_i: ArrayLike,
     y_j: ArrayLike,
@@ -74,6 +90,7 @@ def match(
     matcher: Matcher,
     x_mask: ArrayLike | None = None,
     y_mask: ArrayLike | None = None,
+    bound: Bound | None = None,
 ) -> Matching:
     """Matches the tokens of two samples.
 
@@ -83,6 +100,8 @@ def match(
       matcher: the rule, for example ``Exact()``.
       x_mask: (..., S), True where a token takes part. None: all do.
       y_mask: (..., T), likewise.
+      bound: a further proof of how far the matching can be from the best, for example
+        ``DualBound()``; the smaller of its bound and the matcher's is kept.
 
     Returns:
       The `Matching`. Where S and T, or the unmasked tokens, differ in number, the
@@ -95,27 +114,42 @@ def match(
     """
     matcher = check_matcher(matcher)
     x, y = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
-    for name, tokens in (("x_i", x), ("y_j", y)):
-        if tokens.ndim < 2:
-            raise ValueError(
-                f"{name} must have at least 2 axes (tokens, channels), got shape "
-                f"{tokens.shape}"
-            )
-        _checks.non_empty(name, tokens, "S C")
-        _checks.finite(name, tokens)
-    if x.shape[-1] != y.shape[-1] or x.shape[:-2] != y.shape[:-2]:
-        raise ValueError(
-            "x_i (..., S, C) and y_j (..., T, C) must have the same channels and "
-            f"leading axes, got shapes {x.shape} and {y.shape}"
-        )
-    x, y = _common_dtype(x, y)
+    _checks.pair_of_tokens(x, y)
+    dtype = jnp.promote_types(x.dtype, y.dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
     matcher.validate(x.shape, y.shape)
-    return matcher.pair(
+    return pair_with_bound(
+        matcher,
+        check_bound(bound),
         x,
         y,
         _checks.token_mask("x_mask", x_mask, x.shape[:-1]),
         _checks.token_mask("y_mask", y_mask, y.shape[:-1]),
     )
+
+
+def check_bound(bound: Bound | None) -> Bound | None:
+    """Returns the bound.
+
+    Raises:
+      TypeError: it is none; a class instead of an instance is the usual slip.
+    """
+    if bound is not None and (isinstance(bound, type) or not callable(bound)):
+        raise TypeError(f"bound must be a bound such as DualBound(), got {bound!r}")
+    return bound
+
+
+def pair_with_bound(
+    matcher: Matcher, bound: Bound | None, x, y, x_mask, y_mask
+) -> Matching:
+    """Matches checked arrays and keeps the smaller of two upper bounds."""
+    matching = matcher.pair(x, y, x_mask, y_mask)
+    if bound is None:
+        return matching
+    # A rounded bound may fall below the value that it bounds.
+    value = jax.lax.stop_gradient(matching.value)
+    proven = jnp.maximum(bound(x, y, x_mask, y_mask), value)
+    return matching._replace(upper_bound=jnp.minimum(matching.upper_bound, proven))
 
 
 def check_matcher(matcher: Matcher) -> Matcher:
@@ -131,11 +165,6 @@ def check_matcher(matcher: Matcher) -> Matcher:
     return matcher
 
 
-def _common_dtype(x: Array, y: Array) -> tuple[Array, Array]:
-    dtype = jnp.promote_types(x.dtype, y.dtype)
-    return x.astype(dtype), y.astype(dtype)
-
-
 @jax.jit
 def hard_matching(
     x: Float[Array, "*batch S C"],
@@ -146,13 +175,14 @@ def hard_matching(
     """The `Matching` of a permutation; its value is the inner product it matches."""
     dtype = accumulation_dtype(x.dtype)
     # Named, so that a backward pass which recomputes the rest keeps the matching.
-    permutation = checkpoint_name(permutation, "permutation")
+    permutation, upper_bound = checkpoint_name((permutation, upper_bound), "matching")
     partner = matched_tokens(y, permutation).astype(dtype)
     # Summed over channels, then over tokens: the rounding error of float32 grows with
     # the length of one sum, not with that of both.
     value = jnp.sum(jnp.sum(x.astype(dtype) * partner, axis=-1), axis=-1)
     value = jnp.where(jnp.isnan(upper_bound), jnp.nan, value)
-    return Matching(permutation, None, value, jnp.maximum(upper_bound, value))
+    upper_bound = jnp.maximum(upper_bound, jax.lax.stop_gradient(value))
+    return Matching(permutation, value, upper_bound)
 
 
 def matched_tokens(
@@ -175,6 +205,7 @@ def norm_bound(
     A matched pair adds at most the product of its norms (Cauchy-Schwarz), and sorting
     both sides alike makes the sum of products largest (rearrangement inequality).
     """
+    x, y = jax.lax.stop_gradient((x, y))
     norms = [
         jnp.sort(jnp.sqrt(squared_token_norms(tokens, mask)), axis=-1, descending=True)
         for tokens, mask in ((x, x_mask), (y, y_mask))

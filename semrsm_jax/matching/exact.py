@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from semrsm_jax.affinity import affinity
+from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import Matcher, Matching, hard_matching
 
@@ -31,7 +31,7 @@ class Exact(Matcher):
     def pair(self, x, y, x_mask, y_mask) -> Matching:
         """Solves the assignment of the full affinity."""
         permutation, bound, _ = solve(
-            affinity(x, y),
+            token_products(x, y),
             x_mask,
             y_mask,
             tolerance=self.tolerance,

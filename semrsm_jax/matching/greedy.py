@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from semrsm_jax.affinity import affinity
+from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
 from semrsm_jax.representations import squared_token_norms
 
@@ -32,7 +32,7 @@ def _greedy(x, y, x_mask, y_mask):
     order = jnp.argsort(norms, axis=-1, stable=True, descending=True)
     free = jnp.ones(y.shape[:-1], bool) if y_mask is None else y_mask
     start = jnp.full(x.shape[:-1], -1, jnp.int32)
-    return take_in_order(affinity(x, y), order, start, free, x_mask)
+    return take_in_order(token_products(x, y), order, start, free, x_mask)
 
 
 def take_in_order(
@@ -51,6 +51,8 @@ def take_in_order(
       free: (..., T), the columns still to be had.
       row_mask: (..., S), False for rows to pass over.
     """
+    if order.shape[-1] == 0:
+        return permutation
     columns = jnp.arange(affinity.shape[-1], dtype=jnp.int32)
 
     def serve(step, state):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from semrsm_jax import _checks
-from semrsm_jax.affinity import affinity
+from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import (
     Matcher,
@@ -46,7 +46,7 @@ class TopKGreedy(Matcher):
         rows, row_present, x_top, rest = _top(x, x_mask, self.k)
         columns, column_present, y_top, _ = _top(y, y_mask, self.k)
         block, _, _ = solve(
-            affinity(x_top, y_top),
+            token_products(x_top, y_top),
             row_present,
             column_present,
             tolerance=self.tolerance,
@@ -98,4 +98,4 @@ def _serve_rest(x, y, x_mask, y_mask, rows, columns, block, rest):
     # A row of the block stays unmatched only where fewer than k tokens of y are
     # present, and then the block has taken all of them: nothing is left to serve it
     # with.
-    return take_in_order(affinity(x, y), rest, permutation, free, x_mask)
+    return take_in_order(token_products(x, y), rest, permutation, free, x_mask)

@@ -1,0 +1,497 @@
+"""Exact assignment by a fixed-point auction that proves its own answer.
+
+Forward auction with epsilon scaling (Bertsekas, "The auction algorithm", Annals of
+Operations Research 14, 1988) on a 32-bit fixed-point copy of the matrix, because
+integer maxima vectorise and never round. The column prices that it ends with are a
+dual solution; they are evaluated in float64 on the original matrix, so every answer
+carries a bound. What the auction leaves open within its budget of bids is finished
+by shortest augmenting paths (`_augment`).
+
+Axes: B pairs, S rows, T columns. Inside the solver every problem is n rows by m
+columns with n <= m, and each row is matched.
+"""
+
+import itertools
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from semrsm_jax.matching._augment import augment, from_order, jit, order, profits
+
+BLOCK = 64  # columns of one vectorised maximum; rows are padded to a multiple of it
+RANGE = 2.0**28  # fixed-point image of the largest row spread
+FLOOR = -(2.0**29)  # entries further than this below their row's best are cut off
+RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
+LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
+FIRST_EPSILON = 0.02  # of the mean row spread
+SHRINK = 10.0  # epsilon's division a phase
+BIDS_PER_ROW = 150  # over all phases; what is open then goes to augmenting paths
+CANDIDATES = 32  # length of a row's candidate list
+WIDEST = 2**28  # margin of a candidate list
+LISTS_FROM = 512  # columns; below, a scan costs no more than reading a list
+LISTS_ALWAYS_FROM = 2048  # columns; above, even the first phase is better with lists
+
+
+PAIR_ENTRIES = 65536  # matrix entries that a worker takes at a time, or one pair
+
+
+class HostSolution(NamedTuple):
+    """Assignments of B pairs, each with its proof.
+
+    Attributes:
+        permutation: int32 (B, S), the column of each row, -1 where it is unmatched.
+        upper_bound: float64 (B,), no matching of the pair exceeds it; NaN where the
+            affinity holds a non-finite entry.
+        prices: float64 (B, T), the columns' dual prices, at least 0.
+    """
+
+    permutation: np.ndarray
+    upper_bound: np.ndarray
+    prices: np.ndarray
+
+
+@jit
+def _row_ranges(matrix, rows, top, low):
+    """Fill each row's largest and smallest entry; False if one is not finite."""
+    finite = True
+    for r in range(len(rows)):
+        a = matrix[rows[r]]
+        first = order(np.float64(a[0]))
+        last = first
+        for j in range(len(a)):
+            x = order(np.float64(a[j]))
+            first = max(first, x)
+            last = min(last, x)
+        top[r] = from_order(first)
+        low[r] = from_order(last)
+        finite &= np.isfinite(top[r]) and np.isfinite(low[r])
+    return finite
+
+
+@jit
+def _to_fixed_point(matrix, rows, top, scale, fixed):
+    """Write each row, less its maximum, as int32 multiples of 1 / scale."""
+    m = matrix.shape[1]
+    for r in range(len(rows)):
+        a = matrix[rows[r]]
+        q = fixed[r]
+        best = top[r]
+        for j in range(m):
+            x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates
+            q[j] = np.int32(x if x > FLOOR else FLOOR)
+        q[m:] = LOW
+
+
+@jit
+def _scan(a, p):
+    """Best column of a row, its profit, and the second best profit."""
+    first = LOW
+    second = LOW
+    start = 0
+    for s in range(0, len(a), BLOCK):
+        block = a[s : s + BLOCK]
+        price = p[s : s + BLOCK]
+        x = LOW
+        for k in range(BLOCK):
+            x = max(x, np.int32(block[k] - price[k]))
+        second = max(second, min(first, x))
+        if x > first:
+            first = x
+            start = s
+    block = a[start : start + BLOCK]
+    price = p[start : start + BLOCK]
+    index = np.int32(0)
+    ties = np.int32(0)
+    for k in range(np.int32(BLOCK)):
+        x = np.int32(block[k] - price[k])
+        hit = x == first
+        second = max(second, LOW if hit else x)
+        index = max(index, np.int32(k) if hit else np.int32(0))
+        ties += np.int32(hit)
+    return start + np.int64(index), first, first if ties > 1 else second
+
+
+@jit
+def _list_candidates(a, p, margin, block_max, columns, values):
+    """List the columns of a row whose profit is within margin[0] of the best.
+
+    All others' profits are at most the threshold returned, and stay so, because
+    prices only rise within a phase. The margin adapts to the length of the list.
+    """
+    best = LOW
+    for b in range(len(block_max)):
+        block = a[b * BLOCK : (b + 1) * BLOCK]
+        price = p[b * BLOCK : (b + 1) * BLOCK]
+        x = LOW
+        for k in range(BLOCK):
+            x = max(x, np.int32(block[k] - price[k]))
+        block_max[b] = x
+        best = max(best, x)
+    while True:
+        threshold = np.int32(best - margin[0])
+        count = 0
+        for b in range(len(block_max)):
+            if block_max[b] > threshold:
+                for j in range(b * BLOCK, (b + 1) * BLOCK):
+                    if np.int32(a[j] - p[j]) > threshold:
+                        if count < CANDIDATES:
+                            columns[count] = j
+                            values[count] = a[j]
+                        count += 1
+        if count <= CANDIDATES:
+            if count < CANDIDATES // 4:
+                margin[0] = min(margin[0] + margin[0] // 4 + 1, WIDEST)
+            return count, threshold
+        if margin[0] == 1:  # more ties for the best than the list is long
+            return CANDIDATES, best
+        margin[0] -= (margin[0] + 2) // 4
+
+
+@jit
+def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, lists, work):
+    """Match every row anew at one epsilon; the bids made, or -1 past the budget."""
+    columns, values, counts, thresholds, stack, margin, block_max = work
+    n = len(column_of)
+    m = len(row_of)
+    row_of[:] = -1
+    for i in range(n):
+        stack[i] = n - 1 - i
+        column_of[i] = -1
+    free = n
+    bids = 0
+    while True:
+        while free > 0:
+            if bids >= budget:
+                return -1
+            bids += 1
+            i = stack[free - 1]
+            if lists:
+                for _ in range(2):
+                    first = LOW
+                    second = thresholds[i]
+                    k1 = 0
+                    for k in range(counts[i]):
+                        x = np.int32(values[i, k] - p[columns[i, k]])
+                        if x > first:
+                            second = max(second, first)
+                            first = x
+                            k1 = k
+                        elif x > second:
+                            second = x
+                    if counts[i] > 0 and first >= thresholds[i]:
+                        break
+                    counts[i], thresholds[i] = _list_candidates(
+                        fixed[i], p, margin, block_max, columns[i], values[i]
+                    )
+                j = np.int64(columns[i, k1])
+            else:
+                j, first, second = _scan(fixed[i], p)
+            p[j] += first - second + epsilon
+            evicted = row_of[j]
+            row_of[j] = i
+            column_of[i] = j
+            if evicted >= 0:
+                column_of[evicted] = -1
+                stack[free - 1] = evicted
+            else:
+                free -= 1
+        if n == m:
+            return bids
+        free = _absent_rows_bid(p, row_of, column_of, epsilon, stack)
+        bids += free
+        if free == 0:
+            return bids
+
+
+@jit
+def _absent_rows_bid(p, row_of, column_of, epsilon, stack):
+    """Let m - n rows that value all columns alike bid; the number of rows evicted.
+
+    They stand for the columns that stay unmatched, which complementary slackness
+    wants to be the cheapest ones. Being alike, they bid together: for the m - n
+    cheapest columns, up to the price of the next.
+    """
+    m = len(row_of)
+    absent = m - len(column_of)
+    level = np.sort(p[:m])[absent]
+    left = absent
+    free = 0
+    for j in range(m):
+        if row_of[j] < 0 and p[j] <= level:
+            p[j] = level
+            left -= 1
+    for j in range(m):
+        i = row_of[j]
+        if left > 0 and i >= 0 and p[j] <= level:
+            left -= 1
+            row_of[j] = -1
+            column_of[i] = -1
+            p[j] = level + epsilon
+            stack[free] = i
+            free += 1
+    return free
+
+
+@jit
+def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
+    """Auction of non-constant rows; prices are left in the matrix's unit."""
+    n = len(rows)
+    m = matrix.shape[1]
+    spread = (top - low).max()
+    mean_spread = ((top - low) / n).sum()
+    # A power of two keeps integers exact. Where outliers would cost the resolution
+    # that the tolerance needs, cut off what lies far below its row's best instead.
+    scale = min(max(RANGE / spread, RESOLUTION / mean_spread), 1e300)
+    scale = 2.0 ** math.floor(math.log2(scale))
+    width = (m + BLOCK - 1) // BLOCK * BLOCK
+    q = fixed[: n * width].reshape(n, width)
+    _to_fixed_point(matrix, rows, top, scale, q)
+
+    p = np.zeros(width, np.int32)
+    row_of = np.empty(m, np.int32)
+    listed = n if m >= LISTS_FROM else 0
+    thresholds = np.empty(listed, np.int32)
+    work = (
+        np.empty((listed, CANDIDATES), np.uint32),
+        np.empty((listed, CANDIDATES), np.int32),
+        np.zeros(listed, np.int64),
+        thresholds,
+        np.empty(n, np.int32),
+        np.full(1, max(1.0, FIRST_EPSILON * mean_spread * scale), np.int32),
+        np.empty(width // BLOCK, np.int32),
+    )
+    epsilon = FIRST_EPSILON * min(mean_spread * scale, RANGE)
+    budget = BIDS_PER_ROW * n + 1000
+    lists = m >= LISTS_ALWAYS_FROM
+    while True:
+        step = np.int32(max(epsilon, 1.0))
+        bids = _bid_phase(q, p, row_of, column_of, step, budget, lists, work)
+        lowest = p[:m].min()
+        p[:m] -= lowest
+        if lists:
+            thresholds += lowest
+        if bids < 0:
+            break
+        budget -= bids
+        goal = 0.0
+        for r in range(n):
+            goal += matrix[rows[r], column_of[r]]
+        goal = max(tolerance * abs(goal) * scale / n, 1.0)
+        if epsilon <= goal:
+            break
+        epsilon = max(epsilon / SHRINK, goal)
+        lists = m >= LISTS_FROM
+    for j in range(m):
+        prices[j] = p[j] / scale
+
+
+@jit
+def _gap(matrix, rows, column_of, prices):
+    """Dual bound, value, and sum of the matched entries' magnitudes."""
+    prices -= prices.min()
+    best = np.empty(len(rows))
+    profits(matrix, rows, prices, best)
+    value = 0.0
+    magnitude = 0.0
+    for r in range(len(rows)):
+        x = np.float64(matrix[rows[r], column_of[r]])
+        value += x
+        magnitude += abs(x)
+    return max(best.sum() + prices.sum(), value), value, magnitude
+
+
+@jit
+def _solve_wide(matrix, rows, tolerance, fixed, column_of, prices):
+    """Match n <= m rows, all of them; the bound, or NaN if an entry is not finite."""
+    n = len(rows)
+    m = matrix.shape[1]
+    top = np.empty(n)
+    low = np.empty(n)
+    prices[:] = 0.0
+    if n == 0:
+        return 0.0
+    if not _row_ranges(matrix, rows, top, low):
+        return np.nan
+    # A constant row (a zero token) takes whatever column the others leave.
+    live = np.flatnonzero(top > low)
+    if len(live) > 0:
+        found = np.full(len(live), -1, np.int32)
+        busy = rows[live]
+        _auction(matrix, busy, top[live], low[live], tolerance, fixed, found, prices)
+        rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
+        slack = 0.0
+        for attempt in range(3):
+            if attempt > 0 or found.min() >= 0:
+                bound, value, magnitude = _gap(matrix, busy, found, prices)
+                allowed = max(tolerance * abs(value), rounding * magnitude)
+                if bound - value <= allowed and (tolerance > 0.0 or attempt > 0):
+                    break
+            else:
+                allowed = tolerance * abs(top.sum())
+            slack = 0.5 * allowed / n if attempt == 0 else 0.0
+            augment(matrix, busy, prices, found, slack)
+        column_of[live] = found
+    taken = np.zeros(m, np.bool_)
+    for r in range(n):
+        if column_of[r] >= 0:
+            taken[column_of[r]] = True
+    j = 0
+    for r in range(n):
+        if column_of[r] < 0:
+            while taken[j]:
+                j += 1
+            column_of[r] = j
+            j += 1
+    return _gap(matrix, rows, column_of, prices)[0]
+
+
+@jit
+def _gather(matrix, rows, columns, transposed):
+    """Copy the valid rows and columns, transposed where that makes it wide."""
+    n = len(rows)
+    m = len(columns)
+    if transposed:
+        out = np.empty((m, n), matrix.dtype)
+        for i in range(n):
+            for j in range(m):
+                out[j, i] = matrix[rows[i], columns[j]]
+    else:
+        out = np.empty((n, m), matrix.dtype)
+        for i in range(n):
+            for j in range(m):
+                out[i, j] = matrix[rows[i], columns[j]]
+    return out
+
+
+@jit
+def _solve_range(
+    affinity, row_mask, column_mask, begin, end, tolerance, fixed, permutation, bound,
+    prices,
+):  # fmt: skip
+    """Solve the pairs begin..end in one call, without the GIL."""
+    for b in range(begin, end):
+        matrix = affinity[b]
+        rows = np.flatnonzero(row_mask[b])
+        columns = np.flatnonzero(column_mask[b])
+        wide = len(rows) <= len(columns)
+        if wide and len(columns) == matrix.shape[1]:
+            compact = matrix
+            chosen = rows
+        else:
+            compact = _gather(matrix, rows, columns, not wide)
+            chosen = np.arange(compact.shape[0])
+        found = np.full(len(chosen), -1, np.int32)
+        dual = np.zeros(compact.shape[1])
+        bound[b] = _solve_wide(compact, chosen, tolerance, fixed, found, dual)
+        if np.isnan(bound[b]):
+            continue
+        if wide:
+            for r in range(len(rows)):
+                permutation[b, rows[r]] = columns[found[r]]
+        else:
+            for c in range(len(columns)):
+                permutation[b, rows[found[c]]] = columns[c]
+            # Transposed, the columns' prices are the profits.
+            profit = np.empty(len(columns))
+            profits(compact, chosen, dual, profit)
+            dual = profit
+        for c in range(len(columns)):
+            prices[b, columns[c]] = dual[c]
+
+
+def solve(
+    affinity: np.ndarray,
+    row_mask: np.ndarray | None = None,
+    column_mask: np.ndarray | None = None,
+    *,
+    tolerance: float = 1e-6,
+    threads: int | None = None,
+) -> HostSolution:
+    """Match the rows and columns of each pair so that the affinity is largest.
+
+    As in `scipy.optimize.linear_sum_assignment`, min(valid rows, valid columns) pairs
+    are matched, even at negative affinity. The answer to a matrix does not depend on
+    its place in the batch nor on the number of threads.
+
+    Args:
+        affinity: float32 or float64 (B, S, T), C-contiguous or it is copied. A pair
+            with a non-finite valid entry gets -1 throughout and a NaN bound.
+        row_mask: bool (B, S), False where a row is absent.
+        column_mask: bool (B, T), False where a column is absent.
+        tolerance: the largest (upper_bound - value) / |value|, where value is the
+            float64 sum of the matched entries; rounding in the dtype of affinity also
+            serves. 0.0 asks for the optimum, to rounding in float64.
+        threads: worker threads, by default as many as this process may use cores.
+
+    Returns:
+        The permutations, bounds and prices.
+
+    Raises:
+        TypeError: affinity is neither float32 nor float64.
+        ValueError: wrong number of axes, a mask of the wrong shape, a negative
+            tolerance or fewer than one thread.
+    """
+    if affinity.dtype not in (np.float32, np.float64):
+        raise TypeError(f"affinity: expected float32 or float64, got {affinity.dtype}")
+    if affinity.ndim != 3:
+        raise ValueError(f"affinity: expected axes (B, S, T), got {affinity.shape}")
+    if not tolerance >= 0.0:
+        raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
+    pairs, s, t = affinity.shape
+    masks = (
+        _mask("row_mask", row_mask, (pairs, s)),
+        _mask("column_mask", column_mask, (pairs, t)),
+    )
+    threads = _cores() if threads is None else threads
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, got {threads}")
+    solution = HostSolution(
+        np.full((pairs, s), -1, np.int32), np.empty(pairs), np.zeros((pairs, t))
+    )
+    affinity = _read_only(affinity)
+    wide, narrow = max(s, t), min(s, t)
+    workspace = narrow * (wide + BLOCK)
+    # A worker takes pairs as it becomes free, small ones by the handful.
+    handful = max(1, min(pairs // (4 * threads), PAIR_ENTRIES // (workspace + 1)))
+    starts = itertools.count(0, handful)
+
+    def work() -> None:
+        fixed = np.empty(workspace, np.int32)
+        while (begin := next(starts)) < pairs:
+            end = min(begin + handful, pairs)
+            _solve_range(affinity, *masks, begin, end, tolerance, fixed, *solution)
+
+    helpers = min(threads, -(-pairs // handful)) - 1
+    if helpers < 1:
+        work()
+        return solution
+    with ThreadPoolExecutor(helpers) as pool:
+        futures = [pool.submit(work) for _ in range(helpers)]
+        work()
+        for future in futures:
+            future.result()
+    return solution
+
+
+def _mask(name: str, mask: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+    if mask is None:
+        return _read_only(np.ones(shape, np.bool_))
+    if mask.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {mask.shape}")
+    return _read_only(mask.astype(np.bool_, copy=False))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    # One layout and one writability, so that Numba compiles one variant a dtype.
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,149 @@
+"""Proven bounds on any matching of a pair, from dual prices, streamed over rows."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.affinity import token_products
+from semrsm_jax.matching.assignment import check_solver, solve
+from semrsm_jax.representations import squared_token_norms
+
+
+@dataclass(frozen=True)
+class DualBound:
+    """Bounds every matching by prices that an exact matching of a sub-sample sets.
+
+    Every `stride`-th token of each side, in norm order, is matched exactly. The profits
+    u_i of its rows set prices for all columns, p_j = max_i (A_ij - u_i), and any prices
+    bound the value of every matching by weak duality: with k matched pairs, by the k
+    largest max_j (A_ij - p_j) plus the k largest p_j. Both passes go over blocks of
+    rows: memory is linear in the number of tokens, and the cost that of the affinity.
+
+    On features of CNNs the bound lies 1 to 3 % above the optimum at stride 8, and below
+    2 % at stride 4.
+
+    Attributes:
+      stride: one token in this many is in the sub-sample; 1 gives the exact optimum.
+      block: rows of the affinity held at a time.
+      tolerance: of the matching of the sub-sample, as in `Exact`.
+      solver: likewise.
+    """
+
+    stride: int = 8
+    block: int = 512
+    tolerance: float = 1e-6
+    solver: str = "auction"
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a setting out of range."""
+        _checks.at_least("stride", self.stride, 1)
+        _checks.at_least("block", self.block, 1)
+        check_solver(self.solver, self.tolerance)
+
+    def __call__(
+        self,
+        x: Float[Array, "*batch S C"],
+        y: Float[Array, "*batch T C"],
+        x_mask: Bool[Array, "*batch S"] | None = None,
+        y_mask: Bool[Array, "*batch T"] | None = None,
+    ) -> Float[Array, "*batch"]:
+        """The bound (...) on the matched inner product of tokens x and y."""
+        x, y = jax.lax.stop_gradient((x, y))
+        x_sub, x_sub_mask = _subsample(x, x_mask, self.stride)
+        y_sub, y_sub_mask = _subsample(y, y_mask, self.stride)
+        sub = token_products(x_sub, y_sub)
+        _, bound, prices = solve(
+            sub,
+            x_sub_mask,
+            y_sub_mask,
+            tolerance=self.tolerance,
+            solver=self.solver,
+        )
+        profits = _profits(sub, prices, y_sub_mask)
+        del sub
+        dual = _streamed_bound(
+            x, y, x_mask, y_mask, x_sub, x_sub_mask, profits, self.block
+        )
+        return jnp.where(jnp.isnan(bound), jnp.nan, dual)
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """The affinity of the sub-sample, a block of rows, and the sub-samples."""
+        x_sub, y_sub = -(-x_tokens // self.stride), -(-y_tokens // self.stride)
+        block = self.block * max(x_tokens, y_tokens)
+        return x_sub * y_sub + block + (x_sub + y_sub) * channels
+
+
+@partial(jax.jit, static_argnames="stride")
+def _subsample(tokens, mask, stride):
+    norms = squared_token_norms(tokens)
+    if mask is not None:
+        # Masked tokens last, as in the windows of BatchOptimal.
+        norms = jnp.where(mask, norms, jnp.inf)
+    chosen = jnp.argsort(norms, axis=-1, stable=True)[..., ::stride]
+    sub_mask = None if mask is None else jnp.take_along_axis(mask, chosen, axis=-1)
+    return jnp.take_along_axis(tokens, chosen[..., None], axis=-2), sub_mask
+
+
+@jax.jit
+def _profits(sub, prices, column_mask):
+    scores = sub - prices[..., None, :]
+    if column_mask is not None:
+        scores = jnp.where(column_mask[..., None, :], scores, -jnp.inf)
+    return jnp.max(scores, axis=-1)
+
+
+@partial(jax.jit, static_argnames="block")
+def _streamed_bound(x, y, x_mask, y_mask, x_sub, x_sub_mask, profits, block):
+    """The dual bound of the prices that the profits of some rows set."""
+    batch = x.shape[:-2]
+    x_mask, y_mask, x_sub_mask = (
+        jnp.ones(tokens.shape[:-1], bool) if mask is None else mask
+        for tokens, mask in ((x, x_mask), (y, y_mask), (x_sub, x_sub_mask))
+    )
+    profits = jnp.where(x_sub_mask, profits, jnp.inf)
+
+    def one(operands):
+        x, y, x_mask, y_mask, x_sub, profits = operands
+
+        def highest_bid(prices, rows):
+            tokens, profit = rows
+            bids = token_products(tokens, y) - profit[:, None]
+            return jnp.maximum(prices, bids.max(0)), None
+
+        start = jnp.full(y.shape[0], -jnp.inf, profits.dtype)
+        rows = _blocks(x_sub, block, 0), _blocks(profits, block, jnp.inf)
+        prices, _ = jax.lax.scan(highest_bid, start, rows)
+        # A price may be any number: a column that no bid reaches (all rows masked) gets
+        # 0.
+        prices = jnp.where(jnp.isfinite(prices), prices, 0)
+        taxed = jnp.where(y_mask, prices, jnp.inf)
+
+        def best(tokens):
+            return (token_products(tokens, y) - taxed).max(1)
+
+        profit = jax.lax.map(best, _blocks(x, block, 0)).ravel()[: x.shape[0]]
+        count = jnp.minimum(x_mask.sum(), y_mask.sum())
+        return _top_sum(profit, x_mask, count) + _top_sum(prices, y_mask, count)
+
+    operands = (x, y, x_mask, y_mask, x_sub, profits)
+    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
+    return jax.lax.map(one, tuple(flat)).reshape(batch)
+
+
+def _blocks(array: Array, size: int, fill: float) -> Array:
+    """Cuts the first axis into blocks, the last one filled up."""
+    size = min(size, array.shape[0])
+    short = -array.shape[0] % size
+    pad = [(0, short)] + [(0, 0)] * (array.ndim - 1)
+    padded = jnp.pad(array, pad, constant_values=fill)
+    return padded.reshape(-1, size, *array.shape[1:])
+
+
+def _top_sum(values: Array, mask: Array, count: Array) -> Array:
+    """The sum of the `count` largest values present."""
+    ranked = jnp.sort(jnp.where(mask, values, -jnp.inf), descending=True)
+    return jnp.sum(jnp.where(jnp.arange(values.size) < count, ranked, 0))

@@ -1,0 +1,215 @@
+"""Figures for papers, drawn with matplotlib's objects: no window, no global state.
+
+Colours are told apart by colour-blind readers and in grey print: cividis for heatmaps,
+two of Okabe and Ito's colours for the distributions.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax.demo.translation import TranslationResult, windows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+_COLORMAP = "cividis"
+# Okabe and Ito, "Color universal design", 2008: blue, vermilion, and on.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_FONT_SIZE = 8
+_EXAMPLES = 6
+_SIMILARITY = "RBF similarity"
+
+
+def plot_rsm(
+    K: Float[np.ndarray, "N M"],
+    ax: "Axes | None" = None,
+    *,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    title: str | None = None,
+    label: str = "similarity",
+    colorbar: bool = True,
+) -> "Axes":
+    """Draws an RSM as a heatmap.
+
+    Args:
+      K: (N, M), finite.
+      ax: where to draw; None makes a new figure.
+      vmin: similarity of the darkest colour; None: the smallest. Give both limits to
+        compare several RSMs.
+      vmax: of the brightest colour; None: the largest.
+      title: above the heatmap.
+      label: of the colour bar, with the unit where there is one.
+      colorbar: whether to draw one.
+
+    Returns:
+      The axes; the heatmap is the last of its `images`.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: `K` is not of rank 2.
+    """
+    K = np.asarray(K)
+    if K.ndim != 2:
+        raise ValueError(f"K must have 2 axes (N, M), got shape {K.shape}")
+    ax = _axes(ax)
+    image = ax.imshow(K, cmap=_COLORMAP, vmin=vmin, vmax=vmax, interpolation="nearest")
+    ax.set(xlabel="sample", ylabel="sample", title=title)
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, label=label)
+    return ax
+
+
+def plot_distributions(
+    groups: Mapping[str, Float[np.ndarray, " n"]],
+    ax: "Axes | None" = None,
+    *,
+    bins: int = 30,
+    limits: tuple[float, float] | None = None,
+    title: str | None = None,
+    label: str = "similarity",
+    legend: bool = True,
+) -> "Axes":
+    """Draws the distributions of several groups of values over each other.
+
+    Args:
+      groups: name of each group -> its values, (n,), finite; at most six.
+      ax: where to draw; None makes a new figure.
+      bins: bins between the limits, the same for all groups.
+      limits: the range of the values shown; None: that of all values.
+      title: above the axes.
+      label: of the values, with the unit where there is one.
+      legend: whether to name the groups.
+
+    Returns:
+      The axes. Each group has area 1, however many values it holds.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: no group or more than six, or a group without values.
+    """
+    if not 1 <= len(groups) <= len(COLORS):
+        raise ValueError(f"groups must be 1 to {len(COLORS)}, got {len(groups)}")
+    for name, values in groups.items():
+        if np.size(values) == 0:
+            raise ValueError(f"groups: {name!r} holds no values")
+    ax = _axes(ax)
+    edges = np.histogram_bin_edges(np.concatenate([*groups.values()]), bins, limits)
+    for (name, values), color in zip(groups.items(), COLORS, strict=False):
+        shared = {"bins": edges, "density": True, "color": color}
+        ax.hist(values, histtype="stepfilled", alpha=0.3, **shared)
+        ax.hist(values, histtype="step", linewidth=1.2, label=name, **shared)
+    ax.set(xlabel=label, ylabel="density", title=title, xlim=(edges[0], edges[-1]))
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend:
+        ax.legend(frameon=False)
+    return ax
+
+
+def translation_figure(result: TranslationResult) -> "Figure":
+    """Draws the demo in the manner of Fig. 2: windows, RSMs and distributions.
+
+    Left stand windows of the first batch, with the pixels outlined that they share;
+    then, a column a stage, the RSMs of that batch and the distributions over all
+    batches. All heatmaps have one colour scale, and the distributions of a stage one
+    axis.
+
+    Args:
+      result: of `semrsm_jax.demo.run`.
+
+    Returns:
+      The figure, to be saved with its ``savefig``.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+    """
+    figure = _figure((2.5 + 1.9 * len(result.stages), 6.6))
+    from matplotlib import rc_context
+
+    with rc_context({"font.size": _FONT_SIZE, "axes.titlesize": _FONT_SIZE}):
+        widths = (1.9, 0.6 + 1.9 * len(result.stages))
+        left, right = figure.add_gridspec(1, 2, width_ratios=widths)
+        _draw_windows(figure.add_subfigure(left), result)
+        _draw_stages(figure.add_subfigure(right), result)
+    return figure
+
+
+def _draw_windows(panel: "SubFigure", result: TranslationResult) -> None:
+    from matplotlib.patches import Rectangle
+
+    config = result.config
+    count = min(_EXAMPLES, config.crops_per_batch)
+    images = windows(result.crops.images[:count], config.window_size)
+    grid = panel.subplots(count, 2, squeeze=False)
+    size, shift = config.window_size, config.shift
+    for row in range(count):
+        # What they share stands below in the upper window, above in the lower one.
+        for column, top in ((0, shift), (1, 0)):
+            ax = grid[row, column]
+            ax.imshow(images[row + column * count])
+            # Half a line inside, or the edge of the axes would cut it.
+            corner, extent = (0.5, top + 0.5), (size - 2, size - shift - 2)
+            box = Rectangle(corner, *extent, fill=False, ec=COLORS[1], lw=1.8)
+            ax.add_patch(box)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    grid[0, 0].set_title("upper window")
+    grid[0, 1].set_title("lower window")
+    panel.supxlabel("outlined: pixels shared", color=COLORS[1], fontsize=_FONT_SIZE)
+
+
+def _draw_stages(panel: "SubFigure", result: TranslationResult) -> None:
+    count = len(result.stages)
+    grid = panel.subplots(4, count, squeeze=False, height_ratios=(2.1, 2.1, 1, 1))
+    pairs = [(stage.spatio_semantic, stage.semantic) for stage in result.stages]
+    lowest = min(scores.rsms.min() for pair in pairs for scores in pair)
+    darkest = min(scores.rsms[0].min() for pair in pairs for scores in pair)
+    for column, (stage, pair) in enumerate(zip(result.stages, pairs, strict=True)):
+        for row, scores in enumerate(pair):
+            heatmap, distribution = grid[row, column], grid[row + 2, column]
+            plot_rsm(scores.rsms[0], heatmap, vmin=darkest, vmax=1, colorbar=False)
+            groups = {"unrelated": scores.unrelated, "overlapping": scores.overlapping}
+            title = f"AUROC {scores.auroc.value:.3f}"
+            plot_distributions(
+                groups, distribution, limits=(lowest, 1), title=title, legend=False
+            )
+            distribution.set(yticks=[], xlabel="", ylabel="")
+            _name_blocks(heatmap, len(scores.rsms[0]), row == 1, column == 0)
+        grid[0, column].set_title(f"{stage.layer}\nS = {stage.tokens}")
+        grid[2, column].set_xticklabels([])
+        grid[3, column].set_xlabel(_SIMILARITY)
+    for row, kind in enumerate(("spatio-semantic", "semantic") * 2):
+        grid[row, 0].set_ylabel(kind)
+    panel.colorbar(
+        grid[0, 0].images[0], ax=list(grid[:2].flat), label=_SIMILARITY, aspect=30
+    )
+    handles, names = grid[2, 0].get_legend_handles_labels()
+    panel.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _name_blocks(ax: "Axes", samples: int, below: bool, beside: bool) -> None:
+    """Says where the upper and where the lower windows stand in an RSM."""
+    centres, names = [samples / 4 - 0.5, samples * 3 / 4 - 0.5], ["upper", "lower"]
+    ax.set(xticks=centres, yticks=centres, xlabel="", ylabel="")
+    ax.set_xticklabels(names if below else [])
+    ax.set_yticklabels(names if beside else [], rotation=90, va="center")
+    ax.tick_params(length=0)
+
+
+def _axes(ax: "Axes | None") -> "Axes":
+    return _figure((4.0, 3.2)).add_subplot() if ax is None else ax
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    """A figure of that size in inches, which belongs to no window."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'figures need matplotlib: pip install "semrsm_jax[demo]"'
+        ) from error
+    return Figure(figsize=size, layout="constrained", dpi=150)

@@ -1,0 +1,186 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax import linear_assignment
+
+SOLVERS = ["auction", "scipy", "ortools", "optax"]
+SHAPES = [(1, 1), (2, 2), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
+
+
+def optimum(affinity, maximize=True):
+    matrix = np.asarray(affinity, np.float64)
+    return matrix[linear_sum_assignment(matrix, maximize=maximize)].sum()
+
+
+def is_complete(permutation, columns):
+    matched = permutation[permutation >= 0]
+    return (
+        len(set(matched.tolist())) == len(matched) == min(len(permutation), columns)
+        and (matched < columns).all()
+    )
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_value_is_scipys_optimum_and_the_bound_proves_it(rng, solver, shape):
+    batch = rng.normal(size=(3, *shape)).astype(np.float32)
+    result = linear_assignment(batch, solver=solver)
+    assert result.permutation.dtype == jnp.int32
+    for matrix, permutation, value, bound in zip(
+        batch, *map(np.asarray, result), strict=True
+    ):
+        assert is_complete(permutation, shape[1])
+        chosen = matrix[permutation >= 0, permutation[permutation >= 0]].sum()
+        # float32 sums of normal numbers: an error of 1e-6 of their total size.
+        slack = 2e-6 * np.abs(matrix).max() * min(shape)
+        np.testing.assert_allclose(value, optimum(matrix), rtol=1e-5, atol=slack)
+        np.testing.assert_allclose(value, chosen, rtol=1e-5, atol=slack)
+        assert optimum(matrix) - slack <= bound <= value + 1e-6 * abs(value) + slack
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("scale", [1e-30, 1e-4, 1.0, 1e4, 1e30])
+def test_any_scale_and_offset(rng, solver, scale):
+    matrix = ((rng.random((24, 24)) + 3) * scale).astype(np.float32)
+    result = linear_assignment(matrix, solver=solver)
+    np.testing.assert_allclose(result.value, optimum(matrix), rtol=1e-5)
+    assert result.upper_bound <= result.value * (1 + 3e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_float64_meets_the_optimum_to_twelve_digits(rng, x64, solver):
+    for shape in [(1, 1), (20, 20), (12, 30)]:
+        batch = rng.normal(size=(2, *shape))
+        result = linear_assignment(batch, solver=solver, tolerance=0.0)
+        for matrix, value, bound in zip(
+            batch, result.value, result.upper_bound, strict=True
+        ):
+            np.testing.assert_allclose(value, optimum(matrix), rtol=1e-12)
+            np.testing.assert_allclose(bound, value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_integers_are_solved_exactly(rng, solver):
+    batch = rng.integers(0, 4, size=(4, 16, 16)).astype(np.float32)
+    result = linear_assignment(batch, solver=solver, tolerance=0.0)
+    np.testing.assert_array_equal(result.value, [optimum(m) for m in batch])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.zeros((6, 6)),
+        np.full((6, 6), -3.0),
+        np.full((3, 6), -3.0),
+        np.full((6, 3), 5.0),
+        -np.arange(36.0).reshape(6, 6),
+        np.outer(np.arange(6.0), np.arange(6.0)),
+        np.eye(6)[::-1] * 1e6,
+    ],
+    ids=["zero", "constant", "wide", "tall", "negative", "product", "outlier"],
+)
+def test_degenerate_matrices(solver, matrix):
+    result = linear_assignment(matrix, solver=solver)
+    assert is_complete(np.asarray(result.permutation), matrix.shape[1])
+    np.testing.assert_allclose(result.value, optimum(matrix), rtol=1e-6)
+    np.testing.assert_allclose(result.upper_bound, result.value, rtol=2e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_minimising_is_maximising_the_negative(rng, solver):
+    matrix = rng.normal(size=(7, 9)).astype(np.float32)
+    result = linear_assignment(matrix, maximize=False, solver=solver)
+    np.testing.assert_allclose(result.value, optimum(matrix, False), rtol=1e-5)
+    assert result.upper_bound <= result.value
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from(SOLVERS))
+def test_masks_are_the_matrix_without_the_absent(seed, solver):
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(9, 7)).astype(np.float32)
+    rows, columns = rng.random(9) > 0.4, rng.random(7) > 0.4
+    rows[0] = columns[0] = True
+    result = linear_assignment(
+        matrix, solver=solver, row_mask=rows, column_mask=columns
+    )
+    permutation = np.asarray(result.permutation)
+    part = matrix[rows][:, columns]
+    assert (permutation[~rows] == -1).all()
+    assert columns[permutation[permutation >= 0]].all()
+    assert (permutation >= 0).sum() == min(part.shape)
+    np.testing.assert_allclose(result.value, optimum(part), rtol=1e-5, atol=1e-5)
+    assert result.value <= result.upper_bound <= result.value + 1e-4
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_jit_and_vmap_equal_eager(rng, solver):
+    batch = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    eager = linear_assignment(batch, solver=solver)
+    jitted = jax.jit(lambda a: linear_assignment(a, solver=solver))(batch)
+    mapped = jax.vmap(lambda a: linear_assignment(a, solver=solver))(batch)
+    for result in (jitted, mapped):
+        np.testing.assert_array_equal(result.permutation, eager.permutation)
+        np.testing.assert_allclose(result.value, eager.value, rtol=1e-6)
+        np.testing.assert_allclose(result.upper_bound, eager.upper_bound, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_not_finite_gives_nan_under_jit(solver):
+    batch = np.ones((3, 4, 4), np.float32)
+    batch[1, 2, 3] = np.nan
+    batch[2, 0, 0] = np.inf
+    result = jax.jit(lambda a: linear_assignment(a, solver=solver))(batch)
+    np.testing.assert_array_equal(np.isnan(result.value), [False, True, True])
+    np.testing.assert_array_equal(np.isnan(result.upper_bound), [False, True, True])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_gradient_is_that_of_the_fixed_matching(rng, x64, solver):
+    matrix = jnp.asarray(rng.normal(size=(5, 6)))
+
+    def value(a):
+        return linear_assignment(a, solver=solver, tolerance=0.0).value
+
+    check_grads(value, (matrix,), 1)
+    permutation = linear_assignment(matrix, solver=solver).permutation
+    expected = np.zeros((5, 6))
+    expected[np.arange(5), permutation] = 1
+    np.testing.assert_array_equal(jax.grad(value)(matrix), expected)
+
+
+def test_half_precision_is_solved_in_float32(rng):
+    matrix = jnp.asarray(rng.normal(size=(6, 6)), jnp.bfloat16)
+    result = linear_assignment(matrix)
+    assert result.value.dtype == jnp.float32
+    np.testing.assert_allclose(result.value, optimum(matrix), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"affinity": np.zeros(3)}, ValueError, "at least 2 axes"),
+        ({"affinity": np.zeros((0, 3))}, ValueError, "along S"),
+        ({"affinity": np.zeros((3, 0))}, ValueError, "along T"),
+        ({"affinity": np.full((2, 2), np.nan)}, ValueError, "affinity must be finite"),
+        ({"affinity": np.full((2, 2), np.inf)}, ValueError, "affinity must be finite"),
+        ({"affinity": np.zeros((2, 2), complex)}, TypeError, "complex"),
+        ({"solver": "hungarian"}, ValueError, "solver must be one of"),
+        ({"tolerance": -1.0}, ValueError, "tolerance must be"),
+        ({"tolerance": np.nan}, ValueError, "tolerance must be"),
+        ({"tolerance": "0"}, ValueError, "tolerance must be"),
+        ({"row_mask": np.ones(3, bool)}, ValueError, "row_mask must have shape"),
+        ({"column_mask": np.ones(2)}, TypeError, "column_mask must be boolean"),
+        ({"row_mask": np.zeros(2, bool)}, ValueError, "at least one token"),
+    ],
+)
+def test_refuses(arguments, error, words):
+    with pytest.raises(error, match=words):
+        linear_assignment(**({"affinity": np.zeros((2, 2))} | arguments))

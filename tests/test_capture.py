@@ -1,0 +1,294 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from semrsm_jax.features import extract, list_layers
+from semrsm_jax.models import ResNet, ResNetConfig
+
+LAYERS = ["stages.0", "stages.3.blocks.1", "stem", "head"]
+TRACES = []
+
+
+@pytest.fixture(scope="module")
+def resnet() -> ResNet:
+    config = ResNetConfig(depth=18, stem="imagenet", num_classes=5, width=8)
+    return ResNet(config, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(5, 32, 32, 3)).astype(np.float32)
+
+
+class Base(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(3, 3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.linear(x)
+
+
+class Inherits(Base):
+    """Its `__call__` stands in no body that `nnx.capture` looks into."""
+
+
+class Extends(Inherits):
+    def __call__(self, x):
+        return super().__call__(x) + 1
+
+
+class Rematerialised(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.inner = Inherits(rngs)
+
+    @nnx.remat
+    def __call__(self, x):
+        return self.inner(x)
+
+
+class Pair(nnx.Module):
+    def __call__(self, x):
+        return x, x
+
+
+class Swap(nnx.Module):
+    """Puts another axis first, as stacked layers do."""
+
+    def __call__(self, x):
+        return jnp.moveaxis(x, 0, 1)
+
+
+class UserModel(nnx.Module):
+    """What users write: inherited calls, sharing, containers, random layers."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.twice = Inherits(rngs)
+        self.extends = Extends(rngs)
+        self.alias = self.twice
+        self.remat = Rematerialised(rngs)
+        self.table = nnx.Dict(drop=nnx.Dropout(0.5, rngs=rngs))
+        self.items = nnx.data([Inherits(rngs)])
+        self.pair, self.swap = Pair(), Swap()
+        self.unused = nnx.Linear(1, 1, rngs=rngs)
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+    def __call__(self, x):
+        TRACES.append(x.shape)
+        self.sow(nnx.Intermediate, "mine", x)
+        x = self.alias(self.extends(self.twice(x)))
+        self.pair(x), self.swap(x)
+        x = self.items[0](self.table.drop(self.remat(x)))
+        return self.norm(x.reshape(x.shape[0], -1, 3))
+
+
+@pytest.fixture(scope="module")
+def user_model() -> UserModel:
+    return UserModel(nnx.Rngs(0))
+
+
+def small_images(n: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(n)
+    return rng.normal(size=(n, 4, 5, 3)).astype(np.float32)
+
+
+def tokens(output) -> np.ndarray:
+    return np.asarray(output).reshape(output.shape[0], -1, output.shape[-1])
+
+
+def test_list_layers_in_order_of_definition(resnet, user_model):
+    names = list_layers(resnet)
+    assert names[:4] == ["stem", "stem.layer", "stem.layer.conv", "stem.layer.norm"]
+    assert [n for n in names if n.count(".") < 2 and n[:6] == "stages"] == [
+        f"stages.{k}" for k in range(4)
+    ]
+    assert names[-1] == "head"
+    assert list_layers(user_model) == [
+        "twice",
+        "twice.linear",
+        "extends",
+        "extends.linear",
+        "alias",
+        "alias.linear",
+        "remat",
+        "remat.inner",
+        "remat.inner.linear",
+        "table.drop",
+        "items.0",
+        "items.0.linear",
+        "pair",
+        "swap",
+        "unused",
+        "norm",
+    ]
+
+
+def test_extract_is_the_output_of_the_stages(resnet, images):
+    features = extract(resnet, images, LAYERS)
+    direct = nnx.view(resnet, use_running_average=True)
+    stem = direct.stem(images)
+    stage = direct.stages[0](stem)
+    assert list(features) == LAYERS
+    np.testing.assert_allclose(features["stem"], tokens(stem), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        features["stages.0"], tokens(stage), rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        features["head"], direct(images)[:, None], rtol=1e-4, atol=1e-4
+    )
+    shapes = {name: value.shape for name, value in features.items()}
+    assert shapes == {
+        "stem": (5, 64, 8),
+        "stages.0": (5, 64, 8),
+        "stages.3.blocks.1": (5, 1, 64),
+        "head": (5, 1, 5),
+    }
+
+
+def test_batches_equal_a_single_pass(resnet, images):
+    done = []
+    whole = extract(resnet, images, LAYERS)
+    parts = extract(
+        resnet, images, LAYERS, batch_size=2, progress=lambda *x: done.append(x)
+    )
+    assert done == [(2, 5), (4, 5), (5, 5)]
+    for name in LAYERS:
+        assert isinstance(parts[name], jax.Array)
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_model_is_left_as_it_was(user_model):
+    user_model.train()
+    graphdef = nnx.graphdef(user_model)
+    before = jax.tree.map(np.asarray, nnx.state(user_model, nnx.Not(nnx.RngState)))
+    extract(user_model, small_images(), ["twice", "norm"])
+    assert nnx.graphdef(user_model) == graphdef
+    assert type(user_model.twice) is Inherits
+    after = nnx.state(user_model, nnx.Not(nnx.RngState))
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_one_trace_for_all_batches_calls_and_modes():
+    TRACES.clear()
+    layers = ["extends", "norm"]
+    first = UserModel(nnx.Rngs(3))
+    extract(first, small_images(7), layers, batch_size=3)
+    assert TRACES == [(3, 4, 5, 3)]
+    extract(first, small_images(8), layers, batch_size=3)
+    first.eval()
+    extract(first, jnp.asarray(small_images(3)), layers, batch_size=3)
+    extract(UserModel(nnx.Rngs(4)), small_images(6), layers, batch_size=3)
+    assert len(TRACES) == 1
+
+
+def test_any_module_inherited_shared_nested_or_rematerialised(user_model):
+    x = small_images()
+    layers = ["twice", "extends", "alias", "remat", "remat.inner", "table.drop"]
+    layers += ["items.0", "norm"]
+    features = extract(user_model, x, layers)
+    once = user_model.twice(x)
+    extended = user_model.extends(once)
+    last = user_model.twice(extended)
+    rematerialised = user_model.remat(last)
+    expected = {
+        "twice": last,  # the second of its two calls
+        "extends": extended,
+        "alias": last,
+        "remat": rematerialised,
+        "remat.inner": rematerialised,
+        "table.drop": rematerialised,  # no dropout in evaluation
+        "items.0": user_model.items[0](rematerialised),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            features[name], tokens(value), rtol=1e-5, atol=1e-6, err_msg=name
+        )
+    assert features["norm"].shape == (4, 20, 3)
+
+
+def test_inside_jit_and_grad(user_model):
+    x = jnp.asarray(small_images())
+
+    def total(images):
+        return extract(user_model, images, ["extends"], batch_size=1)["extends"].sum()
+
+    kernels = [m.linear.kernel[...] for m in (user_model.twice, user_model.extends)]
+    gradient = jax.jit(jax.grad(total))(x)
+    expected = jnp.broadcast_to(kernels[0] @ kernels[1] @ jnp.ones(3), x.shape)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_stays():
+    class Half(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(3, 2, dtype=jnp.bfloat16, rngs=rngs)
+
+        def __call__(self, x):
+            return self.linear(x)
+
+    features = extract(Half(nnx.Rngs(0)), small_images(), ["linear"])
+    assert features["linear"].dtype == jnp.bfloat16
+
+
+def test_unknown_layer_names_the_nearest(resnet, images):
+    with pytest.raises(ValueError, match=r"'stages.9'.*'stages\.[0-3]'"):
+        extract(resnet, images, ["stages.9"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "message"),
+    [
+        ("unused", ValueError, "does not call 'unused'"),
+        ("pair", TypeError, "'pair' gives tuple"),
+        ("swap", ValueError, r"'swap' gives shape \(4, 3, 5, 3\).*N = 3"),
+    ],
+)
+def test_layers_that_give_no_tokens(user_model, layer, error, message):
+    with pytest.raises(error, match=message):
+        extract(user_model, small_images(3), [layer])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda x: x[0], ValueError, r"images must have shape \(N, H, W, C\)"),
+        (lambda x: x[:0], ValueError, "none of them 0"),
+        (lambda x: x[..., :1], ValueError, r"\(5, 32, 32, 1\).*\(N, H, W, 3\)"),
+        (lambda x: x * np.nan, ValueError, "images must be finite"),
+        (lambda x: x.astype(np.uint8), TypeError, "uint8; scale them"),
+        (lambda x: x.astype(complex), TypeError, "complex128"),
+        (lambda x: x.astype(object), TypeError, "object"),
+        (lambda x: x.astype(str), TypeError, "images must be floating"),
+        (lambda x: x.tolist(), TypeError, "array, got list"),
+    ],
+)
+def test_images_refused(resnet, images, change, error, message):
+    with np.errstate(invalid="ignore"), pytest.raises(error, match=message):
+        extract(resnet, change(images), ["stem"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"layers": "stem"}, TypeError, r"write \['stem'\]"),
+        ({"layers": [0]}, TypeError, "sequence of strings"),
+        ({"layers": 3}, TypeError, "sequence of strings"),
+        ({"layers": []}, ValueError, "at least one layer"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"batch_size": 2.0}, TypeError, "batch_size must be an integer"),
+        ({"progress": 1}, TypeError, "progress must be callable"),
+        ({"model": abs}, TypeError, "model must be a flax.nnx.Module"),
+    ],
+)
+def test_arguments_refused(resnet, images, arguments, error, message):
+    good = {"model": resnet, "images": images, "layers": ["stem"]}
+    with pytest.raises(error, match=message):
+        extract(**(good | arguments))
+
+
+def test_a_wrong_number_of_channels_is_explained_for_any_module():
+    model = nnx.Sequential(nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"cannot take shape \(2, 8, 8, 1\) float32"):
+        extract(model, np.ones((2, 8, 8, 1), np.float32), ["layers.0"])

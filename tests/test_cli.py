@@ -1,0 +1,534 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+import semrsm_jax as sj
+from semrsm_jax.cli import app
+from semrsm_jax.store import load_rsm, save_rsm, sha256
+
+SOLVER = ("--solver", "scipy")
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr; a traceback is a failure of its own."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refused(*arguments) -> str:
+    """The one message of a command that must end with exit code 2."""
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    return " ".join(err.replace("│", " ").split())
+
+
+def features(seed=0, shape=(5, 3, 2, 4)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with x.npy (N, H, W, C) and y.npy (M, S, C)."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", features())
+    np.save("y.npy", features(1, (4, 6, 4)))
+    return tmp_path
+
+
+# rsm
+
+MATCHERS = {
+    "exact": (SOLVER, sj.Exact(solver="scipy")),
+    "batch-optimal": (
+        ("--window", 4, "--sweeps", 1, "--tolerance", 0, *SOLVER),
+        sj.BatchOptimal(4, 1, 0.0, "scipy"),
+    ),
+    "topk-greedy": (("--k", 2, *SOLVER), sj.TopKGreedy(2, solver="scipy")),
+    "greedy": ((), sj.Greedy()),
+    "identity": ((), sj.Identity()),
+}
+
+
+@pytest.mark.parametrize("name", MATCHERS)
+def test_rsm_equals_the_function_for_every_matcher(folder, name):
+    options, matcher = MATCHERS[name]
+    code, out, _ = run("rsm", "x.npy", "-o", "x.npz", "--matcher", name, *options)
+    assert code == 0
+    expected = sj.rsm(sj.to_tokens(features()), matcher=matcher)
+    np.testing.assert_array_equal(load_rsm("x.npz").rsm, expected)
+    assert repr(matcher) in out
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        (("linear",), sj.Linear()),
+        (("cosine",), sj.Cosine()),
+        (("RBF",), sj.RBF()),
+        (("rbf", "--bandwidth", "2.5"), sj.RBF(2.5)),
+        (("rbf", "--bandwidth", "official"), sj.RBF("official")),
+    ],
+)
+def test_rsm_equals_the_function_for_every_kernel(folder, options, kernel):
+    code, _, _ = run(
+        "rsm", "x.npy", "-o", "x.npy.npz", "--matcher", "identity", "--kernel", *options
+    )
+    assert code == 0
+    file = load_rsm("x.npy.npz")
+    tokens = sj.to_tokens(features())
+    expected = sj.rsm(tokens, matcher=sj.Identity(), kernel=kernel)
+    np.testing.assert_array_equal(file.rsm, expected)
+    np.testing.assert_array_equal(kernel(file.statistics), expected)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_rsm_between_two_files_with_spaces_and_other_letters(folder, suffix):
+    Path("x.npy").rename("ein [red] Häuschen.npy")
+    output = folder / "neu hier" / f"größe 日本{suffix}"
+    code, out, err = run(
+        "rsm", "ein [red] Häuschen.npy", "y.npy", "-o", output, *SOLVER
+    )
+    assert code == 0
+    expected = sj.rsm(
+        sj.to_tokens(features()), features(1, (4, 6, 4)), sj.Exact(solver="scipy")
+    )
+    np.testing.assert_array_equal(load_rsm(output).rsm, expected)
+    assert "RSM of ein [red] Häuschen.npy and y.npy" in out
+    assert f"written to     {output}" in out
+    assert err == ""
+
+
+def test_metadata_says_how_the_rsm_was_made(folder):
+    save_file({"a": features(), "b": features(2)}, "z.safetensors")
+    arguments = (
+        "rsm",
+        "z.safetensors",
+        "-o",
+        "z.npz",
+        "--key",
+        "b",
+        "--layout",
+        "nchw",
+    )
+    arguments += ("--center", "channel", "--kernel", "rbf", *SOLVER)
+    assert run(*arguments)[0] == 0
+    file = load_rsm("z.npz")
+    tokens = sj.center(sj.to_tokens(features(2), "NCHW"))
+    matcher, kernel = sj.Exact(solver="scipy"), sj.RBF()
+    stats = sj.pair_statistics(tokens, matcher=matcher)
+    np.testing.assert_allclose(file.rsm, kernel(stats), rtol=1e-6)
+    assert file.metadata["matcher"] == {
+        "name": "Exact",
+        "tolerance": 1e-6,
+        "solver": "scipy",
+    }
+    assert file.metadata["kernel"] == {"name": "RBF", "bandwidth": None}
+    assert file.metadata["sigma"] == pytest.approx(float(kernel.sigma(stats)))
+    assert file.metadata["center"] == "channel"
+    assert file.metadata["dtype"] == "float32"
+    assert file.metadata["inputs"] == [
+        {
+            "file": "z.safetensors",
+            "key": "b",
+            "sha256": sha256("z.safetensors"),
+            "shape": [5, 3, 2, 4],
+            "dtype": "float32",
+            "layout": "NCHW",
+        }
+    ]
+
+
+@pytest.mark.parametrize("axis", ["channel", "position"])
+def test_two_files_are_centred_by_the_mean_of_the_second(folder, axis):
+    code, _, _ = run(
+        *("rsm", "x.npy", "y.npy", "-o", "o.npy"),
+        *("--center", axis, "--matcher", "identity"),
+    )
+    assert code == 0
+    x, y = features().reshape(5, 6, 4), features(1, (4, 6, 4))
+    mean = y.mean((0, 1)) if axis == "channel" else y.mean(0)
+    expected = sj.rsm(x - mean, y - mean, sj.Identity())
+    np.testing.assert_allclose(np.load("o.npy"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_memory_budget_does_not_change_the_rsm(folder):
+    for name, budget in (("a.npy", "1KB"), ("b.npy", "0.5GiB")):
+        arguments = ("rsm", "x.npy", "-o", name, "--memory-budget", budget, *SOLVER)
+        assert run(*arguments)[0] == 0
+    np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
+
+
+def test_summary_fits_a_screen_and_names_the_next_step(folder):
+    code, out, err = run("rsm", "x.npy", "-o", "my x.npz", *SOLVER)
+    assert code == 0
+    assert err == ""
+    assert len(out.splitlines()) <= 20
+    assert max(map(len, out.splitlines())) <= 88
+    assert "samples        5 x 5" in out
+    assert "tokens S       6 (NHWC)" in out
+    assert "10 pairs matched" in out
+    assert "value / bound  1.000000 on average" in out
+    assert "Next: semrsm compare 'my x.npz' ANOTHER_RSM" in out
+
+
+def test_quiet_says_nothing(folder):
+    assert run("rsm", "x.npy", "-o", "o.npz", "-q", *SOLVER) == (0, "", "")
+    assert Path("o.npz").exists()
+
+
+def test_one_sample_and_silent_features_are_summarised(folder):
+    np.save("one.npy", features(shape=(1, 6, 4)))
+    np.save("zero.npy", np.zeros((3, 6, 4)))
+    assert run("rsm", "one.npy", "-o", "one.npz", *SOLVER)[0] == 0
+    code, out, _ = run("rsm", "zero.npy", "-o", "zero.npz", *SOLVER)
+    assert code == 0
+    assert "no pair has a bound above 0" in out
+
+
+def test_existing_output_needs_overwrite(folder):
+    Path("o.npz").write_text("before")
+    message = refused("rsm", "x.npy", "-o", "o.npz")
+    assert message == "Error: output o.npz exists; --overwrite replaces it"
+    assert Path("o.npz").read_text() == "before"
+    assert run("rsm", "x.npy", "-o", "o.npz", "--overwrite", *SOLVER)[0] == 0
+    assert load_rsm("o.npz").rsm.shape == (5, 5)
+
+
+def test_input_is_never_replaced(folder):
+    before = Path("x.npy").read_bytes()
+    message = refused("rsm", "x.npy", "-o", "./x.npy", "--overwrite")
+    assert "is an input, and would replace it" in message
+    assert Path("x.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("no.npy",), "no.npy does not exist"),
+        ((".",), "is a folder, expected a file"),
+        (("bad.npy",), "bad.npy is no .npy file; it starts with b'bad'"),
+        (("complex.npy",), "floats or integers of at most 64 bits, got dtype complex"),
+        (("nan.npy",), "nan.npy: z must be finite in float32, got 1 NaN"),
+        (("flat.npy",), "flat.npy: features must have 3 axes (N, S, C) or 4 (N, H,"),
+        (("x.npy", "--layout", "NSC"), "layout 'NSC' needs 3 axes, got z of shape (5,"),
+        (("x.npy", "--key", "a"), "holds one array without a name, got key='a'"),
+        (("x.npy", "wide.npy"), "must have the same channels, got 4 and 7"),
+        (("x.npy", "--window", 4), "--window does not fit --matcher exact, which take"),
+        (("x.npy", "--matcher", "greedy", "--k", 1), "--k does not fit --matcher gree"),
+        (("x.npy", "--matcher", "identity", *SOLVER), "identity, which takes no optio"),
+        (("x.npy", "--matcher", "hungarian"), "'hungarian' is not one of 'exact'"),
+        (("x.npy", "--matcher", "topk-greedy"), "k must be at most the number of tok"),
+        (("x.npy", "--tolerance", -1), "tolerance must be a finite number of at leas"),
+        (("x.npy", "--tolerance", "nan"), "tolerance must be a finite number"),
+        (("x.npy", "--bandwidth", "2"), "--bandwidth does not fit --kernel linear"),
+        (("x.npy", "--kernel", "rbf", "--bandwidth", "0"), "bandwidth must be a fini"),
+        (("x.npy", "--kernel", "rbf", "--bandwidth", "mean"), "'paper', got 'mean'"),
+        (("x.npy", "--memory-budget", "lots"), "size such as 512MB, 2GiB or 100000"),
+        (("x.npy", "--memory-budget", "0MB"), "must be at least 1 byte, got '0MB'"),
+        (("x.npy", "--memory-budget", "9" * 400), "size such as 512MB"),
+        (("x.npy", "-o", "o.txt"), "output o.txt must end in one of .npy, .npz, .saf"),
+        (("x.npy", "-o", "x.npy/o.npz"), "output x.npy/o.npz cannot be written: "),
+    ],
+)
+def test_bad_input_is_one_message_and_nothing_is_written(folder, arguments, message):
+    np.save("complex.npy", np.ones((2, 3, 4), complex))
+    np.save("nan.npy", np.where(np.arange(24) == 3, np.nan, 1).reshape(2, 3, 4))
+    np.save("flat.npy", np.ones((2, 3)))
+    np.save("wide.npy", np.ones((2, 3, 7)))
+    Path("bad.npy").write_text("bad")
+    before = sorted(os.listdir())
+    output = () if "-o" in arguments else ("-o", "o.npz")
+    assert message in refused("rsm", *arguments, *output)
+    assert sorted(os.listdir()) == before
+
+
+def test_output_is_refused_before_any_work(folder, monkeypatch):
+    Path("o.npz").touch()
+    monkeypatch.setattr(sj, "pair_statistics", lambda *_, **__: pytest.fail("worked"))
+    assert "--overwrite" in refused("rsm", "x.npy", "-o", "o.npz")
+
+
+def test_missing_output_and_no_command_show_the_way(folder):
+    assert "Missing option '--output'" in refused("rsm", "x.npy")
+    _, out, err = run()
+    assert "semrsm compare layer1.npz layer2.npz" in out + err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "full")])
+def test_interrupt_and_full_memory_or_disk_leave_nothing(folder, monkeypatch, error):
+    def fail(*arrays, **_):
+        raise error
+
+    monkeypatch.setattr(sj, "pair_statistics", fail)
+    before = sorted(os.listdir())
+    code, out, err = run("rsm", "x.npy", "-o", "o.npz")
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert sorted(os.listdir()) == before
+    if error is KeyboardInterrupt:
+        assert (code, err) == (
+            130,
+            "Interrupted. No half-written file is left behind.\n",
+        )
+    else:
+        assert code == 1
+
+
+def test_a_fault_of_the_program_is_not_dressed_up(folder, monkeypatch):
+    def fail(*arrays, **_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sj, "pair_statistics", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("rsm", "x.npy", "-o", "o.npz")
+
+
+# compare
+
+
+@pytest.fixture
+def rsms(folder) -> tuple[np.ndarray, np.ndarray]:
+    # Symmetric, as RSMs are, so that the unbiased estimates exist.
+    k, l = (z @ z.T for z in features(3, (2, 6, 5)))  # noqa: E741
+    save_rsm("k.npz", k, metadata={"matcher": {"name": "Exact"}})
+    save_rsm("l.npy", l)
+    return k, l
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_compare_equals_the_functions(rsms, estimator):
+    arguments = ("compare", "k.npz", "l.npy", "--estimator", estimator)
+    code, out, err = run(*arguments, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "cka": float(sj.cka(*rsms, estimator)),
+        "hsic": float(sj.hsic(*rsms, estimator)),
+        "estimator": estimator,
+        "samples": 6,
+        "a": "k.npz",
+        "b": "l.npy",
+    }
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert f"{float(sj.cka(*rsms, estimator)):.6f}" in out
+    assert "k.npz (Exact)" in out
+
+
+def test_compare_writes_nan_as_null(folder):
+    # An RSM whose unbiased HSIC with itself is negative, see `cka`.
+    k = np.triu(np.arange(36.0).reshape(6, 6) ** 2) - np.tril(np.ones((6, 6)) * 900)
+    np.save("k.npy", k)
+    expected = float(sj.cka(k, k, "unbiased"))
+    _, out, _ = run("compare", "k.npy", "k.npy", "--estimator", "unbiased", "--json")
+    assert json.loads(out)["cka"] == (None if np.isnan(expected) else expected)
+    assert np.isnan(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("k.npz", "small.npy"), "must be over the same samples, got 6 and 3"),
+        (("k.npz", "wide.npy"), "wide.npy must hold a square RSM, got shape (3, 6)"),
+        (("k.npz", "x.npy"), "x.npy must hold an RSM (N, M), got shape (5, 3, 2, 4)"),
+        (("k.npz", "f.npz"), "f.npz must hold an array 'rsm', as `semrsm rsm` writes"),
+        (("k.npz", "nan.npy"), "must be finite"),
+        (("small.npy", "small.npy", "--estimator", "unbiased"), "at least 4 samples"),
+        (("k.npz", "l.npy", "--estimator", "best"), "'best' is not one of 'biased'"),
+        (("k.npz",), "Missing argument"),
+    ],
+)
+def test_compare_refuses_what_it_cannot_compare(rsms, arguments, message):
+    np.save("small.npy", np.eye(3))
+    np.save("wide.npy", np.ones((3, 6)))
+    np.save("nan.npy", np.full((6, 6), np.nan))
+    np.savez("f.npz", x=np.ones((3, 6)))
+    assert message in refused("compare", *arguments)
+
+
+# match
+
+
+def test_match_equals_the_function_in_every_output(folder):
+    x, y = features().reshape(5, 6, 4)[1], features(1, (4, 6, 4))[3]
+    expected = sj.match(x, y, matcher=sj.Exact(solver="scipy"))
+    arguments = ("match", "x.npy", "y.npy", "--i", 1, "--j", 3, *SOLVER)
+    for name in ("m.npy", "m.npz", "m.json"):
+        assert run(*arguments, "-o", name)[0] == 0
+    np.testing.assert_array_equal(np.load("m.npy"), expected.permutation)
+    with np.load("m.npz") as file:
+        np.testing.assert_array_equal(file["permutation"], expected.permutation)
+        assert file["value"] == expected.value
+        assert file["upper_bound"] == expected.upper_bound
+    _, out, _ = run(*arguments, "--json")
+    for text in (out, Path("m.json").read_text()):
+        found = json.loads(text)
+        assert found["permutation"] == np.asarray(expected.permutation).tolist()
+        assert found["value"] == float(expected.value)
+        assert found["upper_bound"] == float(expected.upper_bound)
+
+
+def test_match_of_single_samples_previews_unmatched_tokens(folder):
+    np.save("a.npy", features(shape=(20, 4)))
+    np.save("b.npy", features(shape=(15, 4)))
+    code, out, _ = run("match", "a.npy", "b.npy", *SOLVER)
+    assert code == 0
+    assert "20 tokens of a.npy with 15 of b.npy, 4 channels" in out
+    assert "All of them: -o matching.npz" in out
+    expected = sj.match(
+        np.load("a.npy"), np.load("b.npy"), matcher=sj.Exact(solver="scipy")
+    )
+    shown = [
+        f"{i}->{'none' if j < 0 else j}"
+        for i, j in enumerate(np.asarray(expected.permutation)[:12].tolist())
+    ]
+    assert " ".join(shown) + " ..." in out
+
+
+def test_match_reads_only_the_sample_it_needs(folder):
+    x = features(shape=(3, 6, 4))
+    x[2] = np.nan
+    np.save("x.npy", x)
+    assert run("match", "x.npy", "x.npy", "--i", 0, "--j", 1, *SOLVER)[0] == 0
+    assert "must be finite" in refused("match", "x.npy", "x.npy", "--i", 0, "--j", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x.npy", "y.npy"), "x.npy: holds 5 samples; --i must say which"),
+        (("x.npy", "y.npy", "--i", 0), "y.npy: holds 4 samples; --j must say which"),
+        (("x.npy", "y.npy", "--i", 5, "--j", 0), "--i must be from 0 to 4, got 5"),
+        (("x.npy", "y.npy", "--i", -1, "--j", 0), "--i must be from 0 to 4, got -1"),
+        (("a.npy", "a.npy", "--i", 2), "holds one sample, of shape (6, 4); got --i 2"),
+        (("a.npy", "b.npy"), "a.npy and b.npy: x_i (..., S, C) and y_j (..., T, C)"),
+        (("a.npy", "a.npy", "-o", "m.txt"), "must end in one of .npy, .npz, .json"),
+        (("a.npy", "a.npy", "-o", "a.npy", "--overwrite"), "is an input"),
+    ],
+)
+def test_match_refuses_what_it_cannot_match(folder, arguments, message):
+    np.save("a.npy", features(shape=(6, 4)))
+    np.save("b.npy", features(shape=(6, 5)))
+    assert message in refused("match", *arguments)
+
+
+# demo
+
+
+@pytest.fixture
+def tiny_demo(folder, monkeypatch):
+    """The demo with a small network, since its size is no matter here."""
+    import dataclasses
+
+    from semrsm_jax import demo
+    from semrsm_jax.demo import Stage
+    from semrsm_jax.models.resnet import ResNetConfig
+
+    real = demo.run
+
+    def run_small(config, progress):
+        small = dataclasses.replace(
+            config,
+            network=ResNetConfig(18, "cifar", None, width=4),
+            stages=(Stage("stages.3", sj.Exact(solver="scipy")),),
+            replicates=20,
+        )
+        return real(small, progress)
+
+    monkeypatch.setattr(demo, "run", run_small)
+
+
+def test_demo_writes_figure_and_numbers(tiny_demo):
+    code, out, err = run("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
+    assert (code, err) == (0, "")
+    assert sorted(os.listdir("my demo")) == ["translation.json", "translation.png"]
+    assert Path("my demo/translation.png").read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(Path("my demo/translation.json").read_text())
+    assert numbers["config"]["crops"] == 20
+    assert numbers["config"]["seed"] == 1
+    assert f"{numbers['table'][1]['auroc']:.3f} [" in out
+    message = refused("demo", "-o", "my demo", "--crops", 20)
+    assert "translation.png exists; --overwrite replaces it" in message
+    code, out, _ = run("demo", "--crops", 20)
+    assert code == 0
+    assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--crops", 7), "crops must be a"),
+        (("--crops", -10), "crops must be"),
+        (("--seed", -1), "seed must be at least 0"),
+        (("-o", "x.npy"), "x.npy is a file"),
+    ],
+)
+def test_demo_refuses_bad_settings(folder, arguments, message):
+    assert message in refused("demo", *arguments)
+
+
+# The program as a whole
+
+
+@pytest.mark.parametrize("command", [(), ("rsm",), ("compare",), ("match",), ("demo",)])
+def test_help_teaches_by_an_example(command):
+    for flag in ("--help", "-h"):
+        code, out, _ = run(*command, flag)
+        assert code == 0
+        assert "semrsm" in out
+        assert "Example: semrsm" in out or "A typical session" in out
+
+
+def test_version():
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("semrsm_jax ")
+
+
+def semrsm(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "semrsm_jax", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=60, **options)
+
+
+def test_program_pipes_json_and_survives_odd_terminals(rsms):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1"}
+    Path("k.npz").rename("größe.npz")
+    done = semrsm("compare", "größe.npz", "l.npy", "--json", env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["a"] == "größe.npz"
+    done = semrsm("compare", "größe.npz", "l.npy", env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"gr\\xf6\\xdfe.npz" in done.stdout
+    name = os.fsdecode(b"\xff.npy")
+    done = semrsm("compare", "l.npy", name, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"\x1b[31mError: ") or b"Error: " in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+FULL_DISK = """
+import resource, sys
+from semrsm_jax.cli import app
+resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+app(["rsm", "big.npy", "-o", "o.npz", "--matcher", "identity"])
+"""
+
+
+def test_full_disk_is_one_message_and_no_file(folder):
+    np.save("big.npy", features(shape=(20, 3, 4)))
+    before = sorted(os.listdir())
+    done = subprocess.run([sys.executable, "-c", FULL_DISK], capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(os.listdir()) == before

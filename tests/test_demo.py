@@ -1,0 +1,393 @@
+"""The demo: crops, statistics, and the claim of section 4.1."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from semrsm_jax.demo import (
+    COLUMNS,
+    Stage,
+    TranslationConfig,
+    run,
+    table_rows,
+    to_json,
+)
+from semrsm_jax.demo import photographs as photographs_module
+from semrsm_jax.demo.photographs import (
+    PHOTOGRAPHS,
+    SCENES,
+    draw_crops,
+    load_photograph,
+)
+from semrsm_jax.demo.separation import (
+    auroc,
+    partner_is_nearest,
+    scene_weights,
+    score,
+)
+from semrsm_jax.demo.translation import windows
+from semrsm_jax.matching import Exact, Identity
+from semrsm_jax.models import ResNetConfig
+
+pytest.importorskip("skimage")
+
+# 32x32 windows: S = 64 and 16 at the last two stages.
+SMALL = TranslationConfig(
+    crops=8,
+    crops_per_batch=4,
+    crop_size=42,
+    window_size=32,
+    network=ResNetConfig(18, "cifar", None, width=8),
+    stages=(Stage("stages.2", Exact()), Stage("stages.3", Exact())),
+    replicates=200,
+)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    rng = np.random.default_rng(3)
+    return draw_crops(6, 10, 84, rng, lambda crop: crop.std() > 0.01)
+
+
+# --- photographs ---------------------------------------------------------------------
+
+
+def test_every_photograph_is_in_the_wheel_and_reads_as_colour():
+    for photograph in PHOTOGRAPHS:
+        image = load_photograph(photograph)
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        assert min(image.shape[:2]) >= 2 * 84, photograph.file
+        assert image.std() > 5, photograph.file
+    assert len(PHOTOGRAPHS) == 19 and len(SCENES) == 18
+
+
+def test_nothing_is_fetched_from_a_network(monkeypatch):
+    import socket
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a photograph asked for the network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    for photograph in PHOTOGRAPHS:
+        load_photograph(photograph)
+
+
+def test_a_file_missing_from_the_wheel_is_named():
+    absent = PHOTOGRAPHS[0]._replace(file="eagle_owl.png")
+    with pytest.raises(FileNotFoundError, match=r"eagle_owl.png.*scikit-image 0.24"):
+        load_photograph(absent)
+
+
+def test_missing_scikit_image_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setitem(sys.modules, "skimage.io", None)
+    with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):
+        load_photograph(PHOTOGRAPHS[0])
+
+
+def test_crops_are_float_images_at_many_scales(crops):
+    assert crops.images.shape == (60, 84, 84, 3)
+    assert crops.images.dtype == np.float32
+    assert crops.images.min() >= 0 and crops.images.max() <= 1
+    sides = crops.regions[:, 2]
+    assert sides.min() >= 84 and sides.max() > 3 * sides.min()
+    assert len(set(sides.tolist())) > 30
+
+
+def test_crops_stay_inside_their_photograph(crops):
+    shapes = {p.file: load_photograph(p).shape for p in PHOTOGRAPHS}
+    for file, (top, left, side) in zip(crops.files, crops.regions, strict=True):
+        height, width, _ = shapes[file]
+        assert top >= 0 and left >= 0
+        assert top + side <= height and left + side <= width
+
+
+def test_a_crop_at_full_scale_is_the_photograph_itself():
+    rng = np.random.default_rng(0)
+    crops = draw_crops(20, 18, 170, rng, lambda crop: True)
+    # text.png is 172 pixels high: its crops are hardly scaled, some not at all.
+    index = [k for k, r in enumerate(crops.regions) if r[2] == 170]
+    assert index
+    for k in index:
+        top, left, side = crops.regions[k]
+        photograph = next(p for p in PHOTOGRAPHS if p.file == crops.files[k])
+        region = load_photograph(photograph)[top : top + side, left : left + side]
+        np.testing.assert_allclose(crops.images[k], region / 255, atol=1e-6)
+
+
+def test_the_scenes_of_a_batch_all_differ(crops):
+    for start in range(0, 60, 10):
+        assert len(set(crops.scenes[start : start + 10])) == 10
+
+
+def test_both_views_of_the_stereo_pair_are_one_scene():
+    motorcycles = [p for p in PHOTOGRAPHS if p.file.startswith("motorcycle")]
+    assert len(motorcycles) == 2 and len({p.scene for p in motorcycles}) == 1
+    rng = np.random.default_rng(0)
+    crops = draw_crops(30, 18, 84, rng, lambda crop: True)
+    assert {p.file for p in motorcycles} <= set(crops.files)
+
+
+def test_a_refused_crop_is_drawn_again_and_not_for_ever(monkeypatch):
+    monkeypatch.setattr(photographs_module, "_MOST_TRIES", 20)
+    rng = np.random.default_rng(0)
+    bright = draw_crops(2, 3, 84, rng, lambda crop: crop.mean() > 0.2)
+    assert (bright.images.mean(axis=(1, 2, 3)) > 0.2).all()
+    with pytest.raises(ValueError, match="accept refused 20 crops of"):
+        draw_crops(1, 2, 84, rng, lambda crop: False)
+
+
+@pytest.mark.parametrize(
+    ("per_batch", "size", "message"),
+    [(19, 84, "per_batch must be at most 18.*got 19"), (18, 180, "size.*got 180")],
+)
+def test_crops_that_cannot_be_drawn(per_batch, size, message):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=message):
+        draw_crops(3, per_batch, size, rng, lambda crop: True)
+
+
+# --- windows -------------------------------------------------------------------------
+
+
+def test_overlapping_windows_share_44_by_64_pixels(crops):
+    both = windows(crops.images[:10], 64)
+    assert both.shape == (20, 64, 64, 3)
+    upper, lower = both[:10], both[10:]
+    np.testing.assert_array_equal(upper[:, 20:], lower[:, :44])
+    assert upper[:, 20:].shape[1:3] == (44, 64)
+    np.testing.assert_array_equal(upper, crops.images[:10, :64, :64])
+    np.testing.assert_array_equal(lower, crops.images[:10, 20:, :64])
+
+
+def test_shared_pixels_have_the_contrast_asked_for():
+    result = run(replace(SMALL, crops=12, least_contrast=0.1))
+    shared = result.crops.images[:, 10:32, :32]
+    grey = shared @ np.array([0.299, 0.587, 0.114])
+    assert (grey.std(axis=(1, 2)) >= 0.1 - 1e-6).all()
+
+
+# --- separation ----------------------------------------------------------------------
+
+
+def test_auroc_by_hand():
+    assert auroc(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1
+    assert auroc(np.array([1.0]), np.array([2.0, 3.0])) == 0
+    # Wins: 2>1, 2=2, 2<3 -> 1.5 of 3; and 4 beats all three.
+    assert auroc(np.array([2.0, 4.0]), np.array([1.0, 2.0, 3.0])) == 4.5 / 6
+
+
+def test_auroc_is_mann_whitneys_u():
+    rng = np.random.default_rng(0)
+    # Rounded, so that there are ties.
+    positive = np.round(rng.normal(0.5, 1, 40), 1)
+    negative = np.round(rng.normal(0, 1, 300), 1)
+    u = mannwhitneyu(positive, negative).statistic
+    assert auroc(positive, negative) == pytest.approx(u / (40 * 300), abs=1e-12)
+
+
+def test_partner_is_nearest_on_a_made_rsm():
+    # Windows 0 and 1 are upper, 2 and 3 their lower ones.
+    rsm = np.array(
+        [
+            [9.0, 0.1, 0.8, 0.3],
+            [0.1, 9.0, 0.5, 0.4],
+            [0.8, 0.5, 9.0, 0.4],
+            [0.3, 0.4, 0.4, 9.0],
+        ]
+    )
+    # 1 is nearer to 2 than to its partner 3; 3 ties between 1 and 2.
+    assert partner_is_nearest(rsm).tolist() == [True, False, True, False]
+    stacked = np.stack([rsm, rsm])
+    assert partner_is_nearest(stacked).shape == (2, 4)
+    np.testing.assert_array_equal(np.diag(rsm), 9)  # its input is left alone
+
+
+def _made(batches=5, n=3, scenes=6, seed=0):
+    rng = np.random.default_rng(seed)
+    rsms = rng.normal(size=(2, batches, 2 * n, 2 * n))
+    rsms = rsms + rsms.swapaxes(-1, -2)
+    names = np.stack([rng.permutation(scenes)[:n] for _ in range(batches)])
+    return rsms, names
+
+
+def test_score_separates_overlapping_from_unrelated_pairs():
+    (spatio, semantic), scenes = _made()
+    scores, _, _ = score(spatio, semantic, scenes, np.ones((1, 6)), 0.95)
+    overlapping = [spatio[b, i, i + 3] for b in range(5) for i in range(3)]
+    unrelated = [
+        spatio[b, i, j]
+        for b in range(5)
+        for i in range(6)
+        for j in range(i + 1, 6)
+        if j - i != 3
+    ]
+    np.testing.assert_array_equal(scores.overlapping, overlapping)
+    assert sorted(scores.unrelated) == sorted(unrelated)
+    assert scores.auroc.value == pytest.approx(
+        auroc(np.array(overlapping), np.array(unrelated))
+    )
+    # Every scene drawn once is the sample itself.
+    assert scores.auroc.low == pytest.approx(scores.auroc.value)
+    assert scores.nearest_partner.low == scores.nearest_partner.value
+
+
+def test_a_replicate_counts_pairs_as_often_as_its_scenes_are_drawn():
+    rsms, scenes = _made()
+    weights = np.array([[2.0, 0, 1, 1, 0, 2]])
+    first, second, gain = score(*rsms, scenes, weights, 0.95)
+    expected = []
+    for rsm in rsms:
+        won, pairs, hits, asked = 0.0, 0.0, 0.0, 0.0
+        weight = weights[0][np.concatenate([scenes, scenes], axis=1)]
+        negatives = [
+            (rsm[b, i, j], weight[b, i] * weight[b, j])
+            for b in range(5)
+            for i in range(6)
+            for j in range(i + 1, 6)
+            if j - i != 3
+        ]
+        for b in range(5):
+            for i in range(6):
+                asked += weight[b, i]
+                hits += weight[b, i] * partner_is_nearest(rsm[b])[i]
+            for i in range(3):
+                for value, often in negatives:
+                    won += weight[b, i] * often * (rsm[b, i, i + 3] > value)
+                    pairs += weight[b, i] * often
+        expected.append((won / pairs, hits / asked))
+    for scores, (area, nearest) in zip((first, second), expected, strict=True):
+        assert scores.auroc.low == pytest.approx(area)
+        assert scores.nearest_partner.low == pytest.approx(nearest)
+    assert gain.low == pytest.approx(expected[1][0] - expected[0][0])
+    assert gain.value == pytest.approx(second.auroc.value - first.auroc.value)
+
+
+def test_intervals_hold_their_value_and_narrow_with_confidence():
+    rsms, scenes = _made(batches=40, n=5, scenes=15)
+    weights = scene_weights(15, 500, np.random.default_rng(0))
+    assert (weights.sum(axis=1) == 15).all()
+    wide = score(*rsms, scenes, weights, 0.95)
+    narrow = score(*rsms, scenes, weights, 0.5)
+    for outer, inner in ((wide[0].auroc, narrow[0].auroc), (wide[2], narrow[2])):
+        assert outer.low < inner.low < outer.value < inner.high < outer.high
+    # Noise separates nothing.
+    assert wide[0].auroc.low < 0.5 < wide[0].auroc.high
+    assert wide[2].low < 0 < wide[2].high
+
+
+def test_equal_rsms_gain_nothing():
+    (spatio, _), scenes = _made()
+    weights = scene_weights(6, 50, np.random.default_rng(0))
+    assert score(spatio, spatio, scenes, weights, 0.95)[2] == (0, 0, 0)
+
+
+# --- the whole run -------------------------------------------------------------------
+
+
+def test_result_has_every_stage_and_pair(small):
+    assert [stage.tokens for stage in small.stages] == [64, 16]
+    assert [stage.channels for stage in small.stages] == [32, 64]
+    for stage in small.stages:
+        for scores in (stage.spatio_semantic, stage.semantic):
+            assert scores.rsms.shape == (2, 8, 8)
+            assert scores.overlapping.shape == (8,)
+            assert scores.unrelated.shape == (2 * (28 - 4),)
+            np.testing.assert_array_equal(scores.rsms, scores.rsms.swapaxes(-1, -2))
+            np.testing.assert_array_equal(np.diagonal(scores.rsms, 0, 1, 2), 1)
+
+
+def test_the_seed_fixes_every_number(small):
+    again, other = run(SMALL), run(replace(SMALL, seed=1))
+    assert to_json(again) == to_json(small)
+    assert to_json(other)["table"] != to_json(small)["table"]
+    assert not np.array_equal(other.crops.regions, small.crops.regions)
+
+
+def test_identity_as_both_matchers_gives_one_rsm_twice():
+    stages = (Stage("stages.3", Identity()),)
+    (stage,) = run(replace(SMALL, stages=stages)).stages
+    np.testing.assert_array_equal(stage.semantic.rsms, stage.spatio_semantic.rsms)
+    assert stage.gain == (0, 0, 0)
+
+
+def test_progress_rises_to_the_total_under_each_description():
+    calls = []
+    run(SMALL, lambda *call: calls.append(call))
+    descriptions = list(dict.fromkeys(call[0] for call in calls))
+    assert len(descriptions) == 3
+    for description in descriptions:
+        done = [call[1] for call in calls if call[0] == description]
+        totals = {call[2] for call in calls if call[0] == description}
+        assert done == sorted(done) and totals == {done[-1]}
+
+
+def test_table_and_json_are_plain(small):
+    rows = table_rows(small)
+    assert len(rows) == 4 and all(list(row) == list(COLUMNS) for row in rows)
+    assert [row["rsm"] for row in rows[:2]] == ["spatio-semantic", "semantic"]
+    assert rows[0]["gain"] is None
+    assert rows[1]["gain"] == pytest.approx(rows[1]["auroc"] - rows[0]["auroc"])
+    assert rows[1]["overlapping"] == small.stages[0].semantic.overlapping.mean()
+    report = json.loads(json.dumps(to_json(small), allow_nan=False))
+    assert report["table"] == rows
+    assert report["config"]["seed"] == 0
+    assert report["config"]["stages"][0]["matcher"]["type"] == "Exact"
+    assert report["config"]["kernel"] == {"type": "RBF", "bandwidth": None}
+    assert report["versions"]["jax"] and report["versions"]["scikit-image"]
+    assert len(report["crops"]) == 8
+    assert {crop["file"] for crop in report["crops"]} <= set(report["credits"])
+    np.testing.assert_allclose(
+        report["stages"][1]["semantic"]["rsms"],
+        small.stages[1].semantic.rsms,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crops": 9}, "crops must be a multiple of crops_per_batch=4, got 9"),
+        ({"crops": 0}, "crops must be at least 4, got 0"),
+        ({"crops_per_batch": 1}, "crops_per_batch must be at least 2, got 1"),
+        ({"crops_per_batch": 19}, "crops_per_batch must be at most 18.*got 19"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"window_size": 21}, "window_size.*got 21 for 42"),
+        ({"window_size": 42}, "window_size.*got 42 for 42"),
+        ({"stages": ()}, "stages must name at least one layer"),
+        ({"replicates": 0}, "replicates must be at least 1, got 0"),
+        ({"confidence": 1.0}, "confidence must be between 0 and 1, got 1.0"),
+    ],
+)
+def test_settings_out_of_range_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **change)
+
+
+def test_configs_compare_by_value():
+    assert TranslationConfig() == TranslationConfig()
+    assert hash(TranslationConfig()) == hash(TranslationConfig())
+    assert TranslationConfig(seed=1) != TranslationConfig()
+
+
+@pytest.mark.slow
+def test_semantic_rsms_find_shifted_copies_at_full_settings():
+    """The claim of section 4.1, as the demo shows it."""
+    result = run()
+    assert len(result.crops.images) >= 100
+    for stage in result.stages:
+        assert stage.semantic.auroc.value >= stage.spatio_semantic.auroc.value
+        if stage.tokens >= 256:
+            assert stage.gain.value >= 0.1 and stage.gain.low > 0
+            assert stage.semantic.nearest_partner.value > 0.9

@@ -1,0 +1,167 @@
+"""Figures: what is drawn, with which labels, and that nothing global is touched."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from semrsm_jax.demo import Stage, StageResult, TranslationConfig, TranslationResult
+from semrsm_jax.demo.photographs import Crops
+from semrsm_jax.demo.separation import scene_weights, score
+from semrsm_jax.matching import Exact
+from semrsm_jax.plotting import plot_distributions, plot_rsm, translation_figure
+
+pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
+
+
+def _result(stages=2, n=4, batches=3):
+    """A made result: the semantic RSMs see the overlap, the others do not."""
+    rng = np.random.default_rng(0)
+    config = TranslationConfig(
+        crops=n * batches,
+        crops_per_batch=n,
+        crop_size=21,
+        window_size=16,
+        stages=tuple(Stage(f"stages.{k}", Exact()) for k in range(stages)),
+    )
+    results = []
+    for k in range(stages):
+        rsms = rng.uniform(0.4, 0.7, (2, batches, 2 * n, 2 * n))
+        rsms = (rsms + rsms.swapaxes(-1, -2)) / 2
+        index = np.arange(2 * n)
+        rsms[1][:, index, np.roll(index, n)] += 0.25
+        rsms[:, :, index, index] = 1
+        scenes = np.stack([rng.permutation(6)[:n] for _ in range(batches)])
+        weights = scene_weights(6, 20, rng)
+        scored = score(*rsms, scenes, weights, 0.95)
+        results.append(StageResult(f"stages.{k}", 256 >> k, 8, Exact(), *scored))
+    images = rng.uniform(size=(n * batches, 21, 21, 3)).astype(np.float32)
+    files, regions = ("camera.png",) * len(images), np.zeros((len(images), 3), int)
+    crops = Crops(images, files, files, regions)
+    return TranslationResult(config, crops, tuple(results))
+
+
+@pytest.fixture(scope="module")
+def figure():
+    return translation_figure(_result())
+
+
+def _axes(figure):
+    return figure.get_axes()
+
+
+def test_plot_rsm_shows_the_values_with_labels_and_a_bar():
+    K = np.arange(12.0).reshape(3, 4)
+    ax = plot_rsm(K, vmin=-1, vmax=20, title="layer", label="inner product")
+    (image,) = ax.images
+    np.testing.assert_array_equal(image.get_array(), K)
+    assert image.get_clim() == (-1, 20)
+    assert ax.get_title() == "layer"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "sample")
+    assert [a.get_ylabel() for a in ax.figure.axes] == ["sample", "inner product"]
+
+
+def test_plot_rsm_draws_on_the_axes_given():
+    ax = Figure().add_subplot()
+    assert plot_rsm(np.eye(3), ax, colorbar=False) is ax
+    assert len(ax.figure.axes) == 1
+
+
+def test_plot_rsm_takes_jax_arrays():
+    import jax.numpy as jnp
+
+    assert plot_rsm(jnp.eye(3)).images[0].get_clim() == (0, 1)
+
+
+def test_plot_distributions_normalises_each_group():
+    rng = np.random.default_rng(0)
+    groups = {"few": rng.uniform(size=10), "many": rng.uniform(size=1000)}
+    ax = plot_distributions(groups, limits=(0, 1), bins=10, label="similarity")
+    assert ax.get_xlabel() == "similarity" and ax.get_xlim() == (0, 1)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["few", "many"]
+    colors = {patch.get_edgecolor() for patch in ax.patches if not patch.get_fill()}
+    assert len(colors) == 2
+    for patch in ax.patches:
+        if patch.get_fill():
+            x, y = patch.get_xy().T
+            area = abs(np.sum((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2))
+            assert area == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plot_rsm(np.zeros(3)), r"K must have 2 axes.*\(3,\)"),
+        (lambda: plot_distributions({}), "groups must be 1 to 6, got 0"),
+        (lambda: plot_distributions({"a": np.zeros(0)}), "'a' holds no values"),
+    ],
+)
+def test_bad_arguments_are_named(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_heatmaps_of_the_figure_share_one_scale(figure):
+    heatmaps = [
+        a.images[0]
+        for a in _axes(figure)
+        if a.images and a.images[0].get_array().ndim == 2
+    ]
+    assert len(heatmaps) == 4
+    assert len({image.get_clim() for image in heatmaps}) == 1
+    lowest = min(image.get_array().min() for image in heatmaps)
+    assert heatmaps[0].get_clim() == (lowest, 1)
+    bars = [a for a in _axes(figure) if a.get_label() == "<colorbar>"]
+    assert [bar.get_ylabel() for bar in bars] == ["RBF similarity"]
+
+
+def test_figure_names_stages_rsms_and_aurocs(figure):
+    titles = [a.get_title() for a in _axes(figure)]
+    assert "stages.0\nS = 256" in titles and "stages.1\nS = 128" in titles
+    for stage in _result().stages:
+        for scores in (stage.spatio_semantic, stage.semantic):
+            assert f"AUROC {scores.auroc.value:.3f}" in titles
+    rows = [a.get_ylabel() for a in _axes(figure)]
+    assert rows.count("spatio-semantic") == 2 and rows.count("semantic") == 2
+    assert {"upper window", "lower window"} <= set(titles)
+
+
+def test_distributions_of_the_figure_have_one_axis(figure):
+    axes = [a for a in _axes(figure) if a.get_title().startswith("AUROC")]
+    assert len(axes) == 4 and len({a.get_xlim() for a in axes}) == 1
+    lowest = min(
+        scores.rsms.min()
+        for stage in _result().stages
+        for scores in (stage.spatio_semantic, stage.semantic)
+    )
+    assert axes[0].get_xlim() == (lowest, 1)
+
+
+def test_outlined_pixels_are_those_shared(figure):
+    pairs = [a for a in _axes(figure) if a.images and a.images[0].get_array().ndim == 3]
+    assert len(pairs) == 8
+    upper, lower = pairs[0], pairs[1]
+    boxes = [ax.patches[0].get_bbox() for ax in (upper, lower)]
+    # Windows of 16 pixels shifted by 5: rows 5 to 15 above, 0 to 10 below.
+    for box, first, last in ((boxes[0], 5, 15), (boxes[1], 0, 10)):
+        assert first - 0.5 <= box.y0 <= first + 0.5
+        assert last - 0.5 <= box.y1 <= last + 0.5
+    np.testing.assert_array_equal(
+        upper.images[0].get_array()[5:], lower.images[0].get_array()[:11]
+    )
+
+
+def test_figure_is_written_headless_and_without_pyplot(tmp_path):
+    loaded = "matplotlib.pyplot" in sys.modules
+    for name in ("translation.png", "translation.pdf"):
+        translation_figure(_result(stages=1)).savefig(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 10_000
+    assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+def test_missing_matplotlib_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):
+        plot_rsm(np.eye(2))

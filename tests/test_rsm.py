@@ -1,0 +1,239 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax import (
+    RBF,
+    BatchOptimal,
+    Cosine,
+    DualBound,
+    Exact,
+    Greedy,
+    Identity,
+    Linear,
+    TopKGreedy,
+    invariance_ladder,
+    match,
+    pair_statistics,
+    rsm,
+)
+
+MATCHERS = [Identity(), Exact(), BatchOptimal(4), Greedy(), TopKGreedy(3)]
+KERNELS = [Linear(), Cosine(), RBF()]
+
+
+def features(rng, *shape):
+    return np.maximum(rng.normal(size=shape), 0).astype(np.float32)
+
+
+def optimum(x, y):
+    matrix = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
+    return matrix[linear_sum_assignment(matrix, maximize=True)].sum()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools", "optax"])
+def test_exact_linear_rsm_is_scipys_optimum(rng, scale, solver):
+    x = features(rng, 4, 18, 6) * np.float32(scale)
+    K = rsm(x, matcher=Exact(solver=solver))
+    expected = [[optimum(a, b) for b in x] for a in x]
+    np.testing.assert_allclose(K, expected, rtol=1e-5)
+
+
+def test_float64(rng, x64):
+    x, y = rng.normal(size=(2, 4, 15, 5))
+    K = rsm(x, y, Exact(tolerance=0.0))
+    expected = [[optimum(a, b) for b in y] for a in x]
+    np.testing.assert_allclose(K, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_exact_rsm_is_invariant_where_it_should_be(rng, kernel):
+    x = rng.normal(size=(5, 16, 6)).astype(np.float32)
+    shuffled = np.stack([rng.permutation(sample) for sample in x])
+    turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    turned = (x @ turn).astype(np.float32)
+    semantic = rsm(x, kernel=kernel)
+    np.testing.assert_allclose(rsm(shuffled, kernel=kernel), semantic, rtol=1e-5)
+    np.testing.assert_allclose(rsm(turned, kernel=kernel), semantic, rtol=1e-5)
+    spatial = rsm(x, matcher=Identity(), kernel=kernel)
+    moved = rsm(shuffled, matcher=Identity(), kernel=kernel)
+    assert np.abs(spatial - moved).max() > 0.05 * np.abs(spatial).max()
+
+
+def test_semantic_similarity_is_at_least_the_spatio_semantic(rng):
+    x = rng.normal(size=(6, 20, 4)).astype(np.float32)
+    semantic = pair_statistics(x)
+    spatial = pair_statistics(x, matcher=Identity())
+    assert (semantic.inner >= spatial.inner * (1 - 1e-6) - 1e-4).all()
+    assert (semantic.sq_dist <= spatial.sq_dist * (1 + 1e-5)).all()
+    norms = (x**2).sum((1, 2))
+    np.testing.assert_allclose(np.diag(semantic.inner), norms, rtol=1e-6)
+
+
+@pytest.mark.parametrize("matcher", MATCHERS, ids=str)
+@pytest.mark.parametrize("compare", [False, True])
+def test_statistics_are_those_of_match(rng, matcher, compare):
+    x = features(rng, 4, 9, 3)
+    y = features(rng, 3, 9, 3) if compare else None
+    stats = pair_statistics(x, y, matcher)
+    for i, a in enumerate(x):
+        for j, b in enumerate(x if y is None else y):
+            m = match(a, b, matcher=matcher)
+            squares = np.sum((a - b[m.permutation]) ** 2)
+            np.testing.assert_allclose(stats.inner[i, j], m.value, rtol=1e-5)
+            np.testing.assert_allclose(stats.sq_dist[i, j], squares, rtol=1e-4)
+            np.testing.assert_allclose(
+                stats.upper_bound[i, j], m.upper_bound, rtol=1e-5
+            )
+    if matcher.symmetric and not compare:
+        np.testing.assert_array_equal(stats.inner, stats.inner.T)
+
+
+@pytest.mark.parametrize("matcher", MATCHERS, ids=str)
+def test_memory_budget_changes_no_number(rng, matcher):
+    x, y = features(rng, 5, 9, 3), features(rng, 4, 9, 3)
+    for other in (None, y):
+        whole = pair_statistics(x, other, matcher)
+        for budget in (1, 5000):
+            tiled = pair_statistics(x, other, matcher, memory_budget=budget)
+            for a, b in zip(whole, tiled, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("matcher", MATCHERS, ids=str)
+def test_jit_and_vmap_equal_eager(rng, matcher):
+    x = features(rng, 2, 5, 9, 3)
+
+    def run(x):
+        return rsm(x, matcher=matcher, kernel=RBF(), memory_budget=5000)
+
+    eager = np.stack([run(a) for a in x])
+    np.testing.assert_allclose(jax.jit(run)(x[0]), eager[0], rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(run)(x), eager, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("matcher", [Identity(), Exact(), BatchOptimal(4)], ids=str)
+def test_gradients(rng, x64, matcher, kernel):
+    x, y = rng.normal(size=(2, 3, 6, 4))
+
+    def run(x, y):
+        return rsm(x, y, matcher, kernel, memory_budget=2000)
+
+    check_grads(run, (jnp.asarray(x), jnp.asarray(y)), 1, modes=["rev"], eps=1e-7)
+    check_grads(
+        lambda x: rsm(x, matcher=matcher, kernel=kernel),
+        (jnp.asarray(x),),
+        1,
+        modes=["rev"],
+        eps=1e-7,
+    )
+
+
+def test_the_backward_pass_matches_nothing_again(rng):
+    x = features(rng, 4, 8, 3)
+    jaxpr = str(jax.make_jaxpr(jax.grad(lambda x: rsm(x).sum()))(x))
+    assert jaxpr.count("pure_callback[") == 1
+
+
+def test_samples_of_other_sizes_and_masks(rng):
+    x, y = features(rng, 4, 12, 3), features(rng, 3, 7, 3)
+    stats = pair_statistics(x, y)
+    expected = [[optimum(a, b) for b in y] for a in x]
+    np.testing.assert_allclose(stats.inner, expected, rtol=1e-5)
+    mask = np.arange(12)[None] < np.array([12, 9, 5, 1])[:, None]
+    masked = pair_statistics(x, y, x_mask=mask)
+    for i, keep in enumerate(mask):
+        alone = pair_statistics(x[i : i + 1, keep], y)
+        for name in ("inner", "sq_dist", "upper_bound", "x_sq_norm"):
+            np.testing.assert_allclose(
+                getattr(masked, name)[i], getattr(alone, name)[0], rtol=1e-4
+            )
+    own = pair_statistics(x, x_mask=mask)
+    np.testing.assert_allclose(np.diag(own.inner), own.x_sq_norm, rtol=1e-6)
+
+
+@pytest.mark.parametrize("matcher", MATCHERS, ids=str)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_degenerate_samples_give_finite_values(matcher, kernel):
+    one, zero = np.ones((1, 4, 2), np.float32), np.zeros((3, 4, 2), np.float32)
+    for x in (one, zero, np.ones_like(zero)):
+        K = rsm(x, matcher=matcher, kernel=kernel)
+        assert K.shape == (len(x), len(x))
+        assert np.isfinite(K).all()
+    single = np.ones((2, 1, 1), np.float32)
+    if not isinstance(matcher, TopKGreedy):
+        np.testing.assert_allclose(rsm(single, matcher=matcher), 1)
+
+
+def test_progress_counts_every_pair_once(rng):
+    x, calls = features(rng, 6, 9, 3), []
+    pair_statistics(
+        x, memory_budget=4000, progress=lambda done, total: calls.append((done, total))
+    )
+    done, totals = zip(*calls, strict=True)
+    assert set(totals) == {15}
+    assert done[-1] == 15 and len(done) > 2 and sorted(set(done)) == list(done)
+
+
+def test_bound_tightens_an_approximation(rng):
+    x = features(rng, 4, 64, 5)
+    plain = pair_statistics(x, matcher=BatchOptimal(16))
+    proven = pair_statistics(x, matcher=BatchOptimal(16), bound=DualBound(2))
+    exact = pair_statistics(x)
+    off = ~np.eye(4, dtype=bool)
+    assert (proven.upper_bound < plain.upper_bound)[off].all()
+    assert (proven.upper_bound >= exact.inner * (1 - 1e-6)).all()
+    np.testing.assert_array_equal(proven.inner, plain.inner)
+
+
+def test_invariance_ladder_climbs(rng):
+    x = rng.normal(size=(4, 24, 5)).astype(np.float32)
+    ladder = invariance_ladder(x, grid=(4, 6))
+    assert [type(m).__name__ for m in ladder.matchers] == [
+        "Identity",
+        "CircularShift",
+        "BatchOptimal",
+        "Exact",
+    ]
+    assert ladder.value.shape == ladder.share.shape == (4, 4, 4)
+    assert (np.diff(ladder.value, axis=0) >= -1e-4).all()
+    np.testing.assert_allclose(ladder.share[-1], 1, rtol=1e-5)
+    pair = invariance_ladder(x[0], x[1], grid=(4, 6))
+    np.testing.assert_allclose(pair.value, ladder.value[:, 0, 1], rtol=1e-5)
+    np.testing.assert_allclose(pair.share, ladder.share[:, 0, 1], rtol=1e-5)
+    with pytest.raises(ValueError, match="y must be given"):
+        invariance_ladder(x[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"x": np.ones((2, 3))}, ValueError, "x must have 3 axes"),
+        ({"x": np.ones((0, 3, 2))}, ValueError, "along N"),
+        ({"x": np.ones((2, 0, 2))}, ValueError, "along S"),
+        ({"x": np.ones((2, 3, 0))}, ValueError, "along C"),
+        ({"x": np.full((2, 3, 2), np.nan)}, ValueError, "x must be finite"),
+        ({"x": np.ones((2, 3, 2), complex)}, TypeError, "complex"),
+        ({"x": np.ones((2, 3, 2), object)}, TypeError, "object"),
+        ({"x": np.full((2, 3, 2), "a")}, TypeError, "x must be a real array"),
+        ({"y": np.ones((2, 3, 4))}, ValueError, "same channels"),
+        ({"y": np.full((2, 3, 2), np.inf)}, ValueError, "y must be finite"),
+        ({"y": np.ones((2, 4, 2))}, ValueError, "same number of tokens"),
+        ({"y_mask": np.ones((2, 3), bool)}, ValueError, "y_mask was given without y"),
+        ({"matcher": TopKGreedy(k=4)}, ValueError, "k must be at most"),
+        ({"matcher": Exact}, TypeError, "matcher must be"),
+        ({"kernel": RBF}, TypeError, "kernel must be"),
+        ({"kernel": "rbf"}, TypeError, "kernel must be"),
+        ({"memory_budget": 0}, ValueError, "memory_budget must be at least 1"),
+        ({"memory_budget": "1GB"}, TypeError, "memory_budget must be an integer"),
+    ],
+)
+def test_refuses(arguments, error, words):
+    given = {"x": np.ones((2, 3, 2)), "matcher": Identity()}
+    with pytest.raises(error, match=words):
+        rsm(**(given | arguments))
