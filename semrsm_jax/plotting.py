@@ -21,7 +21,6 @@ _COLORMAP = "cividis"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _FONT_SIZE = 8
 _EXAMPLES = 6
-_SIMILARITY = "RBF similarity"
 
 
 def plot_rsm(
@@ -59,6 +58,7 @@ def plot_rsm(
     ax = _axes(ax)
     image = ax.imshow(K, cmap=_COLORMAP, vmin=vmin, vmax=vmax, interpolation="nearest")
     ax.set(xlabel="sample", ylabel="sample", title=title)
+    ax.locator_params(integer=True)
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label=label)
     return ax
@@ -166,27 +166,33 @@ def _draw_stages(panel: "SubFigure", result: TranslationResult) -> None:
     count = len(result.stages)
     grid = panel.subplots(4, count, squeeze=False, height_ratios=(2.1, 2.1, 1, 1))
     pairs = [(stage.spatio_semantic, stage.semantic) for stage in result.stages]
-    lowest = min(scores.rsms.min() for pair in pairs for scores in pair)
-    darkest = min(scores.rsms[0].min() for pair in pairs for scores in pair)
+    rsms = np.stack([scores.rsms for pair in pairs for scores in pair])
+    lowest, highest = float(rsms.min()), float(rsms.max())
+    darkest = float(rsms[:, 0].min())  # of the batch that is shown
+    label = f"{type(result.config.kernel).__name__} similarity"
     for column, (stage, pair) in enumerate(zip(result.stages, pairs, strict=True)):
         for row, scores in enumerate(pair):
             heatmap, distribution = grid[row, column], grid[row + 2, column]
-            plot_rsm(scores.rsms[0], heatmap, vmin=darkest, vmax=1, colorbar=False)
+            plot_rsm(
+                scores.rsms[0], heatmap, vmin=darkest, vmax=highest, colorbar=False
+            )
             groups = {"unrelated": scores.unrelated, "overlapping": scores.overlapping}
             title = f"AUROC {scores.auroc.value:.3f}"
             plot_distributions(
-                groups, distribution, limits=(lowest, 1), title=title, legend=False
+                groups,
+                distribution,
+                limits=(lowest, highest),
+                title=title,
+                legend=False,
             )
             distribution.set(yticks=[], xlabel="", ylabel="")
             _name_blocks(heatmap, len(scores.rsms[0]), row == 1, column == 0)
         grid[0, column].set_title(f"{stage.layer}\nS = {stage.tokens}")
         grid[2, column].set_xticklabels([])
-        grid[3, column].set_xlabel(_SIMILARITY)
+        grid[3, column].set_xlabel(label)
     for row, kind in enumerate(("spatio-semantic", "semantic") * 2):
         grid[row, 0].set_ylabel(kind)
-    panel.colorbar(
-        grid[0, 0].images[0], ax=list(grid[:2].flat), label=_SIMILARITY, aspect=30
-    )
+    panel.colorbar(grid[0, 0].images[0], ax=list(grid[:2].flat), label=label, aspect=30)
     handles, names = grid[2, 0].get_legend_handles_labels()
     panel.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 

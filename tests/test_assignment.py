@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax import linear_assignment
 
-SOLVERS = ["auction", "scipy", "ortools", "optax"]
+SOLVERS = ["auction", "scipy", "ortools", "optax", "device"]
 SHAPES = [(1, 1), (2, 2), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
 
 
@@ -118,6 +118,21 @@ def test_masks_are_the_matrix_without_the_absent(seed, solver):
     assert (permutation >= 0).sum() == min(part.shape)
     np.testing.assert_allclose(result.value, optimum(part), rtol=1e-5, atol=1e-5)
     assert result.value <= result.upper_bound <= result.value + 1e-4
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("value", [0.0, 1e30, -1e30, 1e-30, -3.0])
+def test_masked_constants_are_matched_completely(solver, value):
+    matrix = np.full((5, 4), value, np.float32)
+    rows = np.array([True, False, True, False, False])
+    columns = np.array([False, True, True, True])
+    result = linear_assignment(
+        matrix, solver=solver, row_mask=rows, column_mask=columns
+    )
+    permutation = np.asarray(result.permutation)
+    assert is_complete(permutation[rows], 4)
+    assert columns[permutation[rows]].all()
+    np.testing.assert_allclose(result.value, np.float32(2 * value), rtol=1e-6)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -1,7 +1,11 @@
+import contextlib
+import dataclasses
 import json
 import os
+import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,9 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import semrsm_jax as sj
+from semrsm_jax import demo
 from semrsm_jax.cli import app
+from semrsm_jax.demo import Stage
 from semrsm_jax.store import load_rsm, save_rsm, sha256
 
 SOLVER = ("--solver", "scipy")
@@ -56,6 +62,7 @@ MATCHERS = {
     ),
     "topk-greedy": (("--k", 2, *SOLVER), sj.TopKGreedy(2, solver="scipy")),
     "greedy": ((), sj.Greedy()),
+    "circular-shift": (("--grid", "3x2"), sj.CircularShift((3, 2))),
     "identity": ((), sj.Identity()),
 }
 
@@ -163,9 +170,15 @@ def test_two_files_are_centred_by_the_mean_of_the_second(folder, axis):
 
 
 def test_memory_budget_does_not_change_the_rsm(folder):
-    for name, budget in (("a.npy", "1KB"), ("b.npy", "0.5GiB")):
-        arguments = ("rsm", "x.npy", "-o", name, "--memory-budget", budget, *SOLVER)
-        assert run(*arguments)[0] == 0
+    for name, budget, rate in (
+        ("a.npy", "1KB", "once compiled"),
+        ("b.npy", "0.5GiB", "with compilation"),
+    ):
+        code, out, _ = run(
+            "rsm", "x.npy", "-o", name, "--memory-budget", budget, *SOLVER
+        )
+        assert code == 0
+        assert f"pairs/s {rate}" in out
     np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
 
 
@@ -229,6 +242,9 @@ def test_input_is_never_replaced(folder):
         (("x.npy", "--matcher", "identity", *SOLVER), "identity, which takes no optio"),
         (("x.npy", "--matcher", "hungarian"), "'hungarian' is not one of 'exact'"),
         (("x.npy", "--matcher", "topk-greedy"), "k must be at most the number of tok"),
+        (("x.npy", "--matcher", "circular-shift"), "circular-shift needs --grid"),
+        (("x.npy", "--matcher", "circular-shift", "--grid", "3"), "HxW, for example"),
+        (("x.npy", "--matcher", "circular-shift", "--grid", "4x2"), "grid"),
         (("x.npy", "--tolerance", -1), "tolerance must be a finite number of at leas"),
         (("x.npy", "--tolerance", "nan"), "tolerance must be a finite number"),
         (("x.npy", "--bandwidth", "2"), "--bandwidth does not fit --kernel linear"),
@@ -265,7 +281,15 @@ def test_missing_output_and_no_command_show_the_way(folder):
     assert "semrsm compare layer1.npz layer2.npz" in out + err
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "full")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        MemoryError(),
+        OSError(28, "full"),
+        RuntimeError("RESOURCE_EXHAUSTED: 1 TB"),
+    ],
+)
 def test_interrupt_and_full_memory_or_disk_leave_nothing(folder, monkeypatch, error):
     def fail(*arrays, **_):
         raise error
@@ -276,7 +300,7 @@ def test_interrupt_and_full_memory_or_disk_leave_nothing(folder, monkeypatch, er
     assert out == ""
     assert len(err.splitlines()) == 1
     assert sorted(os.listdir()) == before
-    if error is KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         assert (code, err) == (
             130,
             "Interrupted. No half-written file is left behind.\n",
@@ -427,25 +451,21 @@ def test_match_refuses_what_it_cannot_match(folder, arguments, message):
 
 @pytest.fixture
 def tiny_demo(folder, monkeypatch):
-    """The demo with a small network, since its size is no matter here."""
-    import dataclasses
-
-    from semrsm_jax import demo
-    from semrsm_jax.demo import Stage
-    from semrsm_jax.models.resnet import ResNetConfig
-
+    """The demo with one stage, and noise for its RSMs: its wiring is at stake."""
     real = demo.run
 
     def run_small(config, progress):
-        small = dataclasses.replace(
-            config,
-            network=ResNetConfig(18, "cifar", None, width=4),
-            stages=(Stage("stages.3", sj.Exact(solver="scipy")),),
-            replicates=20,
-        )
-        return real(small, progress)
+        stages = (Stage("stages.3", sj.Exact(solver="scipy")),)
+        return real(dataclasses.replace(config, stages=stages, replicates=20), progress)
 
+    noise = np.random.default_rng(0).uniform(size=(2, 2, 20, 20))
     monkeypatch.setattr(demo, "run", run_small)
+    for name, fake in {
+        "ResNet": lambda *_, **__: None,
+        "calibrate_batch_norm": lambda *_: None,
+        "_all_rsms": lambda *_: ([noise], [(64, 32)]),
+    }.items():
+        monkeypatch.setattr(demo.translation, name, fake)
 
 
 def test_demo_writes_figure_and_numbers(tiny_demo):
@@ -456,10 +476,13 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     numbers = json.loads(Path("my demo/translation.json").read_text())
     assert numbers["config"]["crops"] == 20
     assert numbers["config"]["seed"] == 1
-    assert f"{numbers['table'][1]['auroc']:.3f} [" in out
+    semantic = numbers["table"][1]
+    assert f"{semantic['auroc']:.3f}" in out
+    assert f"[{semantic['gain_low']:.3f}, {semantic['gain_high']:.3f}]" in out
+    assert max(map(len, out.splitlines())) <= 80
     message = refused("demo", "-o", "my demo", "--crops", 20)
     assert "translation.png exists; --overwrite replaces it" in message
-    code, out, _ = run("demo", "--crops", 20)
+    code, out, _ = run("demo", "--crops", 20, "--seed", 1)
     assert code == 0
     assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
 
@@ -514,6 +537,41 @@ def test_program_pipes_json_and_survives_odd_terminals(rsms):
     assert done.returncode == 2
     assert done.stderr.startswith(b"\x1b[31mError: ") or b"Error: " in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def on_terminal(*command) -> tuple[str, str]:
+    """The stdout of a program, and what it shows on a terminal as stderr."""
+    terminal, stderr = pty.openpty()
+    shown = []
+
+    def drain():
+        # A terminal buffers little: unread, it would halt the program. Once the
+        # program has ended, reading is an error on Linux.
+        with contextlib.suppress(OSError):
+            while part := os.read(terminal, 4096):
+                shown.append(part)
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=stderr, env=environment, check=True
+    )
+    os.close(stderr)
+    reader.join()
+    os.close(terminal)
+    return done.stdout.decode(), b"".join(shown).decode()
+
+
+def test_progress_is_shown_on_a_terminal_unless_quiet(folder):
+    command = [sys.executable, "-m", "semrsm_jax", "rsm", "x.npy", "-o", "o.npz"]
+    command += ["--matcher", "identity", "--memory-budget", "1"]
+    out, shown = on_terminal(*command)
+    assert "RSM of x.npy" in out
+    assert "Matching pairs" in shown
+    assert "10/10" in shown
+    assert "pairs/s" in shown
+    assert on_terminal(*command, "--quiet", "--overwrite") == ("", "")
 
 
 FULL_DISK = """

@@ -115,7 +115,7 @@ def test_crops_stay_inside_their_photograph(crops):
 
 def test_a_crop_at_full_scale_is_the_photograph_itself():
     rng = np.random.default_rng(0)
-    crops = draw_crops(20, 18, 170, rng, lambda crop: True)
+    crops = draw_crops(12, 18, 170, rng, lambda crop: True)
     # text.png is 172 pixels high: its crops are hardly scaled, some not at all.
     index = [k for k, r in enumerate(crops.regions) if r[2] == 170]
     assert index
@@ -135,15 +135,22 @@ def test_both_views_of_the_stereo_pair_are_one_scene():
     motorcycles = [p for p in PHOTOGRAPHS if p.file.startswith("motorcycle")]
     assert len(motorcycles) == 2 and len({p.scene for p in motorcycles}) == 1
     rng = np.random.default_rng(0)
-    crops = draw_crops(30, 18, 84, rng, lambda crop: True)
+    crops = draw_crops(8, 18, 84, rng, lambda crop: True)
     assert {p.file for p in motorcycles} <= set(crops.files)
 
 
 def test_a_refused_crop_is_drawn_again_and_not_for_ever(monkeypatch):
     monkeypatch.setattr(photographs_module, "_MOST_TRIES", 20)
     rng = np.random.default_rng(0)
-    bright = draw_crops(2, 3, 84, rng, lambda crop: crop.mean() > 0.2)
-    assert (bright.images.mean(axis=(1, 2, 3)) > 0.2).all()
+    asked = []
+
+    def every_third(crop):
+        asked.append(crop)
+        return len(asked) % 3 == 0
+
+    crops = draw_crops(2, 3, 84, rng, every_third)
+    assert len(asked) == 18
+    np.testing.assert_array_equal(crops.images, asked[2::3])
     with pytest.raises(ValueError, match="accept refused 20 crops of"):
         draw_crops(1, 2, 84, rng, lambda crop: False)
 
@@ -171,11 +178,17 @@ def test_overlapping_windows_share_44_by_64_pixels(crops):
     np.testing.assert_array_equal(lower, crops.images[:10, 20:, :64])
 
 
-def test_shared_pixels_have_the_contrast_asked_for():
-    result = run(replace(SMALL, crops=12, least_contrast=0.1))
-    shared = result.crops.images[:, 10:32, :32]
-    grey = shared @ np.array([0.299, 0.587, 0.114])
-    assert (grey.std(axis=(1, 2)) >= 0.1 - 1e-6).all()
+def test_shared_pixels_have_the_contrast_asked_for(small):
+    def contrasts(result):
+        shared = result.crops.images[:, 10:32, :32]
+        grey = shared @ np.array([0.299, 0.587, 0.114])
+        return grey.std(axis=(1, 2))
+
+    assert contrasts(small).min() >= SMALL.least_contrast - 1e-6
+    # Without the rule there are blank ones.
+    stages = SMALL.stages[1:]
+    blank = run(replace(SMALL, crops=40, least_contrast=0, stages=stages))
+    assert contrasts(blank).min() < SMALL.least_contrast
 
 
 # --- separation ----------------------------------------------------------------------
@@ -337,6 +350,7 @@ def test_table_and_json_are_plain(small):
     rows = table_rows(small)
     assert len(rows) == 4 and all(list(row) == list(COLUMNS) for row in rows)
     assert [row["rsm"] for row in rows[:2]] == ["spatio-semantic", "semantic"]
+    assert [row["shift"] for row in rows] == [2.5, 2.5, 1.25, 1.25]
     assert rows[0]["gain"] is None
     assert rows[1]["gain"] == pytest.approx(rows[1]["auroc"] - rows[0]["auroc"])
     assert rows[1]["overlapping"] == small.stages[0].semantic.overlapping.mean()
@@ -365,6 +379,7 @@ def test_table_and_json_are_plain(small):
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"window_size": 21}, "window_size.*got 21 for 42"),
         ({"window_size": 42}, "window_size.*got 42 for 42"),
+        ({"least_contrast": 0.5}, "least_contrast must be.*got 0.5"),
         ({"stages": ()}, "stages must name at least one layer"),
         ({"replicates": 0}, "replicates must be at least 1, got 0"),
         ({"confidence": 1.0}, "confidence must be between 0 and 1, got 1.0"),

@@ -58,6 +58,7 @@ def test_plot_rsm_shows_the_values_with_labels_and_a_bar():
     np.testing.assert_array_equal(image.get_array(), K)
     assert image.get_clim() == (-1, 20)
     assert ax.get_title() == "layer"
+    assert all(tick == round(tick) for tick in ax.get_xticks())
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("sample", "sample")
     assert [a.get_ylabel() for a in ax.figure.axes] == ["sample", "inner product"]
 

@@ -35,7 +35,7 @@ def optimum(x, y):
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools", "optax"])
+@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools", "optax", "device"])
 def test_exact_linear_rsm_is_scipys_optimum(rng, scale, solver):
     x = features(rng, 4, 18, 6) * np.float32(scale)
     K = rsm(x, matcher=Exact(solver=solver))

@@ -26,13 +26,16 @@ RANGE = 2.0**28  # fixed-point image of the largest row spread
 FLOOR = -(2.0**29)  # entries further than this below their row's best are cut off
 RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
 LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
-FIRST_EPSILON = 0.02  # of the mean row spread
-SHRINK = 10.0  # epsilon's division a phase
-BIDS_PER_ROW = 150  # over all phases; what is open then goes to augmenting paths
+FIRST_EPSILON = 0.02  # of the rows' typical spread
+SHRINK = 20.0  # epsilon's division a phase
+COST_PER_ROW = 150  # in scans, over all phases; augmenting paths do what is left then
+COST_COLUMNS = 8  # and where a row is long, this fraction of its columns
+LIST_COST = 4  # of making a candidate list, in scans
+TIES_PER_ROW = 4  # bids between equally good columns that are put up with
+TIES_AREA = 2**17  # entries an open tie bid stands for: paths get dear as m squared
 CANDIDATES = 32  # length of a row's candidate list
-WIDEST = 2**28  # margin of a candidate list
-LISTS_FROM = 512  # columns; below, a scan costs no more than reading a list
-LISTS_ALWAYS_FROM = 2048  # columns; above, even the first phase is better with lists
+WANTED_BLOCKS = 6  # the list takes what beats the 8th best block
+LISTS_FROM = 1536  # columns; below, a scan costs less than the making of lists
 
 
 PAIR_ENTRIES = 65536  # matrix entries that a worker takes at a time, or one pair
@@ -73,16 +76,22 @@ def _row_ranges(matrix, rows, top, low):
 
 @jit
 def _to_fixed_point(matrix, rows, top, scale, fixed):
-    """Write each row, less its maximum, as int32 multiples of 1 / scale."""
+    """Write rows, less their maximum, as int32; the number that reach it twice."""
     m = matrix.shape[1]
+    tied = 0
     for r in range(len(rows)):
         a = matrix[rows[r]]
         q = fixed[r]
         best = top[r]
+        hits = np.int32(0)
         for j in range(m):
             x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates
             q[j] = np.int32(x if x > FLOOR else FLOOR)
-        q[m:] = LOW
+            hits += np.int32(q[j] == 0)
+        for j in range(m, len(q)):
+            q[j] = LOW
+        tied += hits > 1
+    return tied
 
 
 @jit
@@ -115,45 +124,65 @@ def _scan(a, p):
 
 
 @jit
-def _list_candidates(a, p, margin, block_max, columns, values):
-    """List the columns of a row whose profit is within margin[0] of the best.
+def _list_candidates(a, p, block_max, columns, values):
+    """List a row's best columns; all others' profits are at most the threshold.
 
-    All others' profits are at most the threshold returned, and stay so, because
-    prices only rise within a phase. The margin adapts to the length of the list.
+    Prices only rise within a phase, so that the threshold stays true.
     """
+    blocks = len(block_max)
     best = LOW
-    for b in range(len(block_max)):
+    for j in range(len(a)):  # a pass of its own, as long streams load fastest
+        best = max(best, np.int32(a[j] - p[j]))
+    worst = best
+    for b in range(blocks):
         block = a[b * BLOCK : (b + 1) * BLOCK]
         price = p[b * BLOCK : (b + 1) * BLOCK]
         x = LOW
         for k in range(BLOCK):
             x = max(x, np.int32(block[k] - price[k]))
         block_max[b] = x
-        best = max(best, x)
+        worst = min(worst, x)
+    below, above = np.int64(worst) - 1, np.int64(best)
+    wanted = blocks // WANTED_BLOCKS + 2
+    for _ in range(8):
+        middle = np.int32((below + above) >> 1)
+        count = np.int32(0)
+        for b in range(blocks):
+            count += np.int32(block_max[b] > middle)
+        if count >= wanted:
+            below = np.int64(middle)
+        else:
+            above = np.int64(middle)
+    threshold = np.int32(below)
     while True:
-        threshold = np.int32(best - margin[0])
         count = 0
-        for b in range(len(block_max)):
+        for b in range(blocks):
             if block_max[b] > threshold:
                 for j in range(b * BLOCK, (b + 1) * BLOCK):
                     if np.int32(a[j] - p[j]) > threshold:
-                        if count < CANDIDATES:
-                            columns[count] = j
-                            values[count] = a[j]
+                        if count == CANDIDATES:
+                            count += 1
+                            break
+                        columns[count] = j
+                        values[count] = a[j]
                         count += 1
+                if count > CANDIDATES:
+                    break
         if count <= CANDIDATES:
-            if count < CANDIDATES // 4:
-                margin[0] = min(margin[0] + margin[0] // 4 + 1, WIDEST)
             return count, threshold
-        if margin[0] == 1:  # more ties for the best than the list is long
+        if threshold == best - 1:  # more ties for the best than the list is long
             return CANDIDATES, best
-        margin[0] -= (margin[0] + 2) // 4
+        threshold = np.int32(best - (best - threshold + 2) // 4)
 
 
 @jit
-def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, lists, work):
-    """Match every row anew at one epsilon; the bids made, or -1 past the budget."""
-    columns, values, counts, thresholds, stack, margin, block_max = work
+def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, ties, lists, work):
+    """Match every row anew at one epsilon; return what it cost, in scans of a row.
+
+    Ends early, with rows left open, past the budget or after too many bids between
+    equally good columns, by which prices only crawl.
+    """
+    columns, values, counts, thresholds, stack, block_max = work
     n = len(column_of)
     m = len(row_of)
     row_of[:] = -1
@@ -161,12 +190,12 @@ def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, lists, work):
         stack[i] = n - 1 - i
         column_of[i] = -1
     free = n
-    bids = 0
+    cost = 0
     while True:
         while free > 0:
-            if bids >= budget:
-                return -1
-            bids += 1
+            if cost >= budget or ties[0] < 0:
+                return cost
+            cost += 1
             i = stack[free - 1]
             if lists:
                 for _ in range(2):
@@ -184,11 +213,13 @@ def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, lists, work):
                     if counts[i] > 0 and first >= thresholds[i]:
                         break
                     counts[i], thresholds[i] = _list_candidates(
-                        fixed[i], p, margin, block_max, columns[i], values[i]
+                        fixed[i], p, block_max, columns[i], values[i]
                     )
+                    cost += LIST_COST
                 j = np.int64(columns[i, k1])
             else:
                 j, first, second = _scan(fixed[i], p)
+            ties[0] -= first == second
             p[j] += first - second + epsilon
             evicted = row_of[j]
             row_of[j] = i
@@ -199,11 +230,11 @@ def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, lists, work):
             else:
                 free -= 1
         if n == m:
-            return bids
+            return cost
         free = _absent_rows_bid(p, row_of, column_of, epsilon, stack)
-        bids += free
+        cost += m // 8
         if free == 0:
-            return bids
+            return cost
 
 
 @jit
@@ -215,14 +246,23 @@ def _absent_rows_bid(p, row_of, column_of, epsilon, stack):
     cheapest columns, up to the price of the next.
     """
     m = len(row_of)
-    absent = m - len(column_of)
-    level = np.sort(p[:m])[absent]
-    left = absent
-    free = 0
+    left = m - len(column_of)
+    level, above = np.int64(-1), np.int64(2**31 - 1)
+    while above - level > 1:  # to the smallest level that more than m - n prices meet
+        middle = np.int32((level + above) >> 1)
+        count = np.int32(0)
+        for j in range(m):
+            count += np.int32(p[j] <= middle)
+        if count > left:
+            above = np.int64(middle)
+        else:
+            level = np.int64(middle)
+    level = np.int32(above)
     for j in range(m):
         if row_of[j] < 0 and p[j] <= level:
             p[j] = level
             left -= 1
+    free = 0
     for j in range(m):
         i = row_of[j]
         if left > 0 and i >= 0 and p[j] <= level:
@@ -237,22 +277,29 @@ def _absent_rows_bid(p, row_of, column_of, epsilon, stack):
 
 @jit
 def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
-    """Auction of non-constant rows; prices are left in the matrix's unit."""
+    """Auction of non-constant rows; column_of is -1 where the work was broken off."""
     n = len(rows)
     m = matrix.shape[1]
-    spread = (top - low).max()
-    mean_spread = ((top - low) / n).sum()
+    spread = 0.0
+    mean_spread = 0.0
+    typical = 0.0  # the geometric mean, which outliers hardly move
+    for r in range(n):
+        spread = max(spread, top[r] - low[r])
+        mean_spread += (top[r] - low[r]) / n
+        typical += math.log2(top[r] - low[r]) / n
     # A power of two keeps integers exact. Where outliers would cost the resolution
     # that the tolerance needs, cut off what lies far below its row's best instead.
     scale = min(max(RANGE / spread, RESOLUTION / mean_spread), 1e300)
     scale = 2.0 ** math.floor(math.log2(scale))
     width = (m + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)
-    _to_fixed_point(matrix, rows, top, scale, q)
+    if _to_fixed_point(matrix, rows, top, scale, q) > n // 2:
+        return  # prices crawl among ties, where augmenting paths are at their best
 
     p = np.zeros(width, np.int32)
     row_of = np.empty(m, np.int32)
-    listed = n if m >= LISTS_FROM else 0
+    lists = m >= LISTS_FROM
+    listed = n if lists else 0
     thresholds = np.empty(listed, np.int32)
     work = (
         np.empty((listed, CANDIDATES), np.uint32),
@@ -260,22 +307,26 @@ def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
         np.zeros(listed, np.int64),
         thresholds,
         np.empty(n, np.int32),
-        np.full(1, max(1.0, FIRST_EPSILON * mean_spread * scale), np.int32),
         np.empty(width // BLOCK, np.int32),
     )
-    epsilon = FIRST_EPSILON * min(mean_spread * scale, RANGE)
-    budget = BIDS_PER_ROW * n + 1000
-    lists = m >= LISTS_ALWAYS_FROM
+    epsilon = FIRST_EPSILON * 2.0**typical * scale
+    budget = max(COST_PER_ROW, m // COST_COLUMNS) * n
+    ties = np.empty(1, np.int64)
+    ties[0] = max(TIES_PER_ROW, m * m // TIES_AREA) * n
     while True:
         step = np.int32(max(epsilon, 1.0))
-        bids = _bid_phase(q, p, row_of, column_of, step, budget, lists, work)
-        lowest = p[:m].min()
-        p[:m] -= lowest
-        if lists:
-            thresholds += lowest
-        if bids < 0:
+        budget -= _bid_phase(
+            q, p, row_of, column_of, step, budget, ties, lists, work
+        )
+        lowest = p[0]
+        for j in range(m):
+            lowest = min(lowest, p[j])
+        for j in range(m):
+            p[j] -= lowest
+        for r in range(listed):
+            thresholds[r] += lowest
+        if budget <= 0 or ties[0] < 0:
             break
-        budget -= bids
         goal = 0.0
         for r in range(n):
             goal += matrix[rows[r], column_of[r]]
@@ -283,7 +334,6 @@ def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
         if epsilon <= goal:
             break
         epsilon = max(epsilon / SHRINK, goal)
-        lists = m >= LISTS_FROM
     for j in range(m):
         prices[j] = p[j] / scale
 

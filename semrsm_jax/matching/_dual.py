@@ -20,8 +20,10 @@ def shift(
     present = row_mask[:, None] & column_mask[None, :]
     low = jnp.min(jnp.where(present, affinity, jnp.inf))
     high = jnp.max(jnp.where(present, affinity, -jnp.inf))
-    # Half the range above zero: a pair at the minimum must still beat an absent one.
-    offset = 0.5 * (high - low) - low
+    # Half the range above zero: a pair at the minimum must still beat an absent one. A
+    # single value stands for its own range, and zero for any.
+    half = jnp.where(high > low, 0.5 * (high - low), jnp.abs(high))
+    offset = jnp.where(half > 0, half, 1) - low
     offset = jnp.where(jnp.isfinite(offset), offset, 0)
     count = jnp.minimum(row_mask.sum(), column_mask.sum())
     shifted = jnp.where(present, affinity + offset, 0)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.matching import _dual, _host
+from semrsm_jax.matching import _device, _dual, _host
 from semrsm_jax.representations import accumulation_dtype
 
 
@@ -53,8 +53,9 @@ def linear_assignment(
         0.0 asks for a provably optimal answer. The other solvers are exact up to
         rounding and use it only to end their proof early.
       solver: ``"auction"`` (this package's own, on the host), ``"scipy"``,
-        ``"ortools"`` (both on the host), or ``"optax"`` (on the device, without a
-        callback).
+        ``"ortools"`` (both on the host), ``"device"`` (this package's auction in JAX,
+        on the device and without a callback) or ``"optax"`` (likewise, Optax's
+        Hungarian algorithm).
       row_mask: (..., S), True where a row takes part. None: all do.
       column_mask: (..., T), likewise.
 
@@ -164,24 +165,40 @@ def _prove(affinity, row_mask, column_mask, permutation, tolerance):
     return _batched(one, affinity, row_mask, column_mask, permutation)
 
 
-@partial(jax.jit, static_argnames="tolerance")
-def _optax(affinity, row_mask, column_mask, tolerance):
+def _on_device(solver: Callable[..., tuple[Array, Array, Array]]):
+    """Masks, rectangles and values that are not finite, for a solver in JAX.
+
+    The solver takes a shifted affinity, its offset and the tolerance, see
+    `_dual.shift`.
+    """
+
+    @partial(jax.jit, static_argnames="tolerance")
+    def run(affinity, row_mask, column_mask, tolerance):
+        def one(affinity, row_mask, column_mask):
+            shifted, offset = _dual.shift(affinity, row_mask, column_mask)
+            # A loop may not end on NaN: the solver gets zeros, and the bound tells.
+            finite = jnp.isfinite(shifted).all()
+            shifted = jnp.where(finite, shifted, 0)
+            permutation, bound, prices = solver(shifted, offset, tolerance)
+            partner = jnp.maximum(permutation, 0)
+            present = (permutation >= 0) & row_mask & column_mask[partner]
+            permutation = jnp.where(present, permutation, -1)
+            return permutation, jnp.where(finite, bound - offset, jnp.nan), prices
+
+        return _batched(one, jax.lax.stop_gradient(affinity), row_mask, column_mask)
+
+    return run
+
+
+def _hungarian(shifted, offset, tolerance):
+    """Optax's Hungarian algorithm; it returns no prices, so they are found after it."""
     from optax.assignment import hungarian_algorithm
 
-    def one(affinity, row_mask, column_mask):
-        shifted, offset = _dual.shift(affinity, row_mask, column_mask)
-        # The Hungarian loop may not end on NaN: it gets zeros, and the bound tells.
-        finite = jnp.isfinite(shifted).all()
-        shifted = jnp.where(finite, shifted, 0)
-        rows, columns = hungarian_algorithm(-shifted)
-        rows, columns = jnp.asarray(rows), jnp.asarray(columns, jnp.int32)
-        present = row_mask[rows] & column_mask[columns]
-        permutation = jnp.full(affinity.shape[0], -1, jnp.int32)
-        permutation = permutation.at[rows].set(jnp.where(present, columns, -1))
-        bound, prices = _dual.prove(shifted, permutation, tolerance)
-        return permutation, jnp.where(finite, bound - offset, jnp.nan), prices
-
-    return _batched(one, jax.lax.stop_gradient(affinity), row_mask, column_mask)
+    del offset
+    rows, columns = hungarian_algorithm(-shifted)
+    permutation = jnp.full(shifted.shape[0], -1, jnp.int32)
+    permutation = permutation.at[rows].set(jnp.asarray(columns, jnp.int32))
+    return permutation, *_dual.prove(shifted, permutation, tolerance)
 
 
 def _batched(one: Callable, affinity: Array, row_mask, column_mask, *more: Array):
@@ -203,5 +220,6 @@ SOLVERS: dict[str, Callable[..., tuple[Array, Array, Array]]] = {
     "auction": _auction,
     "scipy": _proven(_host.scipy),
     "ortools": _proven(_host.ortools),
-    "optax": _optax,
+    "optax": _on_device(_hungarian),
+    "device": _on_device(_device.solve),
 }

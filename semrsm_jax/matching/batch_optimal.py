@@ -6,7 +6,8 @@ from typing import ClassVar
 import jax
 
 from semrsm_jax import _checks
-from semrsm_jax.matching._windows import norm_windows, refine, scatter, solve_windows
+from semrsm_jax.matching._refinement import principal_directions, refine
+from semrsm_jax.matching._windows import norm_windows, scatter, solve_windows
 from semrsm_jax.matching.assignment import check_solver
 from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
 
@@ -54,6 +55,8 @@ class BatchOptimal(Matcher):
         permutation = scatter(windows, local, x[..., 0])
         if windows.x_index.shape[-2] == 1:
             return hard_matching(x, y, permutation, bound[..., 0])
+        if self.sweeps:
+            directions = principal_directions(fixed_x, fixed_y, x_mask, y_mask)
         for sweep in range(self.sweeps):
             permutation = refine(
                 fixed_x,
@@ -61,6 +64,7 @@ class BatchOptimal(Matcher):
                 x_mask,
                 y_mask,
                 permutation,
+                directions,
                 size=self.window,
                 sweep=sweep,
                 **settings,

@@ -1,0 +1,57 @@
+"""The command line, ``semrsm``: one file a command, each with the help it shows.
+
+Commands import what they compute with when they run, so that help comes at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from semrsm_jax.cli import compare, demo, match, rsm
+from semrsm_jax.cli._console import guarded, say
+
+_HELP = """How alike two images look to a network, wherever in the image things stand.
+
+A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved with numpy.save:
+
+  semrsm rsm layer1.npy -o layer1.npz
+
+  semrsm rsm layer2.npy -o layer2.npz
+
+  semrsm compare layer1.npz layer2.npz
+
+Without features at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
+
+app = typer.Typer(
+    name="semrsm",
+    help=_HELP,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    # A traceback that reaches the user is a fault of this program: show it plainly.
+    pretty_exceptions_enable=False,
+)
+for _command in (rsm, compare, match, demo):
+    app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from semrsm_jax.store import package_version
+
+        say(f"semrsm_jax {package_version('semrsm_jax')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    del version

@@ -1,0 +1,129 @@
+"""What the commands say: results to stdout, progress and errors to stderr."""
+
+import functools
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Called as report(description, done, total); total None: not known yet.
+Report = Callable[[str, int, int | None], None]
+
+
+_OUT_OF_MEMORY = (
+    "Error: out of memory; --matcher batch-optimal needs little, and rsm takes a "
+    "smaller --memory-budget"
+)
+
+
+def say(text: str) -> None:
+    """Writes a result to stdout."""
+    typer.echo(_printable(text))
+
+
+def say_json(values: Mapping[str, Any]) -> None:
+    """Writes a result to stdout as JSON; NaN and infinity, which it lacks, as null."""
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    say(json.dumps(plain, indent=2))
+
+
+def say_fields(fields: Mapping[str, object]) -> None:
+    """Writes a column of names and one of values to stdout."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        say(f"  {name:<{width}}  {value}")
+
+
+def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Gives a command one clear message, without traceback, for what users meet.
+
+    Bad input ends with exit code 2, a full disk or memory with 1, Ctrl-C with 130.
+    """
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            _end("Interrupted. No half-written file is left behind.", 130)
+        except BrokenPipeError:
+            # The reader of a pipe has left; Typer ends quietly.
+            raise
+        except (TypeError, ValueError, ImportError) as error:
+            _end(f"Error: {error}", 2)
+        except OSError as error:
+            _end(f"Error: {error}", 1)
+        except MemoryError:
+            _end(_OUT_OF_MEMORY, 1)
+        except RuntimeError as error:
+            # JAX tells of a lack of memory by a RuntimeError of its own.
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            _end(_OUT_OF_MEMORY, 1)
+
+    return run
+
+
+def _end(message: str, code: int) -> NoReturn:
+    typer.secho(_printable(message), err=True, fg="red" if code != 130 else None)
+    raise typer.Exit(code) from None
+
+
+@contextmanager
+def progress_bar(unit: str, quiet: bool = False) -> Iterator[Report]:
+    """Yields a function that shows progress, rate and remaining time on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda description, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.finished_speed or task.speed
+            return Text("" if rate is None else f"{rate:,.0f} {unit}/s")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def report(description: str, done: int, total: int | None) -> None:
+            if description not in tasks:
+                for task in bar.tasks:
+                    # What has no end of its own ends where the next begins.
+                    task.visible = task.total is not None
+                tasks[description] = bar.add_task(description, total=total)
+            bar.update(tasks[description], completed=done, total=total)
+
+        yield report
+
+
+def _printable(text: str) -> str:
+    # A file name need not be valid in any encoding, the terminal's least of all.
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

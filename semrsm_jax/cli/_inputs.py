@@ -1,0 +1,124 @@
+"""Features from files, as tokens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semrsm_jax.cli._options import CenterName, LayoutName
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts the file's name before what is wrong with its contents."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{path}: {error}") from error
+
+
+def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutName:
+    """The layout given, or that of the number of axes.
+
+    Raises:
+      ValueError: none was given, and there are neither 3 nor 4 axes.
+    """
+    if layout is not None:
+        return layout
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            "features must have 3 axes (N, S, C) or 4 (N, H, W, C), or those of "
+            f"--layout; got shape {shape}"
+        )
+    return LayoutName.NHWC if len(shape) == 4 else LayoutName.NSC
+
+
+def load_tokens(
+    path: Path, key: str | None, layout: LayoutName | None
+) -> "tuple[jax.Array, dict[str, Any]]":
+    """Reads features as tokens (N, S, C), and tells where they came from.
+
+    Raises:
+      TypeError: as `load_features`.
+      ValueError: as `load_features` and `to_tokens`.
+    """
+    from semrsm_jax import to_tokens
+    from semrsm_jax.store import load_features, sha256
+
+    features = load_features(path, key)
+    with naming(path):
+        layout = fitting_layout(features.shape, layout)
+        tokens = to_tokens(features, layout.value)
+    source = {
+        "file": str(path),
+        "key": key,
+        "sha256": sha256(path),
+        "shape": list(features.shape),
+        "dtype": str(features.dtype),
+        "layout": layout.value,
+    }
+    return tokens, source
+
+
+def load_sample(
+    path: Path, key: str | None, layout: LayoutName | None, index: int | None, flag: str
+) -> "jax.Array":
+    """Reads the tokens (S, C) of one sample; only these where the file allows it.
+
+    Args:
+      path: features (S, C), or of several samples.
+      key: which array of the file.
+      layout: of features of several samples.
+      index: the sample.
+      flag: the option that gives the index, for errors.
+
+    Raises:
+      TypeError: as `load_features`.
+      ValueError: as `load_features` and `to_tokens`, or the index is missing, out of
+        range, or given for a single sample.
+    """
+    from semrsm_jax import to_tokens
+    from semrsm_jax.store import load_features
+
+    features: np.ndarray = load_features(path, key)
+    with naming(path):
+        if features.ndim == 2 and layout is None:
+            if index not in (None, 0):
+                raise ValueError(
+                    f"holds one sample, of shape {features.shape}; got {flag} {index}"
+                )
+            return to_tokens(features[None], "NSC")[0]
+        layout = fitting_layout(features.shape, layout)
+        count = features.shape[0]
+        if index is None and count > 1:
+            raise ValueError(f"holds {count} samples; {flag} must say which")
+        index = index or 0
+        if not 0 <= index < count:
+            raise ValueError(f"{flag} must be from 0 to {count - 1}, got {index}")
+        return to_tokens(features[index : index + 1], layout.value)[0]
+
+
+def centered(
+    x: "jax.Array", y: "jax.Array | None", axis: CenterName
+) -> "tuple[jax.Array, jax.Array | None]":
+    """Subtracts the mean of x, or where y is given that of y, from both (App. D.1).
+
+    Raises:
+      ValueError: the positions of x and y differ in number, for ``position``.
+    """
+    import jax.numpy as jnp
+
+    from semrsm_jax import center
+
+    if axis is CenterName.NONE:
+        return x, y
+    if y is None:
+        return center(x, axis.value), None
+    axes = (0, 1) if axis is CenterName.CHANNEL else (0,)
+    mean = jnp.mean(y.astype(jnp.promote_types(y.dtype, jnp.float32)), axis=axes)
+    return center(x, axis.value, mean=mean), center(y, axis.value, mean=mean)

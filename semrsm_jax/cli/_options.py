@@ -1,0 +1,231 @@
+"""Options that several commands share, and the table from names to classes."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from semrsm_jax import Kernel, Matcher
+
+
+class MatcherName(StrEnum):
+    """Matchers as the command line names them; members are named as their classes."""
+
+    Exact = "exact"
+    BatchOptimal = "batch-optimal"
+    TopKGreedy = "topk-greedy"
+    Greedy = "greedy"
+    CircularShift = "circular-shift"
+    Identity = "identity"
+
+
+class KernelName(StrEnum):
+    """Kernels, likewise."""
+
+    Linear = "linear"
+    Cosine = "cosine"
+    RBF = "rbf"
+
+
+class SolverName(StrEnum):
+    """Solvers of the assignment problem."""
+
+    AUCTION = "auction"
+    SCIPY = "scipy"
+    ORTOOLS = "ortools"
+    OPTAX = "optax"
+
+
+class LayoutName(StrEnum):
+    """Orders of axes, see `to_tokens`."""
+
+    NHWC = "NHWC"
+    NCHW = "NCHW"
+    NSC = "NSC"
+    NCS = "NCS"
+
+
+class CenterName(StrEnum):
+    """What mean is subtracted, see `center`."""
+
+    CHANNEL = "channel"
+    POSITION = "position"
+    NONE = "none"
+
+
+_PANEL = "Matcher options"
+
+Matching = Annotated[
+    MatcherName,
+    typer.Option(
+        "--matcher",
+        metavar="NAME",
+        case_sensitive=False,
+        help="How the tokens of two samples are paired: exact, batch-optimal, "
+        "topk-greedy, greedy, circular-shift, or identity, position by position.",
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens a window, for batch-optimal. Default: 512.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Sweeps = Annotated[
+    int | None,
+    typer.Option(
+        help="How often batch-optimal refines its matching. Default: 0.",
+        rich_help_panel=_PANEL,
+    ),
+]
+K = Annotated[
+    int | None,
+    typer.Option(
+        "--k",
+        help="Tokens that topk-greedy matches exactly. Default: 128.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Grid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HxW",
+        help="Rows and columns of the token grid, for circular-shift.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        help="Relative gap between value and proven bound at which exact, "
+        "batch-optimal and topk-greedy may stop; 0 asks for a proven optimum. "
+        "Default: 1e-6.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Solver = Annotated[
+    SolverName | None,
+    typer.Option(
+        metavar="NAME",
+        help="What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
+        "ortools, optax. Default: auction.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Layout = Annotated[
+    LayoutName | None,
+    typer.Option(
+        metavar="ORDER",
+        case_sensitive=False,
+        help="Order of the axes, NHWC, NCHW, NSC or NCS: N samples, H rows, W columns, "
+        "S tokens, C channels. Default: NHWC for 4 axes, NSC for 3.",
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Which array, where a file of features holds several."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an output that exists.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+AsJSON = Annotated[
+    bool, typer.Option("--json", help="Print JSON, for other programs to read.")
+]
+
+
+def features_argument(name: str, text: str = "") -> Any:
+    """The declaration of a file of features, shown as `name`."""
+    return typer.Argument(
+        metavar=name,
+        show_default=False,
+        help=text or "Features: .npy, .npz or .safetensors.",
+    )
+
+
+def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
+    """The matcher of a name, with those settings that are not None.
+
+    Raises:
+      ValueError: a setting is not one of this matcher, out of its range, or missing.
+    """
+    import semrsm_jax
+
+    cls = getattr(semrsm_jax, name.name)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    given = {key: value for key, value in settings.items() if value is not None}
+    for key in given:
+        if key not in fields:
+            options = ", ".join(f"--{field}" for field in fields) or "no options"
+            raise ValueError(
+                f"--{key} does not fit --matcher {name.value}, which takes {options}"
+            )
+    for key, field in fields.items():
+        if key not in given and field.default is dataclasses.MISSING:
+            raise ValueError(f"--matcher {name.value} needs --{key}")
+    if "grid" in given:
+        given["grid"] = _parse_grid(given["grid"])
+    if "solver" in given:
+        # By its plain name, so that it is shown as such.
+        given["solver"] = str(given["solver"])
+    return cls(**given)
+
+
+def _parse_grid(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.lower(), re.ASCII)
+    if found is None:
+        raise ValueError(f"--grid must be HxW, for example 14x14, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def build_kernel(name: KernelName, bandwidth: str | None) -> "Kernel":
+    """The kernel of a name; a bandwidth is a number or the name of a rule.
+
+    Raises:
+      ValueError: the kernel has no bandwidth, or cannot have this one.
+    """
+    import semrsm_jax
+
+    cls = getattr(semrsm_jax, name.name)
+    if bandwidth is None:
+        return cls()
+    if name is not KernelName.RBF:
+        raise ValueError(
+            f"--bandwidth does not fit --kernel {name.value}; it is an option of rbf"
+        )
+    try:
+        return cls(float(bandwidth))
+    except ValueError:
+        # Neither a number nor in range: the kernel says what it takes.
+        return cls(bandwidth)
+
+
+_UNITS = {"": 1, **{u + "B": 10**n for u, n in zip("KMGT", (3, 6, 9, 12), strict=True)}}
+_UNITS |= {u + "iB": 2**n for u, n in zip("KMGT", (10, 20, 30, 40), strict=True)}
+_UNITS = {unit.lower(): size for unit, size in _UNITS.items()} | {"b": 1}
+
+
+def parse_bytes(name: str, text: str | None) -> int | None:
+    """Bytes from a size such as 512MB, 2GiB or 100000; None stays None.
+
+    Raises:
+      ValueError: it is no such size, or below one byte.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(
+        r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([a-z]*)\s*", text.lower(), re.ASCII
+    )
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(
+            f"{name} must be a size such as 512MB, 2GiB or 100000 (bytes), got {text!r}"
+        )
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1 byte, got {text!r}")
+    return size

@@ -1,0 +1,21 @@
+"""The demonstration behind ``semrsm demo``: translation sensitivity, section 4.1."""
+
+from semrsm_jax.demo.report import COLUMNS, table_rows, to_json
+from semrsm_jax.demo.translation import (
+    Stage,
+    StageResult,
+    TranslationConfig,
+    TranslationResult,
+    run,
+)
+
+__all__ = [
+    "COLUMNS",
+    "Stage",
+    "StageResult",
+    "TranslationConfig",
+    "TranslationResult",
+    "run",
+    "table_rows",
+    "to_json",
+]

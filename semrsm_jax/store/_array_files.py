@@ -1,0 +1,108 @@
+"""Reading arrays from files that may be broken, foreign or hostile.
+
+Sizes and dtypes are checked on the headers, before anything is allocated; nothing is
+ever unpickled, and nothing extracted from an archive to the disk.
+"""
+
+import os
+import stat
+from functools import partial
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from safetensors import safe_open
+
+from semrsm_jax.store._numpy_files import open_npy, open_npz
+from semrsm_jax.store._stored import ArrayFile, StoredArray, damage_named
+
+# The first bytes of each kind of file read here: where they stand, what they are.
+_EXPECTED = {
+    ".npy": (0, (b"\x93NUMPY",)),
+    ".npz": (0, (b"PK\x03\x04", b"PK\x05\x06")),
+    ".safetensors": (8, (b"{",)),
+}
+SUFFIXES = tuple(_EXPECTED)
+
+# Files that are often taken for one of those, by their first bytes.
+_FOREIGN = {
+    b"\x93NUMPY": "a .npy array",
+    b"PK": "a zip archive (an .npz file, or a torch checkpoint)",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip archive",
+    b"%PDF": "a PDF document",
+    b"version https://git-lfs": "a Git LFS pointer; `git lfs pull` fetches the file",
+    **{
+        bytes([0x80, protocol]): "a pickle, which could run code and is never read"
+        for protocol in range(2, 6)
+    },
+}
+
+_SAFETENSORS_DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    **{f"I{bits}": np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)},
+}
+
+
+def open_arrays(path: str | os.PathLike) -> ArrayFile:
+    """Lists the arrays of a .npy, .npz or .safetensors file, reading headers only.
+
+    Raises:
+      ValueError: the file is missing, no regular file, empty, of another kind than its
+        suffix says, damaged, or claims more than it holds.
+    """
+    path = Path(path)
+    with damage_named(path):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError(f"{path} is a folder, expected a file: {', '.join(SUFFIXES)}")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no regular file, expected {', '.join(SUFFIXES)}")
+    suffix = path.suffix.lower()
+    if suffix not in _EXPECTED:
+        raise ValueError(
+            f"{path} must end in one of {', '.join(SUFFIXES)}, got "
+            f"{suffix or 'no suffix'}"
+        )
+    if status.st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes)")
+    with damage_named(path):
+        _check_kind(path, suffix)
+        return {".npy": open_npy, ".npz": open_npz, ".safetensors": _safetensors}[
+            suffix
+        ](path)
+
+
+def _check_kind(path: Path, suffix: str) -> None:
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    offset, magics = _EXPECTED[suffix]
+    if head[offset:].startswith(magics):
+        return
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise ValueError(f"{path} is no {suffix} file but {kind}")
+    raise ValueError(f"{path} is no {suffix} file; it starts with {head[:8]!r}")
+
+
+def _safetensors(path: Path) -> ArrayFile:
+    arrays = {}
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():
+            part = file.get_slice(name)
+            dtype = _SAFETENSORS_DTYPES.get(part.get_dtype(), part.get_dtype())
+            read = partial(_read_tensor, path, name)
+            arrays[name] = StoredArray(dtype, tuple(part.get_shape()), read)
+        return ArrayFile(arrays, dict(file.metadata() or {}))
+
+
+def _read_tensor(path: Path, name: str) -> np.ndarray:
+    with damage_named(path), safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name)

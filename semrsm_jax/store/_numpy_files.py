@@ -1,0 +1,138 @@
+"""Arrays in NumPy's own formats, .npy and .npz, held to what their headers claim."""
+
+import io
+import math
+import os
+import tokenize
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from semrsm_jax.store._stored import ArrayFile, StoredArray, damage_named
+
+# A .npy header of NumPy's own is 128 bytes; NumPy refuses more than 10,000.
+_HEADER_BYTES = 16_384
+
+# What parsing a header may raise: it is a Python literal.
+_HEADER_ERRORS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+    RecursionError,
+    MemoryError,
+)
+
+# Deflate expands a byte to at most 1032; the slack is for tiny members.
+_MOST_EXPANSION, _SLACK = 1032, 4096
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    offset: int
+
+    @property
+    def end(self) -> int:
+        """Bytes of header and values together."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+
+def _npy_header(where: str, head: bytes, size: int) -> _Header:
+    """Reads the header at the start of `size` bytes, and holds it to that size."""
+    stream = io.BytesIO(head)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            fields = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            fields = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"version {version} is for records with named fields")
+    except _HEADER_ERRORS as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{where} has a damaged .npy header: {reason}") from error
+    header = _Header(*fields, stream.tell())
+    if min(header.shape, default=0) < 0:
+        raise ValueError(f"{where} claims the impossible shape {header.shape}")
+    # The size of a pickle is not known from the header: `check_real` refuses it.
+    if header.dtype.hasobject or header.end == size:
+        return header
+    what = "is truncated" if header.end > size else "holds more than one array"
+    raise ValueError(
+        f"{where} {what}: its header claims {header.end} bytes (shape {header.shape}, "
+        f"{header.dtype}), it has {size}"
+    )
+
+
+def open_npy(path: Path) -> ArrayFile:
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        header = _npy_header(str(path), stream.read(_HEADER_BYTES), size)
+
+    def read() -> np.ndarray:
+        order = "F" if header.fortran_order else "C"
+        with damage_named(path):
+            return _native(
+                np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+            )
+
+    return ArrayFile({"": StoredArray(header.dtype, header.shape, read)}, {})
+
+
+def open_npz(path: Path) -> ArrayFile:
+    arrays: dict[str, StoredArray] = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            _check_member(path, member)
+            name, suffix = os.path.splitext(member.filename)
+            if suffix != ".npy":
+                continue
+            if name in arrays:
+                raise ValueError(f"{path} holds {name!r} twice")
+            with archive.open(member) as stream:
+                head = stream.read(_HEADER_BYTES)
+            header = _npy_header(f"{path}, {name!r}", head, member.file_size)
+            read = partial(_read_member, path, member.filename)
+            arrays[name] = StoredArray(header.dtype, header.shape, read)
+    return ArrayFile(arrays, {})
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+        raise ValueError(f"{path} has a member that leads out of it: {name!r}")
+    if member.flag_bits & 1:
+        raise ValueError(f"{path} has an encrypted member: {name!r}")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # The other methods may unpack a whole member at once, whatever its size.
+        raise ValueError(f"{path} has a member compressed in a way NumPy never writes")
+    stored = member.compress_type == zipfile.ZIP_STORED
+    most = member.compress_size * (1 if stored else _MOST_EXPANSION) + _SLACK
+    if member.file_size > most:
+        raise ValueError(
+            f"{path} claims that {name!r} unpacks to {member.file_size} bytes, which "
+            f"{member.compress_size} bytes cannot hold"
+        )
+
+
+def _read_member(path: Path, filename: str) -> np.ndarray:
+    with (
+        damage_named(path),
+        zipfile.ZipFile(path) as archive,
+        archive.open(filename) as stream,
+    ):
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        # Only reading on to the end compares the checksum.
+        stream.read(1)
+    return _native(array)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))

@@ -1,0 +1,95 @@
+"""New files: checked before the work, and whole or not there at all after it."""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from semrsm_jax.store._array_files import SUFFIXES
+
+
+def check_output(
+    path: str | os.PathLike,
+    overwrite: bool = False,
+    *,
+    suffixes: Sequence[str] = SUFFIXES,
+    inputs: Sequence[str | os.PathLike] = (),
+) -> Path:
+    """Checks, before any long work, that a file can be written; leaves no trace.
+
+    Folders that are missing are made when the file is written.
+
+    Args:
+      path: the file to write.
+      overwrite: an existing file may be replaced.
+      suffixes: the kinds of file that may be written.
+      inputs: files that must not be replaced, whatever `overwrite` says.
+
+    Returns:
+      The path, with links resolved, so that a link's target is replaced, not the link.
+
+    Raises:
+      ValueError: the suffix is another, the file exists, the path is a folder, leads
+        through a file, or its folder cannot be written to.
+    """
+    if Path(path).suffix.lower() not in suffixes:
+        raise ValueError(
+            f"output {path} must end in one of {', '.join(suffixes)}, got "
+            f"{Path(path).suffix or 'no suffix'}"
+        )
+    try:
+        target = Path(os.path.realpath(path))
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise ValueError(f"output {path} cannot be written: {folder} is a file")
+        if target.is_dir():
+            raise ValueError(f"output {path} is a folder, expected a file name")
+        if target.exists():
+            if any(Path(i).exists() and target.samefile(i) for i in inputs):
+                raise ValueError(f"output {path} is an input, and would replace it")
+            if not target.is_file():
+                raise ValueError(f"output {path} is no regular file")
+            if not overwrite:
+                raise ValueError(f"output {path} exists; --overwrite replaces it")
+        # Only trying tells: permissions, quotas and read-only disks all have a say.
+        trial = folder / _temporary_name("")
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        raise ValueError(
+            f"output {path} cannot be written: {error.strerror or error}"
+        ) from error
+    return target
+
+
+@contextmanager
+def new_file(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there becomes `path`.
+
+    The file appears in one step, once it is on the disk. If the block raises, nothing
+    is left of it, and a file that was there before stays as it was.
+
+    Raises:
+      ValueError: the file exists and `overwrite` is False.
+      OSError: a folder cannot be made, or the file not written.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / _temporary_name(path.suffix)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        if path.exists() and not overwrite:
+            raise ValueError(f"output {path} exists; --overwrite replaces it")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(suffix: str) -> str:
+    # Short, whatever the file's own name: names have a limit.
+    return f".semrsm-{secrets.token_hex(6)}{suffix}"

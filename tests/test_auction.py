@@ -1,0 +1,314 @@
+"""The host solver against SciPy, its own proof, and inputs made to break it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax.matching import _augment
+from semrsm_jax.matching._auction import HostSolution, solve
+
+SHAPES = [(1, 1), (1, 6), (6, 1), (7, 7), (40, 40), (64, 65), (65, 64), (30, 128)]
+
+
+def check(
+    affinity: np.ndarray,
+    solution: HostSolution,
+    tolerance: float = 1e-6,
+    row_mask: np.ndarray | None = None,
+    column_mask: np.ndarray | None = None,
+) -> None:
+    """Assert a valid matching, within the tolerance of SciPy's and of the bound."""
+    pairs, s, t = affinity.shape
+    assert solution.permutation.shape == (pairs, s)
+    assert solution.permutation.dtype == np.int32
+    assert solution.upper_bound.shape == (pairs,)
+    assert solution.prices.shape == (pairs, t)
+    for b in range(pairs):
+        rows = np.arange(s) if row_mask is None else np.flatnonzero(row_mask[b])
+        columns = np.arange(t) if column_mask is None else np.flatnonzero(column_mask[b])
+        valid = affinity[b].astype(np.float64)[np.ix_(rows, columns)]
+        i, j = linear_sum_assignment(valid, maximize=True)
+        optimum = valid[i, j].sum()
+        magnitude = np.abs(valid[i, j]).sum()
+
+        matched = np.flatnonzero(solution.permutation[b] >= 0)
+        chosen = solution.permutation[b, matched]
+        assert len(matched) == min(len(rows), len(columns))
+        assert set(matched) <= set(rows)
+        assert set(chosen) <= set(columns)
+        assert len(set(chosen)) == len(chosen)
+        value = affinity[b].astype(np.float64)[matched, chosen].sum()
+
+        exact = 1e-12 * magnitude
+        rounding = np.finfo(affinity.dtype).eps * magnitude if tolerance > 0 else 0.0
+        allowed = max(tolerance * abs(value), rounding) + exact
+        assert optimum - value <= allowed
+        assert solution.upper_bound[b] - value <= allowed
+        assert solution.upper_bound[b] >= optimum - exact
+        # The bound is what the prices prove.
+        if min(valid.shape) > 0:
+            prices = solution.prices[b, columns]
+            profit = (valid - prices).max(1)
+            if len(rows) <= len(columns):
+                assert prices.min() >= 0.0
+            else:
+                profit = np.maximum(profit, 0.0)
+            dual = profit.sum() + prices.sum()
+            rounding = 1e-12 * (np.abs(prices).sum() + np.abs(profit).sum())
+            assert dual <= solution.upper_bound[b] + rounding
+            assert dual >= optimum - rounding
+
+
+def features(seed: int, s: int, t: int, channels: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = np.maximum(rng.standard_normal((2, s, channels)), 0)
+    y = np.maximum(rng.standard_normal((2, t, channels)), 0)
+    return (x @ y.transpose(0, 2, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 0.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_matches_scipy(shape, tolerance, dtype):
+    rng = np.random.default_rng(0)
+    affinity = rng.standard_normal((3, *shape)).astype(dtype)
+    check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+    affinity = features(1, *shape, 16).astype(dtype)
+    check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    levels=st.sampled_from([1, 2, 5, 1000]),
+    seed=st.integers(0, 2**32 - 1),
+    tolerance=st.sampled_from([0.0, 1e-6]),
+)
+def test_integers_are_exact(shape, levels, seed, tolerance):
+    rng = np.random.default_rng(seed)
+    affinity = rng.integers(-levels, levels + 1, (2, *shape)).astype(np.float32)
+    solution = solve(affinity, tolerance=tolerance, threads=1)
+    check(affinity, solution, tolerance)
+    if tolerance == 0.0:
+        for a, permutation in zip(affinity, solution.permutation, strict=True):
+            i, j = linear_sum_assignment(a, maximize=True)
+            rows = np.flatnonzero(permutation >= 0)
+            assert a[rows, permutation[rows]].sum() == a[i, j].sum()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    s=st.integers(1, 20),
+    t=st.integers(1, 20),
+    seed=st.integers(0, 2**32 - 1),
+    row_share=st.floats(0, 1),
+    column_share=st.floats(0, 1),
+    tolerance=st.sampled_from([0.0, 1e-6]),
+)
+def test_masked_tokens_are_absent(s, t, seed, row_share, column_share, tolerance):
+    rng = np.random.default_rng(seed)
+    affinity = rng.standard_normal((2, s, t)).astype(np.float32)
+    row_mask = rng.random((2, s)) < row_share
+    column_mask = rng.random((2, t)) < column_share
+    affinity[~(row_mask[:, :, None] & column_mask[:, None, :])] = np.nan
+    solution = solve(affinity, row_mask, column_mask, tolerance=tolerance, threads=1)
+    check(affinity, solution, tolerance, row_mask, column_mask)
+    assert (solution.prices[~column_mask] == 0).all()
+    for b in range(2):
+        alone = solve(
+            affinity[b][np.ix_(row_mask[b], column_mask[b])][None], tolerance=tolerance
+        )
+        chosen = alone.permutation[0]
+        columns = np.flatnonzero(column_mask[b])
+        expected = np.where(chosen >= 0, np.append(columns, -1)[chosen], -1)
+        np.testing.assert_array_equal(solution.permutation[b, row_mask[b]], expected)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("tolerance", [1e-6, 0.0])
+def test_scales(scale, tolerance):
+    affinity = (features(2, 48, 48, 8) * np.float32(scale)).astype(np.float32)
+    check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_scales_float64(scale):
+    affinity = np.random.default_rng(0).standard_normal((1, 40, 50)) * scale
+    check(affinity, solve(affinity), 1e-6)
+
+
+def adversarial(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Matrices with ties, duplicates, outliers and long chains of near ties."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((2, n, 64))
+    centres = rng.standard_normal((16, 64))
+    a = centres[rng.integers(0, 16, n)]
+    b = centres[rng.integers(0, 16, n)]
+    noise_a, noise_b = 1e-3 * rng.standard_normal((2, n, 64))
+    heavy_x = x * np.abs(rng.standard_cauchy((n, 1)))
+    heavy_y = y * np.abs(rng.standard_cauchy((n, 1)))
+    outlier = rng.standard_normal((n, n))
+    outlier[n // 2, n // 3] = 1e30
+    abyss = rng.standard_normal((n, n))
+    abyss[n // 2, n // 3] = -1e30
+    pixels = rng.integers(0, 256, (2, n, 3)) / 255
+    steps = np.arange(n, dtype=np.float64)
+    mixed = rng.standard_normal((n, n))
+    mixed[: n // 2] = 0.0
+    families = {
+        "duplicates": a @ b.T,
+        "near_duplicates": (a + noise_a) @ (b + noise_b).T,
+        "digits": rng.integers(0, 10, (n, n)),
+        "coins": rng.integers(0, 2, (n, n)),
+        "constant": np.full((n, n), -2.5),
+        "zero": np.zeros((n, n)),
+        "row_constant": np.repeat(rng.standard_normal((n, 1)), n, 1),
+        "column_constant": np.repeat(rng.standard_normal((1, n)), n, 0),
+        "half_constant": mixed,
+        "heavy_tails": heavy_x @ heavy_y.T,
+        "one_channel": x[:, :1] @ y[:, :1].T,
+        "pixels": pixels[0] @ pixels[1].T,
+        "product": np.outer(steps, steps),
+        "negative_product": -np.outer(steps, steps),
+        "negative": -1 - rng.random((n, n)),
+        "offset": 1e4 + rng.random((n, n)),
+        "outlier": outlier,
+        "abyss": abyss,
+        "geometric": -((rng.random((n, 1, 2)) - rng.random((1, n, 2))) ** 2).sum(-1),
+        "zero_value": rng.standard_normal((n, n)) - 3,
+    }
+    for share in (30, 60, 90):
+        zx = np.maximum(x, 0) * (rng.random((n, 1)) * 100 >= share)
+        zy = np.maximum(y, 0) * (rng.random((n, 1)) * 100 >= share)
+        families[f"zero_tokens_{share}"] = zx @ zy.T
+        families[f"zero_tokens_centred_{share}"] = (zx - zx.mean(0)) @ (
+            zy - zy.mean(0)
+        ).T
+    return families
+
+
+@pytest.mark.parametrize("family", sorted(adversarial(4)))
+@pytest.mark.parametrize("n", [5, 64, 110])
+def test_adversarial(family, n):
+    affinity = np.asarray(adversarial(n)[family], np.float32)[None]
+    for tolerance in (1e-6, 0.0):
+        check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+        wide = np.ascontiguousarray(affinity[:, : n // 2 + 1])
+        check(wide, solve(wide, tolerance=tolerance), tolerance)
+        tall = np.ascontiguousarray(affinity[:, :, : n - 1])
+        check(tall, solve(tall, tolerance=tolerance), tolerance)
+
+
+@pytest.mark.parametrize(
+    "family", ["duplicates", "digits", "heavy_tails", "zero_tokens_60", "one_channel"]
+)
+def test_adversarial_with_candidate_lists(family):
+    affinity = np.asarray(adversarial(520)[family], np.float32)[None]
+    check(affinity, solve(affinity))
+
+
+def test_candidate_lists_wide():
+    affinity = features(3, 300, 2100, 32)[:1]
+    check(affinity, solve(affinity))
+    affinity = features(4, 560, 540, 32)
+    check(affinity, solve(affinity, tolerance=0.0), 0.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_non_finite_pair_is_marked(bad, dtype):
+    affinity = np.random.default_rng(0).standard_normal((3, 70, 80)).astype(dtype)
+    affinity[1, 69, 79] = bad
+    solution = solve(affinity)
+    assert np.isnan(solution.upper_bound[1])
+    assert (solution.permutation[1] == -1).all()
+    good = [0, 2]
+    check(affinity[good], HostSolution(*(field[good] for field in solution)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (2, 0, 0)])
+def test_empty(shape):
+    solution = solve(np.zeros(shape, np.float32))
+    assert (solution.permutation == -1).all()
+    assert (solution.upper_bound == 0).all()
+    assert solution.permutation.shape == shape[:2]
+    assert solution.prices.shape == (shape[0], shape[2])
+
+
+def test_deterministic_over_threads_and_position():
+    base = features(5, 64, 64, 8)[:1]
+    filler = features(6, 64, 64, 8)[:1]
+    alone = solve(base, threads=1)
+    batch = np.concatenate([filler, base, filler, filler, base] * 9)
+    for threads in (1, 2, 5):
+        solution = solve(batch, threads=threads)
+        for b in np.flatnonzero((batch == base).all((1, 2))):
+            np.testing.assert_array_equal(solution.permutation[b], alone.permutation[0])
+            assert solution.upper_bound[b] == alone.upper_bound[0]
+            np.testing.assert_array_equal(solution.prices[b], alone.prices[0])
+
+
+def test_input_is_left_alone_and_read_only_input_works():
+    affinity = features(7, 33, 33, 8)
+    before = affinity.copy()
+    affinity.flags.writeable = False
+    check(affinity, solve(affinity))
+    np.testing.assert_array_equal(affinity, before)
+    check(before[:, ::2, ::3], solve(before[:, ::2, ::3]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "error"),
+    [
+        ((np.zeros((1, 2, 2), np.int32),), {}, TypeError),
+        ((np.zeros((2, 2), np.float32),), {}, ValueError),
+        ((np.zeros((1, 2, 3), np.float32), np.ones((1, 3), bool)), {}, ValueError),
+        ((np.zeros((1, 2, 3), np.float32), None, np.ones((2, 3), bool)), {}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"tolerance": -1.0}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"tolerance": np.nan}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"threads": 0}, ValueError),
+    ],
+)
+def test_errors_name_the_argument(arguments, keywords, error):
+    with pytest.raises(error, match="affinity|mask|tolerance|threads"):
+        solve(*arguments, **keywords)
+
+
+def test_no_cache_folder(monkeypatch):
+    real = numba.njit
+
+    def njit(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    double = _augment.jit(lambda x: 2 * x)
+    assert double(21) == 42
+
+
+def test_import_compiles_nothing_and_survives_a_read_only_home(tmp_path):
+    package = Path(_augment.__file__).parents[2]
+    code = (
+        "import numba.core.caching as c\n"
+        "def refuse(*a, **k): return None\n"
+        "for locator in c.CacheImpl._locator_classes:\n"
+        "    locator.from_function = classmethod(refuse)\n"
+        "from semrsm_jax.matching import _auction, _augment\n"
+        "assert not _auction._solve_range.signatures\n"
+        "assert not _augment.augment.signatures\n"
+        "import numpy as np\n"
+        "out = np.empty(1)\n"
+        "_augment.profits(np.ones((1, 2)), np.arange(1), np.zeros(2), out)\n"
+        "assert out[0] == 1.0\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(package), HOME=str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
