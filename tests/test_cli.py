@@ -402,6 +402,42 @@ def test_match_equals_the_function_in_every_output(folder):
         assert found["upper_bound"] == float(expected.upper_bound)
 
 
+def test_ladder_equals_the_function(folder):
+    x, y = features(shape=(2, 12, 4))
+    np.save("a.npy", x)
+    np.save("b.npy", y)
+    arguments = ("match", "a.npy", "b.npy", "--ladder", "--grid", "3x4")
+    expected = sj.invariance_ladder(x, y, grid=(3, 4))
+    code, out, _ = run(*arguments, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [s["value"] for s in found["steps"]] == expected.value.tolist()
+    assert [s["share"] for s in found["steps"]] == expected.share.tolist()
+    assert found["attainable"] == float(expected.attainable)
+    code, out, _ = run(*arguments)
+    assert code == 0
+    for name in ("Identity", "CircularShift", "BatchOptimal", "Exact"):
+        assert name in out
+    for extra in (("--window", 3), ("--matcher", "greedy"), ("-o", "m.npz")):
+        assert "does not fit --ladder" in refused(*arguments, *extra)
+
+
+def test_bound_tightens_what_is_proven(folder):
+    x = features(shape=(3, 24, 4))
+    np.save("a.npy", x)
+    sample = ("match", "a.npy", "a.npy", "--i", 0, "--j", 1, "--matcher", "greedy")
+    plain = json.loads(run(*sample, "--json")[1])
+    proven = json.loads(run(*sample, "--bound", 2, "--json")[1])
+    expected = sj.match(x[0], x[1], matcher=sj.Greedy(), bound=sj.DualBound(2))
+    assert proven["upper_bound"] == float(expected.upper_bound) < plain["upper_bound"]
+    arguments = ("rsm", "a.npy", "-o", "k.npz", "--matcher", "greedy", "--bound", 2)
+    assert run(*arguments)[0] == 0
+    stats = sj.pair_statistics(x, matcher=sj.Greedy(), bound=sj.DualBound(2))
+    with np.load("k.npz") as file:
+        np.testing.assert_array_equal(file["upper_bound"], stats.upper_bound)
+    assert "--bound must be" in refused(*sample, "--bound", 0)
+
+
 def test_match_of_single_samples_previews_unmatched_tokens(folder):
     np.save("a.npy", features(shape=(20, 4)))
     np.save("b.npy", features(shape=(15, 4)))

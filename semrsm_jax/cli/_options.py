@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from semrsm_jax import Kernel, Matcher
+    from semrsm_jax import DualBound, Kernel, Matcher
 
 
 class MatcherName(StrEnum):
@@ -37,6 +37,7 @@ class SolverName(StrEnum):
     AUCTION = "auction"
     SCIPY = "scipy"
     ORTOOLS = "ortools"
+    DEVICE = "device"
     OPTAX = "optax"
 
 
@@ -113,7 +114,17 @@ Solver = Annotated[
     typer.Option(
         metavar="NAME",
         help="What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
-        "ortools, optax. Default: auction.",
+        "ortools, device, optax. Default: auction.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Bound = Annotated[
+    int | None,
+    typer.Option(
+        metavar="STRIDE",
+        help="Prove how far an approximation can be from the best, from an exact "
+        "matching of every STRIDE-th token: 8 is cheap, 4 is tighter. Default: only "
+        "the bound that the matcher gives.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -169,14 +180,29 @@ def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
         if key not in given and field.default is dataclasses.MISSING:
             raise ValueError(f"--matcher {name.value} needs --{key}")
     if "grid" in given:
-        given["grid"] = _parse_grid(given["grid"])
+        given["grid"] = parse_grid(given["grid"])
     if "solver" in given:
         # By its plain name, so that it is shown as such.
         given["solver"] = str(given["solver"])
     return cls(**given)
 
 
-def _parse_grid(text: str) -> tuple[int, int]:
+def build_bound(stride: int | None) -> "DualBound | None":
+    """The dual bound of ``--bound``.
+
+    Raises:
+      ValueError: a stride below 1.
+    """
+    from semrsm_jax import DualBound
+
+    if stride is None:
+        return None
+    if stride < 1:
+        raise ValueError(f"--bound must be a stride of at least 1, got {stride}")
+    return DualBound(stride)
+
+
+def parse_grid(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.lower(), re.ASCII)
     if found is None:
         raise ValueError(f"--grid must be HxW, for example 14x14, got {text!r}")

@@ -12,6 +12,7 @@ from semrsm_jax.cli._inputs import load_sample, naming
 from semrsm_jax.cli._options import MatcherName
 
 if TYPE_CHECKING:
+    import jax
     import numpy as np
 
 NAME = "match"
@@ -21,7 +22,9 @@ Each file holds tokens (S, C), or features of several samples, (N, H, W, C) or (
 
 Example: semrsm match features.npy features.npy --i 0 --j 3 -o matching.npz
 
-Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound."""  # noqa: E501 (lines are wrapped when shown)
+Example: semrsm match features.npy features.npy --i 0 --j 3 --ladder
+
+Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
 
 _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
@@ -51,6 +54,15 @@ def command(
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
     solver: options.Solver = None,
+    bound: options.Bound = None,
+    ladder: Annotated[
+        bool,
+        typer.Option(
+            "--ladder",
+            help="Compare what identity, circular-shift (with --grid), batch-optimal "
+            "and exact reach on this pair.",
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
     as_json: options.AsJSON = False,
 ) -> None:
@@ -62,28 +74,37 @@ def command(
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"tolerance": tolerance, "solver": solver}
-    rule = options.build_matcher(matcher, settings)
+    if ladder:
+        _refuse_beside_ladder(matcher, settings, bound, output)
+    else:
+        rule = options.build_matcher(matcher, settings)
+        proof = options.build_bound(bound)
     if output is not None:
         check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(a, b))
     x = load_sample(a, key, layout, i, "--i")
     y = load_sample(b, key, layout, j, "--j")
-    with naming(Path(f"{a} and {b}")):
-        matching = match(x, y, matcher=rule)
-    permutation = np.asarray(matching.permutation)
-    value, bound = float(matching.value), float(matching.upper_bound)
-    if output is not None:
-        _write(output, permutation, value, bound, overwrite)
-    if as_json:
-        say_json(_as_dict(permutation, value, bound))
+    both = Path(f"{a} and {b}")
+    if ladder:
+        with naming(both):
+            _show_ladder(x, y, grid, as_json)
         return
-    gap = bound - value
+    with naming(both):
+        matching = match(x, y, matcher=rule, bound=proof)
+    permutation = np.asarray(matching.permutation)
+    value, upper_bound = float(matching.value), float(matching.upper_bound)
+    if output is not None:
+        _write(output, permutation, value, upper_bound, overwrite)
+    if as_json:
+        say_json(_as_dict(permutation, value, upper_bound))
+        return
+    gap = upper_bound - value
     relative = f", {gap / abs(value):.2g} of the value" if value else ""
     say(f"{x.shape[0]} tokens of {a} with {y.shape[0]} of {b}, {x.shape[1]} channels")
     say_fields(
         {
             "matcher": rule,
             "value": f"{value:.8g}",
-            "proven bound": f"{bound:.8g}",
+            "proven bound": f"{upper_bound:.8g}",
             "gap": f"{gap:.3g}{relative}",
             "tokens": _preview(permutation),
         }
@@ -91,6 +112,45 @@ def command(
     )
     if output is None and len(permutation) > _SHOWN:
         say("All of them: -o matching.npz (or .npy, .json), or --json")
+
+
+def _refuse_beside_ladder(
+    matcher: MatcherName, settings: dict, bound: int | None, output: Path | None
+) -> None:
+    given = [key for key, value in settings.items() if value is not None]
+    given += ["matcher"] * (matcher is not MatcherName.Exact)
+    given += ["bound"] * (bound is not None) + ["output"] * (output is not None)
+    for key in given:
+        if key != "grid":
+            raise ValueError(f"--{key} does not fit --ladder, which takes --grid alone")
+
+
+def _show_ladder(
+    x: "jax.Array", y: "jax.Array", grid: str | None, as_json: bool
+) -> None:
+    from semrsm_jax import invariance_ladder
+
+    rungs = invariance_ladder(x, y, grid=options.parse_grid(grid) if grid else None)
+    values, shares = rungs.value.tolist(), rungs.share.tolist()
+    attainable = float(rungs.attainable)
+    if as_json:
+        steps = [
+            {"matcher": str(matcher), "value": value, "share": share}
+            for matcher, value, share in zip(
+                rungs.matchers, values, shares, strict=True
+            )
+        ]
+        say_json({"attainable": attainable, "steps": steps})
+        return
+    say(f"Share of the attainable similarity, {attainable:.8g} (proven)")
+    say_fields(
+        {
+            type(matcher).__name__: f"{share:8.2%}   value {value:.8g}"
+            for matcher, value, share in zip(
+                rungs.matchers, values, shares, strict=True
+            )
+        }
+    )
 
 
 def _preview(permutation: "np.ndarray") -> str:

@@ -72,6 +72,7 @@ def command(
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
     solver: options.Solver = None,
+    bound: options.Bound = None,
     memory_budget: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +90,7 @@ def command(
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"tolerance": tolerance, "solver": solver}
     rule = options.build_matcher(matcher, settings)
+    proof = options.build_bound(bound)
     similarity = options.build_kernel(kernel, bandwidth)
     budget = options.parse_bytes("--memory-budget", memory_budget)
     inputs = [features] if other is None else [features, other]
@@ -109,13 +111,16 @@ def command(
             chunks.append((time.perf_counter(), done))
             report("Matching pairs", done, total)
 
-        stats = pair_statistics(x, y, rule, memory_budget=budget, progress=progress)
+        stats = pair_statistics(
+            x, y, rule, bound=proof, memory_budget=budget, progress=progress
+        )
         rsm = similarity(stats)
         rsm.block_until_ready()
         sigma = float(similarity.sigma(stats)) if isinstance(similarity, RBF) else None
     seconds = time.perf_counter() - start
     metadata = {
         "matcher": _described(rule),
+        "bound": None if proof is None else _described(proof),
         "kernel": _described(similarity),
         "sigma": sigma,
         "center": center.value,

@@ -4,11 +4,11 @@ Forward auction with epsilon scaling (Bertsekas, "The auction algorithm", Annals
 Operations Research 14, 1988) on a 32-bit fixed-point copy of the matrix, because
 integer maxima vectorise and never round. The column prices that it ends with are a
 dual solution; they are evaluated in float64 on the original matrix, so every answer
-carries a bound. What the auction leaves open within its budget of bids is finished
-by shortest augmenting paths (`_augment`).
+carries a bound. What the auction leaves open within its budget is finished by
+shortest augmenting paths (`_augment`).
 
-Axes: B pairs, S rows, T columns. Inside the solver every problem is n rows by m
-columns with n <= m, and each row is matched.
+Axes: B pairs, S rows, T columns. Inside the solver a problem has n rows and m columns
+with n <= m, and every row is matched. Profits are row entries less column prices.
 """
 
 import itertools
@@ -18,8 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
-from semrsm_jax.matching._augment import augment, from_order, jit, order, profits
+from semrsm_jax.matching._augment import (
+    augment,
+    copy_valid,
+    dual_bound,
+    jit,
+    profits,
+    row_ranges,
+)
 
 BLOCK = 64  # columns of one vectorised maximum; rows are padded to a multiple of it
 RANGE = 2.0**28  # fixed-point image of the largest row spread
@@ -28,17 +36,15 @@ RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kep
 LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
 FIRST_EPSILON = 0.02  # of the rows' typical spread
 SHRINK = 20.0  # epsilon's division a phase
-COST_PER_ROW = 150  # in scans, over all phases; augmenting paths do what is left then
-COST_COLUMNS = 8  # and where a row is long, this fraction of its columns
-LIST_COST = 4  # of making a candidate list, in scans
-TIES_PER_ROW = 4  # bids between equally good columns that are put up with
-TIES_AREA = 2**17  # entries an open tie bid stands for: paths get dear as m squared
 CANDIDATES = 32  # length of a row's candidate list
-WANTED_BLOCKS = 6  # the list takes what beats the 8th best block
+LISTED_BLOCKS = 6  # a list takes what beats the best of all but every sixth block
 LISTS_FROM = 1536  # columns; below, a scan costs less than the making of lists
-
-
-PAIR_ENTRIES = 65536  # matrix entries that a worker takes at a time, or one pair
+LIST_COST = 4  # of making a list, in scans of a row
+# Scans (and bids between equally good columns) a row before augmenting paths take over;
+# their cost grows with m, so both limits do.
+SCANS_PER_ROW, COLUMNS_PER_SCAN = 150, 8
+TIES_PER_ROW, ENTRIES_PER_TIE = 4, 2**17
+ENTRIES_PER_CALL = 65536  # small pairs are handed to a worker several at a time
 
 
 class HostSolution(NamedTuple):
@@ -48,34 +54,19 @@ class HostSolution(NamedTuple):
         permutation: int32 (B, S), the column of each row, -1 where it is unmatched.
         upper_bound: float64 (B,), no matching of the pair exceeds it; NaN where the
             affinity holds a non-finite entry.
-        prices: float64 (B, T), the columns' dual prices, at least 0.
+        prices: float64 (B, T), the columns' dual prices: at least 0 where no more rows
+            than columns are valid; absent columns have 0.
     """
 
-    permutation: np.ndarray
-    upper_bound: np.ndarray
-    prices: np.ndarray
+    permutation: ndarray
+    upper_bound: ndarray
+    prices: ndarray
 
 
 @jit
-def _row_ranges(matrix, rows, top, low):
-    """Fill each row's largest and smallest entry; False if one is not finite."""
-    finite = True
-    for r in range(len(rows)):
-        a = matrix[rows[r]]
-        first = order(np.float64(a[0]))
-        last = first
-        for j in range(len(a)):
-            x = order(np.float64(a[j]))
-            first = max(first, x)
-            last = min(last, x)
-        top[r] = from_order(first)
-        low[r] = from_order(last)
-        finite &= np.isfinite(top[r]) and np.isfinite(low[r])
-    return finite
-
-
-@jit
-def _to_fixed_point(matrix, rows, top, scale, fixed):
+def _to_fixed_point(
+    matrix: ndarray, rows: ndarray, top: ndarray, scale: float, fixed: ndarray
+) -> int:
     """Write rows, less their maximum, as int32; the number that reach it twice."""
     m = matrix.shape[1]
     tied = 0
@@ -95,7 +86,7 @@ def _to_fixed_point(matrix, rows, top, scale, fixed):
 
 
 @jit
-def _scan(a, p):
+def _scan(a: ndarray, p: ndarray) -> tuple[int, int, int]:
     """Best column of a row, its profit, and the second best profit."""
     first = LOW
     second = LOW
@@ -124,7 +115,9 @@ def _scan(a, p):
 
 
 @jit
-def _list_candidates(a, p, block_max, columns, values):
+def _list_candidates(
+    a: ndarray, p: ndarray, block_max: ndarray, columns: ndarray, values: ndarray
+) -> tuple[int, int]:
     """List a row's best columns; all others' profits are at most the threshold.
 
     Prices only rise within a phase, so that the threshold stays true.
@@ -143,7 +136,7 @@ def _list_candidates(a, p, block_max, columns, values):
         block_max[b] = x
         worst = min(worst, x)
     below, above = np.int64(worst) - 1, np.int64(best)
-    wanted = blocks // WANTED_BLOCKS + 2
+    wanted = blocks // LISTED_BLOCKS + 2
     for _ in range(8):
         middle = np.int32((below + above) >> 1)
         count = np.int32(0)
@@ -176,7 +169,16 @@ def _list_candidates(a, p, block_max, columns, values):
 
 
 @jit
-def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, ties, lists, work):
+def _bid_phase(
+    fixed: ndarray,
+    p: ndarray,
+    row_of: ndarray,
+    column_of: ndarray,
+    epsilon: int,
+    budget: int,
+    ties: ndarray,
+    work: tuple[ndarray, ...],
+) -> int:
     """Match every row anew at one epsilon; return what it cost, in scans of a row.
 
     Ends early, with rows left open, past the budget or after too many bids between
@@ -185,6 +187,7 @@ def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, ties, lists, work):
     columns, values, counts, thresholds, stack, block_max = work
     n = len(column_of)
     m = len(row_of)
+    lists = len(counts) > 0
     row_of[:] = -1
     for i in range(n):
         stack[i] = n - 1 - i
@@ -238,7 +241,9 @@ def _bid_phase(fixed, p, row_of, column_of, epsilon, budget, ties, lists, work):
 
 
 @jit
-def _absent_rows_bid(p, row_of, column_of, epsilon, stack):
+def _absent_rows_bid(
+    p: ndarray, row_of: ndarray, column_of: ndarray, epsilon: int, stack: ndarray
+) -> int:
     """Let m - n rows that value all columns alike bid; the number of rows evicted.
 
     They stand for the columns that stay unmatched, which complementary slackness
@@ -276,8 +281,20 @@ def _absent_rows_bid(p, row_of, column_of, epsilon, stack):
 
 
 @jit
-def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
-    """Auction of non-constant rows; column_of is -1 where the work was broken off."""
+def _auction(
+    matrix: ndarray,
+    rows: ndarray,
+    top: ndarray,
+    low: ndarray,
+    tolerance: float,
+    fixed: ndarray,
+    column_of: ndarray,
+    prices: ndarray,
+) -> bool:
+    """Match rows that are not constant; False if it was broken off.
+
+    column_of and prices are then a start for augmenting paths.
+    """
     n = len(rows)
     m = matrix.shape[1]
     spread = 0.0
@@ -294,12 +311,11 @@ def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
     width = (m + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)
     if _to_fixed_point(matrix, rows, top, scale, q) > n // 2:
-        return  # prices crawl among ties, where augmenting paths are at their best
+        return False  # prices crawl among ties, and augmenting paths are short there
 
     p = np.zeros(width, np.int32)
     row_of = np.empty(m, np.int32)
-    lists = m >= LISTS_FROM
-    listed = n if lists else 0
+    listed = n if m >= LISTS_FROM else 0
     thresholds = np.empty(listed, np.int32)
     work = (
         np.empty((listed, CANDIDATES), np.uint32),
@@ -310,81 +326,85 @@ def _auction(matrix, rows, top, low, tolerance, fixed, column_of, prices):
         np.empty(width // BLOCK, np.int32),
     )
     epsilon = FIRST_EPSILON * 2.0**typical * scale
-    budget = max(COST_PER_ROW, m // COST_COLUMNS) * n
-    ties = np.empty(1, np.int64)
-    ties[0] = max(TIES_PER_ROW, m * m // TIES_AREA) * n
+    budget = max(SCANS_PER_ROW, m // COLUMNS_PER_SCAN) * n
+    ties = np.empty(1, np.int64)  # those still allowed
+    ties[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
     while True:
         step = np.int32(max(epsilon, 1.0))
-        budget -= _bid_phase(
-            q, p, row_of, column_of, step, budget, ties, lists, work
-        )
+        budget -= _bid_phase(q, p, row_of, column_of, step, budget, ties, work)
         lowest = p[0]
         for j in range(m):
             lowest = min(lowest, p[j])
         for j in range(m):
             p[j] -= lowest
+            prices[j] = p[j] / scale
         for r in range(listed):
             thresholds[r] += lowest
+        if ties[0] < 0:  # nothing is worth keeping
+            prices[:] = 0.0
+            column_of[:] = -1
         if budget <= 0 or ties[0] < 0:
-            break
-        goal = 0.0
+            return False
+        value = 0.0
         for r in range(n):
-            goal += matrix[rows[r], column_of[r]]
-        goal = max(tolerance * abs(goal) * scale / n, 1.0)
-        if epsilon <= goal:
-            break
+            value += matrix[rows[r], column_of[r]]
+        goal = max(tolerance * abs(value) * scale / n, 1.0)
+        if epsilon <= 1.25 * goal:
+            return True
         epsilon = max(epsilon / SHRINK, goal)
-    for j in range(m):
-        prices[j] = p[j] / scale
 
 
 @jit
-def _gap(matrix, rows, column_of, prices):
-    """Dual bound, value, and sum of the matched entries' magnitudes."""
-    prices -= prices.min()
-    best = np.empty(len(rows))
-    profits(matrix, rows, prices, best)
-    value = 0.0
-    magnitude = 0.0
-    for r in range(len(rows)):
-        x = np.float64(matrix[rows[r], column_of[r]])
-        value += x
-        magnitude += abs(x)
-    return max(best.sum() + prices.sum(), value), value, magnitude
-
-
-@jit
-def _solve_wide(matrix, rows, tolerance, fixed, column_of, prices):
-    """Match n <= m rows, all of them; the bound, or NaN if an entry is not finite."""
+def _solve_wide(
+    matrix: ndarray,
+    rows: ndarray,
+    tolerance: float,
+    fixed: ndarray,
+    column_of: ndarray,
+    prices: ndarray,
+) -> float:
+    """Match all of n <= m rows; the bound, or NaN if an entry is not finite."""
     n = len(rows)
-    m = matrix.shape[1]
     top = np.empty(n)
     low = np.empty(n)
-    prices[:] = 0.0
-    if n == 0:
-        return 0.0
-    if not _row_ranges(matrix, rows, top, low):
+    if not row_ranges(matrix, rows, top, low):
         return np.nan
     # A constant row (a zero token) takes whatever column the others leave.
-    live = np.flatnonzero(top > low)
-    if len(live) > 0:
-        found = np.full(len(live), -1, np.int32)
-        busy = rows[live]
-        _auction(matrix, busy, top[live], low[live], tolerance, fixed, found, prices)
+    busy = np.empty(n, np.int64)
+    live = np.empty(n, np.int64)
+    constant = 0.0
+    count = 0
+    for r in range(n):
+        if top[r] > low[r]:
+            busy[count], top[count], low[count] = rows[r], top[r], low[r]
+            live[count] = r
+            count += 1
+        else:
+            constant += top[r]
+    busy, top, low = busy[:count], top[:count], low[:count]
+    bound = 0.0
+    if count > 0:
+        found = np.full(count, -1, np.int32)
+        complete = _auction(matrix, busy, top, low, tolerance, fixed, found, prices)
+        allowed = tolerance * abs(top.sum() + constant)
         rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
-        slack = 0.0
-        for attempt in range(3):
-            if attempt > 0 or found.min() >= 0:
-                bound, value, magnitude = _gap(matrix, busy, found, prices)
+        attempt = 0
+        while True:
+            if complete:
+                bound, value, magnitude = dual_bound(matrix, busy, found, prices)
+                value += constant
                 allowed = max(tolerance * abs(value), rounding * magnitude)
-                if bound - value <= allowed and (tolerance > 0.0 or attempt > 0):
+                if attempt == 2 or (attempt == 1 and tolerance == 0.0):
                     break
-            else:
-                allowed = tolerance * abs(top.sum())
-            slack = 0.5 * allowed / n if attempt == 0 else 0.0
+                if tolerance > 0.0 and bound + constant - value <= allowed:
+                    break
+            slack = 0.5 * allowed / count if attempt == 0 else 0.0
             augment(matrix, busy, prices, found, slack)
-        column_of[live] = found
-    taken = np.zeros(m, np.bool_)
+            complete = True
+            attempt += 1
+        for r in range(count):
+            column_of[live[r]] = found[r]
+    taken = np.zeros(len(prices), np.bool_)
     for r in range(n):
         if column_of[r] >= 0:
             taken[column_of[r]] = True
@@ -395,67 +415,65 @@ def _solve_wide(matrix, rows, tolerance, fixed, column_of, prices):
                 j += 1
             column_of[r] = j
             j += 1
-    return _gap(matrix, rows, column_of, prices)[0]
-
-
-@jit
-def _gather(matrix, rows, columns, transposed):
-    """Copy the valid rows and columns, transposed where that makes it wide."""
-    n = len(rows)
-    m = len(columns)
-    if transposed:
-        out = np.empty((m, n), matrix.dtype)
-        for i in range(n):
-            for j in range(m):
-                out[j, i] = matrix[rows[i], columns[j]]
-    else:
-        out = np.empty((n, m), matrix.dtype)
-        for i in range(n):
-            for j in range(m):
-                out[i, j] = matrix[rows[i], columns[j]]
-    return out
+    return bound + constant
 
 
 @jit
 def _solve_range(
-    affinity, row_mask, column_mask, begin, end, tolerance, fixed, permutation, bound,
-    prices,
-):  # fmt: skip
+    affinity: ndarray,
+    row_mask: ndarray,
+    column_mask: ndarray,
+    begin: int,
+    end: int,
+    tolerance: float,
+    fixed: ndarray,
+    permutation: ndarray,
+    bound: ndarray,
+    prices: ndarray,
+) -> None:
     """Solve the pairs begin..end in one call, without the GIL."""
     for b in range(begin, end):
         matrix = affinity[b]
-        rows = np.flatnonzero(row_mask[b])
-        columns = np.flatnonzero(column_mask[b])
+        rows = _valid(row_mask[b])
+        columns = _valid(column_mask[b])
         wide = len(rows) <= len(columns)
-        if wide and len(columns) == matrix.shape[1]:
-            compact = matrix
-            chosen = rows
-        else:
-            compact = _gather(matrix, rows, columns, not wide)
-            chosen = np.arange(compact.shape[0])
+        chosen = rows
+        if not wide or len(columns) < matrix.shape[1]:
+            matrix = copy_valid(matrix, rows, columns, not wide)
+            chosen = np.arange(len(matrix))
         found = np.full(len(chosen), -1, np.int32)
-        dual = np.zeros(compact.shape[1])
-        bound[b] = _solve_wide(compact, chosen, tolerance, fixed, found, dual)
+        dual = np.zeros(matrix.shape[1])
+        bound[b] = _solve_wide(matrix, chosen, tolerance, fixed, found, dual)
         if np.isnan(bound[b]):
             continue
-        if wide:
-            for r in range(len(rows)):
+        for r in range(len(found)):
+            if wide:
                 permutation[b, rows[r]] = columns[found[r]]
-        else:
-            for c in range(len(columns)):
-                permutation[b, rows[found[c]]] = columns[c]
-            # Transposed, the columns' prices are the profits.
+            else:
+                permutation[b, rows[found[r]]] = columns[r]
+        if not wide:  # transposed, so the columns' prices are the profits
             profit = np.empty(len(columns))
-            profits(compact, chosen, dual, profit)
+            profits(matrix, chosen, dual, profit)
             dual = profit
         for c in range(len(columns)):
             prices[b, columns[c]] = dual[c]
 
 
+@jit
+def _valid(mask: ndarray) -> ndarray:
+    """Indices of the True entries."""
+    indices = np.empty(len(mask), np.int64)
+    count = 0
+    for i in range(len(mask)):
+        indices[count] = i
+        count += mask[i]
+    return indices[:count]
+
+
 def solve(
-    affinity: np.ndarray,
-    row_mask: np.ndarray | None = None,
-    column_mask: np.ndarray | None = None,
+    affinity: ndarray,
+    row_mask: ndarray | None = None,
+    column_mask: ndarray | None = None,
     *,
     tolerance: float = 1e-6,
     threads: int | None = None,
@@ -505,7 +523,7 @@ def solve(
     wide, narrow = max(s, t), min(s, t)
     workspace = narrow * (wide + BLOCK)
     # A worker takes pairs as it becomes free, small ones by the handful.
-    handful = max(1, min(pairs // (4 * threads), PAIR_ENTRIES // (workspace + 1)))
+    handful = max(1, min(pairs // (4 * threads), ENTRIES_PER_CALL // (workspace + 1)))
     starts = itertools.count(0, handful)
 
     def work() -> None:
@@ -526,7 +544,7 @@ def solve(
     return solution
 
 
-def _mask(name: str, mask: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+def _mask(name: str, mask: ndarray | None, shape: tuple[int, int]) -> ndarray:
     if mask is None:
         return _read_only(np.ones(shape, np.bool_))
     if mask.shape != shape:
@@ -534,7 +552,7 @@ def _mask(name: str, mask: np.ndarray | None, shape: tuple[int, int]) -> np.ndar
     return _read_only(mask.astype(np.bool_, copy=False))
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def _read_only(array: ndarray) -> ndarray:
     # One layout and one writability, so that Numba compiles one variant a dtype.
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numpy import ndarray
 
 MAGNITUDE = np.int64(2**63 - 1)
 INFINITE = np.int64(np.float64(np.inf).view(np.int64)) | 1
@@ -26,7 +27,7 @@ def jit(function: Callable) -> Any:
 
 
 @jit
-def order(x):
+def order(x: float) -> int:
     """Map float64 to int64 in the same order, NaN outermost.
 
     LLVM vectorises maxima and minima of integers, but not of floats.
@@ -36,13 +37,51 @@ def order(x):
 
 
 @jit
-def from_order(key):
+def from_order(key: int) -> float:
     """Inverse of order."""
     return np.int64(key ^ ((key >> 63) & MAGNITUDE)).view(np.float64)
 
 
 @jit
-def profits(matrix, rows, prices, out):
+def row_ranges(matrix: ndarray, rows: ndarray, top: ndarray, low: ndarray) -> bool:
+    """Fill each row's largest and smallest entry; False if one is not finite."""
+    finite = True
+    for r in range(len(rows)):
+        a = matrix[rows[r]]
+        first = order(np.float64(a[0]))
+        last = first
+        for j in range(len(a)):
+            x = order(np.float64(a[j]))
+            first = max(first, x)
+            last = min(last, x)
+        top[r] = from_order(first)
+        low[r] = from_order(last)
+        finite &= np.isfinite(top[r]) and np.isfinite(low[r])
+    return finite
+
+
+@jit
+def copy_valid(
+    matrix: ndarray, rows: ndarray, columns: ndarray, transposed: bool
+) -> ndarray:
+    """Copy the valid rows and columns, transposed where that makes it wide."""
+    n = len(rows)
+    m = len(columns)
+    if transposed:
+        out = np.empty((m, n), matrix.dtype)
+        for i in range(n):
+            for j in range(m):
+                out[j, i] = matrix[rows[i], columns[j]]
+    else:
+        out = np.empty((n, m), matrix.dtype)
+        for i in range(n):
+            for j in range(m):
+                out[i, j] = matrix[rows[i], columns[j]]
+    return out
+
+
+@jit
+def profits(matrix: ndarray, rows: ndarray, prices: ndarray, out: ndarray) -> None:
     """Fill out with each row's best profit, max_j (matrix[rows[r], j] - prices[j])."""
     for r in range(len(rows)):
         a = matrix[rows[r]]
@@ -53,7 +92,36 @@ def profits(matrix, rows, prices, out):
 
 
 @jit
-def _keep_tight_pairs(matrix, rows, prices, column_of, row_of, slack):
+def dual_bound(
+    matrix: ndarray, rows: ndarray, column_of: ndarray, prices: ndarray
+) -> tuple[float, float, float]:
+    """Dual bound, value, and sum of the matched entries' magnitudes.
+
+    Prices are shifted to a minimum of 0: then columns may stay unmatched at no cost.
+    """
+    lowest = prices.min()
+    for j in range(len(prices)):
+        prices[j] -= lowest
+    best = np.empty(len(rows))
+    profits(matrix, rows, prices, best)
+    value = 0.0
+    magnitude = 0.0
+    for r in range(len(rows)):
+        x = np.float64(matrix[rows[r], column_of[r]])
+        value += x
+        magnitude += abs(x)
+    return max(best.sum() + prices.sum(), value), value, magnitude
+
+
+@jit
+def _keep_tight_pairs(
+    matrix: ndarray,
+    rows: ndarray,
+    prices: ndarray,
+    column_of: ndarray,
+    row_of: ndarray,
+    slack: float,
+) -> None:
     """Release the pairs that complementary slackness forbids by more than slack."""
     n = len(rows)
     m = len(prices)
@@ -84,7 +152,9 @@ def _keep_tight_pairs(matrix, rows, prices, column_of, row_of, slack):
 
 
 @jit
-def augment(matrix, rows, prices, column_of, slack):
+def augment(
+    matrix: ndarray, rows: ndarray, prices: ndarray, column_of: ndarray, slack: float
+) -> None:
     """Match all rows by shortest augmenting paths; prices and column_of are updated.
 
     Pairs may miss complementary slackness by slack each, and go on missing it by no

@@ -1,0 +1,1 @@
+"""Experiments: one module or package a table or figure of the paper."""

@@ -1,0 +1,1 @@
+"""What the benchmark runs, and how often: a frozen config for each scale."""
