@@ -13,8 +13,27 @@ def is_traced(*arrays: Any) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
+def floating_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
+    """The dtype that JAX computes in: without x64 none of 64 bits, and no integer."""
+    dtype = jnp.dtype(dtype)
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.result_type(float)
+    return jax.dtypes.canonicalize_dtype(dtype)
+
+
 def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Array:
     """Converts to a real floating-point JAX array, integers to the default float.
+
+    Raises as `real_array_on_host`.
+    """
+    value = real_array_on_host(name, value, rank)
+    return jnp.asarray(value, floating_dtype(value.dtype))
+
+
+def real_array_on_host(
+    name: str, value: ArrayLike, rank: int | None = None
+) -> jax.Array | np.ndarray:
+    """Checks a real array; what is no JAX array stays, or becomes, a NumPy one.
 
     Args:
       name: the argument's name, for the error.
@@ -23,7 +42,8 @@ def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Arra
 
     Raises:
       TypeError: the dtype is complex, object, string or boolean, or `value` is no
-      array. ValueError: the number of axes differs from `rank`.
+        array.
+      ValueError: the number of axes differs from `rank`.
     """
     if not isinstance(value, jax.Array):
         try:
@@ -44,27 +64,37 @@ def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Arra
         raise ValueError(
             f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
         )
-    if jnp.issubdtype(value.dtype, jnp.integer):
-        return jnp.asarray(value, jnp.result_type(float))
-    return jnp.asarray(value)
+    return value
 
 
-def finite(name: str, array: jax.Array) -> None:
+def finite(name: str, array: jax.Array | np.ndarray) -> None:
     """Refuses NaN and infinity; a traced array passes, its values being unknown.
 
     Raises:
-      ValueError: `array` holds NaN or infinity.
+      ValueError: `array`, in the dtype that JAX computes in, holds NaN or infinity.
     """
-    if is_traced(array) or bool(jnp.isfinite(array).all()):
+    if is_traced(array):
         return
-    count = int((~jnp.isfinite(array)).sum())
-    raise ValueError(
-        f"{name} must be finite in {array.dtype}, got {count} NaN or infinite of "
-        f"{array.size} values"
-    )
+    dtype = floating_dtype(array.dtype)
+    if isinstance(array, np.ndarray):
+        # A part at a time: what is kept on the host may be larger than memory.
+        parts = np.array_split(array, max(1, min(len(array), array.size // 2**20)))
+    else:
+        parts = [array]
+    bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
+    if bad:
+        raise ValueError(
+            f"{name} must be finite in {dtype}, got {bad} NaN or infinite of "
+            f"{array.size} values"
+        )
 
 
-def non_empty(name: str, array: jax.Array, axes: str) -> None:
+@jax.jit
+def _not_finite(array: jax.Array) -> jax.Array:
+    return jnp.sum(~jnp.isfinite(array))
+
+
+def non_empty(name: str, array: jax.Array | np.ndarray, axes: str) -> None:
     """Refuses an array with an axis of length zero.
 
     Args:

@@ -1,8 +1,8 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._pairs import Pairs, batches, take
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -29,6 +30,9 @@ DEFAULT_MEMORY_BUDGET = 128 * 2**20
 
 # How many pairs are matched at once at most: beyond it, nothing is gained.
 _MOST_PAIRS = 1024
+
+# Samples whose norms are taken at once.
+_NORM_BATCH = 16
 
 
 class PairStatistics(NamedTuple):
@@ -105,23 +109,21 @@ def pair_statistics(
         raise ValueError(
             f"x and y must have the same channels, got {x.shape[2]} and {y.shape[2]}"
         )
-    dtype = jnp.promote_types(x.dtype, y.dtype)
-    x, y = x.astype(dtype), y.astype(dtype)
     matcher.validate(x.shape, y.shape)
-    pairs = _Pairs(
+    pairs = Pairs(
         x.shape[0],
         y.shape[0],
         triangle=mirrored and matcher.symmetric,
         diagonal=not (mirrored and matcher.self_is_identity),
     )
-    size = _balanced(len(pairs), _pairs_in_flight(x, y, rule, budget))
-    samples = (x, y, x_mask, y_mask)
-    if _checks.is_traced(*(a for a in samples if a is not None)):
-        inner, sq_dist, upper = _traced(samples, rule, pairs, size)
+    samples = _Samples(x, y, x_mask, y_mask)
+    chunks = pairs.chunks(_pairs_in_flight(samples, rule, budget))
+    if _checks.is_traced(*samples):
+        inner, sq_dist, upper = _traced(samples, rule, pairs, chunks)
     else:
-        inner, sq_dist, upper = _streamed(samples, rule, pairs, size, progress)
-    x_sq_norm = squared_token_norms(x, x_mask).sum(-1)
-    y_sq_norm = x_sq_norm if mirrored else squared_token_norms(y, y_mask).sum(-1)
+        inner, sq_dist, upper = _streamed(samples, rule, pairs, chunks, progress)
+    x_sq_norm = _squared_norms(x, x_mask, samples.dtype)
+    y_sq_norm = x_sq_norm if mirrored else _squared_norms(y, y_mask, samples.dtype)
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
@@ -131,11 +133,45 @@ def pair_statistics(
 
 def _samples(
     name: str, array: ArrayLike, mask: ArrayLike | None
-) -> tuple[Array, Bool[Array, "N S"] | None]:
-    array = _checks.real_array(name, array, rank=3)
+) -> tuple[Array | np.ndarray, Bool[Array, "N S"] | None]:
+    array = _checks.real_array_on_host(name, array, rank=3)
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
+
+
+class _Samples(NamedTuple):
+    """Both sides; a NumPy array stays on the host and goes over pair by pair."""
+
+    x: Array | np.ndarray
+    y: Array | np.ndarray
+    x_mask: Bool[Array, "N S"] | None
+    y_mask: Bool[Array, "M T"] | None
+
+    @property
+    def dtype(self) -> Any:
+        return jnp.promote_types(
+            *(_checks.floating_dtype(array.dtype) for array in (self.x, self.y))
+        )
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
+    return squared_token_norms(tokens.astype(dtype), mask).sum(-1)
+
+
+def _squared_norms(array, mask, dtype) -> Float[Array, " N"]:
+    if isinstance(array, jax.Array):
+        return _batch_norms(array, mask, dtype)
+    # A batch at a time, so that nothing as large as the whole is put on the device.
+    return jnp.concatenate(
+        [
+            _batch_norms(
+                take(array, part, dtype), None if mask is None else mask[part], dtype
+            )
+            for part in batches(array.shape[0], _NORM_BATCH)
+        ]
+    )
 
 
 class _Rule(NamedTuple):
@@ -152,55 +188,24 @@ class _Rule(NamedTuple):
         return max(needs)
 
 
-class _Pairs(NamedTuple):
-    """The pairs to match, numbered row by row: all, or those of the upper triangle."""
-
-    rows: int
-    columns: int
-    triangle: bool
-    diagonal: bool
-
-    def __len__(self) -> int:
-        return int(self._row_ends()[-1])
-
-    def _row_ends(self) -> np.ndarray:
-        if not self.triangle:
-            return self.columns * np.arange(1, self.rows + 1)
-        return np.cumsum(np.arange(self.rows, 0, -1) - (not self.diagonal))
-
-    def locate(self, number, xp=np):
-        """Row and column of numbered pairs, in NumPy or, traced, in JAX."""
-        ends = self._row_ends()
-        row = xp.searchsorted(xp.asarray(ends), number, side="right")
-        # The number within the row, counted from the row's end.
-        column = self.columns - (xp.asarray(ends)[row] - number)
-        return row, column
-
-
-def _pairs_in_flight(x: Array, y: Array, rule: _Rule, budget: int) -> int:
-    tokens, others, channels = x.shape[1], y.shape[1], x.shape[2]
+def _pairs_in_flight(samples: _Samples, rule: _Rule, budget: int) -> int:
+    (_, tokens, channels), others = samples.x.shape, samples.y.shape[1]
     # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels + rule.workspace(
-        tokens, others, channels
-    )
-    itemsize = accumulation_dtype(x.dtype).itemsize
+    numbers = (2 * tokens + others) * channels
+    numbers += rule.workspace(tokens, others, channels)
+    itemsize = accumulation_dtype(samples.dtype).itemsize
     return max(1, min(budget // (numbers * itemsize), _MOST_PAIRS))
 
 
-def _balanced(total: int, most: int) -> int:
-    """The size of equal chunks of at most `most`: little padding, one compilation."""
-    return max(1, -(-total // max(1, -(-total // most))))
-
-
-def _streamed(samples, rule, pairs, size, progress):
+def _streamed(samples, rule, pairs, chunks, progress):
     """Chunk by chunk from the host, which keeps what is done."""
-    dtype = accumulation_dtype(samples[0].dtype)
+    dtype = accumulation_dtype(samples.dtype)
     results = tuple(np.zeros((pairs.rows, pairs.columns), dtype) for _ in range(3))
-    done, total = 0, len(pairs)
-    for numbers in _chunks(total, size):
+    done = 0
+    for numbers in chunks:
         rows, columns = pairs.locate(numbers)
         values = _chunk(samples, rows, columns, rule)
-        kept = min(size, total - done)
+        kept = min(len(numbers), pairs.count - done)
         rows, columns = rows[:kept], columns[:kept]
         for result, value in zip(results, values, strict=True):
             result[rows, columns] = np.asarray(value)[:kept]
@@ -208,20 +213,14 @@ def _streamed(samples, rule, pairs, size, progress):
                 result[columns, rows] = result[rows, columns]
         done += kept
         if progress is not None:
-            progress(done, total)
+            progress(done, pairs.count)
     return tuple(jnp.asarray(result) for result in results)
 
 
-def _chunks(total: int, size: int) -> Iterator[np.ndarray]:
-    """Pair numbers in chunks of one size; the last repeats its last number."""
-    for start in range(0, total, size):
-        yield np.minimum(np.arange(start, start + size), total - 1)
-
-
-def _traced(samples, rule, pairs, size):
+def _traced(samples, rule, pairs, chunks):
     """The same chunks as one loop on the device, for jit, vmap and grad."""
-    x, y = samples[:2]
-    numbers = np.stack(list(_chunks(len(pairs), size)) or [np.zeros(0, int)])
+    samples = samples._replace(x=jnp.asarray(samples.x), y=jnp.asarray(samples.y))
+    numbers = np.stack(chunks or [np.zeros(0, int)])
     # The backward pass matches nothing again: it keeps permutations and bounds.
     kept = jax.checkpoint_policies.save_only_these_names("matching")
 
@@ -231,11 +230,11 @@ def _traced(samples, rule, pairs, size):
         return _chunk(samples, rows, columns, rule)
 
     values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
-    rows, columns = pairs.locate(numbers.ravel()[: len(pairs)])
+    rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
 
     def fill(value):
-        value = value.ravel()[: len(pairs)]
-        full = jnp.zeros((x.shape[0], y.shape[0]), value.dtype)
+        value = value.ravel()[: pairs.count]
+        full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
         full = full.at[rows, columns].set(value)
         return full.at[columns, rows].set(value) if pairs.triangle else full
 
@@ -244,20 +243,12 @@ def _traced(samples, rule, pairs, size):
 
 def _chunk(samples, rows, columns, rule):
     """Inner product, squared distance and bound of a list of pairs."""
-    x, y, x_mask, y_mask = _gather(samples, rows, columns)
+    x = take(samples.x, rows, samples.dtype)
+    y = take(samples.y, columns, samples.dtype)
+    x_mask = None if samples.x_mask is None else samples.x_mask[rows]
+    y_mask = None if samples.y_mask is None else samples.y_mask[columns]
     matching = pair_with_bound(rule.matcher, rule.bound, x, y, x_mask, y_mask)
     return _statistics(x, y, matching)
-
-
-@jax.jit
-def _gather(samples, rows, columns):
-    x, y, x_mask, y_mask = samples
-    return (
-        x[rows],
-        y[columns],
-        None if x_mask is None else x_mask[rows],
-        None if y_mask is None else y_mask[columns],
-    )
 
 
 @jax.jit

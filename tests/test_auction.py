@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax.matching import _augment
-from semrsm_jax.matching._auction import HostSolution, solve
+from semrsm_jax.matching._auction import LISTS_FROM, HostSolution, solve
 
 SHAPES = [(1, 1), (1, 6), (6, 1), (7, 7), (40, 40), (64, 65), (65, 64), (30, 128)]
 
@@ -212,16 +212,31 @@ def test_adversarial(family, n):
 @pytest.mark.parametrize(
     "family", ["duplicates", "digits", "heavy_tails", "zero_tokens_60", "one_channel"]
 )
-def test_adversarial_with_candidate_lists(family):
+def test_adversarial_at_medium_size(family):
     affinity = np.asarray(adversarial(520)[family], np.float32)[None]
     check(affinity, solve(affinity))
 
 
-def test_candidate_lists_wide():
-    affinity = features(3, 300, 2100, 32)[:1]
+@pytest.mark.parametrize("kind", ["features", "noise", "duplicates", "digits"])
+def test_candidate_lists(kind):
+    """Rows long enough for candidate lists, and with more ties than one holds."""
+    rng = np.random.default_rng(0)
+    n, m = 400, LISTS_FROM + 40
+    affinity = features(3, n, m, 32)[:1]
+    if kind == "noise":
+        affinity = rng.standard_normal((1, n, m)).astype(np.float32)
+    elif kind == "duplicates":
+        affinity = affinity[:, :, rng.integers(0, 12, m)]
+    elif kind == "digits":
+        affinity = rng.integers(0, 30, (1, n, m)).astype(np.float32)
+    for tolerance in (1e-6, 0.0):
+        check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+
+
+def test_candidate_lists_square():
+    affinity = features(4, LISTS_FROM, LISTS_FROM, 32)[:1]
+    affinity[:, :, -200:] = affinity[:, :, -1:]
     check(affinity, solve(affinity))
-    affinity = features(4, 560, 540, 32)
-    check(affinity, solve(affinity, tolerance=0.0), 0.0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

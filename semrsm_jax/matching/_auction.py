@@ -36,14 +36,14 @@ RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kep
 LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
 FIRST_EPSILON = 0.02  # of the rows' typical spread
 SHRINK = 20.0  # epsilon's division a phase
-CANDIDATES = 32  # length of a row's candidate list
+CANDIDATES = 48  # length of a row's candidate list
 LISTED_BLOCKS = 6  # a list takes what beats the best of all but every sixth block
-LISTS_FROM = 1536  # columns; below, a scan costs less than the making of lists
+LISTS_FROM = 2560  # columns; below, a scan costs less than the making of lists
 LIST_COST = 4  # of making a list, in scans of a row
 # Scans (and bids between equally good columns) a row before augmenting paths take over;
 # their cost grows with m, so both limits do.
 SCANS_PER_ROW, COLUMNS_PER_SCAN = 150, 8
-TIES_PER_ROW, ENTRIES_PER_TIE = 4, 2**17
+TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
 ENTRIES_PER_CALL = 65536  # small pairs are handed to a worker several at a time
 
 
@@ -81,12 +81,13 @@ def _to_fixed_point(
             hits += np.int32(q[j] == 0)
         for j in range(m, len(q)):
             q[j] = LOW
-        tied += hits > 1
+        if hits > 1:
+            tied += 1
     return tied
 
 
 @jit
-def _scan(a: ndarray, p: ndarray) -> tuple[int, int, int]:
+def _scan(a: ndarray, p: ndarray) -> tuple[np.int64, np.int32, np.int32]:
     """Best column of a row, its profit, and the second best profit."""
     first = LOW
     second = LOW
@@ -117,7 +118,7 @@ def _scan(a: ndarray, p: ndarray) -> tuple[int, int, int]:
 @jit
 def _list_candidates(
     a: ndarray, p: ndarray, block_max: ndarray, columns: ndarray, values: ndarray
-) -> tuple[int, int]:
+) -> tuple[int, np.int32]:
     """List a row's best columns; all others' profits are at most the threshold.
 
     Prices only rise within a phase, so that the threshold stays true.
@@ -200,11 +201,12 @@ def _bid_phase(
                 return cost
             cost += 1
             i = stack[free - 1]
+            first = second = LOW
+            k1 = 0
             if lists:
                 for _ in range(2):
                     first = LOW
                     second = thresholds[i]
-                    k1 = 0
                     for k in range(counts[i]):
                         x = np.int32(values[i, k] - p[columns[i, k]])
                         if x > first:

@@ -27,7 +27,7 @@ def jit(function: Callable) -> Any:
 
 
 @jit
-def order(x: float) -> int:
+def order(x: float) -> np.int64:
     """Map float64 to int64 in the same order, NaN outermost.
 
     LLVM vectorises maxima and minima of integers, but not of floats.
@@ -37,7 +37,7 @@ def order(x: float) -> int:
 
 
 @jit
-def from_order(key: int) -> float:
+def from_order(key: np.int64) -> np.float64:
     """Inverse of order."""
     return np.int64(key ^ ((key >> 63) & MAGNITUDE)).view(np.float64)
 

@@ -1,0 +1,76 @@
+"""The pairs of an RSM that have to be matched, and samples taken by number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs to match, numbered row by row.
+
+    Attributes:
+      rows: samples of x.
+      columns: samples of y.
+      triangle: only pairs (i, j) with i <= j; the others follow by symmetry.
+      diagonal: whether pairs (i, i) are to be matched.
+    """
+
+    rows: int
+    columns: int
+    triangle: bool
+    diagonal: bool
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._row_ends()[-1])
+
+    def _row_ends(self) -> np.ndarray:
+        if not self.triangle:
+            return self.columns * np.arange(1, self.rows + 1)
+        return np.cumsum(np.arange(self.rows, 0, -1) - (not self.diagonal))
+
+    def locate(self, number: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Row and column of numbered pairs, in NumPy or, traced, in JAX."""
+        ends = xp.asarray(self._row_ends())
+        row = xp.searchsorted(ends, number, side="right")
+        # The number within the row, counted from the row's end.
+        return row, self.columns - (ends[row] - number)
+
+    def chunks(self, most: int) -> list[np.ndarray]:
+        """Pair numbers in as few chunks of at most `most` as will do.
+
+        All are of one size, for one compilation, and nearly full: the last repeats its
+        last number.
+        """
+        number_of_chunks = -(-self.count // most)
+        size = -(-self.count // max(1, number_of_chunks))
+        return [
+            np.minimum(np.arange(start, start + size), self.count - 1)
+            for start in range(0, self.count, max(1, size))
+        ]
+
+
+def take(array: Array | np.ndarray, index: Any, dtype: Any) -> Array:
+    """Samples by number, on the device; of a NumPy array only these go there."""
+    if isinstance(array, np.ndarray):
+        return jnp.asarray(array[index], dtype)
+    return _gather(array, index, dtype)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _gather(array: Array, index: Array, dtype: Any) -> Array:
+    return array[index].astype(dtype)
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Consecutive samples, `size` at a time."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
