@@ -5,12 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 
 def is_traced(*arrays: Any) -> bool:
     """Whether any of the arrays is a tracer, so that its values cannot be read."""
-    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+    return any(isinstance(array, Tracer) for array in arrays)
 
 
 def floating_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
