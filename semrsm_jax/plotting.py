@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 _COLORMAP = "cividis"
 # Okabe and Ito, "Color universal design", 2008: blue, vermilion, and on.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "D", "^", "v", "P")
 _FONT_SIZE = 8
+# Percent missing to the optimum: the axis is linear below the first, and its ticks.
+_RESOLVED = 0.1
+_MISSING = (0, 0.1, 0.3, 1, 3, 10, 30, 60)
 _EXAMPLES = 6
 
 
@@ -108,6 +112,105 @@ def plot_distributions(
     if legend:
         ax.legend(frameon=False)
     return ax
+
+
+def plot_pareto(
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    ax: "Axes | None" = None,
+    *,
+    lowest: float | None = None,
+    title: str | None = None,
+    label: str = "ms a pair",
+    legend: bool = True,
+) -> "Axes":
+    """Draws the quality of methods against their time, as Fig. 5 and Table 5 tell it.
+
+    The vertical axis is logarithmic in what is missing to the optimum, so that 99 % and
+    99.9 % stand as far apart as 90 % and 99 %. A grey line joins the methods that no
+    other one beats in both.
+
+    Args:
+      groups: name of each group -> label of each of its methods -> its time in seconds,
+        above 0, and its quality k / k_opt, 0 to 1; at most six groups.
+      ax: where to draw; None makes a new figure.
+      lowest: quality at the bottom; None: somewhat below the least. Give it to compare
+        several axes.
+      title: above the axes.
+      label: of the time, which is shown in milliseconds.
+      legend: whether to name the groups.
+
+    Returns:
+      The axes.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: no group or more than six, a group without methods, a time that is not
+        above 0, or a quality that is not finite.
+    """
+    if not 1 <= len(groups) <= len(COLORS):
+        raise ValueError(f"groups must be 1 to {len(COLORS)}, got {len(groups)}")
+    for name, methods in groups.items():
+        if not methods:
+            raise ValueError(f"groups: {name!r} holds no methods")
+        for method, (seconds, quality) in methods.items():
+            if not (0 < seconds < np.inf and np.isfinite(quality)):
+                raise ValueError(
+                    f"groups: {method!r} of {name!r} must have a time above 0 and a "
+                    f"finite quality, got {(seconds, quality)}"
+                )
+    ax = _axes(ax)
+    ax.set_xscale("log")
+    ax.set_yscale("symlog", linthresh=_RESOLVED, linscale=0.5)
+    points = [point for methods in groups.values() for point in methods.values()]
+    front = _pareto_front(points)
+    ax.step(*_milliseconds(front), where="post", color="0.8", linewidth=1, zorder=1)
+    for (name, methods), color, marker in zip(
+        groups.items(), COLORS, _MARKERS, strict=False
+    ):
+        x, y = _milliseconds(list(methods.values()))
+        style = {"color": color, "marker": marker, "linestyle": "none"}
+        ax.plot(x, y, markersize=5, label=name, clip_on=False, **style)
+        for method, *point in zip(methods, x, y, strict=True):
+            ax.annotate(
+                method,
+                point,
+                xytext=(4, 3),
+                textcoords="offset points",
+                color=color,
+                fontsize=_FONT_SIZE - 2,
+            )
+    if lowest is None:
+        lowest = 1 - 1.3 * max(1 - quality for _, quality in points)
+    # Upside down: what misses nothing stands at the top.
+    ax.set_ylim(max(100 * (1 - lowest), _MISSING[2]), 0)
+    ticks = [tick for tick in _MISSING if tick <= ax.get_ylim()[0]]
+    ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
+    ax.margins(x=0.15)
+    ax.set(xlabel=label, ylabel="k / k_opt [%]", title=title)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend:
+        ax.legend(frameon=False, fontsize=_FONT_SIZE - 1)
+    return ax
+
+
+def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points of which each slower one has a higher quality, fastest first."""
+    front: list[tuple[float, float]] = []
+    for seconds, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((seconds, quality))
+    return front
+
+
+def _milliseconds(
+    points: list[tuple[float, float]],
+) -> tuple[list[float], list[float]]:
+    """Times in ms, and what is missing to the optimum in percent, at least 0."""
+    return (
+        [1e3 * seconds for seconds, _ in points],
+        [max(0.0, 100 * (1 - quality)) for _, quality in points],
+    )
 
 
 def translation_figure(result: TranslationResult) -> "Figure":

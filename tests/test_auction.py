@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax.matching import _augment
-from semrsm_jax.matching._auction import LISTS_FROM, HostSolution, solve
+from semrsm_jax.matching._auction import HostSolution, solve
+from semrsm_jax.matching._bidding import LISTS_FROM
 
 SHAPES = [(1, 1), (1, 6), (6, 1), (7, 7), (40, 40), (64, 65), (65, 64), (30, 128)]
 
