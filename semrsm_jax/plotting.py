@@ -24,6 +24,7 @@ _FONT_SIZE = 8
 # Percent missing to the optimum: the axis is linear below the first, and its ticks.
 _RESOLVED = 0.1
 _MISSING = (0, 0.1, 0.3, 1, 3, 10, 30, 60)
+_SLOPE = 30  # degrees of the labels of methods, so that neighbours stay apart
 _EXAMPLES = 6
 
 
@@ -131,7 +132,8 @@ def plot_pareto(
 
     Args:
       groups: name of each group -> label of each of its methods -> its time in seconds,
-        above 0, and its quality k / k_opt, 0 to 1; at most six groups.
+        above 0, and its quality k / k_opt, 0 to 1; at most six groups. A group without
+        methods is not shown, but keeps the colours of the others in their order.
       ax: where to draw; None makes a new figure.
       lowest: quality at the bottom; None: somewhat below the least. Give it to compare
         several axes.
@@ -144,54 +146,66 @@ def plot_pareto(
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: no group or more than six, a group without methods, a time that is not
-        above 0, or a quality that is not finite.
+      ValueError: no method, more than six groups, a time that is not above 0, or a
+        quality that is not finite.
     """
-    if not 1 <= len(groups) <= len(COLORS):
-        raise ValueError(f"groups must be 1 to {len(COLORS)}, got {len(groups)}")
+    if len(groups) > len(COLORS):
+        raise ValueError(f"groups must be at most {len(COLORS)}, got {len(groups)}")
     for name, methods in groups.items():
-        if not methods:
-            raise ValueError(f"groups: {name!r} holds no methods")
         for method, (seconds, quality) in methods.items():
             if not (0 < seconds < np.inf and np.isfinite(quality)):
                 raise ValueError(
                     f"groups: {method!r} of {name!r} must have a time above 0 and a "
                     f"finite quality, got {(seconds, quality)}"
                 )
-    ax = _axes(ax)
-    ax.set_xscale("log")
-    ax.set_yscale("symlog", linthresh=_RESOLVED, linscale=0.5)
     points = [point for methods in groups.values() for point in methods.values()]
-    front = _pareto_front(points)
-    ax.step(*_milliseconds(front), where="post", color="0.8", linewidth=1, zorder=1)
+    if not points:
+        raise ValueError("groups must hold at least one method, got none")
+    ax = _axes(ax)
+    if lowest is None:
+        lowest = 1 - 1.3 * max(1 - quality for _, quality in points)
+    _pareto_axes(ax, max(100 * (1 - lowest), _MISSING[2]))
+    front = [_ms_and_missing(*point) for point in _pareto_front(points)]
+    ax.step(*zip(*front, strict=True), where="post", color="0.8", linewidth=1, zorder=1)
     for (name, methods), color, marker in zip(
         groups.items(), COLORS, _MARKERS, strict=False
     ):
-        x, y = _milliseconds(list(methods.values()))
-        style = {"color": color, "marker": marker, "linestyle": "none"}
-        ax.plot(x, y, markersize=5, label=name, clip_on=False, **style)
-        for method, *point in zip(methods, x, y, strict=True):
+        shown = name
+        for method, point in methods.items():
+            x, y = _ms_and_missing(*point)
+            ax.plot(x, y, marker, color=color, markersize=5, label=shown, clip_on=False)
+            shown = None  # the legend names a group once
             ax.annotate(
                 method,
-                point,
-                xytext=(4, 3),
+                (x, y),
+                xytext=(3, 3),
                 textcoords="offset points",
                 color=color,
                 fontsize=_FONT_SIZE - 2,
+                rotation=_SLOPE,
             )
-    if lowest is None:
-        lowest = 1 - 1.3 * max(1 - quality for _, quality in points)
-    # Upside down: what misses nothing stands at the top.
-    ax.set_ylim(max(100 * (1 - lowest), _MISSING[2]), 0)
-    ticks = [tick for tick in _MISSING if tick <= ax.get_ylim()[0]]
-    ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
-    ax.margins(x=0.15)
     ax.set(xlabel=label, ylabel="k / k_opt [%]", title=title)
-    ax.spines[["top", "right"]].set_visible(False)
     if legend:
         ax.legend(frameon=False, fontsize=_FONT_SIZE - 1)
     return ax
+
+
+def _pareto_axes(ax: "Axes", most_missing: float) -> None:
+    """Lays out time against what is missing to the optimum, in percent."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_yscale("symlog", linthresh=_RESOLVED, linscale=0.5)
+    # Upside down: what misses nothing stands near the top, below its label.
+    ax.set_ylim(most_missing, -_RESOLVED)
+    ticks = [tick for tick in _MISSING if tick <= most_missing]
+    ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
+    ax.margins(x=0.12)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -203,14 +217,9 @@ def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]
     return front
 
 
-def _milliseconds(
-    points: list[tuple[float, float]],
-) -> tuple[list[float], list[float]]:
-    """Times in ms, and what is missing to the optimum in percent, at least 0."""
-    return (
-        [1e3 * seconds for seconds, _ in points],
-        [max(0.0, 100 * (1 - quality)) for _, quality in points],
-    )
+def _ms_and_missing(seconds: float, quality: float) -> tuple[float, float]:
+    """Time in ms, and what is missing to the optimum in percent, at least 0."""
+    return 1e3 * seconds, max(0.0, 100 * (1 - quality))
 
 
 def translation_figure(result: TranslationResult) -> "Figure":

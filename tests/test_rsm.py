@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,3 +240,32 @@ def test_refuses(arguments, error, words):
     given = {"x": np.ones((2, 3, 2)), "matcher": Identity()}
     with pytest.raises(error, match=words):
         rsm(**(given | arguments))
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from semrsm_jax import rsm
+
+samples = int(sys.argv[1])
+rng = np.random.default_rng(0)
+x = np.empty((samples, 256, 64), np.float32)
+for sample in x:
+    sample[:] = rng.standard_normal(sample.shape)
+rsm(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_peak_memory_does_not_grow_with_the_number_of_samples():
+    def peak(samples):
+        command = [sys.executable, "-c", PEAK, str(samples)]
+        return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    grown = peak(200) - peak(50)
+    inputs = 150 * 256 * 64 * 4
+    outputs = 3 * (200**2 - 50**2) * 4
+    # Two processes differ by some MiB of their own; all pairs together are 5 GiB.
+    assert grown <= inputs + outputs + 32 * 2**20

@@ -77,7 +77,8 @@ def command(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory of the pairs in flight, such as 512MB. Default: 128MiB.",
+            help="Memory of the pairs in flight, such as 512MB. Default: what keeps "
+            "the cache and cores busy.",
         ),
     ] = None,
     overwrite: options.Overwrite = False,

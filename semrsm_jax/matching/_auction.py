@@ -12,13 +12,13 @@ with n <= m, and every row is matched. Profits are row entries less column price
 """
 
 import itertools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
+from semrsm_jax._resources import cores
 from semrsm_jax.matching._augment import (
     augment,
     copy_valid,
@@ -207,7 +207,7 @@ def solve(
         _mask("row_mask", row_mask, (pairs, s)),
         _mask("column_mask", column_mask, (pairs, t)),
     )
-    threads = _cores() if threads is None else threads
+    threads = cores() if threads is None else threads
     if threads < 1:
         raise ValueError(f"threads: expected at least 1, got {threads}")
     solution = HostSolution(
@@ -251,9 +251,3 @@ def _read_only(array: ndarray) -> ndarray:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """The one bridge from JAX to solvers that run on the host."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._resources import cores
 
 # (affinity (B, S, T), row_mask (B, S), column_mask (B, T)) -> permutation (B, S),
 # upper bound (B,), prices (B, T). A bound is NaN where the affinity is not finite, and
@@ -141,6 +141,6 @@ def _threads(
             matched_rows, matched_columns = solve_one(part)
             permutation[b, row[matched_rows]] = col[matched_columns]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(one, range(batch)))
     return permutation, bound, np.zeros((batch, columns))
