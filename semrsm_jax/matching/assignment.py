@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -47,7 +48,8 @@ def linear_assignment(
     jit.
 
     Args:
-      affinity: (..., S, T), finite; float16 and bfloat16 become float32.
+      affinity: (..., S, T), finite; float16, bfloat16, integers and booleans become
+        float32. Without a row or a column nothing is matched and the value is 0.
       maximize: False finds the smallest sum.
       tolerance: relative gap between value and bound at which the auction may stop;
         0.0 asks for a provably optimal answer. The other solvers are exact up to
@@ -64,19 +66,20 @@ def linear_assignment(
 
     Raises:
       TypeError: `affinity` is not real or a mask not boolean.
-      ValueError: fewer than two axes, an empty one, NaN or infinity (under jit those
+      ValueError: fewer than two axes, NaN or infinity (under jit those
         give a NaN value instead), an unknown solver, or a negative tolerance.
 
     References:
       Bertsekas, "The auction algorithm", 1988; Crouse, "On implementing 2D rectangular
       assignment algorithms", 2016 (SciPy); Goldberg and Kennedy, 1995 (OR-Tools).
     """
+    if getattr(affinity, "dtype", None) == np.dtype(bool):
+        affinity = jnp.asarray(affinity, int)
     affinity = _checks.real_array("affinity", affinity)
     if affinity.ndim < 2:
         raise ValueError(
             f"affinity must have at least 2 axes (S, T), got shape {affinity.shape}"
         )
-    _checks.non_empty("affinity", affinity, "S T")
     _checks.finite("affinity", affinity)
     check_solver(solver, tolerance)
     affinity = affinity.astype(accumulation_dtype(affinity.dtype))
@@ -90,6 +93,10 @@ def linear_assignment(
             column_mask=column_mask,
         )
         return Assignment(solved.permutation, -solved.value, -solved.upper_bound)
+    if affinity.size == 0:
+        nothing = jnp.zeros(affinity.shape[:-2], affinity.dtype)
+        unmatched = jnp.full(affinity.shape[:-1], -1, jnp.int32)
+        return Assignment(unmatched, nothing, nothing)
     permutation, bound, _ = solve(
         affinity,
         _checks.token_mask("row_mask", row_mask, affinity.shape[:-1]),
