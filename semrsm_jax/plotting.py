@@ -21,10 +21,10 @@ _COLORMAP = "cividis"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 _FONT_SIZE = 8
+_Box = tuple[float, float, float, float]  # left, right, bottom, top, in points
 # Percent missing to the optimum: the axis is linear below the first, and its ticks.
 _RESOLVED = 0.1
 _MISSING = (0, 0.1, 0.3, 1, 3, 10, 30, 60)
-_SLOPE = 30  # degrees of the labels of methods, so that neighbours stay apart
 _EXAMPLES = 6
 
 
@@ -164,38 +164,32 @@ def plot_pareto(
     ax = _axes(ax)
     if lowest is None:
         lowest = 1 - 1.3 * max(1 - quality for _, quality in points)
-    _pareto_axes(ax, max(100 * (1 - lowest), _MISSING[2]))
+    _pareto_axes(ax, [1e3 * seconds for seconds, _ in points], 100 * (1 - lowest))
     front = [_ms_and_missing(*point) for point in _pareto_front(points)]
     ax.step(*zip(*front, strict=True), where="post", color="0.8", linewidth=1, zorder=1)
+    labels = []
     for (name, methods), color, marker in zip(
         groups.items(), COLORS, _MARKERS, strict=False
     ):
-        shown = name
-        for method, point in methods.items():
-            x, y = _ms_and_missing(*point)
-            ax.plot(x, y, marker, color=color, markersize=5, label=shown, clip_on=False)
-            shown = None  # the legend names a group once
-            ax.annotate(
-                method,
-                (x, y),
-                xytext=(3, 3),
-                textcoords="offset points",
-                color=color,
-                fontsize=_FONT_SIZE - 2,
-                rotation=_SLOPE,
-            )
+        at = [_ms_and_missing(*point) for point in methods.values()]
+        x, y = zip(*at, strict=True) if at else ((), ())
+        ax.plot(x, y, marker, color=color, markersize=5, label=name)
+        labels += zip(at, methods, [color] * len(at), strict=True)
+    _label_points(ax, labels, front)
     ax.set(xlabel=label, ylabel="k / k_opt [%]", title=title)
     if legend:
         ax.legend(frameon=False, fontsize=_FONT_SIZE - 1)
     return ax
 
 
-def _pareto_axes(ax: "Axes", most_missing: float) -> None:
-    """Lays out time against what is missing to the optimum, in percent."""
+def _pareto_axes(ax: "Axes", times: list[float], most_missing: float) -> None:
+    """Lays out time in ms against what is missing to the optimum, in percent."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    most_missing = max(most_missing, _MISSING[2])
+    wide = max(times) > 1e3 * min(times)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 3.0)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yscale("symlog", linthresh=_RESOLVED, linscale=0.5)
@@ -204,8 +198,61 @@ def _pareto_axes(ax: "Axes", most_missing: float) -> None:
     ticks = [tick for tick in _MISSING if tick <= most_missing]
     ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
-    ax.margins(x=0.12)
+    # Room for labels on both sides.
+    room = max(4, (max(times) / min(times)) ** 0.25)
+    ax.set_xlim(min(times) / room, max(times) * room)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _label_points(
+    ax: "Axes",
+    labels: list[tuple[tuple[float, float], str, str]],
+    front: list[tuple[float, float]],
+) -> None:
+    """Writes (point, text, colour) beside points, each where nothing else stands.
+
+    Above and left of the front there is nothing, so there its labels go.
+    """
+    size = _FONT_SIZE - 2
+    scale = 72 / ax.figure.get_dpi()
+    places = [scale * ax.transData.transform(point) for point, _, _ in labels]
+    # Markers first.
+    taken: list[_Box] = [(x - 3, x + 3, y - 3, y + 3) for x, y in places]
+    for (x, y), (point, text, color) in sorted(
+        zip(places, labels, strict=True), key=lambda label: label[0][1]
+    ):
+        leftward, width = point in front, 0.6 * size * len(text)
+        left = x - 6 - width if leftward else x + 6
+        box = next(
+            (box for box in _stack(left, y, width, size) if not _overlap(box, taken)),
+            (left, left + width, y - size / 2, y + size / 2),
+        )
+        taken.append(box)
+        note = ax.annotate(
+            text,
+            point,
+            xytext=(-6 if leftward else 6, box[2] - y + size / 2),
+            textcoords="offset points",
+            color=color,
+            fontsize=size,
+            ha="right" if leftward else "left",
+            va="center",
+        )
+        note.set_in_layout(False)  # or its size would move the axes
+
+
+def _stack(left: float, y: float, width: float, height: float) -> list[_Box]:
+    """Boxes around a height and ever further above and below it."""
+    shifts = sorted(range(-4 * _FONT_SIZE, 4 * _FONT_SIZE), key=abs)
+    bottoms = [y - height / 2 + shift for shift in shifts]
+    return [(left, left + width, bottom, bottom + height) for bottom in bottoms]
+
+
+def _overlap(box: _Box, taken: list[_Box]) -> bool:
+    return any(
+        box[0] < b[1] and b[0] < box[1] and box[2] < b[3] and b[2] < box[3]
+        for b in taken
+    )
 
 
 def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -514,7 +514,9 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     assert numbers["config"]["seed"] == 1
     semantic = numbers["table"][1]
     assert f"{semantic['auroc']:.3f}" in out
-    assert f"[{semantic['gain_low']:.3f}, {semantic['gain_high']:.3f}]" in out
+    assert f"{semantic['overlapping']:.3f}" in out
+    assert f"{semantic['unrelated']:.3f}" in out
+    assert f"{semantic['gain_low']:.2f}-{semantic['gain_high']:.2f}" in out
     assert max(map(len, out.splitlines())) <= 80
     message = refused("demo", "-o", "my demo", "--crops", 20)
     assert "translation.png exists; --overwrite replaces it" in message

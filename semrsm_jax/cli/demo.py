@@ -27,6 +27,8 @@ _FILES = ("translation.png", "translation.json")
 _COLUMNS = {
     "stage": "stage",
     "rsm": "RSM",
+    "overlapping": "overlap",
+    "unrelated": "unrel.",
     "auroc": "AUROC",
     "gain": "gain",
     "nearest_partner": "nearest",
@@ -91,10 +93,12 @@ def _print_table(result: "TranslationResult") -> None:
     # A pipe has no width of its own, and a narrow one would break the intervals.
     Console(width=max(80, Console().width)).print(table)
     say(
+        "Overlap, unrel.: mean RBF similarity of the two windows of a photograph, and "
+        "of\nwindows of different ones.\n"
         "AUROC: how surely a shifted pair is the more similar; 0.5 is chance.\n"
         "Gain: AUROC of the semantic RSM less that of the other.\n"
         "Nearest: share of windows whose most similar window is their shifted one.\n"
-        f"In brackets: {level} intervals, scenes resampled."
+        f"Below a number: its {level} interval, scenes resampled."
     )
 
 
@@ -106,4 +110,7 @@ def _cell(row: dict[str, Any], column: str) -> str:
     if not isinstance(value, float):
         return "" if value is None else str(value)
     prefix = "nearest" if column == "nearest_partner" else column
-    return f"{value:.3f}\n[{row[f'{prefix}_low']:.3f}, {row[f'{prefix}_high']:.3f}]"
+    low, high = row.get(f"{prefix}_low"), row.get(f"{prefix}_high")
+    if low is None:
+        return f"{value:.3f}"
+    return f"{value:.3f}\n{low:.2f}-{high:.2f}"

@@ -1,0 +1,244 @@
+"""The benchmark runs from end to end, tiny; no test looks at a time."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("lap")
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+from experiments.runtime import adversarial, features, report, tables
+from experiments.runtime.__main__ import app
+from experiments.runtime.config import SCALES, Layer
+from experiments.runtime.peers import PEERS
+from experiments.runtime.sections import SECTIONS
+from experiments.runtime.timing import take_turns
+from semrsm_jax.plotting import COLORS, plot_pareto
+
+SMOKE = SCALES["smoke"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtime") / "new"
+    result = run("--scale", "smoke", "-o", folder)
+    assert result.exit_code == 0, result.output
+    return folder, result.stdout
+
+
+@pytest.fixture(scope="module")
+def found(smoke):
+    return json.loads((smoke[0] / "runtime.json").read_text())
+
+
+def test_smoke_writes_every_section_with_config_and_environment(found):
+    assert list(found["sections"]) == list(SECTIONS)
+    assert found["config"]["scale"] == "smoke"
+    environment = found["environment"]
+    assert environment["cpu"] and environment["cores"] >= environment["usable_cores"]
+    assert {"jax", "numpy", "scipy", "ortools", "lapx"} <= set(environment["versions"])
+
+
+def test_smoke_draws_the_figure_and_leaves_nothing_else(smoke):
+    folder, _ = smoke
+    assert {path.name for path in folder.iterdir()} == {"runtime.json", "runtime.png"}
+    assert (folder / "runtime.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_smoke_prints_a_table_a_section(smoke):
+    _, text = smoke
+    for title in (
+        "Exact solvers, affinity given",
+        "Matchers, from tokens, S=64",
+        "Adversarial affinities",
+        "Pairs a second by threads",
+        "Whole exact RSM",
+        "BatchOptimal(16, sweeps=1): exponent",
+        "Large",
+    ):
+        assert title in text
+    # Tiny sizes are not held to the goals of large ones.
+    assert "Goals" not in text
+
+
+def test_solvers_agree_and_no_matcher_beats_exact(found):
+    for size in found["sections"]["table5"]["sizes"]:
+        assert set(PEERS) < set(size["solver_seconds"])
+        assert size["disagreement"] < 1e-5
+        assert size["fastest_peer"] in PEERS
+        rows = {row["matcher"]: row for row in size["matchers"]}
+        assert rows["Exact"]["quality"] == 1
+        assert rows["Exact"]["proven"] > 1 - 1e-5
+        for row in rows.values():
+            assert row["lowest_quality"] <= row["quality"] <= 1 + 1e-5
+            assert row["proven"] <= row["quality"] + 1e-5
+    assert found["sections"]["rsm"]["sizes"][0]["disagreement"] < 1e-5
+
+
+def test_every_adversarial_matrix_is_solved(found):
+    cases = found["sections"]["adversarial"]["cases"]
+    assert len(cases) == 13
+    assert [case["family"] for case in cases if not case["optimal"]] == []
+
+
+def test_sections_measure_what_their_goals_are_about(found):
+    sections = found["sections"]
+    assert sections["threads"]["sizes"][0]["speedup"] > 0
+    assert np.isfinite(sections["scaling"]["exponent"])
+    quality = [*sections["scaling"]["quality"].values()]
+    assert quality == sorted(quality)
+    for part in ("pair", "exact", "rsm"):
+        large = sections["large"][part]
+        assert large["peak_bytes"] > 2**26
+        assert 0 <= large["peak_bytes_over_baseline"] < large["peak_bytes"]
+    assert 0.5 < sections["large"]["pair"]["proven"] < 1
+    for name in ("table5", "adversarial", "scaling"):
+        assert 0 < sections[name]["busy"] < 1.5
+
+
+def test_goals_are_those_of_the_sections_that_ran(found):
+    config = dataclasses.replace(SMOKE, has_goals=True)
+    sections = found["sections"]
+    goals = report.goals(config, sections)
+    names = " ".join(goal.name for goal in goals)
+    for part in (
+        "SciPy at worst",
+        "optimally",
+        "OR-Tools",
+        "exponent",
+        "proven",
+        "GiB",
+    ):
+        assert part in names
+    assert report.goals(SMOKE, sections) == []
+    alone = report.goals(config, {"scaling": sections["scaling"]})
+    assert [goal.name for goal in alone] == ["exponent of time in S"]
+    *_, last = tables.tables(sections, goals)
+    assert last.row_count == len(goals)
+
+
+@pytest.mark.parametrize(
+    "relation, value, met", [(">=", 2, True), (">=", 1, False), ("<=", 2.1, False)]
+)
+def test_a_goal_is_met_on_its_side(relation, value, met):
+    assert report.Goal("figure", value, relation, 2.0).met is met
+
+
+def test_existing_output_is_kept_without_overwrite(smoke):
+    folder, _ = smoke
+    before = (folder / "runtime.json").read_bytes()
+    result = run("--scale", "smoke", "-o", folder)
+    assert result.exit_code == 2
+    assert "exists; --overwrite replaces it" in result.output
+    assert (folder / "runtime.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--only", "tables"), "table5"),
+        (("--scale", "huge"), "bundled"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_known_ones(arguments, message, tmp_path):
+    result = run(*arguments, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_says_how_to_run_it_and_what_to_expect():
+    text = run("--help").output
+    for part in ("--scale", "--only", "--overwrite", "Expected"):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_find_the_optimum(name, rng):
+    affinity = rng.normal(size=(12, 12)).astype(np.float32)
+    rows = np.arange(12)
+    best = affinity[rows, PEERS["SciPy"](affinity)].sum()
+    assert affinity[rows, PEERS[name](affinity)].sum() == pytest.approx(best, rel=1e-5)
+    assert sorted(PEERS[name](np.full((4, 4), 3.0, np.float32))) == [0, 1, 2, 3]
+
+
+def test_calls_take_turns():
+    order = []
+    calls = {name: lambda r, name=name: order.append((name, r)) for name in "ab"}
+    turns = take_turns(calls, 2, lambda *report: None, "turns")
+    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    assert len(turns.seconds["a"]) == 2
+
+
+def test_adversarial_families_are_square_and_finite(rng):
+    families = adversarial.families(16, rng.random((2, 20, 3)))
+    for name, make in families.items():
+        matrix = np.asarray(make(rng))
+        assert matrix.shape == (16, 16) and np.isfinite(matrix).all(), name
+
+
+def test_pairs_are_different_samples_each_once(rng):
+    x = np.arange(4.0)[:, None, None]
+    left, right = features.pairs(x, 6, seed=0)
+    drawn = {tuple(sorted(pair)) for pair in zip(left.flat, right.flat, strict=True)}
+    assert len(drawn) == 6 and all(i != j for i, j in drawn)
+    with pytest.raises(ValueError, match="count"):
+        features.pairs(x, 7, seed=0)
+
+
+def test_layers_have_the_tokens_of_the_paper():
+    assert [size.layer.tokens for size in SCALES["bundled"].table] == [
+        64,
+        196,
+        256,
+        1024,
+        4096,
+    ]
+    assert Layer(56, 2).grid == (14, 14)
+
+
+def test_plot_pareto_shows_times_in_ms_and_what_is_missing():
+    groups = {"ours": {"fast": (0.001, 0.9), "exact": (0.01, 1.0)}, "none": {}}
+    groups["peer"] = {"slow": (0.1, 1.0)}
+    ax = plot_pareto(groups, title="S = 4")
+    lines = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_allclose(lines["ours"].get_xdata(), [1, 10])
+    np.testing.assert_allclose(lines["ours"].get_ydata(), [10, 0], atol=1e-9)
+    # A group without methods keeps its colour, so that axes can be compared.
+    assert lines["peer"].get_color() == COLORS[2]
+    front = ax.lines[0]
+    np.testing.assert_allclose(front.get_xdata(), [1, 10])
+    assert {text.get_text() for text in ax.texts} == {"fast", "exact", "slow"}
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert ax.get_title() == "S = 4" and ax.get_legend() is not None
+
+
+def test_plot_pareto_keeps_labels_apart():
+    methods = {f"method {k}": (0.01, 0.9) for k in range(4)}
+    ax = plot_pareto({"same": methods})
+    offsets = [text.xyann[1] for text in ax.texts]
+    gaps = np.diff(sorted(offsets))
+    assert gaps.min() > 5
+
+
+@pytest.mark.parametrize(
+    "groups, message",
+    [
+        ({}, "at least one method"),
+        ({"a": {}}, "at least one method"),
+        ({"a": {"b": (0.0, 0.5)}}, "time above 0"),
+        ({"a": {"b": (1.0, np.nan)}}, "finite quality"),
+        ({str(k): {"b": (1.0, 0.5)} for k in range(7)}, "at most 6"),
+    ],
+)
+def test_plot_pareto_names_what_it_cannot_draw(groups, message):
+    with pytest.raises(ValueError, match=message):
+        plot_pareto(groups)
