@@ -20,7 +20,7 @@ class Layer:
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the token grid."""
-        return (self.side >> self.stage,) * 2
+        return self.side >> self.stage, self.side >> self.stage
 
     @property
     def tokens(self) -> int:
@@ -72,6 +72,7 @@ class RuntimeConfig:
 
     Attributes:
       scale: the name of this config.
+      has_goals: whether its sizes are those that the goals are set for.
       seed: of crops, weights and adversarial matrices.
       network: randomly initialised; its batch-norm statistics are those of the crops.
       batches: of photograph crops of each size; those of a batch show other scenes.
@@ -97,6 +98,7 @@ class RuntimeConfig:
     """
 
     scale: str = "bundled"
+    has_goals: bool = True
     seed: int = 0
     network: ResNetConfig = field(default=ResNetConfig(18, "cifar", None))
     batches: int = 2
@@ -138,13 +140,11 @@ SCALES = {
     # The smallest sizes at which every part still has something to do.
     "smoke": RuntimeConfig(
         scale="smoke",
+        has_goals=False,
         network=ResNetConfig(18, "cifar", None, width=8),
         batches=1,
         crops=4,
-        table=(
-            TableSize(Layer(8, 1), pairs=4, rounds=2, matcher_rounds=1),
-            TableSize(Layer(8, 0), pairs=4, rounds=2, matcher_rounds=1, centred=True),
-        ),
+        table=(TableSize(Layer(8), 4, rounds=2, matcher_rounds=1, centred=True),),
         windows=(16, 32),
         sweeps=(1, 2),
         refined_window=16,
@@ -154,7 +154,7 @@ SCALES = {
         adversarial_rounds=1,
         threads=(ThreadsSize(Layer(8), pairs=4, rounds=1),),
         rsm=(RSMSize(Layer(8), samples=4, rounds=1, goal=0.15),),
-        scaling=(Layer(4), Layer(8)),
+        scaling=(Layer(8, 1), Layer(8)),
         scaling_rounds=1,
         quality=Layer(8),
         quality_pairs=2,

@@ -25,9 +25,7 @@ _LARGE = ("astronaut.png", "coffee.png", "chelsea.png")
 _LARGE_FROM = 160  # pixels; smaller images are crops at many scales
 
 
-def compute(
-    config: RuntimeConfig, layers: Sequence[Layer], report: Report
-) -> Features:
+def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> Features:
     """The features of every layer, from one network.
 
     The images of a side are crops of photographs at many scales, each of another scene
@@ -35,8 +33,10 @@ def compute(
     a photograph. Batch-norm statistics are those of the images of `config.quality`.
 
     Returns:
-      (N, S, C) float32 each; N is ``batches * crops`` of the config, or 3 for large images.
+      (N, S, C) float32 each; N is ``batches * crops``, or 3 for large images.
     """
+    if not layers:
+        return {}
     layers = sorted(set(layers), key=lambda layer: (layer.side, layer.stage))
     model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
     calibrate_batch_norm(model, _normalised(config, config.quality.side))

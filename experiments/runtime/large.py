@@ -71,9 +71,7 @@ def whole_rsm(
     def call():
         return rsm(x, matcher=matcher)
 
-    _, measured = _measured(
-        call, 2, report, f"large: RSM of {len(x)}, S={x.shape[1]}"
-    )
+    _, measured = _measured(call, 2, report, f"large: RSM of {len(x)}, S={x.shape[1]}")
     return {"rsm": {"samples": len(x), "tokens": x.shape[1], **measured}}
 
 

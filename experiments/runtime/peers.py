@@ -47,12 +47,8 @@ def ortools(affinity: Float[np.ndarray, "S S"]) -> Int[np.ndarray, " S"]:
 
 def lapx(affinity: Float[np.ndarray, "S S"]) -> Int[np.ndarray, " S"]:
     """The fastest of lapx's calls on these matrices: `lapjvh`, where it has that."""
-    try:
-        import lap
-    except ImportError as error:
-        raise ImportError(
-            'the benchmark needs lapx: pip install "semrsm_jax[test]"'
-        ) from error
+    import lap
+
     solve = getattr(lap, "lapjvh", lap.lapjvx)
     return solve(-affinity, return_cost=False)[1]
 

@@ -1,6 +1,5 @@
 """Refined Batch-Optimal on one core: its time against S, and how near it comes."""
 
-import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -51,8 +50,7 @@ def _exponent(
         call(0)
     turns = take_turns(calls, config.scaling_rounds, report, "scaling")
     seconds = {name: turns.median(name) for name in calls}
-    logs = [(math.log(int(name)), math.log(time)) for name, time in seconds.items()]
-    slope = np.polyfit(*zip(*logs, strict=True), 1)[0]
+    slope = np.polyfit(np.log(list(sides)), np.log(list(seconds.values())), 1)[0]
     return {
         "window": config.refined_window,
         "sweeps": config.sweeps[0],
@@ -65,14 +63,18 @@ def _exponent(
 def _quality(
     config: RuntimeConfig, features: np.ndarray, report: Report, description: str
 ) -> dict[str, float]:
-    """Mean shares of the optimum by the number of sweeps."""
-    shares: dict[int, list[float]] = {sweeps: [] for sweeps in (0, *config.sweeps)}
+    """Shares of the optimum by the number of sweeps, of the sums over all pairs.
+
+    Centred, the optimum of a single pair may lie near zero.
+    """
+    values = dict.fromkeys((0, *config.sweeps), 0.0)
+    optimum = 0.0
     sides = zip(*pairs(features, config.quality_pairs, config.seed), strict=True)
     # One pair at a time: the affinities of all would be held together otherwise.
     for done, (x, y) in enumerate(sides):
-        optimum = float(match(x, y, matcher=Exact()).value)
-        for sweeps, found in shares.items():
+        optimum += float(match(x, y, matcher=Exact()).value)
+        for sweeps in values:
             matcher = BatchOptimal(config.refined_window, sweeps)
-            found.append(float(match(x, y, matcher=matcher).value) / optimum)
+            values[sweeps] += float(match(x, y, matcher=matcher).value)
         report(f"scaling: {description}", done + 1, config.quality_pairs)
-    return {str(sweeps): float(np.mean(found)) for sweeps, found in shares.items()}
+    return {str(sweeps): value / optimum for sweeps, value in values.items()}

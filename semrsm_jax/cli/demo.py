@@ -84,7 +84,7 @@ def _print_table(result: "TranslationResult") -> None:
     from semrsm_jax.demo import table_rows
 
     level = f"{result.config.confidence:.0%}"
-    table = Table(box=SIMPLE, show_edge=False)
+    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
     for column, title in _COLUMNS.items():
         numeric = column not in ("stage", "rsm")
         table.add_column(title, justify="right" if numeric else "left")

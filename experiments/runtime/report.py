@@ -1,0 +1,158 @@
+"""What the benchmark found: held to its goals, with where and how it was found."""
+
+import dataclasses
+import math
+import operator
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.runtime.config import RuntimeConfig
+from experiments.runtime.worker import usable_cores
+from semrsm_jax.store import package_version
+
+_PACKAGES = (
+    "semrsm_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "numpy",
+    "numba",
+    "scipy",
+    "ortools",
+    "lapx",
+    "scikit-image",
+)
+_SOLVER_GOALS = {256: 8.0, 1024: 12.0, 4096: 20.0}  # fastest peer / ours, by S
+_MOST_ADVERSARIAL = 2.0
+_LEAST_SPEEDUP = 1.7
+_MOST_EXPONENT = 1.15
+_QUALITY_GOALS = {"4": 0.994, "12": 0.997}  # by sweeps, at S=4096
+_LARGE_GOALS = {"proven": 0.97, "seconds": 30.0, "GiB": 2.0}  # at S=65,536
+
+Results = dict[str, dict[str, Any]]
+
+
+class Goal(NamedTuple):
+    """A figure and what was aimed at; `relation` is ">=" or "<="."""
+
+    name: str
+    value: float
+    relation: str
+    target: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is as good as that."""
+        compare = operator.ge if self.relation == ">=" else operator.le
+        return bool(compare(self.value, self.target))
+
+
+def goals(config: RuntimeConfig, results: Results) -> list[Goal]:
+    """The goals of the sections which ran; none where the config's sizes have none."""
+    if not config.has_goals:
+        return []
+    return [goal for name, result in results.items() for goal in _GOALS[name](result)]
+
+
+def _table5(result: dict[str, Any]) -> Iterator[Goal]:
+    for size in result["sizes"]:
+        if size["tokens"] in _SOLVER_GOALS:
+            name = f"fastest peer / ours, S={size['tokens']}"
+            yield Goal(name, size["ratio"], ">=", _SOLVER_GOALS[size["tokens"]])
+
+
+def _adversarial(result: dict[str, Any]) -> Iterator[Goal]:
+    worst = max(result["cases"], key=lambda case: case["ratio"])
+    name = f"ours / SciPy at worst ({worst['family']}, S={worst['tokens']})"
+    yield Goal(name, worst["ratio"], "<=", _MOST_ADVERSARIAL)
+    share = sum(case["optimal"] for case in result["cases"]) / len(result["cases"])
+    yield Goal("adversarial matrices solved optimally", share, ">=", 1.0)
+
+
+def _threads(result: dict[str, Any]) -> Iterator[Goal]:
+    if result["cores"] > 1:
+        for size in result["sizes"]:
+            name = f"pairs a second, 2 threads / 1, S={size['tokens']}"
+            yield Goal(name, size["speedup"], ">=", _LEAST_SPEEDUP)
+
+
+def _rsm(result: dict[str, Any]) -> Iterator[Goal]:
+    for size in result["sizes"]:
+        name = f"rsm / loop over OR-Tools, N={size['samples']}, S={size['tokens']}"
+        yield Goal(name, size["ratio"], "<=", size["goal"])
+
+
+def _scaling(result: dict[str, Any]) -> Iterator[Goal]:
+    yield Goal("exponent of time in S", result["exponent"], "<=", _MOST_EXPONENT)
+    for sweeps, target in _QUALITY_GOALS.items():
+        if sweeps in result["quality"]:
+            name = f"k / k_opt, {sweeps} sweeps, S={result['quality_tokens']}"
+            yield Goal(name, result["quality"][sweeps], ">=", target)
+
+
+def _large(result: dict[str, Any]) -> Iterator[Goal]:
+    pair = result["pair"]
+    where = f"S={pair['tokens']}"
+    yield Goal(f"proven, {where}", pair["proven"], ">=", _LARGE_GOALS["proven"])
+    seconds = pair["first_seconds"]
+    yield Goal(f"seconds, {where}", seconds, "<=", _LARGE_GOALS["seconds"])
+    memory = pair["peak_bytes"] / 2**30
+    yield Goal(f"peak GiB, {where}", memory, "<=", _LARGE_GOALS["GiB"])
+
+
+_GOALS = {
+    "table5": _table5,
+    "adversarial": _adversarial,
+    "threads": _threads,
+    "rsm": _rsm,
+    "scaling": _scaling,
+    "large": _large,
+}
+
+
+def to_json(config: RuntimeConfig, results: Results) -> dict[str, Any]:
+    """Settings, machine, versions, figures and goals, in types that `json` writes."""
+    return {
+        "config": _plain(dataclasses.asdict(config)),
+        "environment": environment(),
+        "sections": _plain(results),
+        "goals": [
+            _plain({**g._asdict(), "met": g.met}) for g in goals(config, results)
+        ],
+    }
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions of all that was timed."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable_cores(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: package_version(name) for name in _PACKAGES},
+    }
+
+
+def _cpu_name() -> str:
+    """As Linux calls it; the `platform` module often knows the architecture only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+    return next(names, platform.processor()).strip() or platform.machine()
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists and numbers as they are, NaN and infinity as None, else text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else str(value)
