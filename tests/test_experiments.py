@@ -11,12 +11,12 @@ pytest.importorskip("lap")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
-from experiments.runtime import adversarial, features, report, tables
-from experiments.runtime.__main__ import app
-from experiments.runtime.config import SCALES, Layer
-from experiments.runtime.peers import PEERS
-from experiments.runtime.sections import SECTIONS
-from experiments.runtime.timing import take_turns
+from experiments._runtime import adversarial, features, report, tables
+from experiments._runtime.config import SCALES, Layer
+from experiments._runtime.peers import PEERS
+from experiments._runtime.sections import SECTIONS
+from experiments._runtime.timing import take_turns
+from experiments.runtime import app
 from semrsm_jax.plotting import COLORS, plot_pareto
 
 SMOKE = SCALES["smoke"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from experiments.runtime.report import Goal, Results
-from experiments.runtime.table5 import BATCH, GROUPS
+from experiments._runtime.report import Goal, Results
+from experiments._runtime.table5 import BATCH, GROUPS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments.runtime.config import Layer, RuntimeConfig
-from experiments.runtime.worker import Report
+from experiments._runtime.config import Layer, RuntimeConfig
+from experiments._runtime.worker import Report
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNet, calibrate_batch_norm

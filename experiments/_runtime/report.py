@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.runtime.config import RuntimeConfig
-from experiments.runtime.worker import usable_cores
+from experiments._runtime.config import RuntimeConfig
+from experiments._runtime.worker import usable_cores
 from semrsm_jax.store import package_version
 
 _PACKAGES = (

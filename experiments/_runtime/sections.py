@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from experiments.runtime import (
+from experiments._runtime import (
     adversarial,
     features,
     large,
@@ -13,8 +13,8 @@ from experiments.runtime import (
     threads,
     whole_rsm,
 )
-from experiments.runtime.config import Layer, RuntimeConfig
-from experiments.runtime.worker import Report, worker
+from experiments._runtime.config import Layer, RuntimeConfig
+from experiments._runtime.worker import Report, worker
 
 
 class Task(NamedTuple):
