@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 from experiments._runtime import adversarial, features, report, tables
+from experiments._runtime.cli import app
 from experiments._runtime.config import SCALES, Layer
 from experiments._runtime.peers import PEERS
 from experiments._runtime.sections import SECTIONS
 from experiments._runtime.timing import take_turns
-from experiments.runtime import app
-from semrsm_jax.plotting import COLORS, plot_pareto
+from semrsm_jax.plotting import plot_pareto
+from semrsm_jax.plotting._style import COLORS
 
 SMOKE = SCALES["smoke"]
 
@@ -37,6 +40,15 @@ def smoke(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(smoke):
     return json.loads((smoke[0] / "runtime.json").read_text())
+
+
+def test_entry_point_leaves_thread_counts_to_the_workers():
+    code = (
+        "import sys, experiments.runtime;"
+        "print([m for m in ('numpy', 'jax') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
 
 
 def test_smoke_writes_every_section_with_config_and_environment(found):

@@ -1,0 +1,111 @@
+"""The demo's figure, in the manner of Fig. 2."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semrsm_jax.demo.translation import TranslationResult, windows
+from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+_EXAMPLES = 6
+
+
+def translation_figure(result: TranslationResult) -> "Figure":
+    """Draws the demo in the manner of Fig. 2: windows, RSMs and distributions.
+
+    Left stand windows of the first batch, with the pixels outlined that they share;
+    then, a column a stage, the RSMs of that batch and the distributions over all
+    batches. All heatmaps have one colour scale, and the distributions of a stage one
+    axis.
+
+    Args:
+      result: of `semrsm_jax.demo.run`.
+
+    Returns:
+      The figure, to be saved with its ``savefig``.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+    """
+    figure = new_figure((2.5 + 1.9 * len(result.stages), 6.6))
+    from matplotlib import rc_context
+
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        widths = (1.9, 0.6 + 1.9 * len(result.stages))
+        left, right = figure.add_gridspec(1, 2, width_ratios=widths)
+        _draw_windows(figure.add_subfigure(left), result)
+        _draw_stages(figure.add_subfigure(right), result)
+    return figure
+
+
+def _draw_windows(panel: "SubFigure", result: TranslationResult) -> None:
+    from matplotlib.patches import Rectangle
+
+    config = result.config
+    count = min(_EXAMPLES, config.crops_per_batch)
+    images = windows(result.crops.images[:count], config.window_size)
+    grid = panel.subplots(count, 2, squeeze=False)
+    size, shift = config.window_size, config.shift
+    for row in range(count):
+        # What they share stands below in the upper window, above in the lower one.
+        for column, top in ((0, shift), (1, 0)):
+            ax = grid[row, column]
+            ax.imshow(images[row + column * count])
+            # Half a line inside, or the edge of the axes would cut it.
+            corner, extent = (0.5, top + 0.5), (size - 2, size - shift - 2)
+            box = Rectangle(corner, *extent, fill=False, ec=COLORS[1], lw=1.8)
+            ax.add_patch(box)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    grid[0, 0].set_title("upper window")
+    grid[0, 1].set_title("lower window")
+    panel.supxlabel("outlined: pixels shared", color=COLORS[1], fontsize=FONT_SIZE)
+
+
+def _draw_stages(panel: "SubFigure", result: TranslationResult) -> None:
+    count = len(result.stages)
+    grid = panel.subplots(4, count, squeeze=False, height_ratios=(2.1, 2.1, 1, 1))
+    pairs = [(stage.spatio_semantic, stage.semantic) for stage in result.stages]
+    rsms = np.stack([scores.rsms for pair in pairs for scores in pair])
+    lowest, highest = float(rsms.min()), float(rsms.max())
+    darkest = float(rsms[:, 0].min())  # of the batch that is shown
+    label = f"{type(result.config.kernel).__name__} similarity"
+    for column, (stage, pair) in enumerate(zip(result.stages, pairs, strict=True)):
+        for row, scores in enumerate(pair):
+            heatmap, distribution = grid[row, column], grid[row + 2, column]
+            plot_rsm(
+                scores.rsms[0], heatmap, vmin=darkest, vmax=highest, colorbar=False
+            )
+            groups = {"unrelated": scores.unrelated, "overlapping": scores.overlapping}
+            title = f"AUROC {scores.auroc.value:.3f}"
+            plot_distributions(
+                groups,
+                distribution,
+                limits=(lowest, highest),
+                title=title,
+                legend=False,
+            )
+            distribution.set(yticks=[], xlabel="", ylabel="")
+            _name_blocks(heatmap, len(scores.rsms[0]), row == 1, column == 0)
+        grid[0, column].set_title(f"{stage.layer}\nS = {stage.tokens}")
+        grid[2, column].set_xticklabels([])
+        grid[3, column].set_xlabel(label)
+    for row, kind in enumerate(("spatio-semantic", "semantic") * 2):
+        grid[row, 0].set_ylabel(kind)
+    panel.colorbar(grid[0, 0].images[0], ax=list(grid[:2].flat), label=label, aspect=30)
+    handles, names = grid[2, 0].get_legend_handles_labels()
+    panel.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _name_blocks(ax: "Axes", samples: int, below: bool, beside: bool) -> None:
+    """Says where the upper and where the lower windows stand in an RSM."""
+    centres, names = [samples / 4 - 0.5, samples * 3 / 4 - 0.5], ["upper", "lower"]
+    ax.set(xticks=centres, yticks=centres, xlabel="", ylabel="")
+    ax.set_xticklabels(names if below else [])
+    ax.set_yticklabels(names if beside else [], rotation=90, va="center")
+    ax.tick_params(length=0)
