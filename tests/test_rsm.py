@@ -269,3 +269,24 @@ def test_peak_memory_does_not_grow_with_the_number_of_samples():
     outputs = 3 * (200**2 - 50**2) * 4
     # Two processes differ by some MiB of their own; all pairs together are 5 GiB.
     assert grown <= inputs + outputs + 32 * 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools", "optax", "device"])
+@pytest.mark.parametrize("tokens", [1, 64, 256, 1024])
+def test_exact_rsm_is_scipys_optimum_at_any_size_and_scale(rng, solver, tokens):
+    for scale in (1e-4, 1e4):
+        x = rng.normal(size=(3, tokens, 32)).astype(np.float32) * np.float32(scale)
+        K = rsm(x, matcher=Exact(solver=solver))
+        expected = [[optimum(a, b) for b in x] for a in x]
+        np.testing.assert_allclose(K, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools", "optax", "device"])
+def test_float64_rsm_is_scipys_optimum_to_twelve_digits(rng, x64, solver):
+    for scale in (1e-4, 1e4):
+        x = rng.normal(size=(3, 200, 32)) * scale
+        K = rsm(x, matcher=Exact(tolerance=0.0, solver=solver))
+        expected = [[optimum(a, b) for b in x] for a in x]
+        np.testing.assert_allclose(K, expected, rtol=1e-12)
