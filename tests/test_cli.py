@@ -525,6 +525,22 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_demo_matches_exactly_on_request(folder, monkeypatch, exact):
+    class Done(ValueError):
+        pass
+
+    seen = []
+
+    def stop(config, progress):
+        seen.extend(stage.matcher for stage in config.stages)
+        raise Done("configured")
+
+    monkeypatch.setattr(demo, "run", stop)
+    assert "configured" in refused("demo", *["--exact"] * exact)
+    assert (seen == [sj.Exact()] * 4) is exact
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
