@@ -27,7 +27,8 @@ from semrsm_jax.matching._augment import (
     profits,
     row_ranges,
 )
-from semrsm_jax.matching._bidding import BLOCK, auction
+from semrsm_jax.matching._bidding import auction
+from semrsm_jax.matching._scans import BLOCK
 
 ENTRIES_PER_CALL = 65536  # small pairs are handed to a worker several at a time
 

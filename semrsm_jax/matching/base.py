@@ -12,6 +12,10 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax.representations import accumulation_dtype, squared_token_norms
 
+Tokens = Float[Array, "*batch tokens C"]
+Mask = Bool[Array, "*batch tokens"] | None
+Shape = tuple[int, ...]
+
 
 class Matching(NamedTuple):
     """A matching of the tokens of two samples, batched over any leading axes.
@@ -48,14 +52,14 @@ class Matcher(ABC):
     @abstractmethod
     def pair(
         self,
-        x: Float[Array, "*batch S C"],
-        y: Float[Array, "*batch T C"],
-        x_mask: Bool[Array, "*batch S"] | None,
-        y_mask: Bool[Array, "*batch T"] | None,
+        x: Tokens,
+        y: Tokens,
+        x_mask: Mask,
+        y_mask: Mask,
     ) -> Matching:
         """Matches checked arrays; the leading axes are a batch of pairs."""
 
-    def validate(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> None:
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where tokens of these shapes cannot be matched."""
         del x_shape, y_shape
 
@@ -140,7 +144,12 @@ def check_bound(bound: Bound | None) -> Bound | None:
 
 
 def pair_with_bound(
-    matcher: Matcher, bound: Bound | None, x, y, x_mask, y_mask
+    matcher: Matcher,
+    bound: Bound | None,
+    x: Tokens,
+    y: Tokens,
+    x_mask: Mask,
+    y_mask: Mask,
 ) -> Matching:
     """Matches checked arrays and keeps the smaller of two upper bounds."""
     matching = matcher.pair(x, y, x_mask, y_mask)

@@ -9,7 +9,14 @@ from semrsm_jax import _checks
 from semrsm_jax.matching._refinement import principal_directions, refine
 from semrsm_jax.matching._windows import norm_windows, scatter, solve_windows
 from semrsm_jax.matching.assignment import check_solver
-from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Matching,
+    Tokens,
+    hard_matching,
+    norm_bound,
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class BatchOptimal(Matcher):
         _checks.at_least("sweeps", self.sweeps, 0)
         check_solver(self.solver, self.tolerance)
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the window blocks of the affinity as one batch, then refines."""
         settings = {"tolerance": self.tolerance, "solver": self.solver}
         fixed_x, fixed_y = jax.lax.stop_gradient((x, y))

@@ -10,7 +10,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Matching,
+    Shape,
+    Tokens,
+    hard_matching,
+    norm_bound,
+)
 from semrsm_jax.representations import accumulation_dtype
 
 
@@ -38,7 +46,7 @@ class CircularShift(Matcher):
         for size in self.grid:
             _checks.at_least("grid", size, 1)
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Matches each token with the one that the best shift moves it to."""
         dy, dx = jnp.moveaxis(_best_shift(x, y, x_mask, y_mask, self.grid), -1, 0)
         height, width = self.grid
@@ -83,7 +91,7 @@ class CircularShift(Matcher):
         y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
         return _best_shift(x, y, x_mask, y_mask, self.grid)
 
-    def validate(self, x_shape, y_shape) -> None:
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where the numbers of tokens are not those of the grid."""
         height, width = self.grid
         if not x_shape[-2] == y_shape[-2] == height * width:

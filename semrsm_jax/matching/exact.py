@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
-from semrsm_jax.matching.base import Matcher, Matching, hard_matching
+from semrsm_jax.matching.base import Mask, Matcher, Matching, Tokens, hard_matching
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Exact(Matcher):
         """Raises ValueError for an unknown solver or a negative tolerance."""
         check_solver(self.solver, self.tolerance)
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the assignment of the full affinity."""
         permutation, bound, _ = solve(
             token_products(x, y),

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax.affinity import token_products
-from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Matching,
+    Tokens,
+    hard_matching,
+    norm_bound,
+)
 from semrsm_jax.representations import squared_token_norms
 
 
@@ -19,7 +26,7 @@ class Greedy(Matcher):
     norms.
     """
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Serves the rows of the affinity one after the other."""
         permutation = _greedy(x, y, x_mask, y_mask)
         return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))

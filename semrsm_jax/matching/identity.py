@@ -5,7 +5,15 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from semrsm_jax.matching.base import Matcher, Matching, hard_matching, norm_bound
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Matching,
+    Shape,
+    Tokens,
+    hard_matching,
+    norm_bound,
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class Identity(Matcher):
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Matches token s with token s."""
         permutation = jnp.broadcast_to(
             jnp.arange(x.shape[-2], dtype=jnp.int32), x.shape[:-1]
@@ -29,7 +37,7 @@ class Identity(Matcher):
                 permutation = jnp.where(mask, permutation, -1)
         return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))
 
-    def validate(self, x_shape, y_shape) -> None:
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where the numbers of tokens differ."""
         if x_shape[-2] != y_shape[-2]:
             raise ValueError(

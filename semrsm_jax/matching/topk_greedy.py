@@ -10,8 +10,11 @@ from semrsm_jax import _checks
 from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import (
+    Mask,
     Matcher,
     Matching,
+    Shape,
+    Tokens,
     hard_matching,
     matched_tokens,
     norm_bound,
@@ -41,7 +44,7 @@ class TopKGreedy(Matcher):
         _checks.at_least("k", self.k, 1)
         check_solver(self.solver, self.tolerance)
 
-    def pair(self, x, y, x_mask, y_mask) -> Matching:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the block of the highest norms, then serves the other rows."""
         rows, row_present, x_top, rest = _top(x, x_mask, self.k)
         columns, column_present, y_top, _ = _top(y, y_mask, self.k)
@@ -55,7 +58,7 @@ class TopKGreedy(Matcher):
         permutation = _serve_rest(x, y, x_mask, y_mask, rows, columns, block, rest)
         return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))
 
-    def validate(self, x_shape, y_shape) -> None:
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where k exceeds the tokens of a sample."""
         fewest = min(x_shape[-2], y_shape[-2])
         if self.k > fewest:

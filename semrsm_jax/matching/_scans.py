@@ -1,0 +1,94 @@
+"""What a bidding row reads: its best columns, by integer maxima that vectorise."""
+
+import numpy as np
+from numpy import ndarray
+
+from semrsm_jax.matching._augment import jit
+
+BLOCK = 64  # columns of one vectorised maximum; rows are padded to a multiple of it
+LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
+CANDIDATES = 48  # length of a row's candidate list
+LISTED_BLOCKS = 6  # about one in six blocks of a row gives its best to the list
+
+
+@jit
+def scan(a: ndarray, p: ndarray) -> tuple[np.int64, np.int32, np.int32]:
+    """Best column of a row, its profit, and the second best profit."""
+    first = LOW
+    second = LOW
+    start = 0
+    for s in range(0, len(a), BLOCK):
+        block = a[s : s + BLOCK]
+        price = p[s : s + BLOCK]
+        x = LOW
+        for k in range(BLOCK):
+            x = max(x, np.int32(block[k] - price[k]))
+        second = max(second, min(first, x))
+        if x > first:
+            first = x
+            start = s
+    block = a[start : start + BLOCK]
+    price = p[start : start + BLOCK]
+    index = np.int32(0)
+    ties = np.int32(0)
+    for k in range(np.int32(BLOCK)):
+        x = np.int32(block[k] - price[k])
+        hit = x == first
+        second = max(second, LOW if hit else x)
+        index = max(index, np.int32(k) if hit else np.int32(0))
+        ties += np.int32(hit)
+    return start + np.int64(index), first, first if ties > 1 else second
+
+
+@jit
+def list_candidates(
+    a: ndarray, p: ndarray, block_max: ndarray, columns: ndarray, values: ndarray
+) -> tuple[int, np.int32]:
+    """List a row's best columns; all others' profits are at most the threshold.
+
+    Prices only rise within a phase, so that the threshold stays true.
+    """
+    blocks = len(block_max)
+    best = LOW
+    for j in range(len(a)):  # a pass of its own, as long streams load fastest
+        best = max(best, np.int32(a[j] - p[j]))
+    worst = best
+    for b in range(blocks):
+        block = a[b * BLOCK : (b + 1) * BLOCK]
+        price = p[b * BLOCK : (b + 1) * BLOCK]
+        x = LOW
+        for k in range(BLOCK):
+            x = max(x, np.int32(block[k] - price[k]))
+        block_max[b] = x
+        worst = min(worst, x)
+    below, above = np.int64(worst) - 1, np.int64(best)
+    wanted = blocks // LISTED_BLOCKS + 2
+    for _ in range(8):
+        middle = np.int32((below + above) >> 1)
+        count = np.int32(0)
+        for b in range(blocks):
+            count += np.int32(block_max[b] > middle)
+        if count >= wanted:
+            below = np.int64(middle)
+        else:
+            above = np.int64(middle)
+    threshold = np.int32(below)
+    while True:
+        count = 0
+        for b in range(blocks):
+            if block_max[b] > threshold:
+                for j in range(b * BLOCK, (b + 1) * BLOCK):
+                    if np.int32(a[j] - p[j]) > threshold:
+                        if count == CANDIDATES:
+                            count += 1
+                            break
+                        columns[count] = j
+                        values[count] = a[j]
+                        count += 1
+                if count > CANDIDATES:
+                    break
+        if count <= CANDIDATES:
+            return count, threshold
+        if threshold == best - 1:  # more ties for the best than the list is long
+            return CANDIDATES, best
+        threshold = np.int32(best - (best - threshold + 2) // 4)
