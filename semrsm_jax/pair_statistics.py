@@ -165,7 +165,9 @@ def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
     return squared_token_norms(tokens.astype(dtype), mask).sum(-1)
 
 
-def _squared_norms(array, mask, dtype) -> Float[Array, " N"]:
+def _squared_norms(
+    array: Array | np.ndarray, mask: Array | None, dtype: Any
+) -> Float[Array, " N"]:
     if isinstance(array, jax.Array):
         return _batch_norms(array, mask, dtype)
     # A batch at a time, so that nothing as large as the whole is put on the device.
@@ -205,7 +207,13 @@ def _pairs_in_flight(samples: _Samples, rule: _Rule, budget: int | None) -> int:
     return max(1, min(budget // size, _MOST_PAIRS))
 
 
-def _streamed(samples, rule, pairs, chunks, progress):
+def _streamed(
+    samples: _Samples,
+    rule: _Rule,
+    pairs: Pairs,
+    chunks: list[np.ndarray],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Array, ...]:
     """Chunk by chunk from the host, which keeps what is done."""
     dtype = accumulation_dtype(samples.dtype)
     results = tuple(np.zeros((pairs.rows, pairs.columns), dtype) for _ in range(3))
@@ -225,7 +233,9 @@ def _streamed(samples, rule, pairs, chunks, progress):
     return tuple(jnp.asarray(result) for result in results)
 
 
-def _traced(samples, rule, pairs, chunks):
+def _traced(
+    samples: _Samples, rule: _Rule, pairs: Pairs, chunks: list[np.ndarray]
+) -> tuple[Array, ...]:
     """The same chunks as one loop on the device, for jit, vmap and grad."""
     samples = samples._replace(x=jnp.asarray(samples.x), y=jnp.asarray(samples.y))
     numbers = np.stack(chunks or [np.zeros(0, int)])
@@ -249,7 +259,9 @@ def _traced(samples, rule, pairs, chunks):
     return tuple(fill(value) for value in values)
 
 
-def _chunk(samples, rows, columns, rule):
+def _chunk(
+    samples: _Samples, rows: Any, columns: Any, rule: _Rule
+) -> tuple[Array, ...]:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)
@@ -260,7 +272,7 @@ def _chunk(samples, rows, columns, rule):
 
 
 @jax.jit
-def _statistics(x: Array, y: Array, matching: Matching):
+def _statistics(x: Array, y: Array, matching: Matching) -> tuple[Array, ...]:
     dtype = accumulation_dtype(x.dtype)
     x = x.astype(dtype)
     partner = matched_tokens(y, matching.permutation).astype(dtype)

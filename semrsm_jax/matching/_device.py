@@ -61,7 +61,9 @@ def _profits(affinity: Array, prices: Array) -> Array:
     return jnp.max(affinity - prices, axis=1)
 
 
-def _auction(affinity, offset, tolerance) -> tuple[_State, Bool[Array, ""]]:
+def _auction(
+    affinity: Array, offset: Array, tolerance: float
+) -> tuple[_State, Bool[Array, ""]]:
     """Phases of falling epsilon until the prices prove the matching, or cannot."""
     size = affinity.shape[0]
     spread = jnp.max(affinity) - jnp.min(affinity)
@@ -89,7 +91,7 @@ def _auction(affinity, offset, tolerance) -> tuple[_State, Bool[Array, ""]]:
     return state, proven
 
 
-def _bidding(affinity, state: _State, epsilon) -> _State:
+def _bidding(affinity: Array, state: _State, epsilon: Array) -> _State:
     """One phase: unassigned rows bid until none is left, or for so many rounds."""
     size = affinity.shape[0]
     bidders = min(_BIDDERS, size)
@@ -132,7 +134,7 @@ def _bidding(affinity, state: _State, epsilon) -> _State:
     return jax.lax.while_loop(unfinished, round_, (state, jnp.array(0)))[0]
 
 
-def _augment(affinity, state: _State) -> _State:
+def _augment(affinity: Array, state: _State) -> _State:
     """Shortest augmenting paths from prices and the pairs that they make tight.
 
     Jonker and Volgenant 1987; distances are reduced costs u_i + p_j - A_ij >= 0.

@@ -86,12 +86,15 @@ def refine(
 
 
 @jax.jit
-def _keep_better(x, y, windows, local):
+def _keep_better(x: Array, y: Array, windows: Windows, local: Array) -> Array:
     dtype = accumulation_dtype(x.dtype)
     x_tokens = gather_tokens(x, windows.x_index).astype(dtype)
     y_tokens = gather_tokens(y, windows.y_index).astype(dtype)
     place = jnp.arange(local.shape[-1], dtype=jnp.int32)
-    current = jnp.where(windows.x_present & windows.y_present, place, -1)
+    current = jnp.broadcast_to(place, local.shape)
+    for present in (windows.x_present, windows.y_present):
+        if present is not None:
+            current = jnp.where(present, current, -1)
 
     def value(choice):
         partner = matched_tokens(y_tokens, choice)
@@ -102,7 +105,16 @@ def _keep_better(x, y, windows, local):
 
 
 @partial(jax.jit, static_argnames="size")
-def _projected_windows(x, y, x_mask, y_mask, permutation, directions, size, sweep):
+def _projected_windows(
+    x: Array,
+    y: Array,
+    x_mask: Array | None,
+    y_mask: Array | None,
+    permutation: Array,
+    directions: Array,
+    size: int,
+    sweep: int,
+) -> Windows:
     dtype = accumulation_dtype(x.dtype)
     x, y = x.astype(dtype), y.astype(dtype)
     x_index, x_present, y_index, y_present = _slots(
@@ -142,7 +154,13 @@ def _projected_windows(x, y, x_mask, y_mask, permutation, directions, size, swee
     )
 
 
-def _slots(rows, columns, x_mask, y_mask, permutation):
+def _slots(
+    rows: int,
+    columns: int,
+    x_mask: Array | None,
+    y_mask: Array | None,
+    permutation: Array,
+) -> tuple[Array, Array, Array, Array]:
     """All tokens in max(S, T) slots: pairs together, the others where there is room."""
     batch, slots = permutation.shape[:-1], max(rows, columns)
     x_index = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32), (*batch, slots))

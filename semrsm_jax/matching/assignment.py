@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,11 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax.matching import _device, _dual, _host
 from semrsm_jax.representations import accumulation_dtype
+
+# (affinity, row_mask, column_mask, tolerance) -> (permutation, bound, prices).
+Solver = Callable[
+    [Array, Array | None, Array | None, float], tuple[Array, Array, Array]
+]
 
 
 class Assignment(NamedTuple):
@@ -144,11 +149,13 @@ def _assignment(affinity: Array, permutation: Array, bound: Array) -> Assignment
     return Assignment(permutation, value, jnp.maximum(bound, value))
 
 
-def _auction(affinity, row_mask, column_mask, tolerance):
+def _auction(
+    affinity: Array, row_mask: Array | None, column_mask: Array | None, tolerance: float
+) -> tuple[Array, Array, Array]:
     return _host.call(_host.auction(tolerance), affinity, row_mask, column_mask)
 
 
-def _proven(host_solver: Callable[[], _host.HostSolver]):
+def _proven(host_solver: Callable[[], _host.HostSolver]) -> Solver:
     """Adds a dual bound, taken on the device, to a host solver that gives none."""
 
     def run(affinity, row_mask, column_mask, tolerance):
@@ -162,7 +169,13 @@ def _proven(host_solver: Callable[[], _host.HostSolver]):
 
 
 @partial(jax.jit, static_argnames="tolerance")
-def _prove(affinity, row_mask, column_mask, permutation, tolerance):
+def _prove(
+    affinity: Array,
+    row_mask: Array | None,
+    column_mask: Array | None,
+    permutation: Array,
+    tolerance: float,
+) -> tuple[Array, Array]:
     def one(affinity, row_mask, column_mask, permutation):
         shifted, offset = _dual.shift(affinity, row_mask, column_mask)
         bound, prices = _dual.prove(shifted, permutation, tolerance)
@@ -172,7 +185,7 @@ def _prove(affinity, row_mask, column_mask, permutation, tolerance):
     return _batched(one, affinity, row_mask, column_mask, permutation)
 
 
-def _on_device(solver: Callable[..., tuple[Array, Array, Array]]):
+def _on_device(solver: Callable[..., tuple[Array, Array, Array]]) -> Solver:
     """Masks, rectangles and values that are not finite, for a solver in JAX.
 
     The solver takes a shifted affinity, its offset and the tolerance, see
@@ -197,7 +210,9 @@ def _on_device(solver: Callable[..., tuple[Array, Array, Array]]):
     return run
 
 
-def _hungarian(shifted, offset, tolerance):
+def _hungarian(
+    shifted: Array, offset: Array, tolerance: float
+) -> tuple[Array, Array, Array]:
     """Optax's Hungarian algorithm; it returns no prices, so they are found after it."""
     from optax.assignment import hungarian_algorithm
 
@@ -208,7 +223,13 @@ def _hungarian(shifted, offset, tolerance):
     return permutation, *_dual.prove(shifted, permutation, tolerance)
 
 
-def _batched(one: Callable, affinity: Array, row_mask, column_mask, *more: Array):
+def _batched(
+    one: Callable,
+    affinity: Array,
+    row_mask: Array | None,
+    column_mask: Array | None,
+    *more: Array,
+) -> Any:
     """Maps a rule for one masked matrix over the leading axes."""
     *batch, rows, columns = affinity.shape
     if row_mask is None:
@@ -221,9 +242,8 @@ def _batched(one: Callable, affinity: Array, row_mask, column_mask, *more: Array
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), results)
 
 
-# The one table of solvers: (affinity, row_mask, column_mask, tolerance) ->
-# (permutation, bound, prices).
-SOLVERS: dict[str, Callable[..., tuple[Array, Array, Array]]] = {
+# The one table of solvers.
+SOLVERS: dict[str, Solver] = {
     "auction": _auction,
     "scipy": _proven(_host.scipy),
     "ortools": _proven(_host.ortools),

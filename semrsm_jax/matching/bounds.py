@@ -78,7 +78,9 @@ class DualBound:
 
 
 @partial(jax.jit, static_argnames="stride")
-def _subsample(tokens, mask, stride):
+def _subsample(
+    tokens: Array, mask: Array | None, stride: int
+) -> tuple[Array, Array | None]:
     norms = squared_token_norms(tokens)
     if mask is not None:
         # Masked tokens last, as in the windows of BatchOptimal.
@@ -89,7 +91,7 @@ def _subsample(tokens, mask, stride):
 
 
 @jax.jit
-def _profits(sub, prices, column_mask):
+def _profits(sub: Array, prices: Array, column_mask: Array | None) -> Array:
     scores = sub - prices[..., None, :]
     if column_mask is not None:
         scores = jnp.where(column_mask[..., None, :], scores, -jnp.inf)
@@ -97,7 +99,16 @@ def _profits(sub, prices, column_mask):
 
 
 @partial(jax.jit, static_argnames="block")
-def _streamed_bound(x, y, x_mask, y_mask, x_sub, x_sub_mask, profits, block):
+def _streamed_bound(
+    x: Array,
+    y: Array,
+    x_mask: Array | None,
+    y_mask: Array | None,
+    x_sub: Array,
+    x_sub_mask: Array | None,
+    profits: Array,
+    block: int,
+) -> Array:
     """The dual bound of the prices that the profits of some rows set."""
     batch = x.shape[:-2]
     x_mask, y_mask, x_sub_mask = (

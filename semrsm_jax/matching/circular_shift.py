@@ -106,7 +106,13 @@ class CircularShift(Matcher):
 
 
 @partial(jax.jit, static_argnames="grid")
-def _best_shift(x, y, x_mask, y_mask, grid):
+def _best_shift(
+    x: Array,
+    y: Array,
+    x_mask: Array | None,
+    y_mask: Array | None,
+    grid: tuple[int, int],
+) -> Array:
     def transform(tokens, mask):
         tokens = jax.lax.stop_gradient(tokens)
         tokens = tokens.astype(accumulation_dtype(tokens.dtype))

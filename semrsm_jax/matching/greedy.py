@@ -33,7 +33,7 @@ class Greedy(Matcher):
 
 
 @jax.jit
-def _greedy(x, y, x_mask, y_mask):
+def _greedy(x: Array, y: Array, x_mask: Array | None, y_mask: Array | None) -> Array:
     x, y = jax.lax.stop_gradient((x, y))
     norms = squared_token_norms(x, x_mask)
     order = jnp.argsort(norms, axis=-1, stable=True, descending=True)

@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from semrsm_jax import _checks
 from semrsm_jax.affinity import token_products
@@ -69,7 +70,9 @@ class TopKGreedy(Matcher):
 
 
 @partial(jax.jit, static_argnames="k")
-def _top(x, mask, k):
+def _top(
+    x: Array, mask: Array | None, k: int
+) -> tuple[Array, Array | None, Array, Array]:
     x = jax.lax.stop_gradient(x)
     norms = squared_token_norms(x, mask)
     if mask is not None:
@@ -82,7 +85,16 @@ def _top(x, mask, k):
 
 
 @jax.jit
-def _serve_rest(x, y, x_mask, y_mask, rows, columns, block, rest):
+def _serve_rest(
+    x: Array,
+    y: Array,
+    x_mask: Array | None,
+    y_mask: Array | None,
+    rows: Array,
+    columns: Array,
+    block: Array,
+    rest: Array,
+) -> Array:
     x, y = jax.lax.stop_gradient((x, y))
     partner = jnp.take_along_axis(columns, jnp.maximum(block, 0), axis=-1)
     partner = jnp.where(block < 0, -1, partner).astype(jnp.int32)
