@@ -438,6 +438,17 @@ def test_bound_tightens_what_is_proven(folder):
     assert "--bound must be" in refused(*sample, "--bound", 0)
 
 
+def test_floor_reaches_the_matcher(folder):
+    x = features(shape=(2, 12, 4))
+    np.save("a.npy", x)
+    arguments = ("match", "a.npy", "a.npy", "--i", 0, "--j", 1, "--floor", "identity")
+    batch = ("--matcher", "batch-optimal", "--window", 3)
+    found = json.loads(run(*arguments, *batch, "--json")[1])
+    matcher = sj.BatchOptimal(window=3, floor="identity")
+    assert found["value"] == float(sj.match(x[0], x[1], matcher=matcher).value)
+    assert "--floor does not fit --matcher exact" in refused(*arguments)
+
+
 def test_match_of_single_samples_previews_unmatched_tokens(folder):
     np.save("a.npy", features(shape=(20, 4)))
     np.save("b.npy", features(shape=(15, 4)))

@@ -207,6 +207,24 @@ def test_sweeps_never_lower_the_value_and_approach_the_optimum(rng):
     assert (values[-1] > values[0]).all()
 
 
+def test_floor_keeps_the_better_of_the_two(rng):
+    x = tokens(rng, 4, 48, 6)
+    # Two nearly aligned pairs, where position by position is hard to beat, and two not.
+    y = x + 0.05 * rng.normal(size=x.shape).astype(np.float32)
+    y[2:] = tokens(rng, 2, 48, 6)
+    plain = match(x, y, matcher=BatchOptimal(window=6))
+    aligned = match(x, y, matcher=Identity())
+    floored = match(x, y, matcher=BatchOptimal(window=6, floor="identity"))
+    np.testing.assert_array_equal(floored.value, np.maximum(plain.value, aligned.value))
+    won = np.asarray(aligned.value > plain.value)
+    assert won[:2].all() and not won[2:].any()
+    np.testing.assert_array_equal(floored.permutation[won], aligned.permutation[won])
+    np.testing.assert_array_equal(floored.permutation[~won], plain.permutation[~won])
+    assert (floored.upper_bound >= floored.value).all()
+    with pytest.raises(ValueError, match="same number of tokens"):
+        match(x[0], x[1, :9], matcher=BatchOptimal(6, floor="identity"))
+
+
 def test_greedy_serves_rows_in_descending_norm(rng):
     x, y = tokens(rng, 2, 12, 4)
     affinity, expected = x @ y.T, np.full(12, -1)
@@ -295,6 +313,7 @@ def test_dual_bound_is_below_that_of_the_norms(rng):
         (lambda: BatchOptimal(window=0), ValueError, "window must be at least 1"),
         (lambda: BatchOptimal(window=2.5), TypeError, "window must be an integer"),
         (lambda: BatchOptimal(sweeps=-1), ValueError, "sweeps must be at least 0"),
+        (lambda: BatchOptimal(floor="zero"), ValueError, "floor must be one of"),
         (lambda: TopKGreedy(k=0), ValueError, "k must be at least 1"),
         (lambda: Exact(tolerance=-1e-6), ValueError, "tolerance"),
         (lambda: Exact(solver="magic"), ValueError, "solver must be one of"),

@@ -84,6 +84,15 @@ Sweeps = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Floor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="identity",
+        help="With identity, batch-optimal keeps the better of its matching and "
+        "that of position with position.",
+        rich_help_panel=_PANEL,
+    ),
+]
 K = Annotated[
     int | None,
     typer.Option(

@@ -50,6 +50,7 @@ def command(
     key: options.Key = None,
     window: options.Window = None,
     sweeps: options.Sweeps = None,
+    floor: options.Floor = None,
     k: options.K = None,
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
@@ -73,7 +74,7 @@ def command(
     from semrsm_jax.store import check_output
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
-    settings |= {"tolerance": tolerance, "solver": solver}
+    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
     if ladder:
         _refuse_beside_ladder(matcher, settings, bound, output)
     else:

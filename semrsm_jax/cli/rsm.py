@@ -68,6 +68,7 @@ def command(
     key: options.Key = None,
     window: options.Window = None,
     sweeps: options.Sweeps = None,
+    floor: options.Floor = None,
     k: options.K = None,
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
@@ -89,7 +90,7 @@ def command(
     from semrsm_jax.store import check_output, save_rsm
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
-    settings |= {"tolerance": tolerance, "solver": solver}
+    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
     rule = options.build_matcher(matcher, settings)
     proof = options.build_bound(bound)
     similarity = options.build_kernel(kernel, bandwidth)

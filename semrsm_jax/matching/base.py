@@ -194,6 +194,17 @@ def hard_matching(
     return Matching(permutation, value, upper_bound)
 
 
+def better_of(first: Matching, second: Matching) -> Matching:
+    """The matching of higher value, pair by pair; both bounds hold for it."""
+    wins = first.value >= second.value
+    value = jnp.where(wins, first.value, second.value)
+    return Matching(
+        jnp.where(wins[..., None], first.permutation, second.permutation),
+        value,
+        jnp.minimum(first.upper_bound, second.upper_bound),
+    )
+
+
 def matched_tokens(
     y: Float[Array, "*batch T C"], permutation: Int[Array, "*batch S"]
 ) -> Float[Array, "*batch S C"]:

@@ -13,10 +13,13 @@ from semrsm_jax.matching.base import (
     Mask,
     Matcher,
     Matching,
+    Shape,
     Tokens,
+    better_of,
     hard_matching,
     norm_bound,
 )
+from semrsm_jax.matching.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class BatchOptimal(Matcher):
       sweeps: how often the matching is refined afterwards: matched pairs that look
         alike are gathered in new windows and matched anew. The value never falls, and
         each sweep costs as much as the windows. 0 is the paper's algorithm.
+      floor: ``"identity"`` keeps, pair by pair, the better of this matching and that of
+        position with position, which can win where images are nearly aligned; samples
+        then need the same number of tokens. None: the matching as it is.
       tolerance: of the matching within a window, as in `Exact`.
       solver: of the matching within a window, as in `Exact`.
     """
@@ -44,6 +50,7 @@ class BatchOptimal(Matcher):
 
     window: int = 512
     sweeps: int = 0
+    floor: str | None = None
     tolerance: float = 1e-6
     solver: str = "auction"
 
@@ -51,6 +58,8 @@ class BatchOptimal(Matcher):
         """Raises TypeError or ValueError for a setting out of range."""
         _checks.at_least("window", self.window, 1)
         _checks.at_least("sweeps", self.sweeps, 0)
+        if self.floor is not None:
+            _checks.one_of("floor", self.floor, ("identity",))
         check_solver(self.solver, self.tolerance)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
@@ -76,7 +85,16 @@ class BatchOptimal(Matcher):
                 sweep=sweep,
                 **settings,
             )
-        return hard_matching(x, y, permutation, norm_bound(x, y, x_mask, y_mask))
+        bound = norm_bound(x, y, x_mask, y_mask)
+        matching = hard_matching(x, y, permutation, bound)
+        if self.floor is None:
+            return matching
+        return better_of(matching, Identity().pair(x, y, x_mask, y_mask))
+
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
+        """Raises ValueError where the floor cannot be taken."""
+        if self.floor is not None:
+            Identity().validate(x_shape, y_shape)
 
     def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
         """The window blocks and the sorted tokens."""
