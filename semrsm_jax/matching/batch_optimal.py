@@ -38,11 +38,11 @@ class BatchOptimal(Matcher):
       sweeps: how often the matching is refined afterwards: matched pairs that look
         alike are gathered in new windows and matched anew. The value never falls, and
         each sweep costs as much as the windows. 0 is the paper's algorithm.
+      tolerance: of the matching within a window, as in `Exact`.
+      solver: of the matching within a window, as in `Exact`.
       floor: ``"identity"`` keeps, pair by pair, the better of this matching and that of
         position with position, which can win where images are nearly aligned; samples
         then need the same number of tokens. None: the matching as it is.
-      tolerance: of the matching within a window, as in `Exact`.
-      solver: of the matching within a window, as in `Exact`.
     """
 
     symmetric: ClassVar[bool] = True
@@ -50,9 +50,9 @@ class BatchOptimal(Matcher):
 
     window: int = 512
     sweeps: int = 0
-    floor: str | None = None
     tolerance: float = 1e-6
     solver: str = "auction"
+    floor: str | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a setting out of range."""
