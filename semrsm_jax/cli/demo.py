@@ -49,7 +49,7 @@ def command(
         bool,
         typer.Option(
             "--exact",
-            help="Match exactly at S=4096 too, in place of Batch-Optimal; about three "
+            help="Match exactly at S=4096 too, in place of Batch-Optimal; about four "
             "minutes more.",
         ),
     ] = False,
