@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -30,8 +30,9 @@ class Pairs:
     @property
     def count(self) -> int:
         """How many there are."""
-        return int(self._row_ends()[-1])
+        return int(self._row_ends[-1])
 
+    @cached_property
     def _row_ends(self) -> np.ndarray:
         if not self.triangle:
             return self.columns * np.arange(1, self.rows + 1)
@@ -39,23 +40,23 @@ class Pairs:
 
     def locate(self, number: Any, xp: Any = np) -> tuple[Any, Any]:
         """Row and column of numbered pairs, in NumPy or, traced, in JAX."""
-        ends = xp.asarray(self._row_ends())
+        ends = xp.asarray(self._row_ends)
         row = xp.searchsorted(ends, number, side="right")
         # The number within the row, counted from the row's end.
         return row, self.columns - (ends[row] - number)
 
-    def chunks(self, most: int) -> list[np.ndarray]:
-        """Pair numbers in as few chunks of at most `most` as will do.
+    def chunks(self, most: int) -> Iterator[np.ndarray]:
+        """Pair numbers in as few chunks of at most `most` as will do, one at a time.
 
         All are of one size, for one compilation, and nearly full: the last repeats its
         last number.
         """
-        number_of_chunks = -(-self.count // most)
-        size = -(-self.count // max(1, number_of_chunks))
-        return [
-            np.minimum(np.arange(start, start + size), self.count - 1)
-            for start in range(0, self.count, max(1, size))
-        ]
+        total = self.count
+        if total == 0:
+            return
+        size = -(-total // -(-total // most))
+        for start in range(0, total, size):
+            yield np.minimum(np.arange(start, start + size), total - 1)
 
 
 def take(array: Array | np.ndarray, index: Any, dtype: Any) -> Array:

@@ -1,6 +1,6 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -211,7 +211,7 @@ def _streamed(
     samples: _Samples,
     rule: _Rule,
     pairs: Pairs,
-    chunks: list[np.ndarray],
+    chunks: Iterator[np.ndarray],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Array, ...]:
     """Chunk by chunk from the host, which keeps what is done."""
@@ -234,11 +234,11 @@ def _streamed(
 
 
 def _traced(
-    samples: _Samples, rule: _Rule, pairs: Pairs, chunks: list[np.ndarray]
+    samples: _Samples, rule: _Rule, pairs: Pairs, chunks: Iterator[np.ndarray]
 ) -> tuple[Array, ...]:
     """The same chunks as one loop on the device, for jit, vmap and grad."""
     samples = samples._replace(x=jnp.asarray(samples.x), y=jnp.asarray(samples.y))
-    numbers = np.stack(chunks or [np.zeros(0, int)])
+    numbers = np.stack(list(chunks) or [np.zeros(0, int)])
     # The backward pass matches nothing again: it keeps permutations and bounds.
     kept = jax.checkpoint_policies.save_only_these_names("matching")
 

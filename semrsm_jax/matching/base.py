@@ -74,10 +74,10 @@ class Bound(Protocol):
 
     def __call__(
         self,
-        x: Float[Array, "*batch S C"],
-        y: Float[Array, "*batch T C"],
-        x_mask: Bool[Array, "*batch S"] | None = None,
-        y_mask: Bool[Array, "*batch T"] | None = None,
+        x: Tokens,
+        y: Tokens,
+        x_mask: Mask = None,
+        y_mask: Mask = None,
     ) -> Float[Array, "*batch"]:
         """The bound (...) of checked arrays; the leading axes are a batch of pairs."""
         ...

@@ -5,11 +5,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
+from semrsm_jax.matching.base import Mask, Tokens
 from semrsm_jax.representations import squared_token_norms
 
 
@@ -46,10 +47,10 @@ class DualBound:
 
     def __call__(
         self,
-        x: Float[Array, "*batch S C"],
-        y: Float[Array, "*batch T C"],
-        x_mask: Bool[Array, "*batch S"] | None = None,
-        y_mask: Bool[Array, "*batch T"] | None = None,
+        x: Tokens,
+        y: Tokens,
+        x_mask: Mask = None,
+        y_mask: Mask = None,
     ) -> Float[Array, "*batch"]:
         """The bound (...) on the matched inner product of tokens x and y."""
         x, y = jax.lax.stop_gradient((x, y))
