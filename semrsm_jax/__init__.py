@@ -14,9 +14,12 @@ from semrsm_jax.matching import (
     Identity,
     Matcher,
     Matching,
+    Sinkhorn,
+    SoftMatching,
     TopKGreedy,
     linear_assignment,
     match,
+    round_plan,
 )
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
 from semrsm_jax.representations import center, to_tokens
@@ -38,6 +41,8 @@ __all__ = [
     "Matcher",
     "Matching",
     "PairStatistics",
+    "Sinkhorn",
+    "SoftMatching",
     "TopKGreedy",
     "affinity",
     "center",
@@ -47,6 +52,7 @@ __all__ = [
     "linear_assignment",
     "match",
     "pair_statistics",
+    "round_plan",
     "rsm",
     "to_tokens",
 ]
