@@ -19,9 +19,12 @@ from semrsm_jax.matching import (
     Identity,
     Matcher,
     Matching,
+    Sinkhorn,
+    SoftMatching,
     TopKGreedy,
     linear_assignment,
     match,
+    round_plan,
 )
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
 from semrsm_jax.representations import center, to_tokens
@@ -43,6 +46,8 @@ __all__ = [
     "Matcher",
     "Matching",
     "PairStatistics",
+    "Sinkhorn",
+    "SoftMatching",
     "TopKGreedy",
     "affinity",
     "center",
@@ -52,6 +57,7 @@ __all__ = [
     "linear_assignment",
     "match",
     "pair_statistics",
+    "round_plan",
     "rsm",
     "rsm_alignment_loss",
     "semantic_cka_loss",

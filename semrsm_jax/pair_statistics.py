@@ -16,11 +16,10 @@ from semrsm_jax._resources import cores, physical_memory
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
-    Matching,
+    Statistics,
+    bounded,
     check_bound,
     check_matcher,
-    matched_tokens,
-    pair_with_bound,
 )
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.representations import accumulation_dtype, squared_token_norms
@@ -259,24 +258,11 @@ def _traced(
     return tuple(fill(value) for value in values)
 
 
-def _chunk(
-    samples: _Samples, rows: Any, columns: Any, rule: _Rule
-) -> tuple[Array, ...]:
+def _chunk(samples: _Samples, rows: Any, columns: Any, rule: _Rule) -> Statistics:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)
     x_mask = None if samples.x_mask is None else samples.x_mask[rows]
     y_mask = None if samples.y_mask is None else samples.y_mask[columns]
-    matching = pair_with_bound(rule.matcher, rule.bound, x, y, x_mask, y_mask)
-    return _statistics(x, y, matching)
-
-
-@jax.jit
-def _statistics(x: Array, y: Array, matching: Matching) -> tuple[Array, ...]:
-    dtype = accumulation_dtype(x.dtype)
-    x = x.astype(dtype)
-    partner = matched_tokens(y, matching.permutation).astype(dtype)
-    # From the difference: |x|^2 + |y|^2 - 2 <x, y> cancels to noise in float32.
-    squares = jnp.sum((x - partner) ** 2, axis=-1)
-    sq_dist = jnp.sum(jnp.where(matching.permutation < 0, 0, squares), axis=-1)
-    return matching.value, sq_dist, matching.upper_bound
+    statistics = rule.matcher.statistics(x, y, x_mask, y_mask)
+    return bounded(statistics, rule.bound, x, y, x_mask, y_mask)

@@ -1,13 +1,14 @@
 """Matchers: rules that pair the tokens of two samples, one algorithm a file."""
 
 from semrsm_jax.matching.assignment import Assignment, linear_assignment
-from semrsm_jax.matching.base import Matcher, Matching, match
+from semrsm_jax.matching.base import Matcher, Matching, SoftMatching, match
 from semrsm_jax.matching.batch_optimal import BatchOptimal
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.circular_shift import CircularShift
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.greedy import Greedy
 from semrsm_jax.matching.identity import Identity
+from semrsm_jax.matching.sinkhorn import Sinkhorn, round_plan
 from semrsm_jax.matching.topk_greedy import TopKGreedy
 
 __all__ = [
@@ -20,7 +21,10 @@ __all__ = [
     "Identity",
     "Matcher",
     "Matching",
+    "Sinkhorn",
+    "SoftMatching",
     "TopKGreedy",
     "linear_assignment",
     "match",
+    "round_plan",
 ]

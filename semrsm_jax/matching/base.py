@@ -1,7 +1,7 @@
 """What every matcher is: a rule that pairs the tokens of two samples, Eq. 4."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +34,72 @@ class Matching(NamedTuple):
     upper_bound: Float[Array, "*batch"]
 
 
-class Matcher(ABC):
+class SoftMatching(NamedTuple):
+    """A soft matching of the tokens of two samples, batched over any leading axes.
+
+    Where the plan is held, ``plan_ij = exp((f_i + g_j + affinity_ij) / epsilon)``.
+
+    Attributes:
+      permutation: (..., S) int32, the plan rounded to a matching, see `Sinkhorn`.
+      value: (...), the sum of plan_ij affinity_ij, to be compared with the matched
+        inner product of a hard matching; differentiable in the tokens.
+      upper_bound: (...), a proven bound on the value of every hard matching, up to
+        rounding; it carries no gradient.
+      plan: (..., S, T), the soft permutation, 0 at masked tokens. Where both samples
+        have as many tokens its rows and columns sum to one; else those of the smaller
+        sample do, and the tokens of the larger one share that mass alike. None where it
+        is too large to be held.
+      partner: (..., S, C), the mean token that each token of the first sample is
+        matched with, under the plan (barycentric projection); 0 at masked tokens.
+      f: (..., S), potentials of the first sample, in units of the affinity, as those of
+        the cost ``-affinity``; 0 at masked tokens. The constant that they share is
+        chosen so that f and g have the same mean.
+      g: (..., T), likewise of the second.
+      epsilon: (...), the strength of the entropy, in units of the affinity.
+      reg_ot_cost: (...), what the plan makes least: ``-value + epsilon * KL(plan |
+        uniform plan)``; its gradient is that at a fixed plan (Danskin).
+      converged: (...), whether the plan's column sums are as right as was asked for;
+        its row sums always are.
+      n_iters: (...) int32, the iterations made.
+    """
+
+    permutation: Int[Array, "*batch S"]
+    value: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
+    plan: Float[Array, "*batch S T"] | None
+    partner: Float[Array, "*batch S C"]
+    f: Float[Array, "*batch S"]
+    g: Float[Array, "*batch T"]
+    epsilon: Float[Array, "*batch"]
+    reg_ot_cost: Float[Array, "*batch"]
+    converged: Bool[Array, "*batch"]
+    n_iters: Int[Array, "*batch"]
+
+
+class Statistics(NamedTuple):
+    """All that an RSM takes from the matching of two samples, batched likewise.
+
+    Attributes:
+      value: (...), the matched inner product.
+      sq_dist: (...), the squared Euclidean distance of the matched representations; of
+        a soft matching its mean under the plan.
+      upper_bound: (...), a proven bound on the value of every hard matching.
+    """
+
+    value: Float[Array, "*batch"]
+    sq_dist: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
+
+
+M = TypeVar("M", Matching, SoftMatching)
+Bounded = TypeVar("Bounded", Matching, SoftMatching, Statistics)
+
+
+class Matcher(ABC, Generic[M]):
     """Base of the matchers: frozen dataclasses, equal by value, called on token sets.
 
-    A subclass implements `pair` and may override the class attributes.
+    A subclass implements `pair`, a soft one `statistics` too, and may override the
+    class attributes.
 
     Attributes:
       symmetric: matching (x, y) and (y, x) has the same value, so that one triangle of
@@ -56,8 +118,16 @@ class Matcher(ABC):
         y: Tokens,
         x_mask: Mask,
         y_mask: Mask,
-    ) -> Matching:
+    ) -> M:
         """Matches checked arrays; the leading axes are a batch of pairs."""
+
+    def statistics(
+        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
+    ) -> Statistics:
+        """What an RSM takes from the matching of checked arrays."""
+        matching = self.pair(x, y, x_mask, y_mask)
+        sq_dist = matched_sq_dist(x, y, matching.permutation)
+        return Statistics(matching.value, sq_dist, matching.upper_bound)
 
     def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where tokens of these shapes cannot be matched."""
@@ -91,11 +161,11 @@ def match(
     x_i: ArrayLike,
     y_j: ArrayLike,
     *,
-    matcher: Matcher,
+    matcher: Matcher[M],
     x_mask: ArrayLike | None = None,
     y_mask: ArrayLike | None = None,
     bound: Bound | None = None,
-) -> Matching:
+) -> M:
     """Matches the tokens of two samples.
 
     Args:
@@ -108,8 +178,9 @@ def match(
         ``DualBound()``; the smaller of its bound and the matcher's is kept.
 
     Returns:
-      The `Matching`. Where S and T, or the unmasked tokens, differ in number, the
-      surplus tokens stay unmatched and add nothing.
+      The `Matching`, or `SoftMatching` for a soft matcher. Where S and T, or the
+      unmasked tokens, differ in number, the surplus tokens of a hard matching stay
+      unmatched and add nothing.
 
     Raises:
       TypeError: an array is not real, a mask not boolean, or `matcher` no Matcher.
@@ -122,14 +193,10 @@ def match(
     dtype = jnp.promote_types(x.dtype, y.dtype)
     x, y = x.astype(dtype), y.astype(dtype)
     matcher.validate(x.shape, y.shape)
-    return pair_with_bound(
-        matcher,
-        check_bound(bound),
-        x,
-        y,
-        _checks.token_mask("x_mask", x_mask, x.shape[:-1]),
-        _checks.token_mask("y_mask", y_mask, y.shape[:-1]),
-    )
+    x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
+    y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
+    bound = check_bound(bound)
+    return bounded(matcher.pair(x, y, x_mask, y_mask), bound, x, y, x_mask, y_mask)
 
 
 def check_bound(bound: Bound | None) -> Bound | None:
@@ -143,22 +210,21 @@ def check_bound(bound: Bound | None) -> Bound | None:
     return bound
 
 
-def pair_with_bound(
-    matcher: Matcher,
+def bounded(
+    result: Bounded,
     bound: Bound | None,
     x: Tokens,
     y: Tokens,
     x_mask: Mask,
     y_mask: Mask,
-) -> Matching:
-    """Matches checked arrays and keeps the smaller of two upper bounds."""
-    matching = matcher.pair(x, y, x_mask, y_mask)
+) -> Bounded:
+    """Keeps the smaller of two upper bounds on the matchings of checked arrays."""
     if bound is None:
-        return matching
+        return result
     # A rounded bound may fall below the value that it bounds.
-    value = jax.lax.stop_gradient(matching.value)
+    value = jax.lax.stop_gradient(result.value)
     proven = jnp.maximum(bound(x, y, x_mask, y_mask), value)
-    return matching._replace(upper_bound=jnp.minimum(matching.upper_bound, proven))
+    return result._replace(upper_bound=jnp.minimum(result.upper_bound, proven))
 
 
 def check_matcher(matcher: Matcher) -> Matcher:
@@ -203,6 +269,20 @@ def better_of(first: Matching, second: Matching) -> Matching:
         value,
         jnp.minimum(first.upper_bound, second.upper_bound),
     )
+
+
+@jax.jit
+def matched_sq_dist(
+    x: Float[Array, "*batch S C"],
+    y: Float[Array, "*batch T C"],
+    permutation: Int[Array, "*batch S"],
+) -> Float[Array, "*batch"]:
+    """The squared distance of matched representations; the unmatched add nothing."""
+    dtype = accumulation_dtype(x.dtype)
+    partner = matched_tokens(y, permutation).astype(dtype)
+    # From the difference: |x|^2 + |y|^2 - 2 <x, y> cancels to noise in float32.
+    squares = jnp.sum((x.astype(dtype) - partner) ** 2, axis=-1)
+    return jnp.sum(jnp.where(permutation < 0, 0, squares), axis=-1)
 
 
 def matched_tokens(

@@ -23,7 +23,7 @@ from semrsm_jax.matching.identity import Identity
 
 
 @dataclass(frozen=True)
-class BatchOptimal(Matcher):
+class BatchOptimal(Matcher[Matching]):
     """Sorts both sides by token norm and matches window by window, Appendix F.3.
 
     Cost and memory are linear in the number of tokens: only the window blocks of the

@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.affinity import token_products
@@ -139,7 +139,7 @@ def _streamed_bound(
 
         profit = jax.lax.map(best, _blocks(x, block, 0)).ravel()[: x.shape[0]]
         count = jnp.minimum(x_mask.sum(), y_mask.sum())
-        return _top_sum(profit, x_mask, count) + _top_sum(prices, y_mask, count)
+        return top_sum(profit, x_mask, count) + top_sum(prices, y_mask, count)
 
     operands = (x, y, x_mask, y_mask, x_sub, profits)
     flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
@@ -155,7 +155,12 @@ def _blocks(array: Array, size: int, fill: float) -> Array:
     return padded.reshape(-1, size, *array.shape[1:])
 
 
-def _top_sum(values: Array, mask: Array, count: Array) -> Array:
+def top_sum(
+    values: Float[Array, "*batch S"],
+    mask: Bool[Array, "*batch S"],
+    count: Int[Array, "*batch"],
+) -> Float[Array, "*batch"]:
     """The sum of the `count` largest values present."""
-    ranked = jnp.sort(jnp.where(mask, values, -jnp.inf), descending=True)
-    return jnp.sum(jnp.where(jnp.arange(values.size) < count, ranked, 0))
+    ranked = jnp.sort(jnp.where(mask, values, -jnp.inf), axis=-1, descending=True)
+    chosen = jnp.arange(values.shape[-1]) < count[..., None]
+    return jnp.sum(jnp.where(chosen, ranked, 0), axis=-1)

@@ -23,7 +23,7 @@ from semrsm_jax.representations import accumulation_dtype
 
 
 @dataclass(frozen=True)
-class CircularShift(Matcher):
+class CircularShift(Matcher[Matching]):
     """The best of all circular shifts of the token grid, after Williams et al. 2021.
 
     All H * W shifts are scored at once by the fast Fourier transform. The upper bound

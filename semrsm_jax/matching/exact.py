@@ -9,7 +9,7 @@ from semrsm_jax.matching.base import Mask, Matcher, Matching, Tokens, hard_match
 
 
 @dataclass(frozen=True)
-class Exact(Matcher):
+class Exact(Matcher[Matching]):
     """The matching of largest inner product, proven, Eq. 4.
 
     Attributes:

@@ -19,7 +19,7 @@ from semrsm_jax.representations import squared_token_norms
 
 
 @dataclass(frozen=True)
-class Greedy(Matcher):
+class Greedy(Matcher[Matching]):
     """Tokens in descending norm take the best token still free, Appendix F.1.
 
     It is not symmetric: the first sample chooses. The upper bound is that of the token

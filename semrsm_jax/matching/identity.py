@@ -17,7 +17,7 @@ from semrsm_jax.matching.base import (
 
 
 @dataclass(frozen=True)
-class Identity(Matcher):
+class Identity(Matcher[Matching]):
     """Compares position by position, Eq. 3: the spatio-semantic RSM, every baseline.
 
     Both samples need the same number of tokens. A token whose counterpart is masked

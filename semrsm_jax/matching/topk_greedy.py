@@ -25,7 +25,7 @@ from semrsm_jax.representations import squared_token_norms
 
 
 @dataclass(frozen=True)
-class TopKGreedy(Matcher):
+class TopKGreedy(Matcher[Matching]):
     """The k highest norms of each side matched exactly, the rest greedily, App. F.2.
 
     The upper bound is that of the token norms.

@@ -1,0 +1,131 @@
+"""Soft matching: entropy-regularised optimal transport."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int
+
+from semrsm_jax import _checks
+from semrsm_jax.matching._soft import (
+    Settings,
+    Strength,
+    match_softly,
+    soft_statistics,
+)
+from semrsm_jax.matching.assignment import linear_assignment, solve
+from semrsm_jax.matching.base import Mask, Matcher, SoftMatching, Statistics, Tokens
+
+# OTT's rule: epsilon as a share of the affinity's standard deviation.
+_EPSILON_SHARE = 0.05
+
+_ROUNDING_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Sinkhorn(Matcher[SoftMatching]):
+    """The soft permutation of largest inner product and entropy (Cuturi 2013).
+
+    It maximises ``<P, A> + epsilon * H(P)`` over plans P whose rows and columns share
+    the mass alike. As epsilon falls, P turns into the exact matching.
+
+    Attributes:
+      epsilon: strength of the entropy, in units of the affinity. None: 0.05 times the
+        standard deviation of each pair's affinity, OTT's rule.
+      relative: `epsilon` is in standard deviations of each pair's affinity instead.
+      tolerance: total error of the plan's column sums, as a share of its mass, at which
+        to stop; in float32 no smaller than rounding allows.
+      max_iterations: the most iterations.
+      implicit_diff: derivatives follow from the optimality of the plan. False goes back
+        through the iterations one by one.
+      anneal: epsilon starts at this many standard deviations of the affinity and halves
+        every 10 iterations. 0: it stays the same.
+    """
+
+    symmetric: ClassVar[bool] = True
+
+    epsilon: float | None = None
+    relative: bool = False
+    tolerance: float = 1e-4
+    max_iterations: int = 2000
+    implicit_diff: bool = True
+    anneal: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a setting out of range."""
+        if self.epsilon is not None:
+            _positive("epsilon", self.epsilon)
+            # A NumPy or JAX scalar, as 0.1 * affinity.std() is, would not hash.
+            object.__setattr__(self, "epsilon", float(self.epsilon))
+        _positive("tolerance", self.tolerance)
+        _checks.at_least("max_iterations", self.max_iterations, 1)
+        if not 0 <= self.anneal < math.inf:
+            raise ValueError(
+                f"anneal must be a finite number of at least 0, got {self.anneal!r}"
+            )
+
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> SoftMatching:
+        """Iterates on the full affinity, then rounds the plan."""
+        soft = match_softly(x, y, x_mask, y_mask, *self._split())
+        permutation, _, _ = solve(
+            jax.lax.stop_gradient(soft.plan),
+            x_mask,
+            y_mask,
+            tolerance=_ROUNDING_TOLERANCE,
+            solver="auction",
+        )
+        return soft._replace(permutation=permutation)
+
+    def statistics(
+        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
+    ) -> Statistics:
+        """Value, mean squared distance and bound; nothing is rounded."""
+        return soft_statistics(x, y, x_mask, y_mask, *self._split())
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """Scores, kernel matrix and plan, and as much in the backward pass."""
+        del channels
+        return 6 * x_tokens * y_tokens
+
+    def _split(self) -> tuple[Strength, Settings]:
+        """What the compiled function takes as numbers, and what it is compiled for."""
+        relative = self.relative or self.epsilon is None
+        epsilon = _EPSILON_SHARE if self.epsilon is None else self.epsilon
+        return Strength(epsilon, self.anneal), Settings(
+            relative, self.tolerance, self.max_iterations, self.implicit_diff
+        )
+
+
+def round_plan(
+    plan: ArrayLike,
+    *,
+    x_mask: ArrayLike | None = None,
+    y_mask: ArrayLike | None = None,
+) -> Int[Array, "*batch S"]:
+    """Rounds soft permutations to the permutations that they agree with most.
+
+    Of all matchings the one on which the plan has the largest sum is taken, an exact
+    linear assignment.
+
+    Args:
+      plan: (..., S, T), finite, as `SoftMatching` holds it.
+      x_mask: (..., S), True where a token takes part. None: all do.
+      y_mask: (..., T), likewise.
+
+    Returns:
+      The permutations (..., S), int32; -1 where a token stays unmatched.
+
+    Raises:
+      TypeError: the plan is not real or a mask not boolean.
+      ValueError: fewer than two axes, or NaN or infinity.
+    """
+    return linear_assignment(
+        plan, tolerance=_ROUNDING_TOLERANCE, row_mask=x_mask, column_mask=y_mask
+    ).permutation
+
+
+def _positive(name: str, value: Any) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
