@@ -38,12 +38,13 @@ SCALES = {
     "smoke": DistilConfig(
         seeds=2,
         scenes=64,
-        test_scenes=12,
+        test_scenes=8,
         teacher_channels=16,
-        teacher_steps=20,
+        teacher_steps=10,
         student_channels=8,
-        steps=6,
+        steps=4,
         batch=8,
+        shifts=(0, 8),
     ),
 }
 NETWORKS = ("semantic", "spatio-semantic", "teacher")
