@@ -121,6 +121,23 @@ class _Data(NamedTuple):
     test_present: np.ndarray
 
 
+class _Training(NamedTuple):
+    """A loss and its optimiser, made once, so that every seed runs one program."""
+
+    loss: Callable[..., Array]
+    optimizer: optax.GradientTransformation
+
+    def fit(self, model: nnx.Module, batches: Iterable[Any]) -> list[float]:
+        """Trains a model in place and returns the loss of every step."""
+        graphdef, state = nnx.split(model)
+        moments, losses = self.optimizer.init(state), []
+        for batch in batches:
+            state, moments, value = _step(graphdef, self, state, moments, *batch)
+            losses.append(value)
+        nnx.update(model, state)
+        return [float(value) for value in losses]
+
+
 def distil(config: DistilConfig, report: Report) -> list[Trial]:
     """Runs every seed: a teacher, and a student by each loss, all tested alike."""
     teaching = _Training(_classification, _adam(config, config.teacher_steps))
@@ -206,23 +223,6 @@ def _train_student(
 
 def _epochs(config: DistilConfig) -> int:
     return -(-config.steps * config.batch // config.scenes)
-
-
-class _Training(NamedTuple):
-    """A loss and its optimiser, made once, so that every seed runs one program."""
-
-    loss: Callable[..., Array]
-    optimizer: optax.GradientTransformation
-
-    def fit(self, model: nnx.Module, batches: Iterable[Any]) -> list[float]:
-        """Trains a model in place and returns the loss of every step."""
-        graphdef, state = nnx.split(model)
-        moments, losses = self.optimizer.init(state), []
-        for batch in batches:
-            state, moments, value = _step(graphdef, self, state, moments, *batch)
-            losses.append(value)
-        nnx.update(model, state)
-        return [float(value) for value in losses]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
