@@ -258,13 +258,13 @@ def draw(result: Result) -> "Figure":
     figure = new_figure((7.2, 3.9))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
         above, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
-        images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.25))
+        images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.3))
         courses = result.courses
         shown = {
             "start": result.starts[0],
             "target": result.targets[0],
-            "optimised,\nsemantic": courses["semantic"].images[0],
-            "optimised,\nposition-wise": courses["position-wise"].images[0],
+            "semantic": courses["semantic"].images[0],
+            "position-wise": courses["position-wise"].images[0],
         }
         for ax, (title, image) in zip(images, shown.items(), strict=False):
             ax.imshow(image, vmin=0, vmax=1)
@@ -293,7 +293,7 @@ def _draw_matches(ax: "Axes", result: Result) -> None:
         places[tokens],
         places[permutation[tokens]],
         ax,
-        title="its matches\nin the target",
+        title="semantic: matches",
         label="pixels",
     )
 

@@ -178,25 +178,31 @@ def draw(result: Result) -> "Figure":
     """The matches of some tokens by each rule, and how far all of them are off."""
     from matplotlib import rc_context
 
-    figure = new_figure((7.2, 5.2))
+    figure = new_figure((7.2, 4.4))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        panels = figure.subplots(2, 2, height_ratios=(1, 1)).ravel()
+        grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.1))
         error, pair = errors(result), result.pair
         chosen = _drawn(result)
-        for ax, name in zip(panels, ("soft", "exact", "position-wise"), strict=False):
+        for row, name in enumerate(result.found):
+            ax = figure.add_subplot(grid[row, 0])
             good = error[name] <= pair.cell
             share = np.mean(good[pair.known])
             plot_correspondences(
-                pair.left,
-                pair.right,
+                _faded(pair.left),
+                _faded(pair.right),
                 pair.places[chosen],
                 result.found[name][chosen],
                 ax,
                 good=good[chosen],
                 title=f"{name}: {share:.0%} within {pair.cell} px",
             )
-        _draw_errors(panels[3], error, pair.cell)
+        _draw_errors(figure.add_subplot(grid[:, 1]), error, pair.cell)
     return figure
+
+
+def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Grey and bright, so that lines stand out."""
+    return 0.5 + 0.5 * image.mean(-1)
 
 
 def _drawn(result: Result) -> np.ndarray:

@@ -32,7 +32,6 @@ from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
-from semrsm_jax.representations import center
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,7 +149,7 @@ def _tokens(config: TemperatureConfig) -> Float[np.ndarray, "N S C"]:
     pixels = normalise(crops.images)
     model = untrained_network(config.network, config.seed, pixels)
     name = f"stages.{config.stage}"
-    return np.asarray(center(extract(model, pixels, [name])[name]))
+    return np.asarray(extract(model, pixels, [name])[name])
 
 
 def _entropy(plan: Float[np.ndarray, "pairs S S"]) -> Float[np.ndarray, " pairs"]:
