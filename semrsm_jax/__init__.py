@@ -4,6 +4,11 @@ from semrsm_jax.affinity import affinity
 from semrsm_jax.comparison import cka, hsic
 from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.ladder import Ladder, invariance_ladder
+from semrsm_jax.losses import (
+    rsm_alignment_loss,
+    semantic_cka_loss,
+    semantic_triplet_loss,
+)
 from semrsm_jax.matching import (
     Assignment,
     BatchOptimal,
@@ -54,5 +59,8 @@ __all__ = [
     "pair_statistics",
     "round_plan",
     "rsm",
+    "rsm_alignment_loss",
+    "semantic_cka_loss",
+    "semantic_triplet_loss",
     "to_tokens",
 ]

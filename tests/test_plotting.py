@@ -9,7 +9,14 @@ from semrsm_jax.demo import Stage, StageResult, TranslationConfig, TranslationRe
 from semrsm_jax.demo.photographs import Crops
 from semrsm_jax.demo.separation import scene_weights, score
 from semrsm_jax.matching import Exact
-from semrsm_jax.plotting import plot_distributions, plot_rsm, translation_figure
+from semrsm_jax.plotting import (
+    plot_correspondences,
+    plot_displacement,
+    plot_distributions,
+    plot_rsm,
+    translation_figure,
+)
+from semrsm_jax.plotting._style import COLORS
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
@@ -166,3 +173,45 @@ def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):
         plot_rsm(np.eye(2))
+
+
+def test_plot_correspondences_joins_each_point_with_its_partner():
+    first, second = np.zeros((10, 20, 3)), np.ones((10, 20))
+    points, partners = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5, 6], [7, 8]])
+    good = np.array([True, False])
+    ax = plot_correspondences(first, second, points, partners, good=good, title="soft")
+    assert ax.get_title() == "soft" and len(ax.images) == 2
+    left = ax.images[1].get_extent()[0] + 0.5
+    assert left > 20
+    lines = [line for line in ax.lines if line.get_color() in COLORS[:2]]
+    ends = {
+        line.get_color(): line.get_xydata()
+        for line in lines
+        if line.get_marker() == "None"
+    }
+    np.testing.assert_allclose(ends[COLORS[0]], [[2, 1], [6 + left, 5]])
+    np.testing.assert_allclose(ends[COLORS[1]], [[4, 3], [8 + left, 7]])
+
+
+def test_plot_displacement_draws_an_arrow_to_each_partner():
+    points, partners = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 5], [7.0, 4]])
+    ax = plot_displacement(np.zeros((10, 20)), points, partners, title="moved")
+    (arrows,) = ax.collections
+    np.testing.assert_array_equal(np.stack([arrows.U, arrows.V], 1), [[3, 0], [0, 4]])
+    np.testing.assert_array_equal(arrows.get_array(), [3, 4])
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert [a.get_ylabel() for a in ax.figure.axes] == ["", "displacement (pixels)"]
+
+
+@pytest.mark.parametrize("draw", [plot_correspondences, plot_displacement])
+def test_points_without_partners_are_refused(draw):
+    images = (np.zeros((4, 4)),) * (2 if draw is plot_correspondences else 1)
+    with pytest.raises(ValueError, match=r"\(n, 2\), got \(3, 2\) and \(2, 2\)"):
+        draw(*images, np.zeros((3, 2)), np.zeros((2, 2)))
+
+
+def test_plot_correspondences_wants_a_verdict_for_each_match():
+    with pytest.raises(ValueError, match=r"good must have shape \(2,\), got \(3,\)"):
+        plot_correspondences(
+            *np.zeros((2, 4, 4)), *np.zeros((2, 2, 2)), good=np.ones(3, bool)
+        )

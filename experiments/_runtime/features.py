@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from experiments._common.photographs import (
+    LEAST_CONTRAST,
+    normalise,
+    untrained_network,
+)
 from experiments._runtime.config import Layer, RuntimeConfig
 from experiments._runtime.worker import Report
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
 from semrsm_jax.features import extract
-from semrsm_jax.models import ResNet, calibrate_batch_norm
 
 Features = dict[Layer, Float[np.ndarray, "N S C"]]
 
-# ImageNet's, per channel in RGB, as every public ResNet takes its images.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
-_LEAST_CONTRAST = 0.03  # blank sky is no test of a matching
 # Photographs whose short side bears the largest images, in colour, unlike each other.
 _LARGE = ("astronaut.png", "coffee.png", "chelsea.png")
 _LARGE_FROM = 160  # pixels; smaller images are crops at many scales
@@ -38,8 +36,8 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
     if not layers:
         return {}
     layers = sorted(set(layers), key=lambda layer: (layer.side, layer.stage))
-    model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
-    calibrate_batch_norm(model, _normalised(config, config.quality.side))
+    calibration = normalise(images(config, config.quality.side))
+    model = untrained_network(config.network, config.seed, calibration)
     features: Features = {}
     for done, side in enumerate(sides := sorted({layer.side for layer in layers})):
         report("Computing features", done, len(sides))
@@ -47,7 +45,8 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
         names = [f"stages.{layer.stage}" for layer in here]
         # Large images one at a time: the activations between would take gigabytes.
         batch = 1 if side >= _LARGE_FROM else 6
-        tokens = extract(model, _normalised(config, side), names, batch_size=batch)
+        pixels = normalise(images(config, side))
+        tokens = extract(model, pixels, names, batch_size=batch)
         features.update(
             {
                 layer: np.asarray(tokens[name])
@@ -68,12 +67,8 @@ def images(config: RuntimeConfig, side: int) -> Float[np.ndarray, "N side side 3
         config.crops,
         side,
         rng,
-        lambda crop: crop.std() >= _LEAST_CONTRAST,
+        lambda crop: crop.std() >= LEAST_CONTRAST,
     ).images
-
-
-def _normalised(config: RuntimeConfig, side: int) -> Float[Array, "N side side 3"]:
-    return jnp.asarray((images(config, side) - _MEAN) / _STD)
 
 
 def _central_square(file: str, side: int) -> Float[np.ndarray, "side side 3"]:

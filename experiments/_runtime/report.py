@@ -1,17 +1,12 @@
 """What the benchmark found: held to its goals, with where and how it was found."""
 
 import dataclasses
-import math
 import operator
-import os
-import platform
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments._common.environment import environment, plain
 from experiments._runtime.config import RuntimeConfig
-from experiments._runtime.worker import usable_cores
-from semrsm_jax.store import package_version
 
 _PACKAGES = (
     "semrsm_jax",
@@ -116,43 +111,8 @@ _GOALS = {
 def to_json(config: RuntimeConfig, results: Results) -> dict[str, Any]:
     """Settings, machine, versions, figures and goals, in types that `json` writes."""
     return {
-        "config": _plain(dataclasses.asdict(config)),
-        "environment": environment(),
-        "sections": _plain(results),
-        "goals": [
-            _plain({**g._asdict(), "met": g.met}) for g in goals(config, results)
-        ],
+        "config": plain(dataclasses.asdict(config)),
+        "environment": environment(_PACKAGES),
+        "sections": plain(results),
+        "goals": [plain({**g._asdict(), "met": g.met}) for g in goals(config, results)],
     }
-
-
-def environment() -> dict[str, Any]:
-    """The machine and the versions of all that was timed."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "usable_cores": usable_cores(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: package_version(name) for name in _PACKAGES},
-    }
-
-
-def _cpu_name() -> str:
-    """As Linux calls it; the `platform` module often knows the architecture only."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor()).strip() or platform.machine()
-
-
-def _plain(value: Any) -> Any:
-    """Dicts, lists and numbers as they are, NaN and infinity as None, else text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else str(value)

@@ -117,9 +117,13 @@ def solve_laplacian(
     right = scale * right
 
     def conjugate_gradients(operator, right):
-        return jax.scipy.sparse.linalg.cg(
-            operator, right, tol=epsilon**0.75, maxiter=_MOST_STEPS
-        )[0]
+        # A pair that hardly counts has a right side whose square would underflow.
+        largest = jnp.max(jnp.abs(right))
+        size = jnp.where(largest > 0, largest, 1)
+        solution, _ = jax.scipy.sparse.linalg.cg(
+            operator, right / size, tol=epsilon**0.75, maxiter=_MOST_STEPS
+        )
+        return solution * size
 
     # Around JAX's own solver, which cannot be transposed once differentiated.
     solution = jax.lax.custom_linear_solve(

@@ -1,0 +1,1 @@
+"""The parts of the studies of soft matching."""

@@ -1,0 +1,236 @@
+"""Semantic similarity as a loss: scalars to be minimised, for optax.
+
+Each is a pure function of representations, to be differentiated with `jax.grad` and
+compiled with `jax.jit`. With a soft matching, ``Sinkhorn()``, the loss also sees how
+the matching itself would change; with a hard one, ``Exact()`` or ``Identity()``, the
+gradient is the envelope's: the permutation held fixed.
+
+Every argument is differentiated. Put ``jax.lax.stop_gradient`` around what shall not
+be trained, such as a teacher's representations.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison.cka import cka
+from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax.matching.base import Matcher
+from semrsm_jax.matching.sinkhorn import Sinkhorn
+from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.rsm import rsm
+
+
+def semantic_cka_loss(
+    x: ArrayLike,
+    y: ArrayLike,
+    matcher: Matcher = Sinkhorn(),
+    kernel: Kernel = Linear(),
+    *,
+    estimator: str = "biased",
+    x_mask: ArrayLike | None = None,
+    y_mask: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """One minus the CKA of two networks' RSMs over the same samples, Eq. 2 and 4.
+
+    Each network is compared with itself only, so tokens and channels may differ in
+    number. ``matcher=Identity()`` gives the spatio-semantic CKA loss, the baseline.
+
+    Args:
+      x: representations (N, S, C) of one network, for example a student's.
+      y: representations (N, T, D) of another of the same samples, in the same order.
+      matcher: the rule that pairs the tokens of two samples, on both sides.
+      kernel: the similarity of matched representations.
+      estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `cka`. The biased one
+        grows with the channels when the batch is small.
+      x_mask: (N, S), True where a token takes part. None: all do.
+      y_mask: (N, T), likewise.
+
+    Returns:
+      A scalar, 0 for equal similarity structures; 1, with gradient 0, where an RSM is
+      constant.
+
+    Raises:
+      TypeError: as `rsm`.
+      ValueError: as `rsm` and `cka`, or the numbers of samples differ.
+
+    References:
+      Kornblith et al., "Similarity of neural network representations revisited", 2019.
+    """
+    x, y = (_representations(*named) for named in (("x", x), ("y", y)))
+    if x.shape[0] != y.shape[0]:
+        raise ValueError(
+            "x and y must hold the same samples, got "
+            f"{x.shape[0]} and {y.shape[0]} of them"
+        )
+    K = rsm(x, None, matcher, kernel, x_mask=x_mask)
+    L = rsm(y, None, matcher, kernel, x_mask=y_mask)
+    return 1 - cka(K, L, estimator)
+
+
+def rsm_alignment_loss(
+    x: ArrayLike,
+    target: ArrayLike,
+    matcher: Matcher = Sinkhorn(),
+    kernel: Kernel = Linear(),
+    *,
+    x_mask: ArrayLike | None = None,
+    known: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """One minus the correlation of an RSM with a given similarity matrix.
+
+    Pearson's correlation over the entries off the diagonal: what a sample's similarity
+    with itself is says nothing of how samples relate, and people are seldom asked for
+    it. Neither the scale nor the zero of the target matters.
+
+    Args:
+      x: representations (N, S, C), for example a student's.
+      target: similarities (N, N) of the same samples in the same order, such as a
+        teacher's RSM or judgements of people; the higher, the more alike.
+      matcher: the rule that pairs the tokens of two samples.
+      kernel: the similarity of matched representations.
+      x_mask: (N, S), True where a token takes part. None: all do.
+      known: (N, N) boolean, True where an entry of the target counts, for judgements
+        that were not all collected. None: all do. What is unknown may be NaN.
+
+    Returns:
+      A scalar in [0, 2]; 1, with gradient 0, where the RSM or the target is constant.
+
+    Raises:
+      TypeError: as `rsm`, the target is not real, or `known` not boolean.
+      ValueError: as `rsm`, fewer than 3 samples, a target or `known` of another shape,
+        or a known similarity that is NaN or infinite.
+    """
+    x = _representations("x", x)
+    n = x.shape[0]
+    if n < 3:
+        raise ValueError(f"x must hold at least 3 samples, got {n}")
+    target = _checks.real_array("target", target, rank=2)
+    if target.shape != (n, n):
+        raise ValueError(
+            f"target must have shape {(n, n)}, the samples of x, got {target.shape}"
+        )
+    counted = ~jnp.eye(n, dtype=bool)
+    if known is not None:
+        counted &= _known(known, (n, n))
+    target = jnp.where(counted, target, 0)
+    _checks.finite("target", target)
+    K = rsm(x, None, matcher, kernel, x_mask=x_mask)
+    return 1 - _correlation(K, target.astype(accumulation_dtype(target.dtype)), counted)
+
+
+def semantic_triplet_loss(
+    anchor: ArrayLike,
+    positive: ArrayLike,
+    negative: ArrayLike,
+    matcher: Matcher = Sinkhorn(),
+    kernel: Kernel = Cosine(),
+    *,
+    margin: float = 0.1,
+    anchor_mask: ArrayLike | None = None,
+    positive_mask: ArrayLike | None = None,
+    negative_mask: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """Asks that each anchor be more similar to its positive than to its negative.
+
+    The mean over triplets of max(0, margin + k(anchor, negative) - k(anchor,
+    positive)). All triplets are matched at once; give fewer where memory is short.
+
+    Args:
+      anchor: representations (N, S, C).
+      positive: representations (N, T, C), one for each anchor.
+      negative: representations (N, U, C), one for each anchor.
+      matcher: the rule that pairs the tokens of two samples.
+      kernel: the similarity of matched representations.
+      margin: by how much the positive shall win, in the units of the kernel.
+      anchor_mask: (N, S), True where a token takes part. None: all do.
+      positive_mask: (N, T), likewise.
+      negative_mask: (N, U), likewise.
+
+    Returns:
+      A scalar of at least 0.
+
+    Raises:
+      TypeError: as `rsm`.
+      ValueError: as `rsm`, numbers of samples or channels that differ, a negative
+        margin, or an RBF whose bandwidth is no number: a rule would take it from each
+        pair alone.
+
+    References:
+      Schroff et al., "FaceNet", 2015, Eq. 2, for similarities in place of distances.
+    """
+    names = ("anchor", "positive", "negative")
+    sides = [
+        _representations(name, value)
+        for name, value in zip(names, (anchor, positive, negative), strict=True)
+    ]
+    masks = [
+        _checks.token_mask(f"{name}_mask", mask, side.shape[:2])
+        for name, mask, side in zip(
+            names, (anchor_mask, positive_mask, negative_mask), sides, strict=True
+        )
+    ]
+    if len({(side.shape[0], side.shape[2]) for side in sides}) > 1:
+        shapes = ", ".join(str(side.shape) for side in sides)
+        raise ValueError(
+            "anchor, positive and negative must have as many samples and channels as "
+            f"each other, got shapes {shapes}"
+        )
+    if not margin >= 0:
+        raise ValueError(f"margin must be at least 0, got {margin!r}")
+    if isinstance(kernel, RBF) and not isinstance(kernel.bandwidth, float | int):
+        raise ValueError(
+            "kernel RBF needs a number as its bandwidth here, such as "
+            f"RBF(bandwidth=1.0), got {kernel.bandwidth!r}"
+        )
+
+    def similarity(x, y, x_mask, y_mask):
+        x_mask, y_mask = (None if m is None else m[None] for m in (x_mask, y_mask))
+        K = rsm(x[None], y[None], matcher, kernel, x_mask=x_mask, y_mask=y_mask)
+        return K[0, 0]
+
+    near, far = (
+        jax.vmap(similarity)(sides[0], sides[k], masks[0], masks[k]) for k in (1, 2)
+    )
+    return jnp.mean(jax.nn.relu(margin + far - near))
+
+
+def _representations(name: str, value: ArrayLike) -> Array:
+    value = _checks.real_array(name, value, rank=3)
+    _checks.non_empty(name, value, "N S C")
+    _checks.finite(name, value)
+    return value
+
+
+def _known(value: ArrayLike, shape: tuple[int, int]) -> Array:
+    value = jnp.asarray(value)
+    if value.dtype != bool:
+        raise TypeError(f"known must be boolean, got dtype {value.dtype}")
+    if value.shape != shape:
+        raise ValueError(f"known must have shape {shape}, got {value.shape}")
+    return value
+
+
+def _correlation(
+    K: Float[Array, "N N"], L: Float[Array, "N N"], counted: Array
+) -> Float[Array, ""]:
+    """Pearson's correlation of the counted entries; 0 where either is constant."""
+    a, b = _standardised(K, counted), _standardised(L, counted)
+    return jnp.sum(a * b)
+
+
+def _standardised(K: Float[Array, "N N"], counted: Array) -> Float[Array, "N N"]:
+    """The counted entries less their mean, of norm 1; all zero where constant."""
+    raw = jnp.max(jnp.abs(K), where=counted, initial=0)
+    K = jnp.where(counted, K - jnp.mean(K, where=counted), 0)
+    largest = jnp.max(jnp.abs(K))
+    # Below this, what centring left is rounding.
+    constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
+    # Scaled before squaring, lest float32 overflow; no scale changes the result.
+    K = jnp.where(
+        constant, 0, K / jax.lax.stop_gradient(jnp.where(constant, 1, largest))
+    )
+    norm = jnp.sqrt(jnp.where(constant, 1, jnp.sum(K * K)))
+    return K / norm

@@ -1,0 +1,292 @@
+"""Losses: their definitions, their gradients, and what happens at their edges."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.test_util import check_grads
+
+from semrsm_jax import (
+    RBF,
+    Cosine,
+    Exact,
+    Identity,
+    Linear,
+    Sinkhorn,
+    cka,
+    rsm,
+    rsm_alignment_loss,
+    semantic_cka_loss,
+    semantic_triplet_loss,
+)
+
+SOFT = Sinkhorn(epsilon=0.2, relative=True)
+# Derivatives take epsilon as given, so that finite differences must not move it.
+FIXED = Sinkhorn(epsilon=0.7, tolerance=1e-10)
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(5, 4, 3))
+
+
+@pytest.fixture
+def y(rng):
+    return rng.normal(size=(5, 6, 2))
+
+
+@pytest.fixture
+def target(rng):
+    K = rng.normal(size=(5, 5))
+    return K + K.T
+
+
+LOSSES = {
+    "cka": lambda x, matcher: semantic_cka_loss(x, jnp.roll(x, 1, 2) ** 2, matcher),
+    "unbiased cka": lambda x, matcher: semantic_cka_loss(
+        x, jnp.roll(x, 1, 2) ** 2, matcher, Cosine(), estimator="unbiased"
+    ),
+    "alignment": lambda x, matcher: rsm_alignment_loss(
+        x, jnp.cos(jnp.arange(25.0)).reshape(5, 5), matcher
+    ),
+    "triplet": lambda x, matcher: semantic_triplet_loss(
+        x, jnp.roll(x, 1, 0), jnp.roll(x, 2, 0) ** 2, matcher, margin=2.0
+    ),
+}
+of_every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("matcher", [Identity(), SOFT], ids=["Identity", "Sinkhorn"])
+def test_cka_loss_is_one_minus_the_cka_of_both_rsms(x, y, matcher, estimator):
+    loss = semantic_cka_loss(x, y, matcher, Cosine(), estimator=estimator)
+    K, L = (rsm(z, matcher=matcher, kernel=Cosine()) for z in (x, y))
+    assert loss.shape == ()
+    np.testing.assert_allclose(loss, 1 - cka(K, L, estimator), rtol=1e-5)
+
+
+@pytest.mark.parametrize("matcher", [Exact(), SOFT], ids=["Exact", "Sinkhorn"])
+def test_losses_do_not_depend_on_where_tokens_stand(x, y, target, rng, matcher):
+    moved = np.stack([z[rng.permutation(4)] for z in x])
+    for loss in (
+        lambda x: semantic_cka_loss(x, y, matcher),
+        lambda x: rsm_alignment_loss(x, target, matcher),
+        lambda x: semantic_triplet_loss(x, x[::-1], x[:1].repeat(5, 0), matcher),
+    ):
+        np.testing.assert_allclose(loss(moved), loss(x), atol=2e-4)
+    # What the position-wise baseline is for: it does.
+    before, after = (semantic_cka_loss(z, y, Identity()) for z in (x, moved))
+    assert abs(before - after) > 1e-3
+
+
+def test_alignment_loss_is_pearsons_off_the_diagonal(x, target):
+    K = np.asarray(rsm(x, matcher=Exact()), np.float64)
+    off = ~np.eye(5, dtype=bool)
+    expected = 1 - np.corrcoef(K[off], target[off])[0, 1]
+    loss = rsm_alignment_loss(x, target, Exact())
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    shifted = 3 * target + 7 + 100 * np.eye(5)
+    np.testing.assert_allclose(
+        rsm_alignment_loss(x, shifted, Exact()), expected, rtol=1e-5
+    )
+    np.testing.assert_allclose(rsm_alignment_loss(x, -K, Exact()), 2, rtol=1e-5)
+
+
+def test_alignment_loss_leaves_out_what_is_unknown(x, target):
+    known = np.ones((5, 5), bool)
+    known[0, 3] = known[3, 0] = False
+    hidden = np.where(known, target, np.nan)
+    K, off = np.asarray(rsm(x, matcher=Exact())), known & ~np.eye(5, dtype=bool)
+    expected = 1 - np.corrcoef(K[off], target[off])[0, 1]
+    loss, gradient = jax.jit(
+        jax.value_and_grad(
+            lambda x: rsm_alignment_loss(x, hidden, Exact(), known=known)
+        )
+    )(x)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert np.isfinite(gradient).all()
+
+
+def test_triplet_loss_is_the_hinge_of_cosines(rng):
+    sides = rng.normal(size=(3, 4, 5, 3))
+    a, p, n = (
+        s.reshape(4, -1) / np.linalg.norm(s, axis=(1, 2))[:, None] for s in sides
+    )
+    gaps = np.sum(a * n, 1) - np.sum(a * p, 1)
+    expected = np.maximum(0.3 + gaps, 0).mean()
+    loss = semantic_triplet_loss(*sides, Identity(), margin=0.3)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert semantic_triplet_loss(a[:, None], a[:, None], -a[:, None], SOFT) == 0
+
+
+def test_triplets_may_differ_in_tokens_and_be_masked(rng):
+    a, p, n = (rng.normal(size=(2, s, 3)) for s in (4, 5, 6))
+    kept = np.arange(6) < 4
+    loss = semantic_triplet_loss(
+        a, p, n, Exact(), Linear(), margin=9.0, negative_mask=np.tile(kept, (2, 1))
+    )
+    cut = semantic_triplet_loss(a, p, n[:, kept], Exact(), Linear(), margin=9.0)
+    np.testing.assert_allclose(loss, cut, rtol=1e-5)
+
+
+def test_masked_tokens_count_for_nothing(x, y, target):
+    mask = np.arange(6) < 4
+    padded = np.concatenate([x, np.full((5, 2, 3), 7.0)], axis=1)
+    masks = np.tile(mask, (5, 1))
+    for matcher in (Exact(), SOFT):
+        np.testing.assert_allclose(
+            semantic_cka_loss(padded, y, matcher, x_mask=masks),
+            semantic_cka_loss(x, y, matcher),
+            rtol=1e-3,
+        )
+        np.testing.assert_allclose(
+            rsm_alignment_loss(padded, target, matcher, x_mask=masks),
+            rsm_alignment_loss(x, target, matcher),
+            rtol=1e-3,
+        )
+
+
+@of_every_loss
+@pytest.mark.parametrize("matcher", [Exact(), FIXED], ids=["Exact", "Sinkhorn"])
+def test_gradients(loss, matcher, x, x64):
+    check_grads(
+        lambda x: loss(x, matcher), (jnp.asarray(x),), 1, modes=["rev"], eps=1e-6
+    )
+
+
+@of_every_loss
+def test_implicit_and_unrolled_gradients_agree(loss, x, x64):
+    implicit, unrolled = (
+        jax.grad(lambda x, m=matcher: loss(x, m))(jnp.asarray(x))
+        for matcher in (FIXED, dataclasses.replace(FIXED, implicit_diff=False))
+    )
+    scale = np.abs(unrolled).max()
+    np.testing.assert_allclose(implicit, unrolled, atol=1e-4 * scale)
+
+
+@of_every_loss
+def test_compiled_and_batched_agree_with_one_by_one(loss, rng):
+    xs = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
+    one_by_one = [loss(x, SOFT) for x in xs]
+    np.testing.assert_allclose(
+        jax.jit(lambda x: loss(x, SOFT))(xs[0]), one_by_one[0], rtol=1e-4, atol=1e-5
+    )
+    batched = jax.vmap(lambda x: loss(x, SOFT))(xs)
+    np.testing.assert_allclose(batched, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@of_every_loss
+@pytest.mark.parametrize("matcher", [Identity(), Exact(), Sinkhorn()], ids=str)
+def test_gradients_are_finite_where_nothing_differs(loss, matcher):
+    for x in (jnp.zeros((5, 4, 3)), jnp.ones((5, 4, 3))):
+        value, gradient = jax.value_and_grad(lambda x: loss(x, matcher))(x)
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_constant_structure_has_loss_one_and_no_gradient(y, target):
+    same = jnp.ones((5, 4, 3))
+    for loss in (
+        lambda x: semantic_cka_loss(x, y, Identity()),
+        lambda x: rsm_alignment_loss(x, target, Identity()),
+    ):
+        value, gradient = jax.value_and_grad(loss)(same)
+        assert value == 1
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_pairs_that_hardly_count_have_finite_gradients(rng):
+    # The unbiased estimate leaves the diagonal a weight of rounding errors alone.
+    x = jnp.asarray(rng.normal(size=(8, 9, 6)), jnp.float32)
+    soft = Sinkhorn(epsilon=0.2, relative=True)
+    for scale in (1.0, 1e-8, 1e-12, 1e-16, 1e-20):
+        gradient = jax.grad(lambda x, s=scale: s * rsm(x, matcher=soft).sum())(x)
+        assert np.isfinite(gradient).all(), scale
+
+
+def test_half_precision_is_summed_in_float32(rng):
+    x = jnp.asarray(rng.normal(size=(5, 4, 3)), jnp.bfloat16)
+    value, gradient = jax.value_and_grad(lambda x: LOSSES["cka"](x, SOFT))(x)
+    assert value.dtype == jnp.float32 and gradient.dtype == jnp.bfloat16
+    np.testing.assert_allclose(
+        value, LOSSES["cka"](x.astype(jnp.float32), SOFT), rtol=2e-2, atol=1e-3
+    )
+
+
+def test_optax_brings_a_student_to_its_teacher(rng):
+    teacher = jnp.asarray(rng.normal(size=(8, 5, 4)), jnp.float32)
+    images = jnp.asarray(rng.normal(size=(8, 5, 10)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(10, 4)), jnp.float32)
+    optimizer = optax.adam(0.05)
+
+    @jax.jit
+    def step(weights, state):
+        loss, gradient = jax.value_and_grad(
+            lambda w: semantic_cka_loss(images @ w, teacher, SOFT)
+        )(weights)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(weights, updates), state, loss
+
+    state, losses = optimizer.init(weights), []
+    for _ in range(30):
+        weights, state, loss = step(weights, state)
+        losses.append(float(loss))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda x: semantic_cka_loss(x, x[:3]),
+            ValueError,
+            "same samples, got 5 and 3",
+        ),
+        (lambda x: semantic_cka_loss(x, x[0]), ValueError, "y must have 3 axes"),
+        (lambda x: semantic_cka_loss(x * np.nan, x), ValueError, "x must be finite"),
+        (lambda x: semantic_cka_loss(x, x, Exact), TypeError, "matcher must be"),
+        (lambda x: semantic_cka_loss(x, x, estimator="b"), ValueError, "estimator"),
+        (lambda x: rsm_alignment_loss(x[:2], np.eye(2)), ValueError, "at least 3"),
+        (lambda x: rsm_alignment_loss(x, np.eye(4)), ValueError, r"\(5, 5\).*\(4, 4\)"),
+        (
+            lambda x: rsm_alignment_loss(x, np.full((5, 5), np.nan)),
+            ValueError,
+            "target must be finite",
+        ),
+        (
+            lambda x: rsm_alignment_loss(x, np.eye(5), known=np.eye(5)),
+            TypeError,
+            "known must be boolean",
+        ),
+        (
+            lambda x: rsm_alignment_loss(x, np.eye(5), known=np.eye(4) > 0),
+            ValueError,
+            "known must have shape",
+        ),
+        (lambda x: semantic_triplet_loss(x, x[:2], x), ValueError, "as many samples"),
+        (
+            lambda x: semantic_triplet_loss(x, x, x, margin=-1.0),
+            ValueError,
+            "margin must be at least 0",
+        ),
+        (
+            lambda x: semantic_triplet_loss(x, x, x, kernel=RBF()),
+            ValueError,
+            r"RBF\(bandwidth=1.0\), got None",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message, x):
+    with pytest.raises(error, match=message):
+        call(x)
+
+
+def test_triplets_take_an_rbf_of_given_bandwidth(rng):
+    sides = rng.normal(size=(3, 2, 4, 3))
+    loss = semantic_triplet_loss(*sides, Identity(), RBF(2.0), margin=1.0)
+    near, far = (
+        np.exp(-np.sum((sides[0] - side) ** 2, (1, 2)) / 8) for side in sides[1:]
+    )
+    np.testing.assert_allclose(loss, np.mean(1 + far - near), rtol=1e-5)

@@ -1,0 +1,224 @@
+"""The studies of soft matching run from end to end, tiny, and mean what they say."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+from experiments import soft_optimise, soft_stereo, soft_temperature
+from experiments._common.intervals import block_bootstrap, t_interval
+from experiments._common.study import command
+
+
+def run(study, folder, *arguments):
+    return CliRunner().invoke(
+        command(study), ["--scale", "smoke", "-o", str(folder), *arguments]
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Runs a study once; gives its folder, what it printed and its JSON."""
+    done = {}
+
+    def of(study):
+        if study.name not in done:
+            folder = tmp_path_factory.mktemp(study.name) / "new"
+            result = run(study, folder)
+            assert result.exit_code == 0, result.output
+            document = json.loads((folder / f"{study.name}.json").read_text())
+            done[study.name] = folder, result.stdout, document
+        return done[study.name]
+
+    return of
+
+
+def check_files(study, smoke):
+    folder, text, document = smoke(study)
+    names = {f"{study.name}{suffix}" for suffix in (".json", ".csv", ".png")}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / f"{study.name}.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / f"{study.name}.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == len(document["rows"]) > 0
+    assert list(table[0]) == list(document["rows"][0])
+    assert document["scale"] == "smoke" and document["config"]
+    assert {"jax", "flax", "numpy"} <= set(document["environment"]["versions"])
+    assert all(name in text for name in document["summary"])
+
+
+@pytest.mark.parametrize("study", [soft_stereo.STUDY, soft_temperature.STUDY])
+def test_files(study, smoke):
+    check_files(study, smoke)
+
+
+def test_existing_output_is_kept_without_overwrite(smoke):
+    folder, _, _ = smoke(soft_temperature.STUDY)
+    before = (folder / "soft_temperature.json").read_bytes()
+    result = run(soft_temperature.STUDY, folder)
+    assert result.exit_code == 2
+    assert "exists; --overwrite replaces it" in result.output
+    assert (folder / "soft_temperature.json").read_bytes() == before
+
+
+def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
+    app = command(soft_stereo.STUDY)
+    text = CliRunner().invoke(app, ["--help"]).output
+    for part in ("--scale", "--overwrite", "Expected", "python -m"):
+        assert part in text
+    result = CliRunner().invoke(app, ["--scale", "huge", "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "bundled" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):
+    study = soft_stereo.STUDY
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run(study, tmp_path)
+    assert result.exit_code == 2 and "pip install" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
+    _, _, document = smoke(soft_temperature.STUDY)
+    *soft, limit = document["rows"]
+    epsilons = [row["epsilon"] for row in soft]
+    assert epsilons == sorted(epsilons, reverse=True) and limit["epsilon"] == 0
+    values = [row["value / exact value"] for row in soft]
+    assert values == sorted(values)
+    assert 1 - values[-1] < 1e-3
+    entropies = [row["plan entropy / log S"] for row in soft]
+    assert entropies == sorted(entropies, reverse=True)
+    assert entropies[0] > 0.98 and entropies[-1] < 0.1
+    assert soft[-1]["correlation with the exact RSM"] > 1 - 1e-4
+    assert document["summary"]["values that are NaN"] == 0
+
+
+def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
+    _, _, document = smoke(soft_stereo.STUDY)
+    summary = document["summary"]
+    margin = summary["margin of soft over position-wise"]
+    assert 0 < margin["low"] < margin["value"] < margin["high"]
+    # At the same place the error is the disparity itself.
+    for row in document["rows"]:
+        assert row["error, position-wise"] == pytest.approx(row["disparity"], abs=1e-3)
+
+
+def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
+    pair = soft_stereo.run(soft_stereo.SCALES["smoke"]).pair
+    pixels = [image.mean(-1) for image in (pair.left, pair.right)]
+
+    def differences(places):
+        starts, ends = (
+            p[pair.known].round().astype(int) for p in (pair.places, places)
+        )
+        inside = (ends >= 4).all(1)
+        starts, ends = starts[inside], ends[inside]
+        return np.mean(
+            [
+                np.abs(
+                    pixels[0][r - 4 : r + 5, c - 4 : c + 5]
+                    - pixels[1][s - 4 : s + 5, d - 4 : d + 5]
+                ).mean()
+                for (r, c), (s, d) in zip(starts, ends, strict=True)
+            ]
+        )
+
+    truth = np.where(pair.known[:, None], pair.truth, pair.places)
+    assert differences(truth) < 0.7 * differences(pair.places)
+
+
+@pytest.mark.slow
+def test_optimised_images_keep_their_position_wise_similarity(smoke):
+    check_files(soft_optimise.STUDY, smoke)
+    _, _, document = smoke(soft_optimise.STUDY)
+    summary = document["summary"]
+    assert summary["semantic: rise of semantic similarity"]["value"] > 0.05
+    assert summary["semantic: rise of position-wise similarity"]["value"] < 0.02
+    assert summary["position-wise: rise of position-wise similarity"]["value"] > 0.1
+    for row in document["rows"]:
+        # No matching beats the exact one.
+        assert row["semantic similarity"] > row["position-wise similarity"] - 1e-4
+
+
+@pytest.mark.slow
+def test_distillation_scores_both_students_alike(smoke):
+    pytest.importorskip("sklearn")
+    from experiments import soft_distill
+
+    check_files(soft_distill.STUDY, smoke)
+    _, _, document = smoke(soft_distill.STUDY)
+    table = document["rows"]
+    networks = {row["network"] for row in table}
+    assert networks == {"semantic", "spatio-semantic", "teacher"}
+    assert len(table) == 3 * 2 * 5 * 2  # networks, seeds, measures, shifts
+    assert all(0 <= row["score"] <= 1 for row in table)
+    unshifted = [r for r in table if r["measure"].startswith("own") and not r["shift"]]
+    assert {row["score"] for row in unshifted} == {1.0}
+
+
+def test_scenes_hold_each_digit_where_it_is_said_to_stand(rng):
+    pytest.importorskip("sklearn")
+    from experiments._soft.scenes import draw_scenes, load_digits, render
+
+    digits, test = load_digits(0.3, rng)
+    assert len(digits.images) + len(test.images) == 1797
+    scenes = draw_scenes(digits, 20, 3, (8, 32), 1, rng)
+    images = render(digits, scenes, 40)
+    moved = render(digits, scenes, 40, np.tile([8, -8], (20, 1)))
+    np.testing.assert_array_equal(moved[:, 8:, :-8], images[:, :-8, 8:])
+    for n in range(20):
+        labels = digits.labels[scenes.digits[n]]
+        assert set(labels) == set(np.flatnonzero(scenes.present[n]))
+        for digit, (row, column) in zip(
+            scenes.digits[n], scenes.corners[n], strict=True
+        ):
+            np.testing.assert_array_equal(
+                images[n, row : row + 8, column : column + 8, 0], digits.images[digit]
+            )
+    with pytest.raises(ValueError, match="shift must keep"):
+        render(digits, scenes, 40, (30, 0))
+    with pytest.raises(ValueError, match="objects must be 1 to 9"):
+        draw_scenes(digits, 2, 10, (8, 32), 1, rng)
+
+
+def test_t_interval_covers_the_mean_as_often_as_it_says(rng):
+    draws = rng.normal(size=(1000, 6))
+    intervals = [t_interval(values) for values in draws]
+    covered = np.mean([i.low <= 0 <= i.high for i in intervals])
+    assert 0.93 < covered < 0.97
+    assert str(t_interval(np.array([1.0, 3.0]))).startswith("2 [")
+    assert np.isnan(t_interval(np.array([1.0])).low)
+
+
+def test_block_bootstrap_widens_where_neighbours_agree(rng):
+    coarse = rng.normal(size=(8, 8))
+    dependent = np.kron(coarse, np.ones((6, 6)))
+    alone, together = (
+        block_bootstrap(dependent, block, 2000, np.random.default_rng(0))
+        for block in (1, 6)
+    )
+    assert together.high - together.low > 4 * (alone.high - alone.low)
+    expected = 2 * 1.96 * coarse.std() / 8
+    assert together.high - together.low == pytest.approx(expected, rel=0.15)
+    dependent[0, :3] = np.nan
+    missing = block_bootstrap(dependent, 6, 100, rng)
+    assert missing.value == pytest.approx(np.nanmean(dependent))
+    with pytest.raises(ValueError, match="at least one"):
+        block_bootstrap(np.full((2, 2), np.nan), 1, 10, rng)
+
+
+def test_shared_parts_do_not_load_what_is_not_asked_for():
+    code = (
+        "import sys, experiments._common.study;"
+        "print([m for m in ('matplotlib', 'skimage', 'sklearn') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
