@@ -37,7 +37,7 @@ def list_layers(model: nnx.Module) -> list[str]:
       model: any nnx module.
 
     Returns:
-      Dotted paths such as `"stages.0.blocks.1"`, parents before children, in the order
+      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the order
       in which the attributes were assigned. A module that is shared stands under each
       of its paths. Containers (`nnx.List`, `nnx.Dict`) are part of a path only.
 
