@@ -8,7 +8,6 @@ import numpy as np
 
 from semrsm_jax._rows import Rows
 from semrsm_jax.kernels import FittedKernel, Kernel, Linear
-from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.store.layers import open_run
 from semrsm_jax.store.rsm_file import load_rsm
 from semrsm_jax.store.run_store import RunStore
@@ -36,7 +35,7 @@ class _StoredSimilarity(Similarity):
 
     def __init__(self, store: RunStore, kernel: Kernel) -> None:
         self._store = store
-        self._held: tuple[int, PairStatistics] | None = None
+        self._held: tuple[int, np.ndarray] | None = None
         self.shape = (store.grid.rows, store.grid.columns)
         self.dtype = store.dtype
         self.x_ids = store.manifest.x.sample_ids
@@ -54,17 +53,19 @@ class _StoredSimilarity(Similarity):
         rows = np.empty((stop - start, self.shape[1]), self.dtype)
         side = self._store.grid.side
         for number in range(start // side, -(-stop // side)):
-            first, statistics = self._row_of_tiles(number)
+            first, part = self._row_of_tiles(number)
             low, high = max(start, first), min(stop, first + side)
-            part = slice(low - first, high - first)
-            rows[low - start : high - start] = self.kernel(_part(statistics, part))
+            rows[low - start : high - start] = part[low - first : high - first]
         return rows
 
-    def _row_of_tiles(self, number: int) -> tuple[int, PairStatistics]:
+    def _row_of_tiles(self, number: int) -> tuple[int, np.ndarray]:
         first = number * self._store.grid.side
         if self._held is None or self._held[0] != first:
             stop = min(first + self._store.grid.side, self.shape[0])
-            self._held = first, self._store.statistics(first, stop)
+            # Always of whole tiles, so that a value has the same bits however it is
+            # asked for.
+            part = self.kernel(self._store.statistics(first, stop))
+            self._held = first, np.asarray(part)
         return self._held
 
 
@@ -132,11 +133,3 @@ def sq_dist_blocks(store: RunStore) -> Iterator[np.ndarray]:
     """
     for tile in store.grid.all():
         yield store.read(tile)["sq_dist"]
-
-
-def _part(statistics: PairStatistics, rows: slice) -> PairStatistics:
-    return PairStatistics(
-        *(matrix[rows] for matrix in statistics[:3]),
-        x_sq_norm=statistics.x_sq_norm[rows],
-        y_sq_norm=statistics.y_sq_norm,
-    )
