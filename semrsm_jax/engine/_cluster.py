@@ -1,12 +1,14 @@
 """Tiles on a Dask cluster: each worker writes its own to the shared store."""
 
 import dataclasses
+import os
+import signal
 import socket
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,10 @@ _AHEAD = 2
 # How often a tile is tried whose worker died each time, and then given up.
 _MOST_DEATHS = 5
 
-_PATIENCE = 0.2  # seconds
+_PATIENCE = 0.2  # seconds between looks at what is done
+
+# Above all levels of logging: what matters of a worker's death is said here.
+_SILENT = 60
 
 # What libraries read when a worker starts: one thread each, as Dask says.
 _ONE_THREAD = {
@@ -51,23 +56,32 @@ def local_cluster(workers: int) -> "Iterator[Client]":
     from dask import config
 
     settings = {
+        "distributed.worker.preload": ["semrsm_jax.engine._preload"],
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
         # What a worker holds are compiled programs and two blocks, not Dask's data.
         "distributed.worker.memory.terminate": False,
         "distributed.worker.memory.pause": False,
     }
-    with (
-        config.set(settings),
-        distributed.LocalCluster(
+    with config.set(settings):
+        cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address=None,
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+            silence_logs=_SILENT,
+        )
+        try:
+            with distributed.Client(cluster) as client:
+                yield client
+        finally:
+            # Nothing is lost with a worker, and one in the middle of a tile would let
+            # the cluster wait for it.
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False
+                if nanny.pid is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
+            cluster.close()
 
 
 @contextmanager
