@@ -1,11 +1,12 @@
 """New files: checked before the work, and whole or not there at all after it."""
 
+import errno
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from semrsm_jax.store._array_files import SUFFIXES
@@ -108,8 +109,11 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        with suppress(FileExistsError):
+        try:
             temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
