@@ -18,6 +18,14 @@ from semrsm_jax.matching import (
     linear_assignment,
     match,
 )
+from semrsm_jax.output_similarity import (
+    OutputCorrelation,
+    jensen_shannon_divergence,
+    jensen_shannon_matrix,
+    output_correlation,
+    pearson,
+    spearman,
+)
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
 from semrsm_jax.representations import center, to_tokens
 from semrsm_jax.rsm import rsm
@@ -37,6 +45,7 @@ __all__ = [
     "Linear",
     "Matcher",
     "Matching",
+    "OutputCorrelation",
     "PairStatistics",
     "TopKGreedy",
     "affinity",
@@ -44,9 +53,14 @@ __all__ = [
     "cka",
     "hsic",
     "invariance_ladder",
+    "jensen_shannon_divergence",
+    "jensen_shannon_matrix",
     "linear_assignment",
     "match",
+    "output_correlation",
     "pair_statistics",
+    "pearson",
     "rsm",
+    "spearman",
     "to_tokens",
 ]
