@@ -2,11 +2,16 @@
 
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semrsm_jax.store._array_files import SUFFIXES
+
+_PREFIX = ".semrsm-"
+_STALE_SECONDS = 3600
 
 
 def check_output(
@@ -54,10 +59,7 @@ def check_output(
                 raise ValueError(f"output {path} is no regular file")
             if not overwrite:
                 raise ValueError(f"output {path} exists; --overwrite replaces it")
-        # Only trying tells: permissions, quotas and read-only disks all have a say.
-        trial = folder / _temporary_name("")
-        trial.mkdir()
-        trial.rmdir()
+        _try_writing(folder)
     except OSError as error:
         raise ValueError(
             f"output {path} cannot be written: {error.strerror or error}"
@@ -90,6 +92,78 @@ def new_file(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields an empty folder beside `path`; with what was written there it becomes it.
+
+    It appears in one step, or not at all. Where another process makes the same folder
+    in the meantime, that one stays.
+
+    Raises:
+      OSError: a folder cannot be made.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / _temporary_name("")
+    temporary.mkdir()
+    try:
+        yield temporary
+        with suppress(FileExistsError):
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: str | os.PathLike) -> Path:
+    """Checks that a folder can be made, or written to where it is there.
+
+    Returns:
+      The path, with links resolved.
+
+    Raises:
+      ValueError: the path is a file, leads through one, or cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        folder = target
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            what = (
+                "is a file, expected a folder"
+                if folder == target
+                else (f"cannot be written: {folder} is a file")
+            )
+            raise ValueError(f"output {path} {what}")
+        _try_writing(folder)
+    except OSError as error:
+        raise ValueError(
+            f"output {path} cannot be written: {error.strerror or error}"
+        ) from error
+    return target
+
+
+def sweep(folder: Path) -> None:
+    """Removes what `new_file` left below a folder; nobody else may be writing there."""
+    for path in folder.rglob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes what writers of `new_file` left in a folder when they were killed."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        # A younger one may still be written, by another process.
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _try_writing(folder: Path) -> None:
+    # Only trying tells: permissions, quotas and read-only disks all have a say.
+    trial = folder / _temporary_name("")
+    trial.mkdir()
+    trial.rmdir()
+
+
 def _temporary_name(suffix: str) -> str:
     # Short, whatever the file's own name: names have a limit.
-    return f".semrsm-{secrets.token_hex(6)}{suffix}"
+    return f"{_PREFIX}{secrets.token_hex(6)}{suffix}"
