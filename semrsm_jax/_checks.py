@@ -30,6 +30,8 @@ def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Arra
     Raises as `real_array_on_host`.
     """
     value = real_array_on_host(name, value, rank)
+    if isinstance(value, Rows):
+        value = np.asarray(value)
     return jnp.asarray(value, floating_dtype(value.dtype))
 
 
@@ -100,12 +102,12 @@ def _not_finite(array: jax.Array) -> jax.Array:
     return jnp.sum(~jnp.isfinite(array))
 
 
-def non_empty(name: str, array: jax.Array | np.ndarray | Rows, axes: str) -> None:
+def non_empty(name: str, array: Any, axes: str) -> None:
     """Refuses an array with an axis of length zero.
 
     Args:
       name: the argument's name, for the error.
-      array: the array.
+      array: the array, or whatever has its shape.
       axes: the names of its last axes, for example ``"N S C"``.
 
     Raises:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
-from semrsm_jax._resources import cores, free_memory, is_out_of_memory
+from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -221,7 +221,7 @@ def pairs_in_flight(
     dtype: DTypeLike,
     rule: Rule,
     budget: int | None = None,
-    device: jax.Device | None = None,
+    device: Device | None = None,
 ) -> int:
     """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
 
@@ -235,10 +235,10 @@ def pairs_in_flight(
     """
     size = pair_bytes(x_shape, y_shape, dtype, rule)
     if budget is None:
-        device = jax.local_devices()[0] if device is None else device
-        share = int(free_memory(device) * _MEMORY_SHARE)
+        place: Device = device or jax.local_devices()[0]
+        share = int(free_memory(place) * _MEMORY_SHARE)
         busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
-        budget = min(busy, share) if device.platform == "cpu" else share
+        budget = min(busy, share) if place.platform == "cpu" else share
     return max(1, min(budget // size, _MOST_PAIRS))
 
 
