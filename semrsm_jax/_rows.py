@@ -35,6 +35,11 @@ class Rows(ABC):
         """The number of values."""
         return int(np.prod(self.shape, dtype=object))
 
+    @property
+    def itemsize(self) -> int:
+        """The bytes of a value."""
+        return self.dtype.itemsize
+
     def __len__(self) -> int:
         """The number of rows."""
         return self.shape[0]

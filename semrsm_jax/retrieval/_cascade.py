@@ -171,7 +171,8 @@ class Ranking:
         rows, columns = np.repeat(active[None], count, 0).ravel(), columns.T.ravel()
         chosen = candidates[rows, columns]
         rows, columns = rows[chosen], columns[chosen]
-        kept = len(rows) // chunk * chunk or len(rows)
+        # At first each query needs as many neighbours as it wants, for a threshold.
+        kept = (done and len(rows) // chunk * chunk) or len(rows)
         order = np.argsort(rows[:kept], kind="stable")
         return rows[:kept][order], columns[:kept][order]
 
