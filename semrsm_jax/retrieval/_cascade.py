@@ -21,6 +21,9 @@ _GROWTH = 0.5
 # What a kernel's own rounding may add to a similarity, relative and absolute.
 _KERNEL_ROUNDING, _TINY = 1e-4, 1e-37
 
+# What a pair costs, at about, that is left to a later bound, itself and what it leaves.
+_LEFT = 0.2
+
 # A bound that costs more than this share of what it saves is left alone.
 _WORTH = 0.8
 
@@ -59,11 +62,14 @@ class Stage:
             return self.warm_seconds / self.warm_pairs
         return self.seconds / self.pairs if self.pairs else 0.0
 
-    def pays(self, solving: float) -> bool:
-        """Whether it costs less than what it saves; unknown before two chunks."""
+    def pays(self, saving: float) -> bool:
+        """Whether it costs less than it saves, at `saving` seconds for a pair pruned.
+
+        Not known, and so to be tried, before two chunks.
+        """
         if not self.warm_pairs:
             return True
-        return self.cost < _WORTH * solving * self.pruned / self.pairs
+        return self.cost < _WORTH * saving * self.pruned / self.pairs
 
 
 class Solver(NamedTuple):
@@ -133,11 +139,13 @@ class Ranking:
           tried: bounds are tried whatever they may be worth.
         """
         self._solve(*self._wave(solver.chunk), solver)
-        for bound, stage in bounds:
-            pairs, solving = int(self._candidates().sum()), solver.spent.cost
-            worth = stage.pays(solving) and bound.worth_trying(solving, pairs)
-            if tried or worth:
-                self._refine(bound, stage, solving, tried)
+        for place, (bound, stage) in enumerate(bounds):
+            pairs, saving = int(self._candidates().sum()), solver.spent.cost
+            for later, use in bounds[place + 1 :]:
+                if use.pays(saving) and later.worth_trying(saving, pairs):
+                    saving *= _LEFT
+            if tried or (stage.pays(saving) and bound.worth_trying(saving, pairs)):
+                self._refine(bound, stage, saving, tried)
         while len((wave := self._wave(solver.chunk))[0]):
             self._solve(*wave, solver)
 
@@ -177,7 +185,7 @@ class Ranking:
         return rows[:kept][order], columns[:kept][order]
 
     def _refine(
-        self, bound: PairBound, stage: Stage, solving: float, tried: bool
+        self, bound: PairBound, stage: Stage, saving: float, tried: bool
     ) -> None:
         """Bounds all candidates anew, as long as it pays."""
         rows, columns = np.nonzero(self._candidates())
@@ -186,7 +194,7 @@ class Ranking:
         rows, columns = rows[order], columns[order]
         threshold = self._threshold()[:, 0]
         for part in _chunks(len(rows), bound.chunk()):
-            if not tried and not stage.pays(solving):
+            if not tried and not stage.pays(saving):
                 return
             start = time.perf_counter()
             found = bound(rows[part.indices], columns[part.indices])[: part.count]
