@@ -268,7 +268,7 @@ def match_block(
     while done < pairs.count:
         rows, columns = pairs.locate(pairs.chunk(done, size))
         try:
-            values = list(map(np.asarray, _chunk(samples, rows, columns, rule)))
+            values = list(map(np.asarray, match_pairs(samples, rows, columns, rule)))
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -297,7 +297,7 @@ def _traced(
     @partial(jax.checkpoint, policy=kept)
     def chunk(samples, numbers):
         rows, columns = pairs.locate(numbers, jnp)
-        return _chunk(samples, rows, columns, rule)
+        return match_pairs(samples, rows, columns, rule)
 
     values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
     rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
@@ -311,7 +311,7 @@ def _traced(
     return tuple(fill(value) for value in values)
 
 
-def _chunk(samples: Samples, rows: Any, columns: Any, rule: Rule) -> Statistics:
+def match_pairs(samples: Samples, rows: Any, columns: Any, rule: Rule) -> Statistics:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)

@@ -131,14 +131,14 @@ def load_sample(
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features
 
-    features: np.ndarray = load_features(path, key)
+    features = load_features(path, key)
     with naming(path):
         if features.ndim == 2 and layout is None:
             if index not in (None, 0):
                 raise ValueError(
                     f"holds one sample, of shape {features.shape}; got {flag} {index}"
                 )
-            return to_tokens(features[None], "NSC")[0]
+            return to_tokens(np.asarray(features)[None], "NSC")[0]
         layout = fitting_layout(features.shape, layout)
         count = features.shape[0]
         if index is None and count > 1:

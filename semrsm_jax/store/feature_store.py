@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._feature_metadata import RECORDS, Described
+from semrsm_jax.store._feature_metadata import RECORDS, Described, is_described
 from semrsm_jax.store._stored import damage_named
 from semrsm_jax.store.output import new_file, new_folder, remove_stale
 
@@ -185,7 +185,7 @@ class FeatureStore:
         # A chunk is of full size on the disk, whatever is left for the last.
         chunk = np.full((self.batch, *shape), np.nan, self.dtype.newbyteorder("<"))
         chunk[: len(values)] = values
-        return memoryview(chunk).cast("B")
+        return memoryview(chunk.view(np.uint8).reshape(-1))
 
     def _chunk(self, name: str, number: int) -> Path:
         return self.path / name / f"c.{number}.0.0"
@@ -242,6 +242,11 @@ class FeatureStore:
             offset = start * row * self.dtype.itemsize
             values = np.fromfile(path, dtype, count * row, offset=offset)
         return values.reshape(count, *shape).astype(self.dtype, copy=False)
+
+
+def is_feature_store(path: Path) -> bool:
+    """Whether a folder says that it is a store of features."""
+    return (path / "zarr.json").exists() and is_described(path)
 
 
 @dataclass(frozen=True)
