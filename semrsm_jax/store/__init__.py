@@ -1,6 +1,7 @@
 """Files in and out: the one place in the package that writes to the disk."""
 
 from semrsm_jax.store.feature_file import load_features
+from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.output import check_output, new_file
 from semrsm_jax.store.rsm_file import (
     RSMFile,
@@ -11,6 +12,7 @@ from semrsm_jax.store.rsm_file import (
 )
 
 __all__ = [
+    "FeatureStore",
     "RSMFile",
     "check_output",
     "load_features",

@@ -2,11 +2,16 @@
 
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semrsm_jax.store._array_files import SUFFIXES
+
+_PREFIX = ".semrsm-"
+_STALE_SECONDS = 3600
 
 
 def check_output(
@@ -90,6 +95,36 @@ def new_file(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields an empty folder beside `path`; with what was written there it becomes it.
+
+    It appears in one step, or not at all. Where another process makes the same folder
+    in the meantime, that one stays.
+
+    Raises:
+      OSError: a folder cannot be made.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / _temporary_name("")
+    temporary.mkdir()
+    try:
+        yield temporary
+        with suppress(FileExistsError):
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes what writers of `new_file` left in a folder when they were killed."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        # A younger one may still be written, by another process.
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
 def _temporary_name(suffix: str) -> str:
     # Short, whatever the file's own name: names have a limit.
-    return f".semrsm-{secrets.token_hex(6)}{suffix}"
+    return f"{_PREFIX}{secrets.token_hex(6)}{suffix}"

@@ -1,0 +1,148 @@
+"""What the metadata of a zarr array claims, read with suspicion."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# The ids of a million samples take some 30 MB.
+_MOST_METADATA = 256 * 2**20
+_MOST_AXES = 32
+
+
+class ZarrArray(NamedTuple):
+    """What the metadata of a zarr array says of it.
+
+    Attributes:
+      shape: of the array.
+      chunks: the shape of a chunk.
+      dtype: of the values; a name where NumPy has none for it.
+      codecs: what a chunk went through, in that order, by name; filters of format 2
+        stand before ``"bytes"``, its compressor after.
+      zarr_format: 2 or 3.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype | str
+    codecs: tuple[str, ...]
+    zarr_format: int
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks the shape is cut into."""
+        pairs = zip(self.shape, self.chunks, strict=True)
+        return math.prod(-(-length // chunk) for length, chunk in pairs)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The bytes of a chunk, not compressed; the dtype must be one of NumPy's."""
+        return math.prod(self.chunks) * np.dtype(self.dtype).itemsize
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of a group of format 3.
+
+    Raises:
+      ValueError: it is none.
+    """
+    metadata = _read_json(path / "zarr.json")
+    if metadata.get("node_type") != "group" or metadata.get("zarr_format") != 3:
+        raise ValueError(f"{path} is no zarr group of format 3")
+    attributes = metadata.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise ValueError(f"{path} has damaged metadata: attributes of another kind")
+    return attributes
+
+
+def read_array(path: Path) -> ZarrArray:
+    """What the metadata of the array in a folder says; the values are not looked at.
+
+    Raises:
+      ValueError: there is no array, or its metadata is damaged or absurd.
+    """
+    try:
+        if (path / "zarr.json").exists():
+            array = _format_3(_read_json(path / "zarr.json"))
+        else:
+            array = _format_2(_read_json(path / ".zarray"))
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} has damaged metadata ({reason})") from error
+    if len(array.shape) != len(array.chunks) or len(array.shape) > _MOST_AXES:
+        raise ValueError(
+            f"{path} has damaged metadata: shape {array.shape} in chunks of "
+            f"{array.chunks}"
+        )
+    return array
+
+
+def _format_3(metadata: dict[str, Any]) -> ZarrArray:
+    if metadata["node_type"] != "array" or metadata["zarr_format"] != 3:
+        raise TypeError("no array of format 3")
+    dtype, grid = metadata["data_type"], metadata["chunk_grid"]
+    if grid["name"] != "regular":
+        raise TypeError(f"chunks in a {grid['name']!r} grid")
+    return ZarrArray(
+        _lengths(metadata["shape"], 0),
+        _lengths(grid["configuration"]["chunk_shape"], 1),
+        _dtype(dtype) if isinstance(dtype, str) else str(dtype),
+        tuple(
+            str(codec if isinstance(codec, str) else codec["name"])
+            for codec in metadata["codecs"]
+        ),
+        3,
+    )
+
+
+def _format_2(metadata: dict[str, Any]) -> ZarrArray:
+    if metadata["zarr_format"] != 2:
+        raise TypeError("no array of format 2")
+    codecs = [str(filter["id"]) for filter in metadata["filters"] or ()]
+    codecs.append("bytes")
+    if metadata["compressor"] is not None:
+        codecs.append(str(metadata["compressor"]["id"]))
+    dtype = metadata["dtype"]
+    return ZarrArray(
+        _lengths(metadata["shape"], 0),
+        _lengths(metadata["chunks"], 1),
+        _dtype(dtype) if isinstance(dtype, str) else str(dtype),
+        tuple(codecs),
+        2,
+    )
+
+
+def _lengths(values: Any, least: int) -> tuple[int, ...]:
+    for value in values:
+        if type(value) is not int or not least <= value < 2**63:
+            raise TypeError(f"an axis of length {value!r}")
+    return tuple(values)
+
+
+def _dtype(name: str) -> np.dtype | str:
+    try:
+        dtype = np.dtype(name)
+    except TypeError:
+        return name
+    # Structures and sub-arrays are spelled like this, too.
+    return dtype if dtype.names is None and dtype.subdtype is None else name
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        size = os.stat(path).st_size
+        if size > _MOST_METADATA:
+            raise ValueError(f"{path} is no metadata: it has {size} bytes")
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path.parent} is no zarr array or group") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: expected a JSON object")
+    return value
