@@ -1,6 +1,6 @@
 """Representations captured from networks."""
 
-from semrsm_jax.features.capture import extract, list_layers
+from semrsm_jax.features.extract import extract, extract_to_store, list_layers
 from semrsm_jax.features.image_file import read_image
 from semrsm_jax.features.image_folder import BrokenImage, ImageFolder, open_folder
 from semrsm_jax.features.preprocessing import Preprocessing
@@ -14,6 +14,7 @@ __all__ = [
     "ImageFolder",
     "Preprocessing",
     "extract",
+    "extract_to_store",
     "list_layers",
     "load_preprocessing",
     "open_folder",
