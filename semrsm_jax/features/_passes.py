@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from semrsm_jax import _checks
 from semrsm_jax.features._backend import Backend, Call, Forward, Network, backend_of
 from semrsm_jax.features._sources import (
     ArrayImages,
+    Images,
     ImageSource,
     as_source,
     check_array,
@@ -96,7 +97,7 @@ class Extraction(NamedTuple):
 
 def checked_extraction(
     model: Any,
-    images: Float[Array, "N H W C"] | ImageSource,
+    images: Images | ImageSource,
     layers: Sequence[str],
     *,
     batch_size: int,

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 
-
 Images = Float[Array, "N H W C"] | Float[np.ndarray, "N H W C"]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax.features._backend import Call, Network, backend_of
 from semrsm_jax.features._passes import Extraction, Progress, checked_extraction
-from semrsm_jax.features._sources import ImageSource
+from semrsm_jax.features._sources import Images, ImageSource
 from semrsm_jax.store import FeatureStore
 
 
@@ -42,7 +42,7 @@ def list_layers(
 
 def extract(
     model: Any,
-    images: Float[Array, "N H W C"] | ImageSource,
+    images: Images | ImageSource,
     layers: Sequence[str],
     *,
     batch_size: int = 32,
@@ -83,7 +83,7 @@ def extract(
       call: calls the model as ``call(model, images)``, where it needs more than the
         images: ``lambda m, x: m(x, train=False)``. A function made anew for each call
         of `extract` is compiled anew.
-      progress: called as ``progress(done, total)``, in images, when a batch is computed.
+      progress: called as ``progress(done, total)``, in images, after each batch.
 
     Returns:
       For each name the tokens (N, S, C) in the dtype of the layer (float64 only where
@@ -122,7 +122,7 @@ def extract(
 
 def extract_to_store(
     model: Any,
-    images: Float[Array, "N H W C"] | ImageSource,
+    images: Images | ImageSource,
     layers: Sequence[str],
     path: str | os.PathLike,
     *,
@@ -246,9 +246,9 @@ def _create(
 
 
 def _stored_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
-    """One dtype that holds the values of all; NumPy's and Zarr's have no bfloat16."""
+    """One dtype that holds the values of all; Zarr has no bfloat16."""
     dtype = np.result_type(*dtypes)
-    return dtype if dtype.kind == "f" and dtype.itemsize > 2 else np.dtype(np.float32)
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
 
 
 def _described(extraction: Extraction) -> dict[str, Any]:
