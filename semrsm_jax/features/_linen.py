@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float
 
 from semrsm_jax.features._backend import (
@@ -110,7 +111,7 @@ def _apply(
             capture_intermediates=wanted,
             mutable=[_COLLECTION],
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ScopeParamShapeError) as error:
         raise refusing_images(images, error) from error
     return state.get(_COLLECTION, {})
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -217,7 +217,10 @@ def _in_memory(extraction: Extraction) -> dict[str, Float[Array, "N S C"]]:
                     shape = (samples, *value.shape[1:])
                     features[name] = _aligned(shape, value.dtype)
                 features[name][start : start + len(value)] = value
-    return {name: jnp.asarray(features.pop(name)) for name in extraction.layers}
+    return {
+        name: jax.device_put(features.pop(name), may_alias=True)
+        for name in extraction.layers
+    }
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

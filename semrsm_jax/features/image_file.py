@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # What Pillow raises for files that are damaged, in one format or another.
 _DAMAGE = (
@@ -77,6 +77,8 @@ def _decoded(content: bytes, *, thumbnail: bool) -> UInt8[np.ndarray, "H W 3"]:
                 # Reads all of the file, and computes an eighth of the picture.
                 image.draft("RGB", (1, 1))
             return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise ValueError("no image that Pillow can read") from error
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
