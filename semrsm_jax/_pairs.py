@@ -45,18 +45,20 @@ class Pairs:
         # The number within the row, counted from the row's end.
         return row, self.columns - (ends[row] - number)
 
-    def chunks(self, most: int) -> Iterator[np.ndarray]:
-        """Pair numbers in as few chunks of at most `most` as will do, one at a time.
+    def chunk_size(self, most: int) -> int:
+        """The size of as few chunks of at most `most` pairs as will do, nearly full."""
+        return -(-self.count // -(-self.count // most)) if self.count else 1
 
-        All are of one size, for one compilation, and nearly full: the last repeats its
-        last number.
+    def chunk(self, start: int, size: int) -> np.ndarray:
+        """The numbers from `start` on, always `size` of them, for one compilation.
+
+        Past the end the last number is repeated.
         """
-        total = self.count
-        if total == 0:
-            return
-        size = -(-total // -(-total // most))
-        for start in range(0, total, size):
-            yield np.minimum(np.arange(start, start + size), total - 1)
+        return np.minimum(np.arange(start, start + size), self.count - 1)
+
+    def chunks(self, size: int) -> Iterator[np.ndarray]:
+        """All pair numbers, chunk by chunk."""
+        return (self.chunk(start, size) for start in range(0, self.count, size))
 
 
 def take(array: Array | np.ndarray, index: Any, dtype: Any) -> Array:

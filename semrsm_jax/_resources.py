@@ -1,13 +1,34 @@
 """What this process may use of the machine."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import jax
+
+_limit: ContextVar[int | None] = ContextVar("core limit", default=None)
 
 
 def cores() -> int:
-    """Processor cores that this process may run on."""
+    """Processor cores that this process, or here this thread, may use."""
+    limit = _limit.get()
+    if limit is not None:
+        return limit
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def core_limit(count: int) -> Iterator[None]:
+    """Makes `cores` say `count` in this thread, until the block ends."""
+    token = _limit.set(count)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 def physical_memory() -> int:
@@ -16,3 +37,38 @@ def physical_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 8 * 2**30
+
+
+def free_memory(device: jax.Device | None = None) -> int:
+    """Bytes that may still be taken: of an accelerator, where it tells, else here."""
+    statistics = None if device is None else device.memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    return min(_available(), _left_to_the_container())
+
+
+def _available() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return physical_memory()
+
+
+def _left_to_the_container() -> int:
+    """What the control group, of a container or of a cluster's job, has left."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        return max(0, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return physical_memory()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, here or on a device, ran out."""
+    # JAX tells of it by a RuntimeError of its own.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    )

@@ -1,12 +1,15 @@
 """Kernels: functions of the pair statistics, elementwise, Appendix A (Eq. 6-8)."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from semrsm_jax._selection import middle_positive
 from semrsm_jax.pair_statistics import PairStatistics
 
 _RULES = ("median", "official", "paper")
@@ -17,6 +20,19 @@ class Kernel(Protocol):
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM of these statistics."""
+        ...
+
+
+@runtime_checkable
+class FittedKernel(Kernel, Protocol):
+    """A kernel that needs to see the whole RSM before it can be applied to a part."""
+
+    def fitted(self, sq_dist: Callable[[], Iterable[np.ndarray]]) -> Kernel:
+        """The kernel to apply to each part.
+
+        Args:
+          sq_dist: each call goes once through ``sq_dist`` (N, M), block by block.
+        """
         ...
 
 
@@ -89,7 +105,27 @@ class RBF:
         sq_dist = stats.sq_dist
         if self.bandwidth is not None and not isinstance(self.bandwidth, str):
             return jnp.asarray(self.bandwidth, sq_dist.dtype)
-        lower, upper = _middle_non_zero(sq_dist)
+        return self._of_middle(*_middle_non_zero(sq_dist))
+
+    def fitted(self, sq_dist: Callable[[], Iterable[np.ndarray]]) -> "RBF":
+        """The kernel with the bandwidth of a whole RSM, which is never held at once.
+
+        Args:
+          sq_dist: each call goes once through ``sq_dist`` (N, M), block by block; it
+            is called three times in float32, five times in float64.
+
+        Returns:
+          ``RBF(sigma)``, with the very sigma that `sigma` gives for the whole.
+        """
+        if self.bandwidth is not None and not isinstance(self.bandwidth, str):
+            return self
+        middle = middle_positive(sq_dist)
+        if middle is None:
+            return RBF(1.0)
+        return RBF(float(self._of_middle(*map(jnp.asarray, middle))))
+
+    def _of_middle(self, lower: Array, upper: Array) -> Float[Array, ""]:
+        """Sigma by the rule, from both medians of the squared distances."""
         if self.bandwidth == "official":
             return jnp.sqrt(lower) + 1e-3
         if self.bandwidth == "paper":

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
-from semrsm_jax._resources import cores, physical_memory
+from semrsm_jax._resources import cores, free_memory, is_out_of_memory
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
     Matching,
+    Shape,
     check_bound,
     check_matcher,
     matched_tokens,
@@ -30,7 +31,7 @@ from semrsm_jax.representations import accumulation_dtype, squared_token_norms
 # long as memory allows. At S=1024, 128 MiB in flight took 1.3 times as long as 32.
 _CACHE_BYTES = 32 * 2**20
 _PAIRS_PER_CORE = 4
-_MEMORY_SHARE = 1 / 16
+_MEMORY_SHARE = 1 / 8
 
 # How many pairs are matched at once at most: beyond it, nothing is gained.
 _MOST_PAIRS = 1024
@@ -85,7 +86,8 @@ def pair_statistics(
         smaller of its bound and the matcher's is kept.
       memory_budget: bytes that the pairs in flight may take, at least one pair. None:
         what keeps the processor's cache and cores busy, 32 MiB and four pairs a core,
-        but no more than a sixteenth of the machine's memory.
+        but no more than an eighth of the memory that is free; on an accelerator, that
+        eighth. Where memory runs out all the same, half as many pairs go on.
       progress: called as ``progress(done, total)``, in pairs, after each chunk; not
         under jit.
 
@@ -99,7 +101,7 @@ def pair_statistics(
       ValueError: shapes do not fit, an axis is empty, a value is not finite, or
         `memory_budget` is below 1.
     """
-    rule = _Rule(check_matcher(matcher), check_bound(bound))
+    rule = Rule(check_matcher(matcher), check_bound(bound))
     if memory_budget is not None:
         memory_budget = _checks.at_least("memory_budget", memory_budget, 1)
     x, x_mask = _samples("x", x, x_mask)
@@ -121,14 +123,21 @@ def pair_statistics(
         triangle=mirrored and matcher.symmetric,
         diagonal=not (mirrored and matcher.self_is_identity),
     )
-    samples = _Samples(x, y, x_mask, y_mask)
-    chunks = pairs.chunks(_pairs_in_flight(samples, rule, memory_budget))
+    samples = Samples(x, y, x_mask, y_mask)
+    most = pairs_in_flight(x.shape, y.shape, samples.dtype, rule, memory_budget)
+    size = pairs.chunk_size(most)
     if _checks.is_traced(*samples):
-        inner, sq_dist, upper = _traced(samples, rule, pairs, chunks)
+        inner, sq_dist, upper = _traced(samples, rule, pairs, pairs.chunks(size))
     else:
-        inner, sq_dist, upper = _streamed(samples, rule, pairs, chunks, progress)
-    x_sq_norm = _squared_norms(x, x_mask, samples.dtype)
-    y_sq_norm = x_sq_norm if mirrored else _squared_norms(y, y_mask, samples.dtype)
+
+        def advance(done: int) -> None:
+            if progress is not None:
+                progress(done, pairs.count)
+
+        matrices, _ = match_block(samples, rule, pairs, size, advance)
+        inner, sq_dist, upper = map(jnp.asarray, matrices)
+    x_sq_norm = squared_norms(x, x_mask, samples.dtype)
+    y_sq_norm = x_sq_norm if mirrored else squared_norms(y, y_mask, samples.dtype)
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
@@ -145,7 +154,7 @@ def _samples(
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
 
 
-class _Samples(NamedTuple):
+class Samples(NamedTuple):
     """Both sides; a NumPy array stays on the host and goes over pair by pair."""
 
     x: Array | np.ndarray
@@ -155,6 +164,7 @@ class _Samples(NamedTuple):
 
     @property
     def dtype(self) -> Any:
+        """The dtype that both are matched in."""
         return jnp.promote_types(
             *(_checks.floating_dtype(array.dtype) for array in (self.x, self.y))
         )
@@ -165,9 +175,10 @@ def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
     return squared_token_norms(tokens.astype(dtype), mask).sum(-1)
 
 
-def _squared_norms(
+def squared_norms(
     array: Array | np.ndarray, mask: Array | None, dtype: Any
 ) -> Float[Array, " N"]:
+    """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out."""
     if isinstance(array, jax.Array):
         return _batch_norms(array, mask, dtype)
     # A batch at a time, so that nothing as large as the whole is put on the device.
@@ -181,7 +192,7 @@ def _squared_norms(
     )
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """How each pair is matched, and what else bounds it."""
 
     matcher: Matcher
@@ -195,46 +206,83 @@ class _Rule(NamedTuple):
         return max(needs)
 
 
-def _pairs_in_flight(samples: _Samples, rule: _Rule, budget: int | None) -> int:
-    (_, tokens, channels), others = samples.x.shape, samples.y.shape[1]
+def pairs_in_flight(
+    x_shape: Shape,
+    y_shape: Shape,
+    dtype: DTypeLike,
+    rule: Rule,
+    budget: int | None = None,
+    device: jax.Device | None = None,
+) -> int:
+    """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
+
+    Args:
+      x_shape: (N, S, C).
+      y_shape: (M, T, C).
+      dtype: that they are matched in.
+      rule: how.
+      budget: bytes that they may take, see `pair_statistics`.
+      device: where; None is JAX's default.
+    """
+    (_, tokens, channels), others = x_shape, y_shape[1]
     # The tokens of both samples and the matched ones, beside the matcher's own.
     numbers = (2 * tokens + others) * channels
     numbers += rule.workspace(tokens, others, channels)
-    size = numbers * accumulation_dtype(samples.dtype).itemsize
+    size = numbers * accumulation_dtype(dtype).itemsize
     if budget is None:
-        busy = min(_PAIRS_PER_CORE * cores() * size, physical_memory() * _MEMORY_SHARE)
-        budget = int(max(_CACHE_BYTES, busy))
+        device = jax.local_devices()[0] if device is None else device
+        share = int(free_memory(device) * _MEMORY_SHARE)
+        busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
+        budget = min(busy, share) if device.platform == "cpu" else share
     return max(1, min(budget // size, _MOST_PAIRS))
 
 
-def _streamed(
-    samples: _Samples,
-    rule: _Rule,
+def match_block(
+    samples: Samples,
+    rule: Rule,
     pairs: Pairs,
-    chunks: Iterator[np.ndarray],
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Array, ...]:
-    """Chunk by chunk from the host, which keeps what is done."""
+    size: int,
+    progress: Callable[[int], None],
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], int]:
+    """Matches pairs of samples, chunk by chunk; the host keeps what is done.
+
+    Args:
+      samples: x (N, S, C) and y (M, T, C), checked before.
+      rule: how.
+      pairs: which; where they are a triangle, their mirror images are filled in.
+      size: pairs a chunk; halved where memory runs out.
+      progress: called with the number of pairs done, after each chunk.
+
+    Returns:
+      ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing was matched;
+      and the pairs a chunk that memory was enough for.
+    """
     dtype = accumulation_dtype(samples.dtype)
-    results = tuple(np.zeros((pairs.rows, pairs.columns), dtype) for _ in range(3))
+    shape = (pairs.rows, pairs.columns)
+    results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
     done = 0
-    for numbers in chunks:
-        rows, columns = pairs.locate(numbers)
-        values = _chunk(samples, rows, columns, rule)
-        kept = min(len(numbers), pairs.count - done)
+    while done < pairs.count:
+        rows, columns = pairs.locate(pairs.chunk(done, size))
+        try:
+            values = list(map(np.asarray, _chunk(samples, rows, columns, rule)))
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size //= 2
+            continue
+        kept = min(size, pairs.count - done)
         rows, columns = rows[:kept], columns[:kept]
         for result, value in zip(results, values, strict=True):
-            result[rows, columns] = np.asarray(value)[:kept]
+            result[rows, columns] = value[:kept]
             if pairs.triangle:
-                result[columns, rows] = result[rows, columns]
+                result[columns, rows] = value[:kept]
         done += kept
-        if progress is not None:
-            progress(done, pairs.count)
-    return tuple(jnp.asarray(result) for result in results)
+        progress(done)
+    return results, size
 
 
 def _traced(
-    samples: _Samples, rule: _Rule, pairs: Pairs, chunks: Iterator[np.ndarray]
+    samples: Samples, rule: Rule, pairs: Pairs, chunks: Iterator[np.ndarray]
 ) -> tuple[Array, ...]:
     """The same chunks as one loop on the device, for jit, vmap and grad."""
     samples = samples._replace(x=jnp.asarray(samples.x), y=jnp.asarray(samples.y))
@@ -259,9 +307,7 @@ def _traced(
     return tuple(fill(value) for value in values)
 
 
-def _chunk(
-    samples: _Samples, rows: Any, columns: Any, rule: _Rule
-) -> tuple[Array, ...]:
+def _chunk(samples: Samples, rows: Any, columns: Any, rule: Rule) -> tuple[Array, ...]:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)

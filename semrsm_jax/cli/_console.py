@@ -63,11 +63,10 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
             _end(f"Error: {error}", 2)
         except OSError as error:
             _end(f"Error: {error}", 1)
-        except MemoryError:
-            _end(_OUT_OF_MEMORY, 1)
-        except RuntimeError as error:
-            # JAX tells of a lack of memory by a RuntimeError of its own.
-            if "RESOURCE_EXHAUSTED" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            from semrsm_jax._resources import is_out_of_memory
+
+            if not is_out_of_memory(error):
                 raise
             _end(_OUT_OF_MEMORY, 1)
 

@@ -2,6 +2,7 @@
 
 from semrsm_jax.store.feature_file import load_features
 from semrsm_jax.store.feature_store import FeatureStore
+from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
 from semrsm_jax.store.rsm_file import (
     RSMFile,
@@ -10,14 +11,21 @@ from semrsm_jax.store.rsm_file import (
     save_rsm,
     sha256,
 )
+from semrsm_jax.store.run_store import RunStore
+from semrsm_jax.store.similarity import Similarity, open_similarity
 
 __all__ = [
     "FeatureStore",
     "RSMFile",
+    "RunStore",
+    "Similarity",
     "check_output",
     "load_features",
     "load_rsm",
     "new_file",
+    "open_run",
+    "open_runs",
+    "open_similarity",
     "package_version",
     "save_rsm",
     "sha256",

@@ -59,10 +59,7 @@ def check_output(
                 raise ValueError(f"output {path} is no regular file")
             if not overwrite:
                 raise ValueError(f"output {path} exists; --overwrite replaces it")
-        # Only trying tells: permissions, quotas and read-only disks all have a say.
-        trial = folder / _temporary_name("")
-        trial.mkdir()
-        trial.rmdir()
+        _try_writing(folder)
     except OSError as error:
         raise ValueError(
             f"output {path} cannot be written: {error.strerror or error}"
@@ -117,12 +114,54 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_folder(path: str | os.PathLike) -> Path:
+    """Checks that a folder can be made, or written to where it is there.
+
+    Returns:
+      The path, with links resolved.
+
+    Raises:
+      ValueError: the path is a file, leads through one, or cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        folder = target
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            what = (
+                "is a file, expected a folder"
+                if folder == target
+                else (f"cannot be written: {folder} is a file")
+            )
+            raise ValueError(f"output {path} {what}")
+        _try_writing(folder)
+    except OSError as error:
+        raise ValueError(
+            f"output {path} cannot be written: {error.strerror or error}"
+        ) from error
+    return target
+
+
+def sweep(folder: Path) -> None:
+    """Removes what `new_file` left below a folder; nobody else may be writing there."""
+    for path in folder.rglob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
+
+
 def remove_stale(folder: Path) -> None:
     """Removes what writers of `new_file` left in a folder when they were killed."""
     for path in folder.glob(f"{_PREFIX}*"):
         # A younger one may still be written, by another process.
         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
             path.unlink(missing_ok=True)
+
+
+def _try_writing(folder: Path) -> None:
+    # Only trying tells: permissions, quotas and read-only disks all have a say.
+    trial = folder / _temporary_name("")
+    trial.mkdir()
+    trial.rmdir()
 
 
 def _temporary_name(suffix: str) -> str:
