@@ -65,17 +65,15 @@ def save_features(
                 f"features of {name!r} must have a row for each of {len(ids)} ids, got "
                 f"shape {array.shape}"
             )
-        if name in (_IDS, _METADATA):
+        if name in (_IDS, _METADATA, "file"):  # the last is savez's own
             raise ValueError(f"features must not be named {name!r}")
     versions = {name: package_version(name) for name in ("semrsm_jax", "jax")}
     text = json.dumps({**(metadata or {}), "versions": versions})
     with new_file(path, overwrite) as temporary:
         if npz:
-            beside: dict[str, Any] = {
-                _IDS: np.asarray(ids),
-                _METADATA: np.asarray(text),
-            }
-            np.savez(temporary, **arrays, **beside)
+            beside = {_IDS: np.asarray(ids), _METADATA: np.asarray(text)}
+            named: dict[str, Any] = {**arrays, **beside}
+            np.savez(temporary, **named)
         else:
             # The format keeps C order only, and does not look.
             contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
@@ -124,7 +122,7 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
 
 def _stored_arrays(path: Path) -> Mapping[str, StoredArray]:
     """The arrays of features by name, their values not yet read."""
-    if path.is_dir():
+    if (path / "zarr.json").exists():
         return {
             name: StoredArray(layer.dtype, layer.shape, partial(np.asarray, layer))
             for name, layer in FeatureStore.open(path).layers.items()
