@@ -95,12 +95,12 @@ def _not_finite(array: jax.Array) -> jax.Array:
     return jnp.sum(~jnp.isfinite(array))
 
 
-def non_empty(name: str, array: jax.Array | np.ndarray, axes: str) -> None:
+def non_empty(name: str, array: Any, axes: str) -> None:
     """Refuses an array with an axis of length zero.
 
     Args:
       name: the argument's name, for the error.
-      array: the array.
+      array: the array, or whatever has its shape.
       axes: the names of its last axes, for example ``"N S C"``.
 
     Raises:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
-from semrsm_jax._resources import cores, free_memory, is_out_of_memory
+from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -206,13 +206,22 @@ class Rule(NamedTuple):
         return max(needs)
 
 
+def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
+    """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
+    (_, tokens, channels), others = x_shape, y_shape[1]
+    # The tokens of both samples and the matched ones, beside the matcher's own.
+    numbers = (2 * tokens + others) * channels
+    numbers += rule.workspace(tokens, others, channels)
+    return numbers * accumulation_dtype(dtype).itemsize
+
+
 def pairs_in_flight(
     x_shape: Shape,
     y_shape: Shape,
     dtype: DTypeLike,
     rule: Rule,
     budget: int | None = None,
-    device: jax.Device | None = None,
+    device: Device | None = None,
 ) -> int:
     """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
 
@@ -224,16 +233,12 @@ def pairs_in_flight(
       budget: bytes that they may take, see `pair_statistics`.
       device: where; None is JAX's default.
     """
-    (_, tokens, channels), others = x_shape, y_shape[1]
-    # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels
-    numbers += rule.workspace(tokens, others, channels)
-    size = numbers * accumulation_dtype(dtype).itemsize
+    size = pair_bytes(x_shape, y_shape, dtype, rule)
     if budget is None:
-        device = jax.local_devices()[0] if device is None else device
-        share = int(free_memory(device) * _MEMORY_SHARE)
+        place: Device = device or jax.local_devices()[0]
+        share = int(free_memory(place) * _MEMORY_SHARE)
         busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
-        budget = min(busy, share) if device.platform == "cpu" else share
+        budget = min(busy, share) if place.platform == "cpu" else share
     return max(1, min(budget // size, _MOST_PAIRS))
 
 

@@ -5,8 +5,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from semrsm_jax.store import FeatureStore, load_features, save_features, sha256
+from semrsm_jax.store import (
+    FeatureStore,
+    feature_ids,
+    feature_names,
+    load_features,
+    save_features,
+    sha256,
+)
 
 IDS = ["a.png", "b/ü.png"]
 
@@ -35,12 +43,21 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
     assert found[0] == IDS
     assert found[1]["model"] == "m"
     assert set(found[1]["versions"]) == {"semrsm_jax", "jax"}
+    assert set(feature_names(path)) == set(layers)
+    assert feature_ids(path) == tuple(IDS)
     with pytest.raises(ValueError, match="exists; --overwrite"):
         save_features(path, layers, ids=IDS)
     save_features(path, {"one": features(2, 3)}, ids=IDS, overwrite=True)
     # Where there is one layer it needs no name.
     np.testing.assert_array_equal(load_features(path), features(2, 3))
     assert sorted(os.listdir(tmp_path)) == [path.name]
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "[1]"])
+def test_damaged_ids_are_named(tmp_path, text):
+    save_file({"x": features(2, 2)}, tmp_path / "f.safetensors", {"ids": text})
+    with pytest.raises(ValueError, match="has damaged ids"):
+        feature_ids(tmp_path / "f.safetensors")
 
 
 def test_order_in_memory_and_half_precision(tmp_path):
@@ -56,6 +73,7 @@ def test_order_in_memory_and_half_precision(tmp_path):
 def test_arrays_of_the_user_named_like_ours_are_arrays(tmp_path):
     np.savez(tmp_path / "f.npz", ids=features(2, 3))
     np.testing.assert_array_equal(load_features(tmp_path / "f.npz"), features(2, 3))
+    assert feature_ids(tmp_path / "f.npz") is None
 
 
 def test_a_store_is_read_like_a_file(tmp_path):
@@ -63,13 +81,16 @@ def test_a_store_is_read_like_a_file(tmp_path):
     path = tmp_path / "f.zarr"
     store = FeatureStore.create(path, ids=list("abc"), layers={"x": (4, 2)}, batch=2)
     store.write(0, {"x": values[:2]})
+    np.testing.assert_array_equal(load_features(path)[:2], values[:2])
     with pytest.raises(ValueError, match="batch 1, sample"):
-        load_features(path)
+        np.asarray(load_features(path))
     before = sha256(path)
     store.write(1, {"x": values[2:]})
     assert sha256(path) != before
     np.testing.assert_array_equal(load_features(path), values)
     np.testing.assert_array_equal(load_features(path, "x"), values)
+    assert feature_names(path) == ("x",)
+    assert feature_ids(path) == ("a", "b", "c")
     with pytest.raises(ValueError, match="key must be one of 'x' .* got 'y'"):
         load_features(path, "y")
 

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from safetensors.numpy import save
 
+from semrsm_jax._rows import Rows
 from semrsm_jax.store._array_files import open_arrays
 from semrsm_jax.store._stored import StoredArray, check_real
 from semrsm_jax.store.feature_store import FeatureStore
@@ -81,11 +81,48 @@ def save_features(
             temporary.write_bytes(save(contiguous, metadata=strings))
 
 
-def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray:
+def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
+    """The names of the arrays in a file, or of the layers in a `FeatureStore`.
+
+    Raises:
+      ValueError: as `load_features`, or the arrays have no names.
+    """
+    arrays = _stored_arrays(Path(path))
+    if not arrays or "" in arrays:
+        raise ValueError(f"{path} holds no arrays with names")
+    return tuple(arrays)
+
+
+def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
+    """The names of the samples, where a file or a `FeatureStore` has them.
+
+    Raises:
+      ValueError: as `load_features`, or the ids are damaged.
+    """
+    path = Path(path)
+    if _is_store(path):
+        return FeatureStore.open(path).ids
+    file = open_arrays(path)
+    stored = file.arrays.get(_IDS)
+    if stored is not None and _is_text(stored):
+        return tuple(stored.read().ravel().tolist())
+    text = file.metadata.get(_IDS)
+    if text is None:
+        return None
+    try:
+        ids = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} has damaged ids: {error}") from error
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise ValueError(f"{path} has damaged ids: expected a list of strings")
+    return tuple(ids)
+
+
+def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray | Rows:
     """Reads an array of activations from a file, or from a `FeatureStore`.
 
-    A .npy file is memory-mapped: its values are read where they are used. No file is
-    ever unpickled.
+    A .npy file is memory-mapped, and of a store come `Rows`: their values are read
+    where they are used. No file is ever unpickled.
 
     Args:
       path: a .npy, .npz or .safetensors file, or the folder of a store.
@@ -98,7 +135,7 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
     Raises:
       TypeError: the dtype is another, for example complex, boolean or object.
       ValueError: the file is missing, empty, damaged or of another kind than its suffix
-        says, `key` names none of its arrays, the array is empty, or a store incomplete.
+        says, `key` names none of its arrays, or the array is empty.
     """
     arrays = _stored_arrays(Path(path))
     keys = ", ".join(map(repr, arrays))
@@ -117,20 +154,25 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
     check_real(where, stored.dtype)
     if 0 in stored.shape:
         raise ValueError(f"{where} holds an empty array, of shape {stored.shape}")
-    return stored.read()
+    return stored if isinstance(stored, Rows) else stored.read()
 
 
-def _stored_arrays(path: Path) -> Mapping[str, StoredArray]:
+def _stored_arrays(path: Path) -> Mapping[str, StoredArray | Rows]:
     """The arrays of features by name, their values not yet read."""
-    if os.path.exists(path / "zarr.json"):  # of names that are too long, too
-        return {
-            name: StoredArray(layer.dtype, layer.shape, partial(np.asarray, layer))
-            for name, layer in FeatureStore.open(path).layers.items()
-        }
+    if _is_store(path):
+        return FeatureStore.open(path).layers
     arrays = open_arrays(path).arrays
     # A string, which is no feature, can stand nowhere but beside the layers.
     return {
         name: array
         for name, array in arrays.items()
-        if name not in (_IDS, _METADATA) or getattr(array.dtype, "kind", None) != "U"
+        if name not in (_IDS, _METADATA) or not _is_text(array)
     }
+
+
+def _is_store(path: Path) -> bool:
+    return os.path.exists(path / "zarr.json")  # False for names that are too long, too
+
+
+def _is_text(array: StoredArray) -> bool:
+    return getattr(array.dtype, "kind", None) == "U"

@@ -11,9 +11,9 @@ import numpy as np
 
 from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.store._locks import Lock
-from semrsm_jax.store._manifest import RECORDS, Manifest
-from semrsm_jax.store._tiles import Tile
+from semrsm_jax.store.manifest import RECORDS, Manifest
 from semrsm_jax.store.output import check_folder, new_file, new_folder, sweep
+from semrsm_jax.store.tiles import Tile
 
 MATRICES = ("inner", "sq_dist", "upper_bound")
 Matrices = Mapping[str, np.ndarray]
@@ -110,13 +110,13 @@ class RunStore:
         found = {tile: self._checked(tile)[1] for tile in sorted(self._recorded())}
         return {tile: damage for tile, damage in found.items() if damage is not None}
 
+    def bytes_on_disk(self) -> int:
+        """What the folder takes."""
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+
     def has(self, tile: Tile) -> bool:
         """Whether a tile, and its mirror image, are recorded as there."""
         return all(self._record(part).exists() for part in self.grid.written_with(tile))
-
-    def pairs(self, tiles: Iterator[Tile] | list[Tile]) -> int:
-        """How many pairs are matched for these tiles."""
-        return sum(self.grid.pairs(tile).count for tile in tiles)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -127,6 +127,8 @@ class RunStore:
         with Lock(self.path / RECORDS / ".lock") as lock:
             if lock.alone():
                 sweep(self.path)
+                for claim in (self.path / RECORDS).glob(".lock.*"):
+                    claim.unlink(missing_ok=True)
             lock.share()
             yield
 
@@ -224,14 +226,17 @@ class RunStore:
             [self.read(Tile(row, column)) for column in range(self.grid.shape[1])]
             for row in rows
         ]
-        matrices = {
+        # NumPy arrays, where the type says those of JAX: they are only read.
+        matrices: dict[str, Any] = {
             name: np.block([[tile[name] for tile in row] for row in blocks])[wanted]
             for name in MATRICES
         }
+        x_sq_norm: Any = self.sq_norm("x_sq_norm")
+        y_sq_norm: Any = self.sq_norm("y_sq_norm")
         return PairStatistics(
             **matrices,
-            x_sq_norm=self.sq_norm("x_sq_norm")[start:stop],
-            y_sq_norm=self.sq_norm("y_sq_norm"),
+            x_sq_norm=x_sq_norm[start:stop],
+            y_sq_norm=y_sq_norm,
         )
 
     @property
