@@ -7,7 +7,8 @@ from flax import nnx
 from semrsm_jax.features import extract, list_layers
 from semrsm_jax.models import ResNet, ResNetConfig
 
-LAYERS = ["stages.0", "stages.3.blocks.1", "stem", "head"]
+STAGES = "resnet.encoder.stages"
+LAYERS = [f"{STAGES}.0", f"{STAGES}.3.layers.1", "resnet.embedder", "classifier"]
 TRACES = []
 
 
@@ -100,11 +101,13 @@ def tokens(output) -> np.ndarray:
 
 def test_list_layers_in_order_of_definition(resnet, user_model):
     names = list_layers(resnet)
-    assert names[:4] == ["stem", "stem.layer", "stem.layer.conv", "stem.layer.norm"]
-    assert [n for n in names if n.count(".") < 2 and n[:6] == "stages"] == [
-        f"stages.{k}" for k in range(4)
+    stem = "resnet.embedder.embedder"
+    assert names[:3] == ["resnet", "resnet.embedder", stem]
+    assert names[3:5] == [f"{stem}.convolution", f"{stem}.normalization"]
+    assert [n for n in names if n.count(".") == 3 and n.startswith(STAGES)] == [
+        f"{STAGES}.{k}" for k in range(4)
     ]
-    assert names[-1] == "head"
+    assert names[-1] == "classifier"
     assert list_layers(user_model) == [
         "twice",
         "twice.linear",
@@ -128,23 +131,16 @@ def test_list_layers_in_order_of_definition(resnet, user_model):
 def test_extract_is_the_output_of_the_stages(resnet, images):
     features = extract(resnet, images, LAYERS)
     direct = nnx.view(resnet, use_running_average=True)
-    stem = direct.stem(images)
-    stage = direct.stages[0](stem)
+    stem = direct.resnet.embedder(images)
+    stage = direct.resnet.encoder.stages[0](stem)
+    logits = direct(images)[:, None]
     assert list(features) == LAYERS
-    np.testing.assert_allclose(features["stem"], tokens(stem), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(
-        features["stages.0"], tokens(stage), rtol=1e-5, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        features["head"], direct(images)[:, None], rtol=1e-4, atol=1e-4
-    )
-    shapes = {name: value.shape for name, value in features.items()}
-    assert shapes == {
-        "stem": (5, 64, 8),
-        "stages.0": (5, 64, 8),
-        "stages.3.blocks.1": (5, 1, 64),
-        "head": (5, 1, 5),
-    }
+    first, last, embedded, head = features.values()
+    np.testing.assert_allclose(embedded, tokens(stem), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(first, tokens(stage), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(head, logits, rtol=1e-4, atol=1e-4)
+    shapes = [value.shape for value in features.values()]
+    assert shapes == [(5, 64, 8), (5, 1, 64), (5, 64, 8), (5, 1, 5)]
 
 
 def test_batches_equal_a_single_pass(resnet, images):
@@ -233,8 +229,8 @@ def test_half_precision_stays():
 
 
 def test_unknown_layer_names_the_nearest(resnet, images):
-    with pytest.raises(ValueError, match=r"'stages.9'.*'stages\.[0-3]'"):
-        extract(resnet, images, ["stages.9"])
+    with pytest.raises(ValueError, match=r"'.*stages.9'.*'.*stages\.[0-3]'"):
+        extract(resnet, images, [f"{STAGES}.9"])
 
 
 @pytest.mark.parametrize(
@@ -266,13 +262,13 @@ def test_layers_that_give_no_tokens(user_model, layer, error, message):
 )
 def test_images_refused(resnet, images, change, error, message):
     with np.errstate(invalid="ignore"), pytest.raises(error, match=message):
-        extract(resnet, change(images), ["stem"])
+        extract(resnet, change(images), ["resnet.embedder"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"layers": "stem"}, TypeError, r"write \['stem'\]"),
+        ({"layers": "norm"}, TypeError, r"write \['norm'\]"),
         ({"layers": [0]}, TypeError, "sequence of strings"),
         ({"layers": 3}, TypeError, "sequence of strings"),
         ({"layers": []}, ValueError, "at least one layer"),
@@ -283,7 +279,7 @@ def test_images_refused(resnet, images, change, error, message):
     ],
 )
 def test_arguments_refused(resnet, images, arguments, error, message):
-    good = {"model": resnet, "images": images, "layers": ["stem"]}
+    good = {"model": resnet, "images": images, "layers": ["resnet.embedder"]}
     with pytest.raises(error, match=message):
         extract(**(good | arguments))
 

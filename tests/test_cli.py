@@ -502,7 +502,7 @@ def tiny_demo(folder, monkeypatch):
     real = demo.run
 
     def run_small(config, progress):
-        stages = (Stage("stages.3", sj.Exact(solver="scipy")),)
+        stages = (Stage("resnet.encoder.stages.3", sj.Exact(solver="scipy")),)
         return real(dataclasses.replace(config, stages=stages, replicates=20), progress)
 
     noise = np.random.default_rng(0).uniform(size=(2, 2, 20, 20))

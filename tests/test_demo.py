@@ -41,7 +41,10 @@ SMALL = TranslationConfig(
     crop_size=42,
     window_size=32,
     network=ResNetConfig(18, "cifar", None, width=8),
-    stages=(Stage("stages.2", Exact()), Stage("stages.3", Exact())),
+    stages=(
+        Stage("resnet.encoder.stages.2", Exact()),
+        Stage("resnet.encoder.stages.3", Exact()),
+    ),
     replicates=200,
 )
 
@@ -329,7 +332,7 @@ def test_the_seed_fixes_every_number(small):
 
 
 def test_identity_as_both_matchers_gives_one_rsm_twice():
-    stages = (Stage("stages.3", Identity()),)
+    stages = (Stage("resnet.encoder.stages.3", Identity()),)
     (stage,) = run(replace(SMALL, stages=stages)).stages
     np.testing.assert_array_equal(stage.semantic.rsms, stage.spatio_semantic.rsms)
     assert stage.gain == (0, 0, 0)

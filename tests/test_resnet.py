@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from semrsm_jax.models import ResNet, ResNetConfig, calibrate_batch_norm, resnet18
-from semrsm_jax.models.resnet import ConvNorm, Stem
+from semrsm_jax.models.resnet import ConvNorm, Embedder
 
 SMALL = ResNetConfig(depth=18, stem="cifar", num_classes=5, width=8)
 
@@ -25,8 +25,8 @@ def stage_shapes(config: ResNetConfig, size: int) -> list[tuple[int, ...]]:
     def run(state, images):
         model = nnx.merge(graphdef, state)
         model.eval()
-        outputs = [model.stem(images)]
-        for stage in model.stages:
+        outputs = [model.resnet.embedder(images)]
+        for stage in model.resnet.encoder.stages:
             outputs.append(stage(outputs[-1]))
         return outputs[1:]
 
@@ -49,8 +49,8 @@ def small() -> ResNet:
 
 @nnx.jit
 def stage_outputs(model: ResNet, images: jax.Array) -> list[jax.Array]:
-    outputs = [model.stem(images)]
-    for stage in model.stages:
+    outputs = [model.resnet.embedder(images)]
+    for stage in model.resnet.encoder.stages:
         outputs.append(stage(outputs[-1]))
     return outputs[1:]
 
@@ -90,11 +90,11 @@ def test_convolution_and_normalisation_against_numpy():
     scale, bias = rng.normal(size=3), rng.normal(size=3)
     statistics = {"mean": mean, "var": var, "scale": scale, "bias": bias}
     for name, value in statistics.items():
-        getattr(layer.norm, name)[...] = jnp.asarray(value, jnp.float32)
+        getattr(layer.normalization, name)[...] = jnp.asarray(value, jnp.float32)
     layer.eval()
     x = rng.normal(size=(1, 6, 5, 2)).astype(np.float32)
 
-    kernel = np.asarray(layer.conv.kernel[...], np.float64)
+    kernel = np.asarray(layer.convolution.kernel[...], np.float64)
     padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
     expected = np.zeros((1, 3, 3, 3))
     for row in range(3):
@@ -108,12 +108,12 @@ def test_convolution_and_normalisation_against_numpy():
 
 @pytest.mark.parametrize("size", [8, 9])
 def test_imagenet_stem_pads_as_torch(size):
-    stem = Stem(dataclasses.replace(SMALL, stem="imagenet"), nnx.Rngs(1))
+    stem = Embedder(dataclasses.replace(SMALL, stem="imagenet"), nnx.Rngs(1))
     stem.eval()
     x = random_images(2, size)
     y = lax.conv_general_dilated(
         x,
-        stem.layer.conv.kernel[...],
+        stem.embedder.convolution.kernel[...],
         window_strides=(2, 2),
         padding=((3, 3), (3, 3)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -127,18 +127,18 @@ def test_imagenet_stem_pads_as_torch(size):
 
 def test_block_adds_the_projected_input(small):
     small.eval()
-    block = small.stages[1].blocks[0]
+    block = small.resnet.encoder.stages[1].layers[0]
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 8))
-    inner = block.layers[1](nnx.relu(block.layers[0](x)))
+    inner = block.layer[1](nnx.relu(block.layer[0](x)))
     np.testing.assert_allclose(
         block(x), nnx.relu(inner + block.shortcut(x)), rtol=1e-6, atol=1e-6
     )
-    assert small.stages[0].blocks[0].shortcut is None
+    assert small.resnet.encoder.stages[0].layers[0].shortcut is None
 
 
 def test_initial_kernels_have_he_fan_out_variance():
     layer = ConvNorm(SMALL, (64, 128), 3, 1, nnx.Rngs(0))
-    assert float(layer.conv.kernel[...].std()) == pytest.approx(
+    assert float(layer.convolution.kernel[...].std()) == pytest.approx(
         math.sqrt(2 / (9 * 128)), rel=0.02
     )
 
@@ -168,8 +168,8 @@ def test_calibration_sets_the_statistics_of_the_images():
     images = random_images(8)
     calibrate_batch_norm(model, images)
     jax.tree.map(np.testing.assert_array_equal, parameters, nnx.state(model, nnx.Param))
-    convolved = np.asarray(model.stem.layer.conv(images))
-    norm = model.stem.layer.norm
+    convolved = np.asarray(model.resnet.embedder.embedder.convolution(images))
+    norm = model.resnet.embedder.embedder.normalization
     np.testing.assert_allclose(norm.mean[...], convolved.mean((0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(norm.var[...], convolved.var((0, 1, 2)), rtol=1e-4)
     # The mode is the one it had, and in evaluation every stage is of order one.
@@ -193,7 +193,7 @@ def test_bfloat16_is_close_to_float32():
         config = dataclasses.replace(SMALL, dtype=dtype)
         model = build(config)
         model.eval()
-        assert model.stem.layer.conv.kernel.dtype == jnp.float32
+        assert model.resnet.embedder.embedder.convolution.kernel.dtype == jnp.float32
         outputs.append(stage_outputs(model, images)[0])
     assert outputs[1].dtype == jnp.bfloat16
     exact, rounded = outputs[0], outputs[1].astype(jnp.float32)

@@ -44,7 +44,7 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
     for done, side in enumerate(sides := sorted({layer.side for layer in layers})):
         report("Computing features", done, len(sides))
         here = [layer for layer in layers if layer.side == side]
-        names = [f"stages.{layer.stage}" for layer in here]
+        names = [f"resnet.encoder.stages.{layer.stage}" for layer in here]
         # Large images one at a time: the activations between would take gigabytes.
         batch = 1 if side >= _LARGE_FROM else 6
         tokens = extract(model, _normalised(config, side), names, batch_size=batch)

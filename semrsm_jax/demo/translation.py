@@ -47,6 +47,11 @@ class Stage:
     layer: str
     matcher: Matcher
 
+    @property
+    def name(self) -> str:
+        """What tables and figures call it: `"stages.0"`."""
+        return self.layer.removeprefix("resnet.encoder.")
+
 
 @dataclass(frozen=True)
 class TranslationConfig:
@@ -82,10 +87,10 @@ class TranslationConfig:
     network: ResNetConfig = field(default=ResNetConfig(18, "cifar", None))
     # S = 4096, 1024, 256 and 64 at 64x64 pixels.
     stages: tuple[Stage, ...] = (
-        Stage("stages.0", BatchOptimal(512)),
-        Stage("stages.1", Exact()),
-        Stage("stages.2", Exact()),
-        Stage("stages.3", Exact()),
+        Stage("resnet.encoder.stages.0", BatchOptimal(512)),
+        Stage("resnet.encoder.stages.1", Exact()),
+        Stage("resnet.encoder.stages.2", Exact()),
+        Stage("resnet.encoder.stages.3", Exact()),
     )
     kernel: Kernel = RBF()
     replicates: int = 2000
@@ -189,9 +194,7 @@ def run(
         config.stages, shapes, rsms, strict=True
     ):
         scored = separation.score(spatio, semantic, scenes, weights, config.confidence)
-        stages.append(
-            StageResult(stage.layer, tokens, channels, stage.matcher, *scored)
-        )
+        stages.append(StageResult(stage.name, tokens, channels, stage.matcher, *scored))
     return TranslationResult(config, crops, tuple(stages))
 
 

@@ -29,7 +29,7 @@ def list_layers(
       call: as in `extract`, for flax.linen.
 
     Returns:
-      Dotted paths such as `"stages.0.blocks.1"`, parents before children, in the order
+      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the order
       of definition (for flax.linen that of the calls). For torch they are the names of
       `named_modules()`. An nnx module that is shared stands under each of its paths.
 

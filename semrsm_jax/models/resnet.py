@@ -2,7 +2,9 @@
 
 The bottleneck puts its stride on the 3x3 convolution, as torchvision and Hugging Face
 do ("v1.5"), and every padding is torch's explicit one, so that weights trained there
-give the same activations here. Layers: `stem`, `stages.0` to `stages.3`, `head`.
+give the same activations here. Layers, as in Hugging Face's checkpoints:
+`resnet.embedder`, `resnet.encoder.stages.0` to `.3`, their blocks
+`resnet.encoder.stages.0.layers.0`, `classifier`.
 """
 
 import dataclasses
@@ -16,6 +18,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax.models._layers import (
+    Activation,
+    check_images,
+    floating,
+    statistics_dtype,
+)
 
 # depth -> (blocks a stage, expansion); 4 is a bottleneck's. He et al. 2016, Table 1.
 _LAYOUTS: dict[int, tuple[tuple[int, int, int, int], int]] = {
@@ -38,6 +46,14 @@ class ResNetConfig:
       num_classes: outputs of the head; None or 0 gives the pooled features instead.
       width: channels of the stem; stage k has `width * 2**k`, a bottleneck's 4 times.
       in_channels: channels of the images.
+      blocks: blocks in each stage, `widths` the channels that leave it, and
+        `bottleneck` their kind: None gives what `depth` and `width` say.
+      widths: see `blocks`.
+      bottleneck: see `blocks`.
+      first_stage_stride: 2 where the first stage, too, halves the resolution.
+      stride_first: whether a bottleneck's stride is on its first convolution, as it was
+        in 2015 ("v1").
+      activation: after the normalisations.
       dtype: of computation and features; normalisations use float32 at least.
       param_dtype: of the parameters; running statistics are float32.
       precision: precision of convolutions and of the head.
@@ -55,6 +71,14 @@ class ResNetConfig:
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
     precision: jax.lax.Precision | None = jax.lax.Precision.HIGHEST
+    blocks: tuple[int, ...] | None = None
+    widths: tuple[int, ...] | None = None
+    bottleneck: bool | None = None
+    first_stage_stride: int = 1
+    stride_first: bool = False
+    activation: Activation = jax.nn.relu
+
+    prefix_tokens = 0
 
     def __post_init__(self) -> None:
         """Checks the fields and brings equal settings to one form."""
@@ -66,15 +90,40 @@ class ResNetConfig:
         classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
         object.__setattr__(self, "num_classes", classes or None)
         for name in ("dtype", "param_dtype"):
-            dtype = jnp.dtype(getattr(self, name))
-            if not jnp.issubdtype(dtype, jnp.floating):
-                raise ValueError(f"{name} must be a floating dtype, got {dtype}")
-            object.__setattr__(self, name, dtype)  # "bfloat16" is jnp.bfloat16
+            object.__setattr__(self, name, floating(name, getattr(self, name)))
+        if len(self.stage_blocks) != len(self.stage_widths):
+            raise ValueError(
+                "blocks and widths must name the same stages, got "
+                f"{self.stage_blocks} and {self.stage_widths}"
+            )
+        _checks.at_least("first_stage_stride", self.first_stage_stride, 1)
 
     @property
     def expansion(self) -> int:
         """Output over inner channels of a block: 1 (basic) or 4 (bottleneck)."""
-        return _LAYOUTS[self.depth][1]
+        if self.bottleneck is None:
+            return _LAYOUTS[self.depth][1]
+        return 4 if self.bottleneck else 1
+
+    @property
+    def stage_blocks(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+        return _LAYOUTS[self.depth][0] if self.blocks is None else self.blocks
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels that leave each stage."""
+        if self.widths is not None:
+            return self.widths
+        stages = range(len(self.stage_blocks))
+        return tuple(self.width * 2**k * self.expansion for k in stages)
+
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the last stage for images of that size in pixels."""
+        halvings = len(self.stage_widths) - 1 + (self.first_stage_stride > 1)
+        halvings += 2 if self.stem == "imagenet" else 0
+        # Each rounds up, and so all together.
+        return -(-height // 2**halvings), -(-width // 2**halvings)
 
 
 class ConvNorm(nnx.Module):
@@ -91,7 +140,7 @@ class ConvNorm(nnx.Module):
         """Builds a `size` x `size` kernel from `features[0]` to `features[1]`."""
         # "SAME" would pad (0, 1) where torch pads (1, 1): same shape, other values.
         pad = (size // 2, size // 2)
-        self.conv = nnx.Conv(
+        self.convolution = nnx.Conv(
             *features,
             kernel_size=(size, size),
             strides=(stride, stride),
@@ -103,37 +152,39 @@ class ConvNorm(nnx.Module):
             precision=config.precision,
             rngs=rngs,
         )
-        self.norm = nnx.BatchNorm(
+        self.normalization = nnx.BatchNorm(
             features[1],
             momentum=0.9,  # torch writes it 0.1
             epsilon=1e-5,
             use_fast_variance=False,
             # bfloat16 would round the variances.
-            dtype=jnp.float64 if config.dtype == jnp.float64 else jnp.float32,
+            dtype=statistics_dtype(config.dtype),
             param_dtype=config.param_dtype,
             rngs=rngs,
         )
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Convolves and normalises x; no activation follows."""
-        return self.norm(self.conv(x)).astype(self.conv.dtype)
+        return self.normalization(self.convolution(x)).astype(self.convolution.dtype)
 
 
-class Stem(nnx.Module):
+class Embedder(nnx.Module):
     """First convolution, with the max-pool of the ImageNet stem."""
 
     def __init__(self, config: ResNetConfig, rngs: nnx.Rngs) -> None:
         """Builds the stem that `config.stem` names."""
-        self.pool = config.stem == "imagenet"
+        self.config, self.pool = config, config.stem == "imagenet"
         kernel = (7, 2) if self.pool else (3, 1)
-        self.layer = ConvNorm(config, (config.in_channels, config.width), *kernel, rngs)
+        features = (config.in_channels, config.width)
+        self.embedder = ConvNorm(config, features, *kernel, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Maps images to the input of the first stage."""
-        x = nnx.relu(self.layer(images))
+        check_images(images, self.config.in_channels)
+        x = self.config.activation(self.embedder(images))
         if self.pool:
-            # After the rectifier a border of zeros never wins, like torch's -inf.
-            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            pads = ((0, 0), (1, 1), (1, 1), (0, 0))
+            x = jnp.pad(x, pads, constant_values=-jnp.inf)
             x = nnx.max_pool(x, (3, 3), strides=(2, 2))
         return x
 
@@ -151,11 +202,13 @@ class Block(nnx.Module):
         """Builds a block from `features[0]` to `features[1]` channels."""
         c_in, c_out = features
         inner = c_out // config.expansion
+        self.activation = config.activation
         plan = [((c_in, c_out), 3, stride), ((c_out, c_out), 3, 1)]
         if config.expansion > 1:
-            plan = [((c_in, inner), 1, 1), ((inner, inner), 3, stride)]
+            strides = (stride, 1) if config.stride_first else (1, stride)
+            plan = [((c_in, inner), 1, strides[0]), ((inner, inner), 3, strides[1])]
             plan += [((inner, c_out), 1, 1)]
-        self.layers = nnx.List([ConvNorm(config, *step, rngs) for step in plan])
+        self.layer = nnx.List([ConvNorm(config, *step, rngs) for step in plan])
         # The skip connection is projected only where the shape changes.
         changes = stride != 1 or c_in != c_out
         self.shortcut = ConvNorm(config, features, 1, stride, rngs) if changes else None
@@ -163,44 +216,72 @@ class Block(nnx.Module):
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Adds the convolved x to x and rectifies."""
         skip = x if self.shortcut is None else self.shortcut(x)
-        for index, layer in enumerate(self.layers):
-            x = layer(x if index == 0 else nnx.relu(x))
-        return nnx.relu(x + skip)
+        for index, layer in enumerate(self.layer):
+            x = layer(x if index == 0 else self.activation(x))
+        return self.activation(x + skip)
 
 
 class Stage(nnx.Module):
     """Consecutive residual blocks at one resolution."""
 
     def __init__(self, config: ResNetConfig, index: int, rngs: nnx.Rngs) -> None:
-        """Builds stage `index`, 0 to 3."""
-        c_out = config.width * 2**index * config.expansion
-        c_in = config.width if index == 0 else c_out // 2
+        """Builds stage `index`, counted from 0."""
+        c_out = config.stage_widths[index]
+        c_in = config.stage_widths[index - 1] if index else config.width
         # Every stage but the first halves the resolution, in its first block.
-        first = Block(config, (c_in, c_out), 1 if index == 0 else 2, rngs)
-        count = _LAYOUTS[config.depth][0][index]
-        rest = [Block(config, (c_out, c_out), 1, rngs) for _ in range(1, count)]
-        self.blocks = nnx.List([first, *rest])
+        stride = 2 if index else config.first_stage_stride
+        first = Block(config, (c_in, c_out), stride, rngs)
+        rest = range(1, config.stage_blocks[index])
+        inner = [Block(config, (c_out, c_out), 1, rngs) for _ in rest]
+        self.layers = nnx.List([first, *inner])
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Applies the blocks in turn."""
-        for block in self.blocks:
-            x = block(x)
+        for layer in self.layers:
+            x = layer(x)
         return x
 
 
+class Encoder(nnx.Module):
+    """The stages in turn."""
+
+    def __init__(self, config: ResNetConfig, rngs: nnx.Rngs) -> None:
+        """Builds the stages of `config`."""
+        stages = range(len(config.stage_blocks))
+        self.stages = nnx.List([Stage(config, index, rngs) for index in stages])
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Computes the output of the last stage."""
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+class Backbone(nnx.Module):
+    """Stem and stages."""
+
+    def __init__(self, config: ResNetConfig, rngs: nnx.Rngs) -> None:
+        """Builds the backbone of `config`."""
+        self.embedder = Embedder(config, rngs)
+        self.encoder = Encoder(config, rngs)
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Computes the last feature map."""
+        return self.encoder(self.embedder(images))
+
+
 class ResNet(nnx.Module):
-    """Residual network: stem, four stages, global average pool, linear head."""
+    """Residual network: stem, stages, global average pool, linear classifier."""
 
     def __init__(self, config: ResNetConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with He (fan-out) initialisation, in training mode."""
         self.config = config
-        self.stem = Stem(config, rngs)
-        self.stages = nnx.List([Stage(config, k, rngs) for k in range(4)])
+        self.resnet = Backbone(config, rngs)
         if config.num_classes is None:
-            self.head = None
+            self.classifier = None
             return
-        self.head = nnx.Linear(
-            config.width * 8 * config.expansion,
+        self.classifier = nnx.Linear(
+            config.stage_widths[-1],
             config.num_classes,
             # torch's default for a linear layer: uniform within 1/sqrt(fan_in).
             kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
@@ -211,7 +292,7 @@ class ResNet(nnx.Module):
         )
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N classes"]:
-        """Computes the logits, or the pooled features where there is no head.
+        """Computes the logits, or the pooled features where there is no classifier.
 
         Args:
           images: normalised images, (N, H, W, in_channels), floating.
@@ -222,15 +303,8 @@ class ResNet(nnx.Module):
         Raises:
           ValueError: `images` has another rank or number of channels.
         """
-        channels = self.config.in_channels
-        if images.ndim != 4 or images.shape[-1] != channels:
-            expected = f"(N, H, W, {channels})"
-            raise ValueError(f"images must have shape {expected}, got {images.shape}")
-        x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-        pooled = jnp.mean(x, axis=(1, 2))
-        return pooled if self.head is None else self.head(pooled)
+        pooled = jnp.mean(self.resnet(images), axis=(1, 2))
+        return pooled if self.classifier is None else self.classifier(pooled)
 
 
 def _resnet(

@@ -43,6 +43,7 @@ class Transform(NamedTuple):
 SAME = Transform()
 MATRIX = Transform((1, 0))  # torch keeps (out, in)
 KERNEL = Transform((2, 3, 1, 0))  # torch keeps (out, in, height, width)
+TRANSPOSED = Transform((0, 2, 3, 1))  # torch keeps (in, out, height, width)
 
 
 class Rule(NamedTuple):
@@ -86,6 +87,12 @@ def dense(path: str, *names: Name) -> tuple[Rule, ...]:
 def conv(path: str, *names: Name) -> tuple[Rule, ...]:
     """A convolution of images."""
     leaves = {"kernel": ("weight", KERNEL), "bias": ("bias", SAME)}
+    return _module(path, names, leaves)
+
+
+def upsampling(path: str, *names: Name) -> tuple[Rule, ...]:
+    """A transposed convolution of images."""
+    leaves = {"kernel": ("weight", TRANSPOSED), "bias": ("bias", SAME)}
     return _module(path, names, leaves)
 
 

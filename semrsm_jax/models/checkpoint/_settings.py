@@ -63,8 +63,9 @@ class Settings:
     def _refuse(self, key: str, value: Any, expected: str) -> ValueError:
         return ValueError(f"{self._where}: {key} must be {expected}, got {value!r}")
 
-    def inner(self, key: str) -> "Settings":
-        """The settings of one part, such as `vision_config`."""
+    def inner(self, *keys: str) -> "Settings":
+        """The settings of one part, under the first of those keys that is there."""
+        key = next((k for k in keys if self._values.get(k) is not None), keys[-1])
         value = self._get(key, {})
         if not isinstance(value, dict):
             raise self._refuse(key, value, "an object")
@@ -116,6 +117,13 @@ class Settings:
             raise self._refuse(key, value, "an integer or two")
         rows, columns = Settings(self._where, {key: list(value)}).counts(key, ())
         return rows, columns
+
+    def side(self, key: str, default: int) -> int:
+        """The side of a square, given by one number or two."""
+        rows, columns = self.pair(key, default)
+        if rows != columns:
+            raise self._refuse(key, (rows, columns), "a square")
+        return rows
 
     def activation(self, key: str, default: str) -> Activation:
         """The function that a name of transformers stands for."""

@@ -1,0 +1,85 @@
+"""The vision tower of CLIP (Radford et al. 2021, arXiv 2103.00020) in flax.nnx.
+
+A vision transformer whose tokens are normalised before the first layer, and whose last
+normalisation reads the CLS token alone. Layers, as in Hugging Face's checkpoints:
+`vision_model.pre_layrnorm`, `vision_model.encoder.layers.0` and on,
+`vision_model.post_layernorm`.
+"""
+
+import dataclasses
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from semrsm_jax.models._layers import LayerNorm, quick_gelu
+from semrsm_jax.models.vit import Embeddings, Layer, ViTConfig
+
+
+def clip_vision_config(**settings: object) -> ViTConfig:
+    """`ViTConfig` with CLIP's defaults: B/32, quick GELU, epsilon 1e-5."""
+    base = ViTConfig(patch_size=(32, 32), activation=quick_gelu, epsilon=1e-5)
+    return dataclasses.replace(base, **settings)
+
+
+class CLIPEncoder(nnx.Module):
+    """The layers in turn."""
+
+    def __init__(self, config: ViTConfig, rngs: nnx.Rngs) -> None:
+        """Builds `config.depth` layers."""
+        self.layers = nnx.List([Layer(config, rngs) for _ in range(config.depth)])
+
+    def __call__(self, x: Float[Array, "N S C"]) -> list[Float[Array, "N S C"]]:
+        """Computes the output of every layer; no normalisation follows."""
+        states = []
+        for layer in self.layers:
+            x = layer(x)
+            states.append(x)
+        return states
+
+
+class VisionTower(nnx.Module):
+    """Embeddings, a normalisation, the encoder, and the norm of the CLS token."""
+
+    def __init__(self, config: ViTConfig, rngs: nnx.Rngs) -> None:
+        """Builds the tower; its patch projection has no bias."""
+        self.embeddings = Embeddings(config, rngs, patch_bias=False)
+        # The name, misspelt, is that of the checkpoints.
+        self.pre_layrnorm = LayerNorm(config.width, config.epsilon, config.dtype, rngs)
+        self.encoder = CLIPEncoder(config, rngs)
+        self.post_layernorm = LayerNorm(
+            config.width, config.epsilon, config.dtype, rngs
+        )
+
+    def hidden_states(
+        self, images: Float[Array, "N H W C"]
+    ) -> list[Float[Array, "N S D"]]:
+        """Computes the output of every layer, the CLS token first."""
+        return self.encoder(self.pre_layrnorm(self.embeddings(images)))
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
+        """Computes the normalised CLS token of the last layer."""
+        return self.post_layernorm(self.hidden_states(images)[-1][:, 0])
+
+
+class CLIPVision(nnx.Module):
+    """CLIP's vision tower."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs) -> None:
+        """Builds the network with random weights."""
+        self.config = config
+        self.vision_model = VisionTower(config, rngs)
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
+        """Computes the normalised CLS token.
+
+        Args:
+          images: normalised images, (N, H, W, in_channels), floating.
+
+        Returns:
+          (N, width) in `config.dtype`.
+
+        Raises:
+          ValueError: `images` has another rank or number of channels, or holds no
+            patch.
+        """
+        return self.vision_model(images)

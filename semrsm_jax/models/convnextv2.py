@@ -1,0 +1,239 @@
+"""ConvNeXt V2 (Woo et al. 2023, arXiv 2301.00808) in flax.nnx, NHWC.
+
+Layers, as in Hugging Face's checkpoints: `convnextv2.embeddings`,
+`convnextv2.encoder.stages.0` to `.3`, their blocks
+`convnextv2.encoder.stages.0.layers.0`, `convnextv2.layernorm` (of the pooled features),
+`classifier`.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.models._layers import (
+    Activation,
+    LayerNorm,
+    PatchProjection,
+    check_images,
+    conv,
+    floating,
+    gelu,
+    linear,
+    positive,
+    statistics_dtype,
+)
+
+_EPSILON = 1e-6  # of every normalisation but the last
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvNeXtV2Config:
+    """What a ConvNeXt V2 is built from; compares by value.
+
+    Attributes:
+      patch_size: rows and columns of the patches that the stem cuts.
+      widths: channels of each stage.
+      depths: blocks in each stage.
+      in_channels: of the images.
+      num_classes: outputs of the classifier; None or 0 gives the pooled features.
+      activation: of the blocks.
+      epsilon: of the normalisation of the pooled features; elsewhere it is 1e-6.
+      dtype: of parameters and features; normalisations use float32 at least.
+
+    Raises:
+      TypeError: a count is no integer.
+      ValueError: a field is out of its range.
+    """
+
+    patch_size: tuple[int, int] = (4, 4)
+    widths: tuple[int, ...] = (128, 256, 512, 1024)
+    depths: tuple[int, ...] = (3, 3, 27, 3)
+    in_channels: int = 3
+    num_classes: int | None = None
+    activation: Activation = gelu
+    epsilon: float = 1e-12
+    dtype: DTypeLike = jnp.float32
+
+    prefix_tokens = 0
+
+    def __post_init__(self) -> None:
+        """Checks the fields and brings equal settings to one form."""
+        if not self.widths or len(self.widths) != len(self.depths):
+            raise ValueError(
+                f"widths and depths must name the same stages, got {self.widths} and "
+                f"{self.depths}"
+            )
+        positive(self, "in_channels")
+        classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
+        object.__setattr__(self, "num_classes", classes or None)
+        object.__setattr__(self, "dtype", floating("dtype", self.dtype))
+
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the last stage for images of that size in pixels."""
+        halvings = 2 ** (len(self.widths) - 1)
+        rows, columns = height // self.patch_size[0], width // self.patch_size[1]
+        return rows // halvings, columns // halvings
+
+
+class Embeddings(nnx.Module):
+    """Patches projected and normalised."""
+
+    def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
+        """Builds the stem of `config`."""
+        self.in_channels, width = config.in_channels, config.widths[0]
+        shape = (config.in_channels, width)
+        self.patch_embeddings = PatchProjection(
+            shape, config.patch_size, config.dtype, rngs
+        )
+        self.layernorm = LayerNorm(width, _EPSILON, config.dtype, rngs)
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Maps images to the input of the first stage."""
+        check_images(images, self.in_channels)
+        return self.layernorm(self.patch_embeddings(images))
+
+
+class GlobalResponseNorm(nnx.Module):
+    """Scales each channel by its norm over the image, relative to the other channels.
+
+    Section 3.2 of the paper; it starts as the identity.
+    """
+
+    def __init__(self, width: int, dtype: DTypeLike) -> None:
+        """Normalises `width` channels."""
+        self.scale = nnx.Param(jnp.zeros((1, 1, 1, width), dtype))
+        self.bias = nnx.Param(jnp.zeros((1, 1, 1, width), dtype))
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
+        """Adds to x what its relative norms make of it."""
+        wide = x.astype(statistics_dtype(x.dtype))
+        norms = jnp.sqrt(jnp.sum(wide**2, axis=(1, 2), keepdims=True))
+        relative = norms / (jnp.mean(norms, axis=-1, keepdims=True) + 1e-6)
+        return self.scale[...] * (x * relative.astype(x.dtype)) + self.bias[...] + x
+
+
+class Block(nnx.Module):
+    """Depthwise 7x7 convolution, then an inverted bottleneck."""
+
+    def __init__(self, config: ConvNeXtV2Config, width: int, rngs: nnx.Rngs) -> None:
+        """Builds a block of `width` channels."""
+        dtype = config.dtype
+        self.activation = config.activation
+        self.dwconv = conv((width, width), 7, dtype, rngs, groups=width)
+        self.layernorm = LayerNorm(width, _EPSILON, dtype, rngs)
+        self.pwconv1 = linear((width, 4 * width), dtype, rngs)
+        self.grn = GlobalResponseNorm(4 * width, dtype)
+        self.pwconv2 = linear((4 * width, width), dtype, rngs)
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
+        """Adds what the block finds to x."""
+        inner = self.activation(self.pwconv1(self.layernorm(self.dwconv(x))))
+        return x + self.pwconv2(self.grn(inner))
+
+
+class Downsampling(nnx.Module):
+    """Normalises, then halves the resolution."""
+
+    def __init__(
+        self, config: ConvNeXtV2Config, features: tuple[int, int], rngs: nnx.Rngs
+    ) -> None:
+        """Builds it from `features[0]` to `features[1]` channels."""
+        self.norm = LayerNorm(features[0], _EPSILON, config.dtype, rngs)
+        self.conv = PatchProjection(features, (2, 2), config.dtype, rngs)
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Halves the resolution of x."""
+        return self.conv(self.norm(x))
+
+
+class Stage(nnx.Module):
+    """Consecutive blocks at one resolution."""
+
+    def __init__(
+        self,
+        config: ConvNeXtV2Config,
+        index: int,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Builds stage `index`; all but the first halve the resolution."""
+        width = config.widths[index]
+        self.downsampling_layer = (
+            Downsampling(config, (config.widths[index - 1], width), rngs)
+            if index
+            else None
+        )
+        self.layers = nnx.List(
+            [Block(config, width, rngs) for _ in range(config.depths[index])]
+        )
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Applies the blocks in turn."""
+        if self.downsampling_layer is not None:
+            x = self.downsampling_layer(x)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Encoder(nnx.Module):
+    """The stages in turn."""
+
+    def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
+        """Builds the stages of `config`."""
+        stages = range(len(config.widths))
+        self.stages = nnx.List([Stage(config, index, rngs) for index in stages])
+
+    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
+        """Computes the output of the last stage."""
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+class Backbone(nnx.Module):
+    """Stem, stages, global average pool and its normalisation."""
+
+    def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
+        """Builds the backbone of `config`."""
+        self.embeddings = Embeddings(config, rngs)
+        self.encoder = Encoder(config, rngs)
+        self.layernorm = LayerNorm(
+            config.widths[-1], config.epsilon, config.dtype, rngs
+        )
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
+        """Computes the normalised pooled features."""
+        x = self.encoder(self.embeddings(images))
+        return self.layernorm(x.mean(axis=(1, 2), dtype=statistics_dtype(x.dtype)))
+
+
+class ConvNeXtV2(nnx.Module):
+    """ConvNeXt V2 with a linear classifier over the pooled features."""
+
+    def __init__(self, config: ConvNeXtV2Config, *, rngs: nnx.Rngs) -> None:
+        """Builds the network with random weights."""
+        self.config = config
+        self.convnextv2 = Backbone(config, rngs)
+        shape = (config.widths[-1], config.num_classes or 0)
+        self.classifier = (
+            linear(shape, config.dtype, rngs) if config.num_classes else None
+        )
+
+    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N classes"]:
+        """Computes the logits, or the pooled features where there is no classifier.
+
+        Args:
+          images: normalised images, (N, H, W, in_channels), floating.
+
+        Returns:
+          (N, num_classes), or the normalised pooled (N, channels), in `config.dtype`.
+
+        Raises:
+          ValueError: `images` has another rank or number of channels, or is too small.
+        """
+        pooled = self.convnextv2(images)
+        return pooled if self.classifier is None else self.classifier(pooled)
