@@ -21,7 +21,7 @@ HELP = """Compute the features of a folder of images in some layers of a network
 
 The network is one of the paper's, by its name (semrsm models lists them), or a checkpoint of the same kind: a folder with config.json and weights, or the id of a repository on the hub. Images are prepared as its preprocessor_config.json says.
 
-Example: semrsm extract --model dinov2-base --images photographs --tokens patches -o features.zarr
+Example: semrsm extract --model facebook/dinov2-base --images photographs --tokens patches -o features.zarr
 
 Example: semrsm extract --model facebook/dinov2-base --list-layers
 
@@ -201,8 +201,8 @@ def _extract(
     from semrsm_jax.features import extract, extract_to_store
     from semrsm_jax.store import save_features
 
-    metadata: dict[str, Any] = loaded.metadata() | {
-        "tokens": tokens.value,
+    metadata: dict[str, Any] = {
+        "model": loaded.source,
         "preprocessing": str(folder.preprocess),
         "skipped": [image._asdict() for image in folder.skipped],
     }
@@ -258,13 +258,10 @@ def _check_output(output: Path, overwrite: bool, dtype: DtypeName) -> None:
 
 
 def _show_layers(loaded: Loaded, as_json: bool) -> None:
-    from semrsm_jax.features import list_layers
-
-    names = list_layers(loaded.model)
     if as_json:
-        say_json({"last": loaded.tap, "layers": names})
+        say_json({"last": loaded.tap, "layers": loaded.known})
         return
-    for name in names:
+    for name in loaded.known:
         say(f"{name}  (last)" if name == loaded.tap else name)
 
 

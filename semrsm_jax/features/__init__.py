@@ -1,5 +1,6 @@
 """Representations captured from networks."""
 
+from semrsm_jax.features._tokens import check_layers
 from semrsm_jax.features.extract import extract, extract_to_store, list_layers
 from semrsm_jax.features.image_file import read_image
 from semrsm_jax.features.image_folder import BrokenImage, ImageFolder, open_folder
@@ -13,6 +14,7 @@ __all__ = [
     "BrokenImage",
     "ImageFolder",
     "Preprocessing",
+    "check_layers",
     "extract",
     "extract_to_store",
     "list_layers",
