@@ -60,7 +60,7 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 def write_vit(folder: Path, seed: int = 0) -> Path:
-    """Writes config, preprocessor and weights of a ViT with 16 patches and a CLS token."""
+    """Writes config, preprocessor and weights of a ViT: 16 patches and a CLS token."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     weights = {

@@ -18,6 +18,7 @@ from semrsm_jax.models import VARIANTS, load
 from semrsm_jax.store import FeatureStore, feature_ids, load_features, load_rsm
 
 LAST, FIRST = "vit.layernorm", "vit.encoder.layer.0"
+IDENTITY = ("--matcher", "identity")
 IDS = ("a.jpg", "b/1.png", "b/2.png", "c.png", "d.webp")
 
 
@@ -84,7 +85,7 @@ def test_a_single_layer_needs_no_key(folder):
     arguments = ("extract", "-m", "vit", "-i", "images", "--tokens", "cls")
     for output in ("f.zarr", "f.npz"):
         assert run(*arguments, "-o", output)[0] == 0
-        assert run("rsm", output, "-o", f"{output}.npz")[0] == 0
+        assert run("rsm", output, "-o", f"{output}.npz", *IDENTITY)[0] == 0
         rsm = load_rsm(f"{output}.npz")
         assert rsm.rsm.shape == (5, 5)
         assert rsm.metadata["inputs"][0]["shape"] == [5, 1, 8]
@@ -161,7 +162,10 @@ def test_another_preprocessor(folder, expected):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--layers", "vit.layernom"), f"unknown layer 'vit.layernom'; nearest.*{LAST}"),
+        (
+            ("--layers", "vit.layernom"),
+            f"layer 'vit.layernom'; nearest.*{LAST}",
+        ),
         (("--layers", "a,,b"), "--layers must be names"),
         (("--model", "vit-b61"), "vit-b16"),
         (("--model", "images"), "images"),

@@ -113,6 +113,16 @@ def test_peak_of_memory_is_that_of_the_layers():
     assert peak < 1.2 * size
 
 
+def test_double_precision_of_arrays_on_the_device(x64):
+    """Batches are cut where x64 is enabled: that is a setting of the thread."""
+    linear = nnx.Linear(3, 2, param_dtype=jax.numpy.float64, rngs=nnx.Rngs(0))
+    images = jax.random.normal(jax.random.key(0), (3, 4, 4, 3), jax.numpy.float64)
+    network = nnx.Sequential(linear)
+    found = extract(network, images, ["layers.0"], batch_size=2)["layers.0"]
+    assert found.dtype == jax.numpy.float64
+    np.testing.assert_allclose(found, linear(images).reshape(3, 16, 2), rtol=1e-12)
+
+
 def test_store_equals_memory_whatever_the_batch(model, images, tmp_path):
     expected = extract(model, images, LAYERS, tokens="patches")
     store = extract_to_store(

@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
         return list(check_layers(names, self.known))
 
 
-def load_model(source: str, dtype: str) -> Loaded:
+def load_model(source: str, dtype: str, revision: str | None = None) -> Loaded:
     """Loads a network by a name of the paper's, from a folder, or by an id on the hub.
 
     Raises:
@@ -51,7 +51,7 @@ def load_model(source: str, dtype: str) -> Loaded:
     from semrsm_jax.features import list_layers
     from semrsm_jax.models import load, locate
 
-    path = locate(source)
+    path = locate(source, revision=revision)
     model = load(path, dtype=dtype)
     known = list_layers(model)
     folder = path if path.is_dir() else path.parent

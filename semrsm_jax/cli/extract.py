@@ -120,6 +120,10 @@ def command(
             "leaves them out and lists them.",
         ),
     ] = OnErrorName.RAISE,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Branch, tag or commit of a checkpoint on the hub."),
+    ] = None,
     preprocessor: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +145,7 @@ def command(
     if list_layers:
         with progress_bar("steps", quiet) as report:
             report("Loading the network", 0, None)
-            loaded = load_model(model, dtype.value)
+            loaded = load_model(model, dtype.value, revision)
         _show_layers(loaded, as_json)
         return
     if images is None or output is None:
@@ -155,7 +159,7 @@ def command(
     start = time.perf_counter()
     with progress_bar("images", quiet) as report:
         report("Loading the network", 0, None)
-        loaded = load_model(model, dtype.value)
+        loaded = load_model(model, dtype.value, revision)
         names = loaded.layers(layers)
         preprocess = load_preprocessing(preprocessor or loaded.folder)
         folder = open_folder(

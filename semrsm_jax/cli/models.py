@@ -41,6 +41,8 @@ def command(
         say_json({"models": rows})
         return
     width = max(len(row["name"]) for row in rows)
+    say(f"{'name':<{width}}  {'tokens':<11}  checkpoint")
+    say(f"{'':<{width}}  {'parameters' if parameters else '':<11}  layer compared")
     for row in rows:
         grid = " x ".join(map(str, row["grid"]))
         extra = f" + {row['prefix_tokens']}" if row["prefix_tokens"] else ""

@@ -1,7 +1,7 @@
 """One extraction: what was asked for, checked, and the passes that compute it."""
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -53,26 +53,18 @@ class Extraction(NamedTuple):
     def passes(
         self, forward: Forward, batches: Sequence[int]
     ) -> Generator[tuple[int, Mapping[str, Float[np.ndarray, "n S C"]]]]:
-        """Computes some batches, and yields the number and the tokens of each.
-
-        The images of the next are read while one is computed.
-        """
+        """Computes some batches, and yields the number and the tokens of each."""
         total = len(self.source)
         count = -(-total // self.batch_size)
         done = total - sum(self._size(number) for number in batches)
         if self.progress is not None and len(batches) < count:
             self.progress(done, total)
-        with ThreadPoolExecutor(1) as reader:
-            waiting = [reader.submit(self._read, number) for number in batches[:1]]
-            for place, number in enumerate(batches):
-                images = waiting.pop().result()
-                for following in batches[place + 1 : place + 2]:
-                    waiting.append(reader.submit(self._read, following))
-                outputs = forward(images)
-                yield number, {name: np.asarray(outputs[name]) for name in self.layers}
-                done += self._size(number)
-                if self.progress is not None:
-                    self.progress(done, total)
+        for number, images in zip(batches, self._images(batches), strict=True):
+            outputs = forward(images)
+            yield number, {name: np.asarray(outputs[name]) for name in self.layers}
+            done += self._size(number)
+            if self.progress is not None:
+                self.progress(done, total)
 
     def digest(self) -> str:
         """SHA-256 of the names, shapes and values of all parameters."""
@@ -82,6 +74,20 @@ class Extraction(NamedTuple):
             digest.update(f"{name} {values.shape} {values.dtype} ".encode())
             digest.update(values.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
+
+    def _images(self, batches: Sequence[int]) -> Iterator[Any]:
+        """The images of the batches; those of the next are read while one is used."""
+        if isinstance(self.source, ArrayImages):
+            # At hand; and JAX's arrays belong to the settings of the caller's thread.
+            yield from map(self._read, batches)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting = [reader.submit(self._read, number) for number in batches[:1]]
+            for place in range(len(batches)):
+                images = waiting.pop().result()
+                for following in batches[place + 1 : place + 2]:
+                    waiting.append(reader.submit(self._read, following))
+                yield images
 
     def _size(self, number: int) -> int:
         return min(self.batch_size, len(self.source) - number * self.batch_size)

@@ -107,8 +107,9 @@ def _call(network: Network, images: Any) -> None:
     model = network.model
     state = [*model.parameters(), *model.buffers()]
     like = next((t for t in state if t.is_floating_point()), torch.zeros(()))
+    dtype = np.float64 if like.dtype == torch.float64 else np.float32
     # A copy: torch wants an array that it may write to, JAX's may not be.
-    batch = torch.from_numpy(np.array(images, np.float64 if _is_double(like) else "f4"))
+    batch = torch.from_numpy(np.array(images, dtype))
     batch = batch.permute(0, 3, 1, 2).contiguous().to(like.device, like.dtype)
     with torch.no_grad():
         try:
@@ -117,10 +118,6 @@ def _call(network: Network, images: Any) -> None:
             if isinstance(error, torch.OutOfMemoryError):
                 raise MemoryError(str(error)) from error
             raise refusing_images(images, error) from error
-
-
-def _is_double(tensor: "torch.Tensor") -> bool:
-    return tensor.element_size() == 8
 
 
 def _tokens(

@@ -29,9 +29,10 @@ def list_layers(
       call: as in `extract`, for flax.linen.
 
     Returns:
-      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the order
-      of definition (for flax.linen that of the calls). For torch they are the names of
-      `named_modules()`. An nnx module that is shared stands under each of its paths.
+      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the
+      order of definition (for flax.linen that of the calls). For torch they are the
+      names of `named_modules()`. An nnx module that is shared stands under each of its
+      paths.
 
     Raises:
       TypeError: `model` is of no such framework.

@@ -131,7 +131,7 @@ def open_folder(
     if broken and (on_error == "raise" or not sound):
         shown = "\n".join(f"  {image.id}: {image.reason}" for image in broken[:_SHOWN])
         more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        hint = "; on_error='skip' leaves them out" if sound else ""
+        hint = "; on_error='skip' (--on-error skip) leaves them out" if sound else ""
         raise ValueError(
             f"images: {len(broken)} of {len(paths)} files below {root} cannot be read"
             f"{hint}\n{shown}{more}"
