@@ -198,6 +198,7 @@ def test_order_ids_and_contents(tmp_path):
     again = open_folder(str(tmp_path), SMALL)
     assert again.ids == folder.ids
     assert again.digest == folder.digest
+    assert open_folder(tmp_path, Preprocessing()).digest != folder.digest
     save(tmp_path / "c.png", picture(9))
     assert open_folder(tmp_path, SMALL).digest != folder.digest
 

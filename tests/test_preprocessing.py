@@ -220,6 +220,11 @@ def test_resize_rules_keep_the_shape(height, width, pixels):
     assert Exactly(3, pixels)(height, width) == (3, pixels)
 
 
+def test_a_strip_does_not_become_huge():
+    with pytest.raises(ValueError, match="resized to 256 x 5120000 pixels"):
+        Preprocessing()(np.zeros((1, 20000, 3), np.uint8))
+
+
 def test_read_from_a_folder_or_a_file(tmp_path):
     expected = preprocessing_from_config(CONFIGS["dinov2"])
     path = tmp_path / "preprocessor_config.json"

@@ -20,7 +20,7 @@ A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved
 
   semrsm compare layer1.npz layer2.npz
 
-Without features at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
+Features of your images come from semrsm extract. Without any at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
 
 app = typer.Typer(
     name="semrsm",

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
 from semrsm_jax.features.image_file import examine, read_image
+from semrsm_jax.features.preprocessing import Preprocessing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _SHOWN = 5
@@ -44,7 +45,8 @@ class ImageFolder:
       paths: the files.
       preprocess: from uint8 (H, W, 3), RGB, to what the network expects, (h, w, 3).
       skipped: the files that could not be read.
-      digest: SHA-256 of all ids and file contents, in hexadecimal.
+      digest: SHA-256 of all ids, file contents, and, where it is a `Preprocessing`,
+        which compares by value, of how they are prepared; in hexadecimal.
     """
 
     root: Path
@@ -116,6 +118,8 @@ def open_folder(
     root = Path(folder)
     paths = find_images(root)
     digest, sound, broken = hashlib.sha256(), [], []
+    if isinstance(preprocess, Preprocessing):
+        digest.update(repr(preprocess).encode())
     with ThreadPoolExecutor(cores()) as pool:
         for done, (path, found) in enumerate(
             zip(paths, pool.map(examine, paths), strict=True), 1

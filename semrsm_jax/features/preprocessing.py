@@ -86,11 +86,13 @@ class Preprocessing:
 
         Raises:
           TypeError: `image` is not uint8.
-          ValueError: `image` has another shape, is empty, or is larger than `pad`.
+          ValueError: `image` has another shape, is empty, larger than `pad`, or so thin
+            a strip that it would become huge.
         """
         _check_image(image)
         if self.resize is not None:
             height, width = self.resize(*image.shape[:2])
+            _refuse_huge(height, width, image.shape)
             resized = Image.fromarray(image).resize((width, height), self.resample)
             image = np.asarray(resized)
         if self.crop is not None:
@@ -110,6 +112,15 @@ def _check_image(image: np.ndarray) -> None:
         raise TypeError(f"image must be uint8, got dtype {image.dtype}")
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
+
+
+def _refuse_huge(height: int, width: int, shape: tuple[int, ...]) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise ValueError(
+            f"image of shape {shape} would be resized to {height} x {width} pixels, "
+            f"more than {limit:,} (PIL.Image.MAX_IMAGE_PIXELS)"
+        )
 
 
 def _center_crop(
