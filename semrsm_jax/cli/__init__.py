@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import compare, demo, match, plan, rsm, search, status
+from semrsm_jax.cli import (
+    compare,
+    demo,
+    extract,
+    match,
+    models,
+    plan,
+    rsm,
+    search,
+    status,
+)
 from semrsm_jax.cli._console import guarded, say
 
 _HELP = """How alike two images look to a network, wherever in the image things stand.
@@ -20,7 +30,7 @@ A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved
 
   semrsm compare layer1.npz layer2.npz
 
-Without features at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
+Features of your images come from semrsm extract. Without any at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
 
 app = typer.Typer(
     name="semrsm",
@@ -30,7 +40,7 @@ app = typer.Typer(
     # A traceback that reaches the user is a fault of this program: show it plainly.
     pretty_exceptions_enable=False,
 )
-for _command in (rsm, plan, status, search, compare, match, demo):
+for _command in (extract, models, rsm, plan, status, search, compare, match, demo):
     app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))
 
 

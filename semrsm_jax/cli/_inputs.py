@@ -9,7 +9,6 @@ from semrsm_jax.cli._options import CenterName, LayoutName
 
 if TYPE_CHECKING:
     import jax
-    import numpy as np
 
     from semrsm_jax.engine import Features
 
@@ -49,13 +48,15 @@ def load_tokens(
       TypeError: as `load_features`.
       ValueError: as `load_features` and `to_tokens`.
     """
+    import numpy as np
+
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features, sha256
 
     features = load_features(path, key)
     with naming(path):
         layout = fitting_layout(features.shape, layout)
-        tokens = to_tokens(features, layout.value)
+        tokens = to_tokens(np.asarray(features), layout.value)
     source = {
         "file": str(path),
         "key": key,
@@ -90,7 +91,7 @@ def feature_layers(
         does not fit.
     """
     from semrsm_jax.engine import Features, token_rows
-    from semrsm_jax.store import feature_names, load_features
+    from semrsm_jax.store import feature_ids, feature_names, load_features
 
     names: list[str | None] = [None]
     if layers:
@@ -107,6 +108,7 @@ def feature_layers(
             rows,
             preprocessing={"layout": order.value},
             source={"file": str(path), "key": key if name is None else name},
+            ids=feature_ids(path),
         )
     return found
 

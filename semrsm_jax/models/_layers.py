@@ -21,7 +21,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x sigmoid(1.702 x), the GELU of CLIP (Radford et al. 2021)."""
+    """X sigmoid(1.702 x), the GELU of CLIP (Radford et al. 2021)."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 

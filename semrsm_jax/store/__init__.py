@@ -1,6 +1,7 @@
 """Files in and out: the one place in the package that writes to the disk."""
 
 from semrsm_jax.store.feature_file import feature_ids, feature_names, load_features
+from semrsm_jax.store.feature_output import save_features
 from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
@@ -29,6 +30,7 @@ __all__ = [
     "open_runs",
     "open_similarity",
     "package_version",
+    "save_features",
     "save_rsm",
     "sha256",
 ]

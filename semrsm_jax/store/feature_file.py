@@ -13,7 +13,7 @@ from semrsm_jax.store._zarr_files import is_zarr, open_zarr
 from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
 
 # What may stand beside the layers of a file.
-_IDS = "ids"
+IDS = "ids"
 
 
 def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
@@ -42,11 +42,11 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
         return FeatureStore.open(path).ids if is_feature_store(path) else None
     file = open_arrays(path)
     ids: object = None
-    if _IDS in file.arrays and _is_text(file.arrays[_IDS]):
-        ids = np.asarray(file.arrays[_IDS].read()).tolist()
-    elif _IDS in file.metadata:
+    if IDS in file.arrays and _is_text(file.arrays[IDS]):
+        ids = np.asarray(file.arrays[IDS].read()).tolist()
+    elif IDS in file.metadata:
         try:
-            ids = json.loads(file.metadata[_IDS])
+            ids = json.loads(file.metadata[IDS])
         except ValueError as error:
             raise ValueError(f"{path} has damaged ids: {error}") from error
     if ids is None:

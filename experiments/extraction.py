@@ -1,0 +1,160 @@
+"""Time of extracting features from ViT-B/16, against transformers and torch.
+
+    python -m experiments.extraction                  # 5 minutes, 2 quiet cores
+    python -m experiments.extraction --scale smoke    # everything tiny, seconds
+
+It needs torch and transformers. One network of random weights, saved by transformers
+and loaded by both; the same images, batch size and cores; the two take turns within one
+run. It writes extraction.json to results/extraction.
+
+Expected: ours / transformers at most 1.5, the tokens alike within 1e-4 of the largest
+value, and of the compiled network nothing kept but the layer asked for.
+"""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import typer
+from jaxtyping import Float
+
+from experiments._runtime.timing import take_turns
+from semrsm_jax import _checks
+from semrsm_jax._resources import cores
+from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.features import extract
+from semrsm_jax.models import load
+from semrsm_jax.store import check_output, new_file
+
+LAYER = "vit.layernorm"
+GOAL = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionConfig:
+    """What is timed; the defaults are those of ViT-B/16.
+
+    Attributes:
+      images: how many.
+      batch_size: images a pass, for both.
+      rounds: turns of each.
+      image_size: rows and columns in pixels.
+      width: channels of the tokens.
+      depth: number of layers.
+      heads: of the attention.
+      seed: of weights and images.
+    """
+
+    images: int = 64
+    batch_size: int = 16
+    rounds: int = 3
+    image_size: int = 224
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    seed: int = 0
+
+
+SCALES = {
+    "full": ExtractionConfig(),
+    "smoke": ExtractionConfig(4, 2, 1, image_size=32, width=16, depth=2, heads=2),
+}
+
+
+def run(config: ExtractionConfig, report: Report) -> dict[str, Any]:
+    """Times both, and compares what they give."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(cores())
+    torch.manual_seed(config.seed)
+    report("Building the network", 0, None)
+    theirs = transformers.ViTModel(
+        transformers.ViTConfig(
+            image_size=config.image_size,
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.width,
+        )
+    ).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        ours = load(folder)
+    shape = (config.images, config.image_size, config.image_size, 3)
+    images = np.random.default_rng(config.seed).normal(size=shape).astype(np.float32)
+    batches = [
+        torch.from_numpy(images[start : start + config.batch_size])
+        .permute(0, 3, 1, 2)
+        .contiguous()
+        for start in range(0, config.images, config.batch_size)
+    ]
+
+    def of_transformers(number: int) -> Float[np.ndarray, "N S C"]:
+        with torch.no_grad():
+            parts = [theirs(batch).last_hidden_state.numpy() for batch in batches]
+        return np.concatenate(parts)
+
+    def of_ours(number: int) -> jax.Array:
+        return extract(ours, images, [LAYER], batch_size=config.batch_size)[LAYER]
+
+    report("Warming up", 0, None)
+    calls = {"ours": of_ours, "transformers": of_transformers}
+    for call in calls.values():
+        call(0)
+    turns = take_turns(calls, config.rounds, report, "Extracting, in turns")
+    found, expected = (np.asarray(turns.results[name]) for name in calls)
+    seconds = {name: turns.median(name) for name in calls}
+    return {
+        "cores": cores(),
+        "seconds": seconds,
+        "ratio": seconds["ours"] / seconds["transformers"],
+        "goal": GOAL,
+        "disagreement": float(np.abs(found - expected).max() / np.abs(expected).max()),
+        "feature_bytes": found.nbytes,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "jax": jax.__version__,
+    }
+
+
+def main(
+    scale: Annotated[
+        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
+    ] = "full",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the figures.")
+    ] = Path("results/extraction"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of another run.")
+    ] = False,
+) -> None:
+    """Runs the experiment, prints and writes what it found."""
+    _checks.one_of("scale", scale, tuple(SCALES))
+    path = output / "extraction.json"
+    check_output(path, overwrite, suffixes=(".json",))
+    config = SCALES[scale]
+    with progress_bar("rounds") as report:
+        result = run(config, report)
+    with new_file(path, overwrite) as temporary:
+        written = {"config": dataclasses.asdict(config), "result": result}
+        temporary.write_text(json.dumps(written, indent=2))
+    say(f"{config.images} images, {config.batch_size} a pass, {result['cores']} cores")
+    say_fields(
+        {
+            **{name: f"{value:.2f} s" for name, value in result["seconds"].items()},
+            "ratio": f"{result['ratio']:.2f} (goal: at most {GOAL})",
+            "disagreement": f"{result['disagreement']:.1e} of the largest value",
+            "written to": path,
+        }
+    )
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
+    app()

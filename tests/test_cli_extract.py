@@ -1,0 +1,232 @@
+"""The command line: extract and models."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from checkpoints import write_vit
+from PIL import Image
+from test_cli import refused, run
+
+import semrsm_jax as sj
+from semrsm_jax.features import extract, load_preprocessing, open_folder
+from semrsm_jax.models import VARIANTS, load
+from semrsm_jax.store import FeatureStore, feature_ids, load_features, load_rsm
+
+LAST, FIRST = "vit.layernorm", "vit.encoder.layer.0"
+IDENTITY = ("--matcher", "identity")
+IDS = ("a.jpg", "b/1.png", "b/2.png", "c.png", "d.webp")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """A checkpoint of a tiny ViT, and five images of several shapes."""
+    folder = tmp_path_factory.mktemp("extract")
+    write_vit(folder / "vit")
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(IDS):
+        path = folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (20 + place, 31, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture
+def folder(shared, tmp_path, monkeypatch) -> Path:
+    for name in ("vit", "images"):
+        (tmp_path / name).symlink_to(shared / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def expected(shared) -> dict[str, np.ndarray]:
+    images = open_folder(shared / "images", load_preprocessing(shared / "vit"))
+    return extract(load(shared / "vit"), images, [LAST, FIRST])
+
+
+def test_default_is_the_papers_layer_with_all_tokens(folder, expected):
+    code, out, err = run("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
+    assert (code, err) == (0, "")
+    assert LAST in out
+    assert "17 tokens, 8 channels" in out
+    found = load_features("f.npz")
+    np.testing.assert_allclose(found, expected[LAST], rtol=1e-5, atol=1e-5)
+    assert feature_ids("f.npz") == IDS
+    assert sorted(os.listdir()) == ["f.npz", "images", "vit"]
+
+
+@pytest.mark.parametrize("output", ["f.zarr", "f.npz", "f.safetensors"])
+def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, output):
+    code, out, _ = run(
+        *("extract", "--model", "vit", "--images", "images", "-o", output),
+        *("--layers", f"{FIRST},last", "--tokens", "patches", "--batch-size", 2),
+    )
+    assert code == 0
+    for name in (FIRST, LAST):
+        found = np.asarray(load_features(output, name))
+        np.testing.assert_allclose(found, expected[name][:, 1:], rtol=1e-5, atol=1e-5)
+    assert feature_ids(output) == IDS
+    # What the report proposes works as it stands.
+    proposed = out.splitlines()[-1].removeprefix("Next: semrsm ").split()
+    assert proposed[:2] == ["rsm", output]
+    assert run(*proposed, "--solver", "scipy")[0] == 0
+    tokens = np.asarray(load_features(output, proposed[3]))
+    rsm = sj.rsm(tokens, matcher=sj.Exact(solver="scipy"))
+    np.testing.assert_array_equal(load_rsm("rsm.npz").rsm, rsm)
+
+
+def test_a_single_layer_needs_no_key(folder):
+    arguments = ("extract", "-m", "vit", "-i", "images", "--tokens", "cls")
+    for output in ("f.zarr", "f.npz"):
+        assert run(*arguments, "-o", output)[0] == 0
+        assert run("rsm", output, "-o", f"{output}.npz", *IDENTITY)[0] == 0
+        rsm = load_rsm(f"{output}.npz")
+        assert rsm.rsm.shape == (5, 5)
+        assert rsm.metadata["inputs"][0]["shape"] == [5, 1, 8]
+
+
+def test_a_store_is_resumed_and_refuses_another_network(folder, shared):
+    arguments = ("extract", "-i", "images", "-o", "f.zarr", "--batch-size", 2)
+    assert run(*arguments, "-m", "vit")[0] == 0
+    (record,) = Path("f.zarr/batch_sha256").glob("c.1.*")
+    record.unlink()
+    kept = next(Path("f.zarr", LAST).glob("c.0.*")).stat().st_mtime_ns
+    assert FeatureStore.open("f.zarr").missing() == [1]
+    # From elsewhere, by another path: still the same network.
+    assert run(*arguments, "-m", shared / "vit")[0] == 0
+    assert FeatureStore.open("f.zarr").complete
+    assert next(Path("f.zarr", LAST).glob("c.0.*")).stat().st_mtime_ns == kept
+    write_vit(folder / "other" / "vit", seed=1)
+    assert "holds other features" in refused(*arguments, "-m", "other/vit")
+    message = refused(*arguments, "-m", "vit", "--overwrite")
+    assert "--overwrite does not fit a .zarr output" in message
+
+
+def test_broken_images_are_refused_or_skipped_as_told(folder, shared):
+    Path("images").unlink()
+    Path("images").mkdir()
+    for name in ("c.png", "d.webp"):
+        Path("images", name).write_bytes((shared / "images" / name).read_bytes())
+    Path("images/broken.png").write_bytes(b"no image")
+    arguments = ("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
+    message = refused(*arguments)
+    assert "1 of 3 files below images cannot be read" in message
+    assert "broken.png: no image" in message
+    code, out, _ = run(*arguments, "--on-error", "skip")
+    assert code == 0
+    assert "Skipped broken.png: no image" in out
+    assert feature_ids("f.npz") == ("c.png", "d.webp")
+    _, out, _ = run(*arguments, "--on-error", "skip", "--json", "--overwrite")
+    report = json.loads(out)
+    assert report["images"] == 2
+    assert report["skipped"][0]["id"] == "broken.png"
+    assert report["layers"] == {LAST: [2, 17, 8]}
+
+
+def test_bfloat16(folder, expected):
+    arguments = ("extract", "-m", "vit", "-i", "images", "--dtype", "bfloat16")
+    assert run(*arguments, "-o", "f.safetensors")[0] == 0
+    found = load_features("f.safetensors")
+    assert found.dtype == jnp.bfloat16
+    x, y = (np.asarray(a, np.float32).reshape(-1, 8) for a in (found, expected[LAST]))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    assert ((x * y).sum(1) / norms).min() > 0.98
+    assert "bfloat16 does not fit an .npz output" in refused(*arguments, "-o", "f.npz")
+
+
+def test_layers_are_listed(folder):
+    code, out, _ = run("extract", "--model", "vit", "--list-layers")
+    assert code == 0
+    assert FIRST in out.splitlines()
+    assert f"{LAST}  (last)" in out.splitlines()
+    _, out, _ = run("extract", "--model", "vit", "--list-layers", "--json")
+    listed = json.loads(out)
+    assert listed["last"] == LAST
+    assert FIRST in listed["layers"]
+
+
+def test_another_preprocessor(folder, expected):
+    config = json.loads(Path("vit/preprocessor_config.json").read_text())
+    Path("p.json").write_text(json.dumps(config | {"image_mean": [0.0, 0.0, 0.0]}))
+    arguments = ("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
+    assert run(*arguments, "--preprocessor", "p.json")[0] == 0
+    assert np.abs(load_features("f.npz") - expected[LAST]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("--layers", "vit.layernom"),
+            f"layer 'vit.layernom'; nearest.*{LAST}",
+        ),
+        (("--layers", "a,,b"), "--layers must be names"),
+        (("--model", "vit-b61"), "vit-b16"),
+        (("--model", "images"), "images"),
+        (("--images", "nowhere"), "nowhere does not exist"),
+        (("--images", "vit/config.json"), "is a file, expected a folder"),
+        (("--images", "vit"), "no image below vit"),
+        (("-o", "f.txt"), "must end in one of .zarr, .npz, .safetensors"),
+        (("-o", "vit/config.json/f.zarr"), "cannot be written"),
+        (("--batch-size", "0"), "batch_size must be at least 1"),
+        (("--tokens", "some"), "'some' is not one of"),
+        (("--preprocessor", "p.json"), "p.json does not exist"),
+    ],
+)
+def test_refused(folder, change, message):
+    options = {"--model": "vit", "--images": "images", "-o": "f.npz"}
+    options |= dict(zip(change[::2], change[1::2], strict=True))
+    found = refused("extract", *(part for item in options.items() for part in item))
+    assert re.search(message, found), found
+    assert not Path("f.npz").exists()
+
+
+def test_what_is_missing_is_named(folder):
+    assert "--images must be given" in refused("extract", "-m", "vit", "-o", "f.npz")
+    assert "--output must be given" in refused("extract", "-m", "vit", "-i", "images")
+    Path("p").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        Path("p", name).symlink_to(Path("vit", name).resolve())
+    message = refused("extract", "-m", "p", "-i", "images", "-o", "f.npz")
+    assert "holds no preprocessor_config.json" in message
+
+
+def test_models_lists_all_with_checkpoints_grids_and_taps():
+    code, out, _ = run("models")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    _, text, _ = run("models", "--json")
+    rows = {row["name"]: row for row in json.loads(text)["models"]}
+    assert list(rows) == list(VARIANTS)
+    for name, row in rows.items():
+        assert row["checkpoint"] == VARIANTS[name].checkpoint
+        assert row["tap"] == VARIANTS[name].tap
+        grid = " x ".join(map(str, row["grid"]))
+        for part in (name, row["checkpoint"], row["tap"], grid):
+            assert part in out
+    assert rows["vit-b16"]["grid"] == [14, 14]
+    assert rows["vit-b16"]["prefix_tokens"] == 1
+    assert "parameters" not in rows["vit-b16"]
+
+
+def test_models_counts_parameters(monkeypatch):
+    few = {name: VARIANTS[name] for name in ("resnet18", "vit-b16")}
+    monkeypatch.setattr("semrsm_jax.models.VARIANTS", few)
+    _, text, _ = run("models", "--json", "--parameters")
+    counts = {row["name"]: row["parameters"] for row in json.loads(text)["models"]}
+    # As torchvision's documentation gives them for the same networks.
+    assert counts == {"resnet18": 11_689_512, "vit-b16": 86_567_656}
+    assert "86.6 M" in run("models", "--parameters")[1]
+
+
+@pytest.mark.parametrize("command", ["extract", "models"])
+def test_help_teaches_by_an_example(command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: semrsm {command}" in out

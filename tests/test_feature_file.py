@@ -1,0 +1,117 @@
+import json
+import os
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from semrsm_jax.store import (
+    FeatureStore,
+    feature_ids,
+    feature_names,
+    load_features,
+    save_features,
+    sha256,
+)
+
+IDS = ["a.png", "b/ü.png"]
+
+
+def features(*shape, dtype=np.float32) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_layers_ids_and_metadata(tmp_path, suffix):
+    layers = {"stages.0": features(2, 4, 3), "head": features(2, 1, 5)}
+    path = tmp_path / f"features{suffix}"
+    save_features(path, layers, ids=IDS, metadata={"model": "m"})
+    for name, values in layers.items():
+        np.testing.assert_array_equal(load_features(path, name), values)
+    with pytest.raises(ValueError, match="key must be one of 'head', 'stages.0'|key"):
+        load_features(path)
+    if suffix == ".npz":
+        with np.load(path) as file:
+            found = file["ids"].tolist(), json.loads(str(file["metadata"]))
+    else:
+        with safe_open(path, "numpy") as file:
+            found = tuple(
+                map(json.loads, map(file.metadata().get, ("ids", "metadata")))
+            )
+    assert found[0] == IDS
+    assert found[1]["model"] == "m"
+    assert set(found[1]["versions"]) == {"semrsm_jax", "jax"}
+    assert set(feature_names(path)) == set(layers)
+    assert feature_ids(path) == tuple(IDS)
+    with pytest.raises(ValueError, match="exists; --overwrite"):
+        save_features(path, layers, ids=IDS)
+    save_features(path, {"one": features(2, 3)}, ids=IDS, overwrite=True)
+    # Where there is one layer it needs no name.
+    np.testing.assert_array_equal(load_features(path), features(2, 3))
+    assert sorted(os.listdir(tmp_path)) == [path.name]
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "[1]"])
+def test_damaged_ids_are_named(tmp_path, text):
+    save_file({"x": features(2, 2)}, tmp_path / "f.safetensors", {"ids": text})
+    with pytest.raises(ValueError, match="has damaged ids"):
+        feature_ids(tmp_path / "f.safetensors")
+
+
+def test_order_in_memory_and_half_precision(tmp_path):
+    values = features(2, 4, 3)
+    path = tmp_path / "f.safetensors"
+    half = values.astype(ml_dtypes.bfloat16)
+    save_features(path, {"t": values.T.copy().T, "h": half}, ids=IDS)
+    np.testing.assert_array_equal(load_features(path, "t"), values)
+    assert load_features(path, "h").dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(load_features(path, "h"), half)
+
+
+def test_arrays_of_the_user_named_like_ours_are_arrays(tmp_path):
+    np.savez(tmp_path / "f.npz", ids=features(2, 3))
+    np.testing.assert_array_equal(load_features(tmp_path / "f.npz"), features(2, 3))
+    assert feature_ids(tmp_path / "f.npz") is None
+
+
+def test_a_store_is_read_like_a_file(tmp_path):
+    values = features(3, 4, 2)
+    path = tmp_path / "f.zarr"
+    store = FeatureStore.create(path, ids=list("abc"), layers={"x": (4, 2)}, batch=2)
+    store.write(0, {"x": values[:2]})
+    np.testing.assert_array_equal(load_features(path)[:2], values[:2])
+    with pytest.raises(ValueError, match="batch 1, sample"):
+        np.asarray(load_features(path))
+    before = sha256(path)
+    store.write(1, {"x": values[2:]})
+    assert sha256(path) != before
+    np.testing.assert_array_equal(load_features(path), values)
+    np.testing.assert_array_equal(load_features(path, "x"), values)
+    assert feature_names(path) == ("x",)
+    assert feature_ids(path) == ("a", "b", "c")
+    with pytest.raises(ValueError, match="key must be one of 'x' .* got 'y'"):
+        load_features(path, "y")
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        ({}, ValueError, "at least one layer"),
+        ({"x": features(3, 2)}, ValueError, r"row for each of 2 ids, got shape \(3, 2"),
+        ({"x": np.float32(1)}, ValueError, r"got shape \(\)"),
+        ({"ids": features(2, 2)}, ValueError, "must not be named 'ids'"),
+        ({"x": np.ones((2, 2), bool)}, TypeError, "got dtype bool"),
+        ({"x": features(2, 2, dtype=ml_dtypes.bfloat16)}, TypeError, "npz cannot hold"),
+    ],
+)
+def test_refused(tmp_path, layers, error, message):
+    with pytest.raises(error, match=message):
+        save_features(tmp_path / "f.npz", layers, ids=IDS)
+    assert not os.listdir(tmp_path)
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must end in one of .npz, .safetensors"):
+        save_features(tmp_path / "f.npy", {"x": features(2, 2)}, ids=IDS)
