@@ -1,7 +1,7 @@
 """Semantic representational similarity matrices in JAX."""
 
 from semrsm_jax.affinity import affinity
-from semrsm_jax.comparison import cka, hsic
+from semrsm_jax.comparison import cka, hsic, rsa
 from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.ladder import Ladder, invariance_ladder
 from semrsm_jax.matching import (
@@ -47,6 +47,7 @@ __all__ = [
     "linear_assignment",
     "match",
     "pair_statistics",
+    "rsa",
     "rsm",
     "to_tokens",
 ]
