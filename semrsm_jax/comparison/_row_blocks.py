@@ -130,8 +130,9 @@ def centred(name: str, rsm: RowSliced, diagonal: bool) -> Centred:
     symmetric = bool(np.max(np.abs(along - across)) <= tolerance)
     width = n if diagonal else n - 2
     total = rows.sum() / (n if diagonal else n - 1)
-    effects = ((sums - total / 2) / width / scale for sums in (rows, columns))
-    found = Centring(offset, scale, *effects, 8 * eps * size / scale, symmetric)
+    rows, columns = ((sums - total / 2) / width / scale for sums in (rows, columns))
+    noise = 8 * eps * size / scale
+    found = Centring(offset, scale, rows, columns, noise, symmetric)
     return Centred(rsm, found, diagonal)
 
 

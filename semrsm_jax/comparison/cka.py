@@ -49,23 +49,41 @@ def cka(
 
 @partial(jax.jit, static_argnames="estimator")
 def _cka(K: Array, L: Array, counts: Array | None, estimator: str) -> Float[Array, ""]:
-    K, L = (_unit_scale(m, estimator) for m in (K, L))
-    pairs = (K, L), (K, K), (L, L)
+    (K, _), (L, _) = (unit_scale(m, estimator) for m in (K, L))
     if counts is None:
-        cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in pairs)
-    else:
-        cross, own_k, own_l = (inner_product(a, b, counts, estimator) for a, b in pairs)
-    # A constant RSM is exactly zero once centred.
-    structured = jnp.any(K != 0) & jnp.any(L != 0)
+        return ratio(*inner_products(K, L))
+    pairs = (K, L), (K, K), (L, L)
+    return ratio(*(inner_product(a, b, counts, estimator) for a, b in pairs))
+
+
+def inner_products(
+    K: Float[Array, "N N"], L: Float[Array, "N N"]
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """<K, L'>, <K, K'> and <L, L'> of centred RSMs."""
+    cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
+    return cross, own_k, own_l
+
+
+def ratio(
+    cross: Float[Array, ""], own_k: Float[Array, ""], own_l: Float[Array, ""]
+) -> Float[Array, ""]:
+    """CKA from its three parts; 0 where an RSM is constant, and so its own part 0."""
+    structured = (own_k != 0) & (own_l != 0)
     own_k, own_l = (jnp.where(structured, own, 1) for own in (own_k, own_l))
     return jnp.where(structured, cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l)), 0)
 
 
-def _unit_scale(K: Array, estimator: str) -> Array:
-    """The centred RSM with largest entry 1, lest float32 overflow; zero if constant."""
+def unit_scale(
+    K: Float[Array, "N N"], estimator: str
+) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
+    """The centred RSM with largest entry 1, lest float32 overflow, and its scale.
+
+    It is exactly zero, with scale 1, where the RSM is constant.
+    """
     raw = jnp.max(jnp.abs(K))
     K = centered(K, estimator)
     largest = jnp.max(jnp.abs(K))
     # Below this, what centring left is rounding: the RSM is constant.
     constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
-    return jnp.where(constant, 0, K / jnp.where(constant, 1, largest))
+    scale = jnp.where(constant, 1, largest)
+    return jnp.where(constant, 0, K / scale), scale

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax import _checks
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._row_blocks import Centred, Products, RowSliced
-from semrsm_jax.comparison.hsic import check_samples, normalizer
+from semrsm_jax.comparison.hsic import check_estimator, check_samples, normalizer
 
 RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 
@@ -76,7 +75,7 @@ def _products(
     rsms: RSMs, others: RSMs | None, estimator: str
 ) -> tuple[Products, list[Centred], list[Centred], int]:
     """Inner products of both sides, the centred RSMs of each, and N."""
-    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    check_estimator(estimator)
     named = _named("rsms", rsms)
     sides = [named] if others is None else [named, _named("others", others)]
     first, rsm = next(iter(named.items()))

@@ -41,7 +41,7 @@ def check_rsms(
     K: ArrayLike, L: ArrayLike, estimator: str = "biased"
 ) -> tuple[Array, Array]:
     """Converts two RSMs over the same samples; raises as `hsic` says."""
-    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    check_estimator(estimator)
     rsms = []
     for name, value in (("K", K), ("L", L)):
         value = _checks.real_array(name, value, rank=2)
@@ -57,6 +57,15 @@ def check_rsms(
         )
     check_samples(rsms[0].shape[0], estimator)
     return rsms[0], rsms[1]
+
+
+def check_estimator(estimator: str) -> None:
+    """Refuses what is no estimator of HSIC.
+
+    Raises:
+      ValueError: neither ``"biased"`` nor ``"unbiased"``.
+    """
+    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
 
 
 def check_samples(n: int, estimator: str) -> None:

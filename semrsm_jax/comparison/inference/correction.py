@@ -1,5 +1,6 @@
 """Corrections for testing many layers, models or k at once."""
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax.typing import ArrayLike
@@ -91,7 +92,7 @@ def max_statistic(
     elif alternative == "two-sided":
         observed, values = np.abs(observed), np.abs(values)
     most = values.max(axis=1, keepdims=True)
-    return np.asarray(null_p_value(observed, most, "greater"))
+    return np.asarray(null_p_value(jnp.asarray(observed), jnp.asarray(most), "greater"))
 
 
 def _check_p_values(p_values: ArrayLike) -> np.ndarray:

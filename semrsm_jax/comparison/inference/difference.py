@@ -29,8 +29,8 @@ class Difference(NamedTuple):
       difference: first less second.
       low: where its interval begins.
       high: where it ends.
-      p_value: two-sided, for no difference; below 1 - confidence where the interval
-        leaves 0 out.
+      p_value: two-sided, for no difference: the level whose interval would just reach
+        0. Its resolution is about 1 / B.
       standard_error: of the difference.
       first: the statistic of the first pair of RSMs.
       second: that of the second.
@@ -85,10 +85,11 @@ def difference_test(
             "first and second must be over the same samples, got shapes "
             f"{first[0].shape} and {second[0].shape}"
         )
-    values, found = _difference(first, second, statistic, as_key(key), resamples)
+    (one, other), found = _difference(first, second, statistic, as_key(key), resamples)
     check_defined("statistic", found.estimate)
     difference, low, high, error, resampled = interval(found, confidence)
-    return Difference(difference, low, high, found.p_value(), error, *values, resampled)
+    p_value = found.p_value()
+    return Difference(difference, low, high, p_value, error, one, other, resampled)
 
 
 @partial(jax.jit, static_argnames=("statistic", "resamples"))
