@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from semrsm_jax import cka, hsic
+from semrsm_jax import (
+    cka,
+    hsic,
+    linear_cka,
+    linear_hsic,
+    minibatch_cka,
+    minibatch_compute,
+    minibatch_init,
+    minibatch_linear_cka,
+    minibatch_update,
+    minibatch_update_features,
+)
+
+ESTIMATORS = ("biased", "unbiased")
 
 
 def rsms(rng, n=8, symmetric=True):
@@ -55,6 +70,8 @@ def test_cka_of_features_meets_published_values(x64):
     y = state.randn(100, 10) + x
     np.testing.assert_allclose(cka(x @ x.T, y @ y.T), 0.55761, atol=1e-5)
     np.testing.assert_allclose(cka(x @ x.T, y @ y.T, "unbiased"), 0.51346, atol=1e-5)
+    np.testing.assert_allclose(linear_cka(x, y), 0.55761, atol=1e-5)
+    np.testing.assert_allclose(linear_cka(x, y, "unbiased"), 0.51346, atol=1e-5)
 
 
 def test_float32_does_not_overflow(rng):
@@ -120,3 +137,227 @@ def test_gradients_jit_and_vmap(rng, x64, estimator):
             jnp.stack([K, L]), jnp.stack([L, L])
         )
         np.testing.assert_allclose(batch[0], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_whole_counts_repeat_samples(rng, x64, symmetric):
+    K, L = rsms(rng, symmetric=symmetric)
+    counts = rng.integers(0, 4, 8)
+    index = np.repeat(np.arange(8), counts)
+    repeated = cka(K[index][:, index], L[index][:, index])
+    np.testing.assert_allclose(cka(K, L, counts=counts), repeated, rtol=1e-10)
+    for estimator in ESTIMATORS:
+        np.testing.assert_allclose(
+            cka(K, L, estimator, counts=np.ones(8)), cka(K, L, estimator), rtol=1e-10
+        )
+        kept = [0, 1, 3, 4, 6]
+        np.testing.assert_allclose(
+            cka(K, L, estimator, counts=np.isin(np.arange(8), kept) * 2.0),
+            cka(K[kept][:, kept], L[kept][:, kept], estimator),
+            rtol=1e-10,
+        )
+
+
+def test_unbiased_counts_weigh_an_additive_fit_of_different_samples(rng, x64):
+    K, L = rsms(rng)
+    w = rng.integers(0, 3, 8) + 0.5
+    i, j = np.nonzero(~np.eye(8, dtype=bool))
+    weights = w[i] * w[j]
+    design = np.zeros((len(i), 8))
+    np.add.at(design, (np.arange(len(i)), i), 1)
+    np.add.at(design, (np.arange(len(i)), j), 1)
+    root = np.sqrt(weights)
+    left = []
+    for m in (K, L):
+        fit = np.linalg.lstsq(design * root[:, None], m[i, j] * root, rcond=None)[0]
+        left.append((m[i, j] - design @ fit) * root)
+    expected = left[0] @ left[1] / np.linalg.norm(left[0]) / np.linalg.norm(left[1])
+    np.testing.assert_allclose(cka(K, L, "unbiased", counts=w), expected, rtol=1e-10)
+
+
+def test_a_sample_that_is_most_of_all_leaves_no_estimate(rng):
+    K, L = rsms(rng)
+    assert np.isnan(cka(K, L, "unbiased", counts=[9, 1, 1, 1, 1, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("channels", [(2, 3), (2, 40), (30, 40)])
+def test_linear_measures_are_those_of_the_rsms(rng, x64, estimator, channels):
+    X, Y = (rng.normal(size=(20, c)) + 3 for c in channels)
+    Y[:, :2] += X[:, :2]
+    K, L = X @ X.T, Y @ Y.T
+    for linear, measure in ((linear_cka, cka), (linear_hsic, hsic)):
+        got, expected = linear(X, Y, estimator), measure(K, L, estimator)
+        np.testing.assert_allclose(got, expected, rtol=1e-10)
+        jitted = jax.jit(linear, static_argnums=2)(X, Y, estimator)
+        np.testing.assert_allclose(jitted, got, rtol=1e-12)
+    tokens = X.reshape(20, 1, -1)
+    np.testing.assert_allclose(
+        linear_cka(tokens, Y, estimator), linear_cka(X, Y, estimator), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("base", [1000000, 10000000], ids=["NumAcc3", "NumAcc4"])
+def test_features_with_a_large_mean_keep_8_digits(rng, x64, base):
+    """NIST StRD: 1001 values around base + 0.2, whose standard deviation is 0.1.
+
+    As float64 holds them, those of NumAcc4 have 0.10000000056: no more can be kept.
+    """
+    values = np.array([base + 0.2, *[base + 0.1, base + 0.3] * 500])
+    deviation = float(linear_hsic(values[:, None], values[:, None])) ** 0.25
+    assert -np.log10(abs(deviation - 0.1) / 0.1) > 8
+    # Against exact arithmetic, with a feature that it partly follows.
+    other = rng.integers(-3, 4, 1001)
+    a = [Fraction(round(10 * (v - base))) for v in values]
+    b = [Fraction(int(v)) for v in other]
+    a, b = ([v - sum(u) / 1001 for v in u] for u in (a, b))
+    aa, bb, ab = (
+        sum(x * y for x, y in zip(u, v, strict=True))
+        for u, v in ((a, a), (b, b), (a, b))
+    )
+    expected = float(ab * ab / (aa * bb))
+    got = linear_cka(values[:, None], other[:, None].astype(float))
+    np.testing.assert_allclose(got, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_badly_scaled_features(rng, estimator):
+    X, Y = rng.normal(size=(2, 30, 3))
+    expected = linear_cka(X, Y, estimator)
+    # float64 features of NumPy are centred before float32 narrows them.
+    np.testing.assert_allclose(
+        linear_cka(X + 1e8, Y - 1e8, estimator), expected, rtol=2e-5
+    )
+    for scale in (1e-30, 1e30):
+        np.testing.assert_allclose(
+            linear_cka(X * scale, Y * scale, estimator), expected, rtol=1e-5
+        )
+    constant = np.full((30, 3), 1e7 / 3)
+    for dtype in (np.float32, np.float64, np.int64):
+        assert linear_cka(constant.astype(dtype), Y, estimator) == 0
+        assert linear_cka(jnp.asarray(constant, jnp.float32), Y, estimator) == 0
+
+
+def test_linear_cka_has_gradients(rng, x64):
+    X, Y = rng.normal(size=(2, 8, 2))
+    check_grads(lambda X, Y: linear_cka(X, Y, "unbiased"), (X, Y), 1)
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "estimator", "words"),
+    [
+        (np.ones(4), np.ones((4, 2)), "biased", "X must have at least 2 axes"),
+        (np.ones((4, 2)), np.ones((5, 2)), "biased", "same samples, got 4 and 5"),
+        (np.ones((3, 2)), np.ones((3, 2)), "unbiased", "at least 4 samples, got 3"),
+        (np.ones((4, 2)), np.full((4, 2), np.nan), "biased", "Y must be finite"),
+        (np.ones((4, 0)), np.ones((4, 2)), "biased", "along C"),
+        (np.ones((4, 2)), np.ones((4, 2)), "both", "estimator must be one of"),
+    ],
+)
+def test_linear_measures_refuse(X, Y, estimator, words):
+    for measure in (linear_cka, linear_hsic):
+        with pytest.raises(ValueError, match=words):
+            measure(X, Y, estimator)
+
+
+def related(rng, n=96):
+    X = rng.normal(size=(n, 4))
+    return X, X @ rng.normal(size=(4, 6)) + rng.normal(size=(n, 6))
+
+
+def test_one_batch_of_all_samples_is_the_unbiased_estimate(rng, x64):
+    X, Y = related(rng, 20)
+    K, L = X @ X.T, Y @ Y.T
+    expected = cka(K, L, "unbiased")
+    np.testing.assert_allclose(minibatch_cka([(K, L)]), expected, rtol=1e-10)
+    np.testing.assert_allclose(minibatch_linear_cka([(X, Y)]), expected, rtol=1e-10)
+
+
+def test_batches_average_numerator_and_denominators_not_ratios(rng, x64):
+    X, Y = related(rng, 28)
+    parts = [slice(0, 8), slice(8, 20), slice(20, 28)]
+
+    def mean(A, B):
+        grams = ((A[p] @ A[p].T, B[p] @ B[p].T) for p in parts)
+        return sum(len(K) * unbiased(K, L) for K, L in grams)
+
+    expected = mean(X, Y) / np.sqrt(mean(X, X) * mean(Y, Y))
+    features = minibatch_linear_cka((X[p], Y[p]) for p in parts)
+    blocks = minibatch_cka((X[p] @ X[p].T, Y[p] @ Y[p].T) for p in parts)
+    np.testing.assert_allclose([features, blocks], expected, rtol=1e-10)
+
+
+def test_minibatch_sums_survive_scale_and_constant_batches(rng):
+    X, Y = (m.astype(np.float32) for m in related(rng, 24))
+    batches = [(X[:8], Y[:8]), (X[8:], Y[8:])]
+    expected = minibatch_linear_cka(batches)
+    for scale in (1e-15, 1e15):
+        scaled = [(x * np.float32(scale), y) for x, y in batches]
+        np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+        constant = [(np.ones((8, 4), np.float32), Y[:8]), *scaled]
+        assert np.isfinite(minibatch_linear_cka(constant))
+        assert minibatch_linear_cka(constant) < expected
+    nothing = [(np.ones((8, 4)), Y[:8])]
+    assert minibatch_linear_cka(nothing) == 0
+    assert minibatch_compute(minibatch_init()) == 0
+
+
+def test_minibatch_update_is_pure_and_jits(rng, x64):
+    X, Y = related(rng, 24)
+    sums = minibatch_init()
+    once = jax.jit(minibatch_update_features)(sums, X[:12], Y[:12])
+    np.testing.assert_allclose(
+        once, minibatch_update_features(sums, X[:12], Y[:12]), rtol=1e-10
+    )
+    scanned, _ = jax.lax.scan(
+        lambda sums, batch: (minibatch_update_features(sums, *batch), None),
+        sums,
+        (X.reshape(2, 12, 4), Y.reshape(2, 12, 6)),
+    )
+    np.testing.assert_allclose(
+        minibatch_compute(scanned),
+        minibatch_linear_cka([(X[:12], Y[:12]), (X[12:], Y[12:])]),
+        rtol=1e-10,
+    )
+
+
+def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x64):
+    """Numerator, denominators and CKA, over splits of 96 samples into batches of 16."""
+    X, Y = (jnp.asarray(m) for m in related(rng))
+
+    def split(key):
+        order = jax.random.permutation(key, 96).reshape(6, 16)
+
+        def add(sums, index):
+            return minibatch_update_features(sums, X[index], Y[index]), None
+
+        sums, _ = jax.lax.scan(add, minibatch_init(), order)
+        k, m = sums.scale_k, sums.scale_l
+        parts = sums.cross * k * m, sums.own_k * k**2, sums.own_l * m**2
+        return jnp.stack(parts) / sums.samples
+
+    found = jax.jit(jax.vmap(split))(jax.random.split(jax.random.key(0), 1000))
+    expected = [linear_hsic(*pair, "unbiased") for pair in ((X, Y), (X, X), (Y, Y))]
+    error = found.std(0) / np.sqrt(1000)
+    # Three standard errors: one is left by each of the three every third time.
+    assert np.all(np.abs(found.mean(0) - np.array(expected)) < 3 * error)
+    # The accumulated ratio meets the full-batch value; a mean of ratios does not.
+    cross, own_x, own_y = found.mean(0)
+    full = linear_cka(X, Y, "unbiased")
+    np.testing.assert_allclose(cross / np.sqrt(own_x * own_y), full, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        ([], "at least one batch"),
+        ([(np.eye(3), np.eye(3))], "at least 4 samples, got 3"),
+        ([(np.eye(4), np.eye(5))], "same samples"),
+    ],
+)
+def test_minibatches_refuse(batches, words):
+    for measure in (minibatch_cka, minibatch_linear_cka):
+        with pytest.raises(ValueError, match=words):
+            measure(batches)
+    with pytest.raises(ValueError, match="K must be finite"):
+        minibatch_update(minibatch_init(), np.full((4, 4), np.nan), np.eye(4))

@@ -1,6 +1,63 @@
 """Comparison of representational similarity matrices."""
 
 from semrsm_jax.comparison.cka import cka
+from semrsm_jax.comparison.cka_matrix import cka_matrix, hsic_matrix
 from semrsm_jax.comparison.hsic import hsic
+from semrsm_jax.comparison.inference import (
+    CKA,
+    RSA,
+    Difference,
+    Interval,
+    PairedTest,
+    PermutationTest,
+    Statistic,
+    benjamini_hochberg,
+    bootstrap_interval,
+    difference_test,
+    holm,
+    max_statistic,
+    paired_test,
+    permutation_test,
+)
+from semrsm_jax.comparison.linear import linear_cka, linear_hsic
+from semrsm_jax.comparison.minibatch import (
+    MinibatchSums,
+    minibatch_cka,
+    minibatch_compute,
+    minibatch_init,
+    minibatch_linear_cka,
+    minibatch_update,
+    minibatch_update_features,
+)
+from semrsm_jax.comparison.rsa import rsa
 
-__all__ = ["cka", "hsic"]
+__all__ = [
+    "CKA",
+    "RSA",
+    "Difference",
+    "Interval",
+    "MinibatchSums",
+    "PairedTest",
+    "PermutationTest",
+    "Statistic",
+    "benjamini_hochberg",
+    "bootstrap_interval",
+    "cka",
+    "cka_matrix",
+    "difference_test",
+    "holm",
+    "hsic",
+    "hsic_matrix",
+    "linear_cka",
+    "linear_hsic",
+    "max_statistic",
+    "minibatch_cka",
+    "minibatch_compute",
+    "minibatch_init",
+    "minibatch_linear_cka",
+    "minibatch_update",
+    "minibatch_update_features",
+    "paired_test",
+    "permutation_test",
+    "rsa",
+]

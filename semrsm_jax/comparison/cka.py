@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax.comparison._weighted import check_counts, inner_product
 from semrsm_jax.comparison.hsic import centered, check_rsms
 
 
@@ -14,6 +15,8 @@ def cka(
     K: ArrayLike,
     L: ArrayLike,
     estimator: str = "biased",
+    *,
+    counts: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     """How alike two similarity structures over the same samples are, Eq. 2.
 
@@ -23,6 +26,9 @@ def cka(
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
       L: RSM (N, N) of the same samples in the same order.
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+      counts: (N,), how often each sample counts, as in a bootstrap. Biased: whole
+        counts give the CKA of both RSMs with their samples repeated. Unbiased: a sample
+        paired with a copy of itself is left out, which keeps the estimate unbiased.
 
     Returns:
       A scalar; 1 for equal structures, 0 where an RSM is constant and so has none. It
@@ -32,30 +38,52 @@ def cka(
 
     Raises:
       TypeError: an RSM is not real.
-      ValueError: as `hsic`.
+      ValueError: as `hsic`, or counts that are negative or of another shape.
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
     """
     K, L = check_rsms(K, L, estimator)
-    return _cka(K, L, estimator)
+    return _cka(K, L, check_counts(counts, K), estimator)
 
 
 @partial(jax.jit, static_argnames="estimator")
-def _cka(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
-    K, L = (_unit_scale(m, estimator) for m in (K, L))
+def _cka(K: Array, L: Array, counts: Array | None, estimator: str) -> Float[Array, ""]:
+    (K, _), (L, _) = (unit_scale(m, estimator) for m in (K, L))
+    if counts is None:
+        return ratio(*inner_products(K, L))
+    pairs = (K, L), (K, K), (L, L)
+    return ratio(*(inner_product(a, b, counts, estimator) for a, b in pairs))
+
+
+def inner_products(
+    K: Float[Array, "N N"], L: Float[Array, "N N"]
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """<K, L'>, <K, K'> and <L, L'> of centred RSMs."""
     cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
-    # A constant RSM is exactly zero once centred.
-    structured = jnp.any(K != 0) & jnp.any(L != 0)
+    return cross, own_k, own_l
+
+
+def ratio(
+    cross: Float[Array, ""], own_k: Float[Array, ""], own_l: Float[Array, ""]
+) -> Float[Array, ""]:
+    """CKA from its three parts; 0 where an RSM is constant, and so its own part 0."""
+    structured = (own_k != 0) & (own_l != 0)
     own_k, own_l = (jnp.where(structured, own, 1) for own in (own_k, own_l))
     return jnp.where(structured, cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l)), 0)
 
 
-def _unit_scale(K: Array, estimator: str) -> Array:
-    """The centred RSM with largest entry 1, lest float32 overflow; zero if constant."""
+def unit_scale(
+    K: Float[Array, "N N"], estimator: str
+) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
+    """The centred RSM with largest entry 1, lest float32 overflow, and its scale.
+
+    It is exactly zero, with scale 1, where the RSM is constant.
+    """
     raw = jnp.max(jnp.abs(K))
     K = centered(K, estimator)
     largest = jnp.max(jnp.abs(K))
     # Below this, what centring left is rounding: the RSM is constant.
     constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
-    return jnp.where(constant, 0, K / jnp.where(constant, 1, largest))
+    scale = jnp.where(constant, 1, largest)
+    return jnp.where(constant, 0, K / scale), scale

@@ -37,9 +37,11 @@ def hsic(
     return inner_product(K, L, estimator) / normalizer(K.shape[0], estimator)
 
 
-def check_rsms(K: ArrayLike, L: ArrayLike, estimator: str) -> tuple[Array, Array]:
+def check_rsms(
+    K: ArrayLike, L: ArrayLike, estimator: str = "biased"
+) -> tuple[Array, Array]:
     """Converts two RSMs over the same samples; raises as `hsic` says."""
-    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    check_estimator(estimator)
     rsms = []
     for name, value in (("K", K), ("L", L)):
         value = _checks.real_array(name, value, rank=2)
@@ -53,12 +55,29 @@ def check_rsms(K: ArrayLike, L: ArrayLike, estimator: str) -> tuple[Array, Array
             "K and L must be over the same samples, got shapes "
             f"{rsms[0].shape} and {rsms[1].shape}"
         )
-    if estimator == "unbiased" and rsms[0].shape[0] < 4:
-        raise ValueError(
-            "estimator 'unbiased' needs at least 4 samples, got "
-            f"{rsms[0].shape[0]}; use 'biased'"
-        )
+    check_samples(rsms[0].shape[0], estimator)
     return rsms[0], rsms[1]
+
+
+def check_estimator(estimator: str) -> None:
+    """Refuses what is no estimator of HSIC.
+
+    Raises:
+      ValueError: neither ``"biased"`` nor ``"unbiased"``.
+    """
+    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+
+
+def check_samples(n: int, estimator: str) -> None:
+    """Refuses too few samples for the unbiased estimator.
+
+    Raises:
+      ValueError: fewer than 4.
+    """
+    if estimator == "unbiased" and n < 4:
+        raise ValueError(
+            f"estimator 'unbiased' needs at least 4 samples, got {n}; use 'biased'"
+        )
 
 
 def normalizer(n: int, estimator: str) -> float:

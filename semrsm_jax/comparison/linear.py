@@ -1,0 +1,169 @@
+"""HSIC and CKA of linear RSMs, straight from the features."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison.cka import ratio
+from semrsm_jax.comparison.hsic import (
+    centered,
+    check_estimator,
+    check_samples,
+    normalizer,
+)
+from semrsm_jax.representations import accumulation_dtype
+
+
+class Features(NamedTuple):
+    """Features less their means, over the largest of them: of order 1.
+
+    Attributes:
+      unit: (N, C); zero where the features do not vary.
+      scale: what it was divided by, in the units of the features.
+    """
+
+    unit: Float[Array, "N C"]
+    scale: Float[Array, ""]
+
+
+def linear_cka(
+    X: ArrayLike, Y: ArrayLike, estimator: str = "biased"
+) -> Float[Array, ""]:
+    """CKA of the linear RSMs X X' and Y Y', without them where that is cheaper.
+
+    With C + D features fewer than samples it takes the products X' X, X' Y and Y' Y of
+    features, (C + D)^2 N operations, else the RSMs. Features are centred before any
+    product, so that a large mean costs no digits; those of NumPy in float64, even where
+    JAX then computes in float32.
+
+    Args:
+      X: features (N, C); further axes, as tokens, are flattened, as for the
+        spatio-semantic RSM, Eq. 3.
+      Y: features (N, D) of the same samples in the same order.
+      estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+
+    Returns:
+      A scalar; 0 where either features do not vary. It is never clamped: an unbiased
+      estimate may leave [-1, 1].
+
+    Raises:
+      TypeError: an array is not real.
+      ValueError: fewer than 2 axes, an empty one, other numbers of samples, NaN or
+        infinity, an unknown estimator, or fewer than 4 samples for the unbiased one.
+
+    References:
+      Kornblith et al., "Similarity of neural network representations revisited", 2019.
+    """
+    x, y = check_features(X, Y, estimator)
+    return ratio(*products(x.unit, y.unit, estimator))
+
+
+def linear_hsic(
+    X: ArrayLike, Y: ArrayLike, estimator: str = "biased"
+) -> Float[Array, ""]:
+    """HSIC of the linear RSMs X X' and Y Y'; of one feature, its squared covariance.
+
+    Args:
+      X: as in `linear_cka`.
+      Y: as in `linear_cka`.
+      estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
+
+    Returns:
+      A scalar, in the squared units of X times those of Y.
+
+    Raises:
+      TypeError: as `linear_cka`.
+      ValueError: as `linear_cka`.
+    """
+    x, y = check_features(X, Y, estimator)
+    cross, _, _ = products(x.unit, y.unit, estimator)
+    return x.scale**2 * y.scale**2 * cross / normalizer(len(x.unit), estimator)
+
+
+def check_features(
+    X: ArrayLike, Y: ArrayLike, estimator: str
+) -> tuple[Features, Features]:
+    """Converts and centres features of the same samples; raises as `linear_cka`."""
+    check_estimator(estimator)
+    x, y = _centred("X", X), _centred("Y", Y)
+    if len(x.unit) != len(y.unit):
+        raise ValueError(
+            f"X and Y must be of the same samples, got {len(x.unit)} and {len(y.unit)}"
+        )
+    check_samples(len(x.unit), estimator)
+    return x, y
+
+
+def _centred(name: str, value: ArrayLike) -> Features:
+    features = _checks.real_array_on_host(name, value)
+    if features.ndim < 2:
+        raise ValueError(
+            f"{name} must have at least 2 axes (samples, features), got shape "
+            f"{features.shape}"
+        )
+    _checks.non_empty(name, features, " ".join(["N", *"C" * (features.ndim - 1)]))
+    _checks.finite(name, features)
+    dtype = accumulation_dtype(_checks.floating_dtype(features.dtype))
+    if isinstance(features, np.ndarray):
+        raw = np.max(np.abs(features))
+        eps = max(_eps(features.dtype), _eps(np.float64))
+        features = features - np.mean(features, axis=0, dtype=np.float64)
+    else:
+        raw, eps = jnp.max(jnp.abs(features)), _eps(features.dtype)
+    features = jnp.asarray(features, dtype).reshape(len(features), -1)
+    return _unit(features, jnp.asarray(8 * eps * raw, dtype))
+
+
+def _eps(dtype: jax.typing.DTypeLike) -> float:
+    """The relative rounding of a floating-point dtype; integers have none."""
+    floating = jnp.issubdtype(dtype, jnp.floating)
+    return float(jnp.finfo(dtype).eps) if floating else 0.0
+
+
+@jax.jit
+def _unit(X: Array, noise: Array) -> Features:
+    """Centres, and divides by the largest; up to the noise, features do not vary."""
+    # Twice: the second time takes off the rounding of the first mean.
+    for _ in range(2):
+        X = X - jnp.mean(X, axis=0)
+    largest = jnp.max(jnp.abs(X))
+    varies = largest > noise
+    scale = jnp.where(varies, largest, 1)
+    return Features(jnp.where(varies, X / scale, 0), scale)
+
+
+@partial(jax.jit, static_argnames="estimator")
+def products(
+    X: Float[Array, "N C"], Y: Float[Array, "N D"], estimator: str
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """<K~, L~>, <K~, K~> and <L~, L~> of the RSMs of centred features."""
+    n, c, d = len(X), X.shape[1], Y.shape[1]
+    pairs = (X, Y), (X, X), (Y, Y)
+    with jax.default_matmul_precision("highest"):
+        if c * c + d * d + c * d < n * (c + d):
+            cross, own_x, own_y = (_in_features(*pair, estimator) for pair in pairs)
+        else:
+            K, L = (centered(Z @ Z.T, estimator) for Z in (X, Y))
+            cross, own_x, own_y = (jnp.sum(a * b) for a, b in ((K, L), (K, K), (L, L)))
+    return cross, own_x, own_y
+
+
+def _in_features(X: Array, Y: Array, estimator: str) -> Float[Array, ""]:
+    """<K~, L~> = |X' Y|^2, and for the unbiased estimator less what the diagonals add.
+
+    With x_i = |X_i|^2, y_i = |Y_i|^2 and rows of K that sum to 0, Eq. 5 of Song et al.
+    2012 becomes |X' Y|^2 - n / (n - 2) sum x_i y_i + sum x_i sum y_i / (n-1)(n-2).
+    """
+    n = len(X)
+    product = jnp.sum((X.T @ Y) ** 2)
+    if estimator == "biased":
+        return product
+    x, y = jnp.sum(X**2, axis=1), jnp.sum(Y**2, axis=1)
+    together = jnp.sum(x) * jnp.sum(y) / ((n - 1) * (n - 2))
+    return product - n / (n - 2) * jnp.sum(x * y) + together

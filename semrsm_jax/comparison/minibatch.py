@@ -1,0 +1,176 @@
+"""CKA from batches of samples, for features or RSMs that never meet as a whole.
+
+A mean over batches of CKAs is no estimate of CKA. Here the numerator and both parts of
+the denominator are averaged, each by an unbiased estimator, and divided once at the
+end: over random batches each has the expectation that it has over all samples (Nguyen
+et al. 2021).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax.comparison import linear
+from semrsm_jax.comparison.cka import inner_products, ratio, unit_scale
+from semrsm_jax.comparison.hsic import check_rsms, normalizer
+
+
+class MinibatchSums(NamedTuple):
+    """Unbiased HSICs summed over batches, each weighted by its samples.
+
+    Attributes:
+      cross: of HSIC(K, L), over scale_k scale_l.
+      own_k: of HSIC(K, K), over scale_k^2.
+      own_l: of HSIC(L, L), over scale_l^2.
+      scale_k: the largest centred entry of K so far, lest squares overflow.
+      scale_l: the same of L.
+      samples: how many there were in all batches.
+    """
+
+    cross: Float[Array, ""]
+    own_k: Float[Array, ""]
+    own_l: Float[Array, ""]
+    scale_k: Float[Array, ""]
+    scale_l: Float[Array, ""]
+    samples: Float[Array, ""]
+
+
+Update = Callable[[MinibatchSums, ArrayLike, ArrayLike], MinibatchSums]
+
+
+def minibatch_init(dtype: jax.typing.DTypeLike = float) -> MinibatchSums:
+    """The sums before the first batch.
+
+    Args:
+      dtype: to sum in; float is float32, or float64 under x64.
+    """
+    zero = jnp.zeros((), dtype)
+    return MinibatchSums(*[zero] * len(MinibatchSums._fields))
+
+
+def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> MinibatchSums:
+    """Adds a batch, given by both of its RSMs; pure, so that it can be jitted.
+
+    Args:
+      sums: so far.
+      K: RSM (b, b) of the batch, b at least 4: a diagonal block of a whole RSM.
+      L: RSM (b, b) of the same samples.
+
+    Raises:
+      TypeError: an RSM is not real.
+      ValueError: as `cka`; fewer than 4 samples (leave out a short last batch).
+    """
+    K, L = check_rsms(K, L, "unbiased")
+    (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
+    found = inner_products(unit_k, unit_l)
+    return _added(sums, found, scale_k, scale_l, len(K))
+
+
+def minibatch_update_features(
+    sums: MinibatchSums, X: ArrayLike, Y: ArrayLike
+) -> MinibatchSums:
+    """Adds a batch, given by features, whose RSMs are the linear ones.
+
+    Args:
+      sums: so far.
+      X: features (b, ...) of the batch, see `linear_cka`, b at least 4.
+      Y: features (b, ...) of the same samples.
+
+    Raises:
+      TypeError: an array is not real.
+      ValueError: as `linear_cka`; fewer than 4 samples (leave out a short last batch).
+    """
+    x, y = linear.check_features(X, Y, "unbiased")
+    found = linear.products(x.unit, y.unit, "unbiased")
+    return _added(sums, found, x.scale**2, y.scale**2, len(x.unit))
+
+
+def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
+    """CKA of all batches so far.
+
+    Returns:
+      A scalar, never clamped; 0 where K or L had no structure in any batch, or before
+      the first one, and NaN where the estimate of HSIC(K, K) or HSIC(L, L) is negative,
+      which an RSM that is not symmetric can cause.
+    """
+    return ratio(sums.cross, sums.own_k, sums.own_l)
+
+
+def minibatch_cka(
+    batches: Iterable[tuple[ArrayLike, ArrayLike]],
+) -> Float[Array, ""]:
+    """Unbiased CKA from batches of RSMs; see `minibatch_compute`.
+
+    Args:
+      batches: pairs (K, L) of RSMs (b, b), each over the samples of a batch. Draw the
+        batches at random; they may differ in size.
+
+    Raises:
+      TypeError: as `minibatch_update`.
+      ValueError: as `minibatch_update`, or no batches.
+    """
+    return _over(minibatch_update, batches)
+
+
+def minibatch_linear_cka(
+    batches: Iterable[tuple[ArrayLike, ArrayLike]],
+) -> Float[Array, ""]:
+    """Unbiased linear CKA from batches of features; see `minibatch_compute`.
+
+    Args:
+      batches: pairs (X, Y) of features (b, ...), each of the samples of a batch. Draw
+        the batches at random; they may differ in size.
+
+    Raises:
+      TypeError: as `minibatch_update_features`.
+      ValueError: as `minibatch_update_features`, or no batches.
+    """
+    return _over(minibatch_update_features, batches)
+
+
+def _over(
+    update: Update, batches: Iterable[tuple[ArrayLike, ArrayLike]]
+) -> Float[Array, ""]:
+    sums = minibatch_init()
+    for first, second in batches:
+        sums = update(sums, first, second)
+    if sums.samples == 0:
+        raise ValueError("batches must hold at least one batch, got none")
+    return minibatch_compute(sums)
+
+
+@jax.jit
+def _added(
+    sums: MinibatchSums,
+    found: tuple[Array, Array, Array],
+    scale_k: Array,
+    scale_l: Array,
+    n: int,
+) -> MinibatchSums:
+    """The sums with a batch's inner products of RSMs divided by these scales."""
+    dtype = sums.cross.dtype
+    cross, own_k, own_l = (v.astype(dtype) / normalizer(n, "unbiased") for v in found)
+    # A batch without structure has no scale to set.
+    scale_k = jnp.where(own_k != 0, scale_k.astype(dtype), 0)
+    scale_l = jnp.where(own_l != 0, scale_l.astype(dtype), 0)
+    new_k, old_k, to_k = _rescaled(sums.scale_k, scale_k)
+    new_l, old_l, to_l = _rescaled(sums.scale_l, scale_l)
+    return MinibatchSums(
+        sums.cross * old_k * old_l + n * cross * to_k * to_l,
+        sums.own_k * old_k**2 + n * own_k * to_k**2,
+        sums.own_l * old_l**2 + n * own_l * to_l**2,
+        new_k,
+        new_l,
+        sums.samples + n,
+    )
+
+
+def _rescaled(old: Array, new: Array) -> tuple[Array, Array, Array]:
+    """The larger scale, and what sums over the old and the new are multiplied by."""
+    largest = jnp.maximum(old, new)
+    divisor = jnp.where(largest > 0, largest, 1)
+    return largest, old / divisor, new / divisor

@@ -1,0 +1,449 @@
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from semrsm_jax import (
+    CKA,
+    RSA,
+    benjamini_hochberg,
+    bootstrap_interval,
+    cka,
+    difference_test,
+    holm,
+    max_statistic,
+    paired_test,
+    permutation_test,
+    rsa,
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A statistic of one's own, cheap to compile."""
+
+    def __call__(self, K, L, *, counts=None):
+        weights = 1 if counts is None else counts[:, None] * counts[None, :]
+        return jnp.sum(weights * K * L) / jnp.sum(weights * jnp.ones_like(K))
+
+
+def gram(x):
+    return x @ x.T
+
+
+def distances(x):
+    return jnp.sum((x[:, None] - x[None, :]) ** 2, -1)
+
+
+@pytest.fixture(scope="module")
+def features():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20, 3))
+    return x, x + rng.normal(size=(20, 3)), rng.normal(size=(20, 3))
+
+
+@pytest.fixture(scope="module")
+def rsms(features):
+    return [np.float32(gram(x)) for x in features]
+
+
+def test_related_rsms_are_told_from_unrelated_ones(rsms):
+    K, related, unrelated = rsms
+    for statistic in (CKA(), RSA()):
+        test = permutation_test(K, related, statistic, key=0, resamples=199)
+        assert test.p_value == pytest.approx(1 / 200)
+        assert test.null.shape == (199,)
+        np.testing.assert_allclose(test.statistic, statistic(K, related), rtol=1e-5)
+    assert permutation_test(K, unrelated, key=0, resamples=199).p_value > 0.05
+
+
+def test_null_is_that_of_permuted_samples(rng):
+    K, L = rng.normal(size=(2, 3, 3)).astype(np.float32)
+    orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    possible = [Product()(K, L[order][:, order]) for order in orders]
+    null = np.asarray(permutation_test(K, L, Product(), key=0, resamples=300).null)
+    nearest = np.abs(null[:, None] - np.array(possible)).argmin(1)
+    np.testing.assert_allclose(null, np.array(possible)[nearest], atol=1e-6)
+    # Each of the six is as likely.
+    assert scipy.stats.chisquare(np.bincount(nearest, minlength=6)).pvalue > 0.01
+
+
+def test_p_value_counts_the_null_and_itself(rsms):
+    K, L = rsms[0], rsms[2]
+    tests = {
+        side: permutation_test(K, L, Product(), key=1, resamples=99, alternative=side)
+        for side in ("greater", "less", "two-sided")
+    }
+    null, observed = tests["greater"].null, tests["greater"].statistic
+    greater, less = np.sum(null >= observed), np.sum(null <= observed)
+    assert tests["greater"].p_value == pytest.approx((greater + 1) / 100)
+    assert tests["less"].p_value == pytest.approx((less + 1) / 100)
+    both = min(1, 2 * (min(greater, less) + 1) / 100)
+    assert tests["two-sided"].p_value == pytest.approx(both)
+
+
+def test_stacks_share_permutations_and_max_statistic_corrects(rsms):
+    K, related, unrelated = rsms
+    one = permutation_test(K, unrelated, key=3, resamples=99)
+    both = permutation_test(np.stack([related, unrelated]), K, key=3, resamples=99)
+    assert both.null.shape == (99, 2)
+    pairs = permutation_test(
+        np.stack([related, K]), np.stack([K, unrelated]), key=3, resamples=99
+    )
+    np.testing.assert_allclose(pairs.null[:, 1], one.null, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both.statistic[1], one.statistic, rtol=1e-4)
+    corrected = max_statistic(both.statistic, both.null)
+    assert np.all(corrected >= np.asarray(both.p_value))
+    assert corrected[0] == pytest.approx(0.01)
+
+
+def test_same_key_same_numbers(rsms):
+    K, _, L = rsms
+    first = permutation_test(K, L, Product(), key=5, resamples=99)
+    again = permutation_test(K, L, Product(), key=jax.random.key(5), resamples=99)
+    other = permutation_test(K, L, Product(), key=6, resamples=99)
+    np.testing.assert_array_equal(first.null, again.null)
+    assert not np.array_equal(first.null, other.null)
+    legacy = permutation_test(K, L, Product(), key=jax.random.PRNGKey(5), resamples=99)
+    np.testing.assert_array_equal(first.null, legacy.null)
+
+
+def test_equal_statistics_compile_once(rsms):
+    traces = []
+
+    @dataclass(frozen=True)
+    class Counted(Product):
+        def __call__(self, K, L, *, counts=None):
+            traces.append(1)
+            return super().__call__(K, L, counts=counts)
+
+    for key in (0, 1):
+        permutation_test(rsms[0], rsms[1], Counted(), key=key, resamples=9)
+    before = len(traces)
+    permutation_test(rsms[0], rsms[1], Counted(), key=2, resamples=9)
+    assert len(traces) == before
+
+
+def test_bootstrap_meets_scipys_bca(rng, x64):
+    """A mean, for which SciPy resamples the same way, as a statistic of an RSM."""
+
+    @dataclass(frozen=True)
+    class Mean:
+        def __call__(self, K, L, *, counts=None):
+            return jnp.sum(jnp.diag(K) * counts) / jnp.sum(counts)
+
+    values = rng.exponential(size=40)
+    got = bootstrap_interval(
+        np.diag(values), np.eye(40), Mean(), key=0, resamples=20000
+    )
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20000, method="BCa", rng=0
+    )
+    # Ours is wider by sqrt(n / (n - 1)), for the standard error is unbiased.
+    interval = expected.confidence_interval
+    width = expected.standard_error
+    np.testing.assert_allclose(
+        [got.low, got.high], [interval.low, interval.high], atol=0.1 * width
+    )
+    exact = values.std(ddof=1) / np.sqrt(40)
+    np.testing.assert_allclose(got.standard_error, exact, rtol=0.02)
+
+
+def test_interval_holds_the_estimate_and_widens(rsms):
+    K, L, _ = rsms
+    narrow, wide = (
+        bootstrap_interval(K, L, key=0, resamples=500, confidence=c) for c in (0.5, 0.9)
+    )
+    np.testing.assert_allclose(wide.estimate, cka(K, L, "unbiased"), rtol=1e-4)
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+    assert wide.resampled.shape == (500,)
+    np.testing.assert_allclose(wide.resampled.mean(), wide.estimate, atol=0.05)
+
+
+def test_spread_is_that_of_single_samples_and_pairs(rng):
+    """A statistic of pairs beyond their samples: of it the plain bootstrap makes 3."""
+
+    @dataclass(frozen=True)
+    class Pairs:
+        def __call__(self, K, L, *, counts=None):
+            off = counts[:, None] * counts * (1 - jnp.eye(len(K)))
+            return jnp.sum(off * K) / jnp.sum(off)
+
+    n = 60
+    signs = rng.choice([-1.0, 1.0], size=(400, n))
+    truth = np.std([(s.sum() ** 2 - n) / (n * (n - 1)) for s in signs])
+    errors = [
+        bootstrap_interval(
+            np.outer(s, s), np.eye(n), Pairs(), key=1, resamples=400
+        ).standard_error
+        for s in signs[:30]
+    ]
+    # Each s' s is known up to a chi-square of its own: their median will do.
+    assert 0.6 < np.median(errors) / truth < 1.3
+
+
+def test_identical_rsms_have_an_interval_of_one_point(rsms):
+    found = bootstrap_interval(rsms[0], rsms[0], key=0, resamples=500)
+    np.testing.assert_allclose(found[:3], 1, rtol=1e-5)
+    none = difference_test((rsms[0], rsms[1]), (rsms[0], rsms[1]), key=0)
+    assert none.difference == none.low == none.high == 0
+    assert none.p_value > 0.9
+
+
+def test_difference_of_definitions_is_found_and_antisymmetric(features):
+    x, y, z = features
+    near, far, output = (
+        np.asarray(distances(f), np.float32) for f in (x + 0.2 * z, x + 2 * z, x)
+    )
+    statistic = RSA("pearson")
+    test = partial(difference_test, statistic=statistic, key=2, resamples=500)
+    found = test((near, output), (far, output))
+    np.testing.assert_allclose(found.first, rsa(near, output, "pearson"), rtol=1e-4)
+    np.testing.assert_allclose(
+        found.difference, found.first - found.second, rtol=1e-3, atol=1e-6
+    )
+    assert 0 < found.low < found.difference < found.high
+    assert found.p_value < 0.05
+    turned = test((far, output), (near, output))
+    np.testing.assert_allclose(turned.difference, -found.difference, rtol=1e-4)
+    np.testing.assert_allclose(
+        [turned.low, turned.high], [-found.high, -found.low], atol=1e-4
+    )
+    np.testing.assert_allclose(turned.p_value, found.p_value, atol=1e-4)
+
+
+def test_paired_test_meets_scipys_permutation_test(rng, x64):
+    a, b = rng.normal(size=(2, 12))
+    a += 0.5
+    got = paired_test(a, b, key=0, resamples=20000)
+    exact = scipy.stats.permutation_test(
+        (a, b),
+        lambda a, b: np.mean(a - b),
+        permutation_type="samples",
+        n_resamples=np.inf,
+    )
+    assert got.p_value == pytest.approx(exact.pvalue, abs=0.015)
+    assert got.difference == pytest.approx(np.mean(a - b))
+    assert got.low < got.difference < got.high
+
+
+def test_paired_test_of_several_scores_and_groups(rng):
+    a, b = rng.normal(size=(2, 30, 4)).astype(np.float32)
+    several = paired_test(a, b, key=0, resamples=200)
+    assert several.null.shape == (200, 4) and several.p_value.shape == (4,)
+    np.testing.assert_allclose(several.difference, (a - b).mean(0), rtol=1e-4)
+    one = paired_test(a[:, 2], b[:, 2], key=0, resamples=200)
+    np.testing.assert_allclose(one.null, several.null[:, 2], atol=1e-5)
+    np.testing.assert_allclose(one.low, several.low[2], atol=1e-5)
+    # Copies of each query add no knowledge where they are known to be copies.
+    copies = paired_test(
+        np.repeat(a, 5, 0), np.repeat(b, 5, 0), key=0, resamples=200,
+        groups=np.repeat(np.arange(30), 5),
+    )  # fmt: skip
+    np.testing.assert_allclose(copies.p_value, several.p_value)
+    np.testing.assert_allclose(copies.low, several.low, atol=1e-5)
+
+
+def test_equal_scores_do_not_differ():
+    test = paired_test(np.ones(5), np.ones(5), key=0, resamples=99)
+    assert test.p_value == 1 and test.low == test.high == 0
+
+
+def test_holm_steps_down():
+    # Holm 1979: multiplied by 4, 3, 2, 1 from the smallest up, never falling.
+    p = np.array([[0.04, 0.01], [0.03, 0.005]])
+    np.testing.assert_allclose(holm(p), [[0.06, 0.03], [0.06, 0.02]])
+    assert holm([0.9, 0.8]).tolist() == [1, 1]
+    assert holm([]).shape == (0,)
+
+
+def test_benjamini_hochberg_is_scipys(rng):
+    p = rng.random((3, 5))
+    expected = scipy.stats.false_discovery_control(p, axis=None)
+    np.testing.assert_allclose(benjamini_hochberg(p).ravel(), expected.ravel())
+    assert np.all(benjamini_hochberg(p) <= holm(p) + 1e-15)
+    assert benjamini_hochberg([]).shape == (0,)
+
+
+def test_max_statistic_counts_the_most_extreme(rng):
+    null = rng.normal(size=(19, 3))
+    got = max_statistic(np.array([9.0, 0.5, -9.0]), null)
+    middle = (1 + np.sum(null.max(1) >= 0.5)) / 20
+    np.testing.assert_allclose(got, [0.05, middle, 1], rtol=1e-6)
+    both = max_statistic(np.array([9.0, 0.5, -9.0]), null, "two-sided")
+    np.testing.assert_allclose(both[[0, 2]], 0.05, rtol=1e-6)
+    less = max_statistic(np.array([9.0, 0.5, -9.0]), null, "less")
+    np.testing.assert_allclose(less[[0, 2]], [1, 0.05], rtol=1e-6)
+
+
+EYE = np.eye(6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: permutation_test(EYE, np.eye(5), key=0), "same samples"),
+        (lambda: permutation_test(np.ones(3), EYE, key=0), "stack"),
+        (lambda: permutation_test([EYE] * 2, [EYE] * 3, key=0), "equally many"),
+        (lambda: permutation_test(EYE * np.nan, EYE, key=0), "K must be finite"),
+        (lambda: permutation_test(EYE, EYE, key=0, resamples=0), "at least 1"),
+        (
+            lambda: permutation_test(EYE, EYE, key=0, alternative="more"),
+            "alternative must be one of",
+        ),
+        (lambda: permutation_test(EYE, EYE, RSA(), key=0), "statistic must be defined"),
+        (lambda: permutation_test(np.eye(3), np.eye(3), key=0), "at least 4 samples"),
+        (lambda: bootstrap_interval(EYE, np.eye(5), key=0), "same samples"),
+        (lambda: bootstrap_interval(EYE, EYE, key=0, confidence=95), "confidence"),
+        (lambda: bootstrap_interval(EYE, EYE, key=0, resamples=1), "at least 2"),
+        (lambda: bootstrap_interval(EYE, EYE, RSA(), key=0), "must be defined"),
+        (
+            lambda: difference_test((EYE, EYE), (np.eye(5), np.eye(5)), key=0),
+            "first and second",
+        ),
+        (lambda: paired_test(np.ones(3), np.ones(4), key=0), "same queries"),
+        (lambda: paired_test(np.ones(1), np.ones(1), key=0), "at least 2 queries"),
+        (lambda: paired_test([1, np.nan], [1, 2], key=0), "a must be finite"),
+        (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1]), "groups must have"),
+        (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1, 1]), "or groups"),
+        (lambda: holm([0.5, 1.5]), "p_values must lie"),
+        (lambda: benjamini_hochberg([np.nan]), "p_values must lie"),
+        (lambda: max_statistic(np.ones(2), np.ones((5, 3))), "null must be"),
+    ],
+)
+def test_inference_refuses(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("key", [None, 1.5, True])
+def test_key_must_be_a_seed_or_key(key):
+    with pytest.raises(TypeError, match="key must be"):
+        paired_test(np.ones(4), np.ones(4), key=key)
+
+
+# 1,000 simulated data sets each, in one compiled program.
+
+DATA_SETS = 1000
+SAMPLES, CHANNELS = 32, 4
+
+
+def simulate(one):
+    keys = jax.random.split(jax.random.key(11), DATA_SETS)
+    return jax.tree.map(np.asarray, jax.jit(lambda k: jax.lax.map(one, k))(keys))
+
+
+def normal(key, *shape):
+    return jax.random.normal(key, shape or (SAMPLES, CHANNELS))
+
+
+def rejects(p_values):
+    return np.mean(p_values <= 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statistic", "rsm", "alternative"),
+    [
+        (CKA(), gram, "greater"),
+        (CKA("biased"), gram, "greater"),
+        (RSA("pearson"), distances, "two-sided"),
+        (RSA("spearman"), distances, "less"),
+    ],
+    ids=str,
+)
+def test_type_1_error_of_permutation_test(statistic, rsm, alternative):
+    def one(key):
+        a, b, draws = jax.random.split(key, 3)
+        K, L = rsm(normal(a)), rsm(normal(b))
+        return permutation_test(
+            K, L, statistic, key=draws, resamples=99, alternative=alternative
+        ).p_value
+
+    assert 0.03 <= rejects(simulate(one)) <= 0.07
+
+
+@pytest.mark.slow
+def test_type_1_error_of_max_statistic_over_layers():
+    def one(key):
+        a, b, draws = jax.random.split(key, 3)
+        layers = normal(a, 4, SAMPLES, CHANNELS)
+        K = jax.vmap(gram)(jnp.cumsum(layers, 0))
+        test = permutation_test(K, gram(normal(b)), key=draws, resamples=99)
+        return test.statistic, test.null
+
+    p_values = [max_statistic(*found).min() for found in zip(*simulate(one))]  # noqa: B905
+    assert 0.03 <= rejects(p_values) <= 0.07
+
+
+def output_divergence(x):
+    """Jensen-Shannon divergence of the classes that a linear readout gives."""
+    p = jax.nn.softmax(2 * x)
+    m = (p[:, None] + p[None, :]) / 2
+    entropy = lambda q: -jnp.sum(q * jnp.log(q), -1)  # noqa: E731
+    return entropy(m) - (entropy(p)[:, None] + entropy(p)[None, :]) / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statistic", "rsm", "output"),
+    [
+        (CKA(), gram, gram),
+        (RSA("pearson"), distances, distances),
+        (RSA("pearson"), gram, output_divergence),
+        (RSA("spearman"), distances, distances),
+    ],
+    ids=["CKA", "pearson", "JSD", "spearman"],
+)
+def test_type_1_error_of_difference_test(statistic, rsm, output):
+    """Two definitions, each as noisy a view of what the output depends on."""
+
+    def one(key):
+        z, a, b, c, draws = jax.random.split(key, 5)
+        z = normal(z)
+        first, second = (rsm(z + 0.6 * normal(k)) for k in (a, b))
+        L = output(z + normal(c))
+        return difference_test(
+            (first, L), (second, L), statistic, key=draws, resamples=400
+        ).p_value
+
+    assert 0.03 <= rejects(simulate(one)) <= 0.07
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(15), 2)])
+def test_type_1_error_of_paired_test(groups):
+    def one(key):
+        a, b, shared, draws = jax.random.split(key, 4)
+        gain = normal(a, 30) - normal(b, 30)
+        if groups is not None:
+            gain += 2 * normal(shared, 15)[groups]
+        test = paired_test(gain, jnp.zeros(30), key=draws, resamples=399, groups=groups)
+        return test.p_value, (test.low <= 0) & (test.high >= 0)
+
+    p_values, covered = simulate(one)
+    assert 0.03 <= rejects(p_values) <= 0.07
+    assert 0.91 <= covered.mean() <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", [32, 64])
+def test_coverage_of_the_interval_of_cka(samples):
+    """Y = X A + noise, for which linear CKA is known: |Sxy|^2 / (|Sxx| |Syy|)."""
+    A = np.random.default_rng(0).normal(size=(CHANNELS, CHANNELS)) / 2
+    sxx, syy = 1.25 * np.eye(CHANNELS), A.T @ A + 0.49 * np.eye(CHANNELS)
+    truth = np.sum(A**2) / np.linalg.norm(sxx) / np.linalg.norm(syy)
+
+    def one(key):
+        z, a, b, draws = jax.random.split(key, 4)
+        z = normal(z, samples, CHANNELS)
+        x = z + 0.5 * normal(a, *z.shape)
+        y = z @ A + 0.7 * normal(b, *z.shape)
+        found = bootstrap_interval(gram(x), gram(y), key=draws, resamples=500)
+        return (found.low <= truth) & (truth <= found.high)
+
+    assert 0.92 <= simulate(one).mean() <= 0.98
