@@ -1,7 +1,7 @@
 """Semantic representational similarity matrices in JAX."""
 
 from semrsm_jax.affinity import affinity
-from semrsm_jax.comparison import cka, hsic
+from semrsm_jax.comparison import cka, hsic, rsa
 from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.ladder import Ladder, invariance_ladder
 from semrsm_jax.matching import (
@@ -22,6 +22,7 @@ from semrsm_jax.output_similarity import (
     OutputCorrelation,
     jensen_shannon_divergence,
     jensen_shannon_matrix,
+    kendall,
     output_correlation,
     pearson,
     spearman,
@@ -77,12 +78,14 @@ __all__ = [
     "invariance_ladder",
     "jensen_shannon_divergence",
     "jensen_shannon_matrix",
+    "kendall",
     "linear_assignment",
     "match",
     "nearest",
     "output_correlation",
     "pair_statistics",
     "pearson",
+    "rsa",
     "rsm",
     "same_group",
     "same_sample",

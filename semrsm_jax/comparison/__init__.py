@@ -2,5 +2,6 @@
 
 from semrsm_jax.comparison.cka import cka
 from semrsm_jax.comparison.hsic import hsic
+from semrsm_jax.comparison.rsa import rsa
 
-__all__ = ["cka", "hsic"]
+__all__ = ["cka", "hsic", "rsa"]

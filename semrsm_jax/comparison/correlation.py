@@ -1,0 +1,158 @@
+"""Correlations of two vectors, each entry with a weight where one is given.
+
+All of them take vectors (P,) of one real dtype, checked by the caller. A weight is how
+often an entry counts; without weights each counts once, and the values are SciPy's. A
+vector that is constant up to rounding has no correlation: NaN, as in SciPy.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Vector = Float[Array, " P"]
+
+
+def pearson(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:
+    """Pearson's product-moment correlation."""
+    a, b = (_centered(v, weights) for v in (a, b))
+    return cosine(a, b, weights)
+
+
+def spearman(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:
+    """Spearman's correlation: Pearson's of the ranks, ties given their mean rank."""
+    return pearson(average_ranks(a, weights), average_ranks(b, weights), weights)
+
+
+def cosine(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:
+    """Cosine of the angle between both vectors; NaN where one is zero."""
+    # Scaled first, lest squares leave the range of float32.
+    a, b = (v / jnp.max(jnp.abs(v)) for v in (a, b))
+    ab, aa, bb = (_total(u * v, weights) for u, v in ((a, b), (a, a), (b, b)))
+    return ab / (jnp.sqrt(aa) * jnp.sqrt(bb))
+
+
+def kendall_tau_a(
+    a: Vector, b: Vector, weights: Vector | None = None
+) -> Float[Array, ""]:
+    """Kendall's tau-a: concordant less discordant pairs, as a share of all pairs.
+
+    It is not corrected for ties, so that a vector with ties stays below 1; a constant
+    vector gives 0.
+    """
+    difference, total, _, _ = _kendall(a, b, weights)
+    return difference / total
+
+
+def kendall_tau_b(
+    a: Vector, b: Vector, weights: Vector | None = None
+) -> Float[Array, ""]:
+    """Kendall's tau-b, corrected for ties, as SciPy has it."""
+    difference, total, tied_a, tied_b = _kendall(a, b, weights)
+    untied = jnp.sqrt(total - tied_a) * jnp.sqrt(total - tied_b)
+    return jnp.where(untied > 0, difference / untied, jnp.nan)
+
+
+def average_ranks(v: Vector, weights: Vector | None = None) -> Vector:
+    """Ranks from 1/2 up, each tied entry with the mean rank of its group."""
+    weights = jnp.ones_like(v) if weights is None else weights
+    groups = _dense_ranks(v)
+    mass = jax.ops.segment_sum(weights, groups, v.size)
+    return (jnp.cumsum(mass) - mass / 2)[groups]
+
+
+def _total(v: Vector, weights: Vector | None) -> Float[Array, ""]:
+    return jnp.sum(v if weights is None else weights * v)
+
+
+def _centered(v: Vector, weights: Vector | None) -> Vector:
+    """The vector less its mean; NaN where only rounding is left of it."""
+    raw = jnp.max(jnp.abs(v))
+    # Twice: the second time takes off the rounding of the first mean.
+    v = v - jnp.mean(v)
+    mean = jnp.mean(v) if weights is None else _total(v, weights) / jnp.sum(weights)
+    v = v - mean
+    constant = jnp.max(jnp.abs(v)) <= 8 * jnp.finfo(v.dtype).eps * raw
+    return jnp.where(constant, jnp.nan, v)
+
+
+def _dense_ranks(v: Vector) -> Int[Array, " P"]:
+    """0 for the smallest value, 1 for the next; equal values share a rank."""
+    order = jnp.argsort(v)
+    ranks = _numbered(v[order])
+    return jnp.zeros_like(ranks).at[order].set(ranks, unique_indices=True)
+
+
+def _numbered(*vectors: Vector) -> Int[Array, " P"]:
+    """Numbers the runs of equal entries, vectors side by side."""
+    new = jnp.stack([v[1:] != v[:-1] for v in vectors]).any(0)
+    return jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(new)])
+
+
+@partial(jax.jit, inline=True)
+def _kendall(
+    a: Vector, b: Vector, weights: Vector | None
+) -> tuple[Float[Array, ""], ...]:
+    """Concordant less discordant pairs, all pairs, and those tied in a and in b.
+
+    Each pair of entries counts with the product of its weights. In order of a (ties in
+    order of b) the discordant pairs are the inversions of b: Knight 1966.
+    """
+    weights = jnp.ones_like(a) if weights is None else weights
+    order = jnp.lexsort((b, a))
+    a, b, weights = a[order], b[order], weights[order]
+    ranks = _dense_ranks(b)
+
+    def tied(groups: Int[Array, " P"]) -> Float[Array, ""]:
+        mass, squares = (
+            jax.ops.segment_sum(w, groups, a.size) for w in (weights, weights**2)
+        )
+        return jnp.sum(mass**2 - squares) / 2
+
+    total = tied(jnp.zeros(a.size, int))
+    tied_a, tied_b, tied_both = (
+        tied(groups) for groups in (_numbered(a), ranks, _numbered(a, b))
+    )
+    discordant = _inversions(ranks, weights)
+    difference = total - tied_a - tied_b + tied_both - 2 * discordant
+    return difference, total, tied_a, tied_b
+
+
+def _inversions(ranks: Int[Array, " P"], weights: Vector) -> Float[Array, ""]:
+    """Total weight of the pairs p < q with ranks[p] > ranks[q], in O(P log P).
+
+    From the highest bit of the ranks down, entries stand sorted by the bits above it,
+    else in their given order. Two entries of a group, alike in those bits, are inverted
+    by this bit where a one comes before a zero; then each group is parted by the bit.
+    """
+    size = ranks.size
+    bits = max(1, (size - 1).bit_length())
+    # below[v]: how many ranks are less than v; where the group of v begins.
+    counts = jnp.zeros(2**bits, int).at[ranks].add(1)
+    below = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(counts)])
+    places = jnp.arange(size)
+
+    def part(step: int, state: tuple[Array, Array, Array]):
+        ranks, weights, total = state
+        bit = bits - 1 - step
+        one = (ranks >> bit) & 1
+        group = ranks >> (bit + 1)
+        start, middle = below[group << (bit + 1)], below[((group << 1) | 1) << bit]
+
+        def before(values: Array) -> Array:
+            """Sums of the values of earlier entries of the same group."""
+            sums = jnp.concatenate([jnp.zeros(1, values.dtype), jnp.cumsum(values)])
+            return sums[:-1] - sums[start]
+
+        total = total + jnp.sum(weights * (1 - one) * before(weights * one))
+        ones = before(one)
+        to = jnp.where(one == 1, middle + ones, places - ones)
+        ranks, weights = (
+            jnp.zeros_like(v).at[to].set(v, unique_indices=True)
+            for v in (ranks, weights)
+        )
+        return ranks, weights, total
+
+    state = ranks, weights, jnp.zeros((), weights.dtype)
+    return jax.lax.fori_loop(0, bits, part, state)[2]

@@ -1,0 +1,135 @@
+"""Representational similarity analysis: correlations of two RSMs' off-diagonals."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison import correlation
+from semrsm_jax.comparison._weighted import check_counts, inner_product
+from semrsm_jax.comparison.hsic import check_rsms
+
+# Of two symmetric RSMs (N, N) and, maybe, how often each sample counts (N,).
+Measure = Callable[[Array, Array, Array | None], Float[Array, ""]]
+
+
+def rsa(
+    K: ArrayLike,
+    L: ArrayLike,
+    method: str = "spearman",
+    *,
+    counts: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """How alike two RSMs order or scale the pairs of different samples.
+
+    The measure is taken over the pairs i < j; the diagonal plays no part. Of an RSM
+    that is not symmetric, as Greedy matching gives, a pair's entry is the mean of both
+    directions.
+
+    Args:
+      K: RSM (N, N), or a matrix of dissimilarities.
+      L: the same of the same samples in the same order.
+      method: ``"pearson"``, ``"spearman"`` (mean ranks for ties), ``"kendall_tau_a"``,
+        ``"kendall_tau_b"`` (corrected for ties), ``"cosine"``; or ``"whitened_cosine"``
+        and ``"whitened_pearson"``, which weigh the entries by the inverse of the
+        covariance that noise gives to squared distances: pairs that share a sample are
+        not independent. They are meant for squared distances; a similarity that is one
+        up to sign and offset, as the cosine of unit vectors is, has the same
+        ``"whitened_pearson"``.
+      counts: (N,), how often each sample counts, as in a bootstrap; a pair counts with
+        the product of both. A sample paired with a copy of itself is left out, except
+        by the whitened methods, in which it has distance 0, as it should.
+
+    Returns:
+      A scalar in [-1, 1] up to rounding. NaN where an RSM has equal entries throughout
+      and so orders nothing, as in SciPy; ``"kendall_tau_a"`` is 0 then. ``"cosine"``
+      and ``"whitened_cosine"`` are NaN only where they are all zero.
+
+    Raises:
+      TypeError: an array is not real.
+      ValueError: shapes that are not square or differ, fewer than 3 samples, NaN or
+        infinity, an unknown method, or counts that are negative or of another shape.
+
+    References:
+      Kriegeskorte et al., "Representational similarity analysis", 2008; Nili et al.,
+      "A toolbox for representational similarity analysis", 2014 (tau-a); Diedrichsen et
+      al., "Comparing representational geometries using whitened unbiased-distance-
+      matrix similarity", 2021.
+    """
+    _checks.one_of("method", method, tuple(METHODS))
+    K, L = check_rsms(K, L, "biased")
+    if len(K) < 3:
+        raise ValueError(
+            f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"
+        )
+    return _rsa(K, L, check_counts(counts, K), METHODS[method])
+
+
+@partial(jax.jit, static_argnames="measure")
+def _rsa(
+    K: Array, L: Array, counts: Array | None, measure: Measure
+) -> Float[Array, ""]:
+    # Halved first: the sum of two entries could overflow.
+    return measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts)
+
+
+def off_diagonal(K: Float[Array, "N N"]) -> Float[Array, " P"]:
+    """The entries above the diagonal, row by row, P = N (N - 1) / 2."""
+    return K[np.triu_indices(len(K), 1)]
+
+
+def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Measure:
+    """The measure that a correlation of vectors is, over the pairs i < j."""
+
+    def measure(K: Array, L: Array, counts: Array | None) -> Float[Array, ""]:
+        weights = None
+        if counts is not None:
+            weights = off_diagonal(counts[:, None] * counts[None, :])
+        return of_vectors(off_diagonal(K), off_diagonal(L), weights)
+
+    return measure
+
+
+def _whitened(K: Array, L: Array, counts: Array | None, offset: bool) -> Array:
+    """Cosine of v' V^-1 v with V the noise covariance of squared distances.
+
+    That is the cosine of both doubly centred matrices with zero on the diagonal, so
+    that V, of N^4 / 4 entries, is never needed (Diedrichsen et al. 2021).
+    """
+    K, L = (_distances(m, offset) for m in (K, L))
+    counts = jnp.ones(len(K), K.dtype) if counts is None else counts
+    cross, own_k, own_l = (
+        inner_product(a, b, counts, "biased") for a, b in ((K, L), (K, K), (L, L))
+    )
+    return cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l))
+
+
+def _distances(K: Array, offset: bool) -> Array:
+    """Largest entry 1, zero on the diagonal, less the mean of the others if asked."""
+    different = ~jnp.eye(len(K), dtype=bool)
+    K = jnp.where(different, K, 0)
+    if offset:
+        raw = jnp.max(jnp.abs(K))
+        K = jnp.where(different, K - jnp.sum(K) / jnp.sum(different), 0)
+        constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
+        K = jnp.where(constant, jnp.nan, K)
+    return K / jnp.max(jnp.abs(K))
+
+
+METHODS: Mapping[str, Measure] = MappingProxyType(
+    {
+        "pearson": _of_pairs(correlation.pearson),
+        "spearman": _of_pairs(correlation.spearman),
+        "kendall_tau_a": _of_pairs(correlation.kendall_tau_a),
+        "kendall_tau_b": _of_pairs(correlation.kendall_tau_b),
+        "cosine": _of_pairs(correlation.cosine),
+        "whitened_cosine": partial(_whitened, offset=False),
+        "whitened_pearson": partial(_whitened, offset=True),
+    }
+)
