@@ -206,6 +206,15 @@ class Rule(NamedTuple):
         return max(needs)
 
 
+def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
+    """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
+    (_, tokens, channels), others = x_shape, y_shape[1]
+    # The tokens of both samples and the matched ones, beside the matcher's own.
+    numbers = (2 * tokens + others) * channels
+    numbers += rule.workspace(tokens, others, channels)
+    return numbers * accumulation_dtype(dtype).itemsize
+
+
 def pairs_in_flight(
     x_shape: Shape,
     y_shape: Shape,
@@ -224,11 +233,7 @@ def pairs_in_flight(
       budget: bytes that they may take, see `pair_statistics`.
       device: where; None is JAX's default.
     """
-    (_, tokens, channels), others = x_shape, y_shape[1]
-    # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels
-    numbers += rule.workspace(tokens, others, channels)
-    size = numbers * accumulation_dtype(dtype).itemsize
+    size = pair_bytes(x_shape, y_shape, dtype, rule)
     if budget is None:
         device = jax.local_devices()[0] if device is None else device
         share = int(free_memory(device) * _MEMORY_SHARE)

@@ -11,9 +11,9 @@ import numpy as np
 
 from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.store._locks import Lock
-from semrsm_jax.store._manifest import RECORDS, Manifest
-from semrsm_jax.store._tiles import Tile
+from semrsm_jax.store.manifest import RECORDS, Manifest
 from semrsm_jax.store.output import check_folder, new_file, new_folder, sweep
+from semrsm_jax.store.tiles import Tile
 
 MATRICES = ("inner", "sq_dist", "upper_bound")
 Matrices = Mapping[str, np.ndarray]
@@ -114,10 +114,6 @@ class RunStore:
         """Whether a tile, and its mirror image, are recorded as there."""
         return all(self._record(part).exists() for part in self.grid.written_with(tile))
 
-    def pairs(self, tiles: Iterator[Tile] | list[Tile]) -> int:
-        """How many pairs are matched for these tiles."""
-        return sum(self.grid.pairs(tile).count for tile in tiles)
-
     @contextmanager
     def working(self) -> Iterator[None]:
         """Says that this process works on the run, until the block ends.
@@ -127,6 +123,8 @@ class RunStore:
         with Lock(self.path / RECORDS / ".lock") as lock:
             if lock.alone():
                 sweep(self.path)
+                for claim in (self.path / RECORDS).glob(".lock.*"):
+                    claim.unlink(missing_ok=True)
             lock.share()
             yield
 

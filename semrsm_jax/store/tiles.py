@@ -1,7 +1,9 @@
 """How the matrix (N, M) of a run is cut into tiles."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from semrsm_jax._pairs import Pairs
@@ -69,6 +71,29 @@ class TileGrid:
         """The samples of y in a tile."""
         start = tile.column * self.side
         return slice(start, min(start + self.side, self.columns))
+
+    @cached_property
+    def _pair_counts(self) -> Counter[int]:
+        """How many tiles have how many pairs."""
+        return Counter(self.pairs(tile).count for tile in self)
+
+    @property
+    def pair_count(self) -> int:
+        """How many pairs are matched in all."""
+        return sum(pairs * tiles for pairs, tiles in self._pair_counts.items())
+
+    def chunk_size(self, most: int) -> int:
+        """Pairs at once, at most so many, such that few chunks are not full.
+
+        All tiles take the same, for one compilation.
+        """
+        most = min(most, max(max(self._pair_counts), 1))
+
+        def empty(size: int) -> int:
+            counts = self._pair_counts.items()
+            return sum(-pairs % size * tiles for pairs, tiles in counts)
+
+        return min(range(-(-3 * most // 4), most + 1), key=lambda s: (empty(s), -s))
 
     def pairs(self, tile: Tile) -> Pairs:
         """The pairs to match in a tile."""

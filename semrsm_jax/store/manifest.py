@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_jax.store._tiles import TileGrid
 from semrsm_jax.store._zarr_metadata import ZarrArray, read_array, read_attributes
+from semrsm_jax.store.tiles import TileGrid
 
 KIND = "semrsm_jax run, version 1"
 

@@ -1,0 +1,178 @@
+"""Tiles on a Dask cluster: each worker writes its own to the shared store."""
+
+import dataclasses
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from semrsm_jax._resources import core_limit
+from semrsm_jax.engine._local import Event
+from semrsm_jax.engine._samples import Block
+from semrsm_jax.engine._tile import Task, TileComputer
+from semrsm_jax.store.tiles import Tile
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+# Tiles that wait for each thread of the cluster, so that none is ever idle.
+_AHEAD = 2
+
+# How often a tile is tried whose worker died each time, and then given up.
+_MOST_DEATHS = 5
+
+_PATIENCE = 0.2  # seconds
+
+# What libraries read when a worker starts: one thread each, as Dask says.
+_ONE_THREAD = {
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"
+    ),
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+}
+
+_own = threading.local()
+
+
+@contextmanager
+def local_cluster(workers: int) -> "Iterator[Client]":
+    """Starts a cluster of processes on this machine, of one thread each.
+
+    Raises:
+      ImportError: Dask is not installed.
+    """
+    distributed = _distributed()
+    import dask
+
+    settings = {
+        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+        # What a worker holds are compiled programs and two blocks, not Dask's data.
+        "distributed.worker.memory.terminate": False,
+        "distributed.worker.memory.pause": False,
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def connected(address: str) -> "Iterator[Client]":
+    """Connects to the scheduler of a cluster.
+
+    Raises:
+      ImportError: Dask is not installed.
+      OSError: nobody answers there.
+    """
+    with _distributed().Client(address, timeout="10s") as client:
+        yield client
+
+
+def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
+    """Computes tiles on the workers of a cluster, and tells of each that is written.
+
+    A worker that dies costs the tiles it was at: they go to others. Workers read the
+    features themselves where they can see them; else the blocks are sent to them.
+
+    Raises:
+      RuntimeError: the workers that took a tile died each time.
+      ValueError: a worker cannot see the store.
+    """
+    distributed = _distributed()
+    todo, flying = deque(tasks), {}
+    deaths: Counter[tuple[str, Tile]] = Counter()
+    sent = False
+    try:
+        while todo or flying:
+            threads = sum(client.nthreads().values())
+            while todo and len(flying) < max(1, _AHEAD * threads):
+                task = todo.popleft()
+                flying[_submit(client, task, sent)] = task
+            try:
+                done = distributed.wait(
+                    list(flying), timeout=_PATIENCE, return_when="FIRST_COMPLETED"
+                ).done
+            except TimeoutError:
+                continue
+            for future in done:
+                task = flying.pop(future)
+                try:
+                    answer = future.result()
+                except distributed.scheduler.KilledWorker as error:
+                    deaths[task.store, task.tile] += 1
+                    if deaths[task.store, task.tile] >= _MOST_DEATHS:
+                        raise RuntimeError(
+                            f"tile {tuple(task.tile)} of {task.store} was given up: "
+                            "each worker that took it died, of too little memory "
+                            "perhaps; a smaller memory budget or tile may help"
+                        ) from error
+                    answer = _BUSY
+                if answer == _WRITTEN:
+                    yield Event(task, task.pairs, written=True)
+                    continue
+                sent |= answer == _UNSEEN
+                todo.append(task)
+    finally:
+        client.cancel(list(flying), force=True)
+
+
+_WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
+
+
+def _submit(client: "Client", task: Task, sent: bool) -> "Future":
+    blocks: dict[bytes, Any] = {b.digest: b for b in (task.x, task.y)}
+    for digest, block in blocks.items():
+        if sent or not block.on_disk:
+            blocks[digest] = client.scatter(block.held(), hash=False)
+    # Blocks as arguments of their own: Dask looks for what it holds only there.
+    bare = dataclasses.replace(task, x=None, y=None)
+    x, y = blocks[task.x.digest], blocks[task.y.digest]
+    return client.submit(_write, bare, x, y, pure=False)
+
+
+def _write(task: Task, x: Block, y: Block) -> str:
+    """Computes and writes a tile; this runs on a worker."""
+    if not Path(task.store).is_dir():
+        raise ValueError(
+            f"a worker on {socket.gethostname()} cannot see {task.store}: the store "
+            "must be in a folder that all workers share"
+        )
+    if not hasattr(_own, "computer"):
+        _own.computer = TileComputer()
+    task = dataclasses.replace(task, x=x, y=y)
+    with jax.enable_x64(task.x64), core_limit(1):
+        try:
+            _own.computer.load(task)
+        except (OSError, ValueError):
+            # No such file here, or another: whoever started the run has the right one.
+            if x.on_disk or y.on_disk:
+                return _UNSEEN
+            raise
+        if _own.computer.write(task, lambda done: None):
+            return _WRITTEN
+    time.sleep(_PATIENCE)
+    return _BUSY
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError(
+            "a cluster needs Dask: pip install 'semrsm_jax[cluster]'"
+        ) from error
+    return distributed

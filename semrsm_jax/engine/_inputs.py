@@ -1,0 +1,98 @@
+"""What a run may be given, and the checks of it that need no look at the values."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from semrsm_jax import _checks
+from semrsm_jax._rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """An input of a run, with what is known of it.
+
+    Attributes:
+      rows: tokens (N, S, C): an array, a `Rows`, which is read block by block, or
+        whatever else has a shape, a dtype, and gives samples when sliced.
+      mask: (N, S), True where a token takes part. None: all do.
+      ids: names of the samples, kept with the run.
+      preprocessing: what was done to the features, as JSON can express it. It is a part
+        of what the run is: another preprocessing is another run.
+      source: where the features came from, likewise; it is kept, and nothing more.
+    """
+
+    rows: Any
+    mask: ArrayLike | None = None
+    ids: Sequence[str] | None = None
+    preprocessing: Mapping[str, Any] | None = None
+    source: Mapping[str, Any] | None = None
+
+
+class _MappedRows(Rows):
+    """A memory-mapped file, read rather than mapped.
+
+    A mapping of a file that another process truncates ends this process by a signal;
+    a read fails, and tells.
+    """
+
+    def __init__(self, mapped: np.memmap) -> None:
+        if mapped.filename is None:
+            raise ValueError("the array is mapped to no file")
+        self.path, self.offset = Path(mapped.filename), mapped.offset
+        self.shape, self.dtype = mapped.shape, mapped.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        numbers = int(np.prod(self.shape[1:]))
+        offset = self.offset + start * numbers * self.dtype.itemsize
+        count = (stop - start) * numbers
+        values = np.fromfile(self.path, self.dtype, count, offset=offset)
+        if values.size != count:
+            raise ValueError(f"{self.path} was truncated while it was read")
+        return values.reshape(stop - start, *self.shape[1:])
+
+
+def opened(name: str, given: Any) -> tuple[Features, np.ndarray | None]:
+    """The input with checked rows, and its mask on the host.
+
+    Raises:
+      TypeError: the rows are not real, or the mask is not boolean.
+      ValueError: they have another number of axes, an axis is empty, the mask or the
+        names do not fit.
+    """
+    features = given if isinstance(given, Features) else Features(given)
+    rows = features.rows
+    if isinstance(rows, str | os.PathLike):
+        raise TypeError(
+            f"{name} must be an array, a Rows or Features, got the path {rows!r}; "
+            "semrsm_jax.store.load_features opens it"
+        )
+    if isinstance(rows, np.memmap) and _is_whole(rows):
+        rows = _MappedRows(rows)
+    elif isinstance(rows, jax.Array) or not hasattr(rows, "shape"):
+        rows = np.asarray(rows)
+    # The checks of an array look at its dtype and shape, which one sample has too.
+    if len(rows.shape) != 3:
+        raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {rows.shape}")
+    _checks.real_array_on_host(name, np.empty(0, rows.dtype))
+    _checks.non_empty(name, rows, "N S C")
+    mask = _checks.token_mask(f"{name}_mask", features.mask, tuple(rows.shape[:2]))
+    if features.ids is not None and len(features.ids) != rows.shape[0]:
+        raise ValueError(
+            f"{name} has {rows.shape[0]} samples, got {len(features.ids)} ids"
+        )
+    checked = Features(
+        rows, None, features.ids, features.preprocessing, features.source
+    )
+    return checked, None if mask is None else np.asarray(mask)
+
+
+def _is_whole(mapped: np.memmap) -> bool:
+    """Whether it is a file's array itself, in C order, rather than a view of it."""
+    return mapped.flags.c_contiguous and not isinstance(mapped.base, np.ndarray)

@@ -1,0 +1,109 @@
+"""One tile: its two blocks of samples in, its statistics out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from semrsm_jax._resources import is_out_of_memory
+from semrsm_jax.engine._samples import Block
+from semrsm_jax.pair_statistics import Rule, Samples, match_block
+from semrsm_jax.store.run_store import MATRICES, RunStore
+from semrsm_jax.store.tiles import Tile
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A tile to compute; all that it takes, wherever that is done.
+
+    Attributes:
+      store: the folder of the run.
+      tile: its place.
+      pairs: how many are matched.
+      x: the samples of its rows.
+      y: of its columns.
+      rule: how they are matched.
+      dtype: that they are matched in.
+      in_flight: pairs at once.
+      x64: whether JAX computes in 64 bits.
+    """
+
+    store: str
+    tile: Tile
+    pairs: int
+    x: Block
+    y: Block
+    rule: Rule
+    dtype: Any
+    in_flight: int
+    x64: bool
+
+
+class TileComputer:
+    """Computes tiles one after the other, on JAX's default device of the thread.
+
+    The blocks of samples are put on the device once a tile, and one that the next tile
+    needs too stays there. Where memory ran out, later tiles begin with fewer pairs.
+    """
+
+    def __init__(self) -> None:
+        """Holds nothing yet."""
+        self._blocks: dict[bytes, tuple[Any, Any]] = {}
+        self._most: int | None = None
+
+    def write(self, task: Task, progress: Callable[[int], None]) -> bool:
+        """Computes a tile and writes it; False where another process is at it.
+
+        Args:
+          task: the tile.
+          progress: called with the number of pairs done, after each chunk.
+
+        Raises:
+          InputChangedError: a sample is no longer what it was when the run began.
+          OSError: the tile cannot be written.
+        """
+        store = RunStore.open(task.store)
+        with store.claim(task.tile) as mine:
+            if mine:
+                store.write(task.tile, self._compute(store, task, progress))
+        return mine or store.has(task.tile)
+
+    def _compute(
+        self, store: RunStore, task: Task, progress: Callable[[int], None]
+    ) -> dict[str, np.ndarray]:
+        (x, x_mask), (y, y_mask) = self.load(task)
+        size = min(task.in_flight, self._most or task.in_flight)
+        pairs = store.grid.pairs(task.tile)
+        samples = Samples(x, y, x_mask, y_mask)
+        found, enough = match_block(samples, task.rule, pairs, size, progress)
+        if enough < size:
+            self._most = enough
+        matrices = dict(zip(MATRICES, found, strict=True))
+        if not pairs.diagonal:
+            for name in ("inner", "upper_bound"):
+                np.fill_diagonal(matrices[name], task.x.sq_norm)
+        return matrices
+
+    def load(self, task: Task) -> list[tuple[Any, Any]]:
+        """Puts both blocks on the device, if they are not there yet."""
+        blocks = {block.digest: block for block in (task.x, task.y)}
+        self._blocks = {d: b for d, b in self._blocks.items() if d in blocks}
+        for digest, block in blocks.items():
+            if digest not in self._blocks:
+                self._blocks[digest] = _on_device(block, task.dtype)
+        return [self._blocks[block.digest] for block in (task.x, task.y)]
+
+
+def _on_device(block: Block, dtype: Any) -> tuple[Any, jax.Array | None]:
+    tokens = block.read(dtype)
+    mask = None if block.mask is None else jnp.asarray(block.mask)
+    try:
+        return jax.block_until_ready(jnp.asarray(tokens)), mask
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # From the host, each pair goes over when its turn comes.
+        return tokens, mask
