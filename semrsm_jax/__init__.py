@@ -1,7 +1,7 @@
 """Semantic representational similarity matrices in JAX."""
 
 from semrsm_jax.affinity import affinity
-from semrsm_jax.comparison import cka, hsic, rsa
+from semrsm_jax.comparison import cka, cka_matrix, hsic, hsic_matrix, rsa
 from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.ladder import Ladder, invariance_ladder
 from semrsm_jax.matching import (
@@ -72,8 +72,10 @@ __all__ = [
     "affinity",
     "center",
     "cka",
+    "cka_matrix",
     "class_iou",
     "hsic",
+    "hsic_matrix",
     "instance_f1",
     "invariance_ladder",
     "jensen_shannon_divergence",

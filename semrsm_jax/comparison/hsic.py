@@ -53,12 +53,20 @@ def check_rsms(K: ArrayLike, L: ArrayLike, estimator: str) -> tuple[Array, Array
             "K and L must be over the same samples, got shapes "
             f"{rsms[0].shape} and {rsms[1].shape}"
         )
-    if estimator == "unbiased" and rsms[0].shape[0] < 4:
-        raise ValueError(
-            "estimator 'unbiased' needs at least 4 samples, got "
-            f"{rsms[0].shape[0]}; use 'biased'"
-        )
+    check_samples(rsms[0].shape[0], estimator)
     return rsms[0], rsms[1]
+
+
+def check_samples(n: int, estimator: str) -> None:
+    """Refuses too few samples for the unbiased estimator.
+
+    Raises:
+      ValueError: fewer than 4.
+    """
+    if estimator == "unbiased" and n < 4:
+        raise ValueError(
+            f"estimator 'unbiased' needs at least 4 samples, got {n}; use 'biased'"
+        )
 
 
 def normalizer(n: int, estimator: str) -> float:

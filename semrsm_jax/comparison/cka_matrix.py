@@ -1,0 +1,120 @@
+"""CKA and HSIC of many RSMs with each other: layers, models, definitions."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison import _row_blocks
+from semrsm_jax.comparison._row_blocks import Centred, Products, RowSliced
+from semrsm_jax.comparison.hsic import check_samples, normalizer
+
+RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
+
+
+def cka_matrix(
+    rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
+) -> Float[np.ndarray, "R Q"]:
+    """CKA of every two RSMs over the same samples, as `cka` has it.
+
+    Each RSM is centred once, and all products are one matrix product, row block by row
+    block: memory holds a few rows of each, so the RSMs may lie on disk.
+
+    Args:
+      rsms: R RSMs (N, N), a sequence or a mapping whose order is that of the result.
+        Each is anything with a shape, a dtype and row slices: an array of NumPy or JAX,
+        a memory map, a Zarr array, an opened store. They are read twice; an RSM that is
+        not symmetric is read once more for every 256 MiB of rows. float64 is computed
+        in float64, whatever JAX's setting, and narrower floats in float32.
+      others: Q other RSMs of the same samples, as of another model; None compares
+        `rsms` with themselves.
+      estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+
+    Returns:
+      (R, Q) in float64, never clamped; 0 where an RSM is constant, and NaN where the
+      estimate of HSIC(K, K) is not positive, see `cka`.
+
+    Raises:
+      TypeError: an RSM is not real or is no array.
+      ValueError: no RSMs, shapes that are not square or differ, NaN or infinity, an
+        unknown estimator, or fewer than 4 samples for the unbiased one.
+    """
+    products, _, _, _ = _products(rsms, others, estimator)
+    structured = (products.left != 0)[:, None] & (products.right != 0)
+    with np.errstate(invalid="ignore"):
+        own = np.sqrt(products.left)[:, None] * np.sqrt(products.right)
+    return np.where(structured, products.cross / np.where(structured, own, 1), 0)
+
+
+def hsic_matrix(
+    rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
+) -> Float[np.ndarray, "R Q"]:
+    """HSIC of every two RSMs over the same samples, as `hsic` has it.
+
+    Args:
+      rsms: as in `cka_matrix`.
+      others: as in `cka_matrix`.
+      estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
+
+    Returns:
+      (R, Q) in float64, in the units of an entry of one times one of the other.
+
+    Raises:
+      TypeError: as `cka_matrix`.
+      ValueError: as `cka_matrix`.
+    """
+    products, left, right, n = _products(rsms, others, estimator)
+    scales = (
+        np.array([each.centring.scale for each in side]) for side in (left, right)
+    )
+    return products.cross / normalizer(n, estimator) * np.multiply.outer(*scales)
+
+
+def _products(
+    rsms: RSMs, others: RSMs | None, estimator: str
+) -> tuple[Products, list[Centred], list[Centred], int]:
+    """Inner products of both sides, the centred RSMs of each, and N."""
+    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    named = _named("rsms", rsms)
+    sides = [named] if others is None else [named, _named("others", others)]
+    first, rsm = next(iter(named.items()))
+    for name, other in (item for side in sides for item in side.items()):
+        if other.shape != rsm.shape:
+            raise ValueError(
+                f"{name} must be over the same samples as {first}, got shapes "
+                f"{tuple(other.shape)} and {tuple(rsm.shape)}"
+            )
+    check_samples(rsm.shape[0], estimator)
+    passed = [
+        [_row_blocks.centred(*item, estimator == "biased") for item in side.items()]
+        for side in sides
+    ]
+    return _row_blocks.inner_products(*passed), passed[0], passed[-1], rsm.shape[0]
+
+
+def _named(argument: str, rsms: RSMs) -> dict[str, RowSliced]:
+    """Each RSM by the name that an error calls it."""
+    items = rsms.items() if isinstance(rsms, Mapping) else enumerate(rsms)
+    named = {f"{argument}[{key!r}]": rsm for key, rsm in items}
+    if not named:
+        raise ValueError(f"{argument} must hold at least one RSM, got none")
+    for name, rsm in named.items():
+        _check_square(name, rsm)
+    return named
+
+
+def _check_square(name: str, rsm: RowSliced) -> None:
+    shape, dtype = getattr(rsm, "shape", None), getattr(rsm, "dtype", None)
+    if shape is None or dtype is None:
+        raise TypeError(
+            f"{name} must be an array or offer shape, dtype and row slices, got "
+            f"{type(rsm).__name__}"
+        )
+    if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+        raise TypeError(
+            f"{name} must be a real array of floats or integers, got dtype {dtype}"
+        )
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ValueError(f"{name} must be square and not empty, got shape {shape}")

@@ -1,0 +1,139 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zarr
+
+from semrsm_jax import cka, cka_matrix, hsic, hsic_matrix
+from semrsm_jax.comparison import _row_blocks
+
+ESTIMATORS = ("biased", "unbiased")
+
+
+class OnlyRows:
+    """The least that an RSM on disk offers."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.most = 0
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        block = self.array[rows]
+        self.most = max(self.most, len(block))
+        return block
+
+
+def some(rng, count=3, n=14, symmetric=True):
+    rsms = rng.normal(size=(count, n, n)) + 3
+    return [*(rsms + rsms.transpose(0, 2, 1))] if symmetric else [*rsms]
+
+
+def one_by_one(measure, left, right, estimator):
+    return [[float(measure(K, L, estimator)) for L in right] for K in left]
+
+
+@pytest.fixture(params=[True, False], ids=["one block", "many blocks"])
+def block(request, monkeypatch):
+    if not request.param:
+        monkeypatch.setattr(_row_blocks, "_CACHE", 1000)
+        monkeypatch.setattr(_row_blocks, "_ROOM", 5000)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_entry_is_that_of_two(rng, x64, block, estimator, symmetric):
+    left, right = some(rng), some(rng, 2, symmetric=symmetric)
+    for matrix, measure in ((cka_matrix, cka), (hsic_matrix, hsic)):
+        got = matrix(left, right, estimator)
+        assert got.shape == (3, 2) and got.dtype == np.float64
+        np.testing.assert_allclose(
+            got, one_by_one(measure, left, right, estimator), rtol=1e-10
+        )
+        both = [*left, *right]
+        got = matrix(both, estimator=estimator)
+        np.testing.assert_allclose(
+            got, one_by_one(measure, both, both, estimator), rtol=1e-10
+        )
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_arrays_of_any_kind_serve(rng, tmp_path, block, symmetric):
+    rsms = [K.astype(np.float32) for K in some(rng, symmetric=symmetric)]
+    expected = cka_matrix(rsms)
+    mapped = np.memmap(tmp_path / "K", np.float32, "w+", shape=(14, 14))
+    mapped[:] = rsms[0]
+    stored = zarr.create_array(tmp_path / "L.zarr", data=rsms[1], chunks=(5, 5))
+    kinds = {"a": mapped, "b": stored, "c": OnlyRows(rsms[2])}
+    np.testing.assert_allclose(cka_matrix(kinds), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        cka_matrix([jnp.asarray(K) for K in rsms]), expected, rtol=1e-5
+    )
+    np.testing.assert_allclose(cka_matrix(np.stack(rsms)), expected, rtol=1e-5)
+
+
+def test_half_precision_is_summed_in_float32(rng):
+    rsms = [jnp.asarray(K, jnp.bfloat16) for K in some(rng)]
+    wide = [K.astype(jnp.float32) for K in rsms]
+    np.testing.assert_allclose(cka_matrix(rsms), cka_matrix(wide), rtol=1e-5)
+
+
+def test_only_a_few_rows_are_read_at_a_time(rng, monkeypatch):
+    monkeypatch.setattr(_row_blocks, "_CACHE", 4 * 40 * 8)
+    rsm = OnlyRows(some(rng, 1, 40)[0])
+    cka_matrix([rsm])
+    assert rsm.most == 4
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_offset_and_scale_cost_no_digits(rng, estimator):
+    left, right = some(rng)[:2]
+    expected = cka_matrix([left], [right], estimator)
+    # In float64 without x64: the offset goes before anything is narrowed.
+    np.testing.assert_allclose(
+        cka_matrix([left + 1e8], [right - 1e8], estimator), expected, rtol=1e-6
+    )
+    for scale in (1e-150, 1e150):
+        np.testing.assert_allclose(
+            cka_matrix([scale * left], [scale * right], estimator), expected, rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_rsm_without_structure_gives_zero(rng, estimator):
+    K = some(rng)[0]
+    rows = rng.normal(size=14)
+    additive = rows[:, None] + rows + 1e3
+    plain = [np.full((14, 14), 1e7 / 3), np.zeros((14, 14)), additive]
+    for rsm in plain[: 2 if estimator == "unbiased" else 3]:
+        for dtype in (np.float32, np.float64):
+            got = cka_matrix([K.astype(dtype), rsm.astype(dtype)], estimator=estimator)
+            np.testing.assert_allclose(got, [[1, 0], [0, 0]], atol=1e-6)
+
+
+def test_negative_self_similarity_is_no_number(rng):
+    turned = rng.normal(size=(14, 14))
+    turned = turned - turned.T
+    with np.errstate(all="raise"):
+        got = cka_matrix([turned, *some(rng, 1)])
+    assert np.isnan(got[0]).all() and np.isclose(got[1, 1], 1)
+    assert np.isnan(cka(turned, turned))
+
+
+@pytest.mark.parametrize(
+    ("rsms", "others", "estimator", "error", "words"),
+    [
+        ([], None, "biased", ValueError, "rsms must hold at least one RSM"),
+        ([np.eye(4)], {}, "biased", ValueError, "others must hold at least one"),
+        ([np.eye(4), np.eye(5)], None, "biased", ValueError, r"rsms\[1\] must be over"),
+        ([np.eye(4)], [np.eye(5)], "biased", ValueError, r"others\[0\] must be over"),
+        ({"a": np.ones((3, 4))}, None, "biased", ValueError, r"rsms\['a'\] must be sq"),
+        ([np.eye(3)], None, "unbiased", ValueError, "at least 4 samples"),
+        ([np.eye(4)], None, "debiased", ValueError, "estimator must be one of"),
+        ([np.full((4, 4), np.nan)], None, "biased", ValueError, r"rsms\[0\] must be f"),
+        ([np.eye(4) * 1j], None, "biased", TypeError, "dtype complex128"),
+        ([3], None, "biased", TypeError, "row slices, got int"),
+    ],
+)
+def test_matrix_refuses(rsms, others, estimator, error, words):
+    with pytest.raises(error, match=words):
+        cka_matrix(rsms, others, estimator)
