@@ -24,7 +24,7 @@ from semrsm_jax import _checks
 from semrsm_jax.demo import separation
 from semrsm_jax.demo.photographs import SCENES, Crops, draw_crops
 from semrsm_jax.demo.separation import Estimate, Scores
-from semrsm_jax.features.capture import extract
+from semrsm_jax.features.extract import extract
 from semrsm_jax.kernels import RBF, Kernel
 from semrsm_jax.matching import BatchOptimal, Exact, Identity, Matcher
 from semrsm_jax.models.batch_norm import calibrate_batch_norm

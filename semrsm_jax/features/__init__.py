@@ -1,5 +1,23 @@
 """Representations captured from networks."""
 
-from semrsm_jax.features.capture import extract, list_layers
+from semrsm_jax.features.extract import extract, extract_to_store, list_layers
+from semrsm_jax.features.image_file import read_image
+from semrsm_jax.features.image_folder import BrokenImage, ImageFolder, open_folder
+from semrsm_jax.features.preprocessing import Preprocessing
+from semrsm_jax.features.preprocessor_config import (
+    load_preprocessing,
+    preprocessing_from_config,
+)
 
-__all__ = ["extract", "list_layers"]
+__all__ = [
+    "BrokenImage",
+    "ImageFolder",
+    "Preprocessing",
+    "extract",
+    "extract_to_store",
+    "list_layers",
+    "load_preprocessing",
+    "open_folder",
+    "preprocessing_from_config",
+    "read_image",
+]

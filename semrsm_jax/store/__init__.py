@@ -1,6 +1,6 @@
 """Files in and out: the one place in the package that writes to the disk."""
 
-from semrsm_jax.store.feature_file import load_features
+from semrsm_jax.store.feature_file import load_features, save_features
 from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
@@ -27,6 +27,7 @@ __all__ = [
     "open_runs",
     "open_similarity",
     "package_version",
+    "save_features",
     "save_rsm",
     "sha256",
 ]

@@ -121,8 +121,16 @@ def _metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's contents, in hexadecimal."""
-    with Path(path).open("rb") as stream:
+    """The SHA-256, in hexadecimal, of a file, or of all files below a folder."""
+    path = Path(path)
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(found for found in path.rglob("*") if found.is_file()):
+            digest.update(
+                f"{file.relative_to(path).as_posix()} {sha256(file)} ".encode()
+            )
+        return digest.hexdigest()
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

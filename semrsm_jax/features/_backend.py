@@ -1,0 +1,110 @@
+"""What a framework must offer so that features can be extracted from its networks."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from semrsm_jax.features._tokens import TokenRule
+
+# Called as call(model, images), in place of model(images).
+Call = Callable[[Any, Any], Any]
+Forward = Callable[[Any], Mapping[str, Any]]
+
+
+class Network(NamedTuple):
+    """A model with all that is needed to call it.
+
+    Attributes:
+      model: of one of the frameworks.
+      variables: of a flax.linen module.
+      call: how the model is called; None calls it with the images alone.
+    """
+
+    model: Any
+    variables: Any
+    call: Call | None
+
+
+class Backend(Protocol):
+    """One framework; a module of functions."""
+
+    layout: str  # of outputs with four axes
+
+    def list_layers(self, network: Network, images: Any) -> list[str]:
+        """Dotted names of the layers whose output can be had."""
+        ...
+
+    def prefix_tokens(self, network: Network) -> int | None:
+        """How many tokens stand before the patches; None where it is not known."""
+        ...
+
+    def arrays(self, network: Network) -> Iterator[tuple[str, Any]]:
+        """Names and values of the parameters, as arrays."""
+        ...
+
+    def running(
+        self, network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
+    ) -> AbstractContextManager[Forward]:
+        """Prepares the network, and leaves it as it was.
+
+        Yields a function from images (n, H, W, C), n being at most `size`, to the
+        tokens (n, S, C) of each layer.
+        """
+        ...
+
+
+# By the framework's base class, which is found without importing the framework.
+_BACKENDS = {
+    "flax.nnx.module.Module": "semrsm_jax.features._nnx",
+    "flax.linen.module.Module": "semrsm_jax.features._linen",
+    "torch.nn.modules.module.Module": "semrsm_jax.features._torch",
+}
+
+
+def backend_of(model: Any) -> Backend:
+    """The framework of a model.
+
+    Raises:
+      TypeError: it is of none that is known.
+    """
+    for base in type(model).__mro__:
+        module = _BACKENDS.get(f"{base.__module__}.{base.__qualname__}")
+        if module is not None:
+            return cast(Backend, importlib.import_module(module))
+    raise TypeError(
+        "model must be a flax.nnx.Module, flax.linen.Module or torch.nn.Module, got "
+        f"{type(model).__name__}"
+    )
+
+
+def fixed_size(
+    forward: Callable[[jax.Array], Mapping[str, Float[Array, "size S C"]]], size: int
+) -> Forward:
+    """Pads what has fewer images, so that one compiled function serves them all."""
+
+    def padded(images: np.ndarray | jax.Array) -> Mapping[str, Float[Array, "n S C"]]:
+        count = images.shape[0]
+        batch = jnp.asarray(images)
+        if count < size:
+            batch = jnp.pad(batch, ((0, size - count), (0, 0), (0, 0), (0, 0)))
+        outputs = forward(batch)
+        if count == size:
+            return outputs
+        return {name: tokens[:count] for name, tokens in outputs.items()}
+
+    return padded
+
+
+def refusing_images(images: Any, error: Exception) -> ValueError:
+    """What to raise where a model cannot take the images."""
+    return ValueError(
+        f"images: the model cannot take shape {tuple(images.shape)} {images.dtype}, "
+        "expected (N, H, W, C) with the sizes and channels that it was built for "
+        f"({type(error).__name__}: {error})"
+    )

@@ -1,0 +1,148 @@
+"""flax.linen networks, by `capture_intermediates`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.errors import ScopeParamShapeError
+from jaxtyping import Array, Float
+
+from semrsm_jax.features._backend import (
+    Call,
+    Forward,
+    Network,
+    fixed_size,
+    refusing_images,
+)
+from semrsm_jax.features._tokens import TokenRule
+
+layout = "NHWC"
+
+_COLLECTION = "intermediates"
+
+
+def list_layers(network: Network, images: Any) -> list[str]:
+    """The submodules that a call reaches, parents before children.
+
+    A module makes its submodules when it is called, so it is, in shape only.
+
+    Raises:
+      ValueError: `images` or the variables are missing, or do not fit the module.
+    """
+    module, variables = _bound(network)
+    if images is None:
+        raise ValueError(
+            "images must be given for a flax.linen module, which makes its layers when "
+            "it is called: an array (N, H, W, C), or jax.ShapeDtypeStruct"
+        )
+    called = []
+
+    def note(submodule: nn.Module, method: str) -> bool:
+        if method == "__call__":
+            called.append(submodule.path)
+        return False
+
+    def run(variables: Any, images: Any) -> None:
+        _apply(module, variables, images, note, network.call)
+
+    shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    jax.eval_shape(run, variables, shape)
+    # They were noted when they returned, children first.
+    first: dict[tuple[str, ...], int] = {}
+    for place, path in enumerate(called):
+        for end in range(1, len(path) + 1):
+            first.setdefault(path[:end], place)
+    paths = {path for path in called if path}
+    ordered = sorted(
+        paths, key=lambda path: [first[path[: k + 1]] for k in range(len(path))]
+    )
+    return [".".join(path) for path in ordered]
+
+
+def prefix_tokens(network: Network) -> int | None:
+    """The module's own `prefix_tokens`, where it has it."""
+    return getattr(network.model, "prefix_tokens", None)
+
+
+def arrays(network: Network) -> Iterator[tuple[str, Any]]:
+    """The variables."""
+    _, variables = _bound(network)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        yield jax.tree_util.keystr(path), leaf
+
+
+@contextmanager
+def running(
+    network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
+) -> Iterator[Forward]:
+    """Yields the compiled function; the module holds no state that could change."""
+    module, variables = _bound(network)
+
+    def forward(images: jax.Array) -> Any:
+        return _compiled_forward(module, variables, images, layers, rule, network.call)
+
+    yield fixed_size(forward, size)
+
+
+def _bound(network: Network) -> tuple[nn.Module, Any]:
+    """The module and its variables, which a bound module has with it."""
+    module, variables, _ = network
+    if variables is None and module.scope is not None:
+        return module.unbind()
+    if variables is None:
+        raise ValueError(
+            "variables must be given for a flax.linen module: what its init returned, "
+            "such as {'params': ...}"
+        )
+    return module, variables
+
+
+def _apply(
+    module: nn.Module, variables: Any, images: Any, wanted: Any, call: Call | None
+) -> Any:
+    try:
+        _, state = module.apply(
+            variables,
+            images,
+            method=call,
+            capture_intermediates=wanted,
+            mutable=[_COLLECTION],
+        )
+    except (TypeError, ValueError, ScopeParamShapeError) as error:
+        raise refusing_images(images, error) from error
+    return state.get(_COLLECTION, {})
+
+
+def _forward(
+    module: nn.Module,
+    variables: Any,
+    images: Float[Array, "N H W C"],
+    layers: tuple[str, ...],
+    rule: TokenRule,
+    call: Call | None,
+) -> dict[str, Float[Array, "N S C"]]:
+    def wanted(submodule: nn.Module, method: str) -> bool:
+        return method == "__call__" and ".".join(submodule.path) in layers
+
+    captured = _apply(module, variables, images, wanted, call)
+    tokens = {}
+    for name in layers:
+        node = captured
+        for part in name.split("."):
+            node = node[part]
+        output = node["__call__"][-1]  # of its last call
+        if not isinstance(output, jax.Array):
+            raise TypeError(
+                f"layers: {name!r} gives {type(output).__name__}, expected an array"
+            )
+        tokens[name] = rule(name, output, images.shape[0], jnp.transpose)
+    return tokens
+
+
+# Modules compare by value, so equal ones share a compilation.
+_compiled_forward = jax.jit(
+    _forward, static_argnames=("module", "layers", "rule", "call")
+)

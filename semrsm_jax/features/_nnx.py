@@ -1,0 +1,159 @@
+"""flax.nnx networks, by sowing what the layers asked for return.
+
+`nnx.capture(..., method_outputs=...)` would record every method of every module, by
+patching the classes themselves, and only methods that a class defines in its own body:
+a module that inherits its `__call__` is passed over. Here the layers asked for, and
+only they, sow their output from a subclass made on the fly. That happens on a copy of
+the model, inside the traced function, so the caller's model and its classes are never
+touched. What is computed after the last of them is left out by the compiler.
+"""
+
+import functools
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from semrsm_jax.features._backend import (
+    Call,
+    Forward,
+    Network,
+    fixed_size,
+    refusing_images,
+)
+from semrsm_jax.features._tokens import TokenRule
+
+layout = "NHWC"
+
+
+class _LayerOutput(nnx.Intermediate):
+    """Keeps our outputs apart from what the user's modules sow themselves."""
+
+
+def list_layers(network: Network, images: Any) -> list[str]:
+    """The submodules, parents before children, in the order of definition.
+
+    A module that is shared stands under each of its paths. Containers (`nnx.List`,
+    `nnx.Dict`) are part of a path only.
+    """
+    del images
+    return [name for name, _ in _submodules(network.model)]
+
+
+def prefix_tokens(network: Network) -> int | None:
+    """What the model's config, or the model itself, says."""
+    for holder in (getattr(network.model, "config", None), network.model):
+        count = getattr(holder, "prefix_tokens", None)
+        if count is not None:
+            return count
+    return None
+
+
+def arrays(network: Network) -> Iterator[tuple[str, Any]]:
+    """Parameters and statistics, but no state of random numbers."""
+    state = nnx.state(network.model, nnx.Not(nnx.RngState))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        yield jax.tree_util.keystr(path), leaf
+
+
+@contextmanager
+def running(
+    network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
+) -> Iterator[Forward]:
+    """Yields the compiled function on a copy of the model in evaluation mode."""
+    # Evaluation mode belongs to the static part: set before the split, it gives a model
+    # in either mode the same compiled function.
+    copy = nnx.merge(*nnx.split(network.model))
+    copy.eval()
+    graphdef, state = nnx.split(copy)
+
+    def forward(images: jax.Array) -> Any:
+        return _compiled_forward(graphdef, state, images, layers, rule, network.call)
+
+    yield fixed_size(forward, size)
+
+
+def _forward(
+    graphdef: Any,
+    state: Any,
+    images: Float[Array, "N H W C"],
+    layers: tuple[str, ...],
+    rule: TokenRule,
+    call: Call | None,
+) -> dict[str, Float[Array, "N S C"]]:
+    """Runs a fresh copy of the model and returns the tokens of the layers."""
+    model = nnx.merge(graphdef, state)
+    modules = dict(_submodules(model))
+    # A shared module has one canonical path, under which nnx files what it sows.
+    paths = {id(module): path for path, module in nnx.iter_modules(model)}
+    for module in {id(modules[name]): modules[name] for name in layers}.values():
+        object.__setattr__(module, "__class__", _sowing(type(module)))
+    try:
+        captured = nnx.capture(call or _call_model, _LayerOutput)
+        _, sown = captured(model, images)
+    except (TypeError, ValueError) as error:
+        raise refusing_images(images, error) from error
+    outputs = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
+    tokens = {}
+    for name in layers:
+        path = paths[id(modules[name])]
+        if path not in outputs:
+            raise ValueError(f"layers: the model does not call {name!r}")
+        output = outputs[path]
+        if not isinstance(output, jax.Array):
+            raise TypeError(
+                f"layers: {name!r} gives {type(output).__name__}, expected an array"
+            )
+        tokens[name] = rule(name, output, images.shape[0], jnp.transpose)
+    return tokens
+
+
+def _call_model(model: nnx.Module, images: jax.Array) -> Any:
+    return model(images)
+
+
+# The names and the graph are compared by value, so equal models share a compilation.
+_compiled_forward = jax.jit(
+    _forward, static_argnames=("graphdef", "layers", "rule", "call")
+)
+
+
+@functools.cache
+def _sowing(module_type: type[nnx.Module]) -> type[nnx.Module]:
+    """Makes a subclass whose `__call__`, inherited or not, sows what it returns."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = module_type.__call__(self, *args, **kwargs)
+        self.sow(_LayerOutput, "output", output, lambda _, last: last, lambda: None)
+        return output
+
+    body = {"__call__": call, "__module__": module_type.__module__}
+    return types.new_class(
+        module_type.__name__, (module_type,), exec_body=lambda scope: scope.update(body)
+    )
+
+
+def _submodules(
+    node: Any, prefix: str = "", ancestors: tuple[int, ...] = ()
+) -> Iterator[tuple[str, nnx.Module]]:
+    """Walks the submodules depth first, parents first, in order of definition."""
+    if isinstance(node, nnx.Pytree):
+        children = vars(node).items()
+    elif isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for key, child in children:
+        if id(child) in ancestors:  # a child that knows its parent
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(child, nnx.Module) and not isinstance(child, nnx.List | nnx.Dict):
+            yield name, child
+        yield from _submodules(child, f"{name}.", (*ancestors, id(node)))

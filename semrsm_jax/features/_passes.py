@@ -1,0 +1,136 @@
+"""One extraction: what was asked for, checked, and the passes that compute it."""
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax import _checks
+from semrsm_jax.features._backend import Backend, Call, Forward, Network, backend_of
+from semrsm_jax.features._sources import (
+    ArrayImages,
+    Images,
+    ImageSource,
+    as_source,
+    check_array,
+)
+from semrsm_jax.features._tokens import TokenRule, check_layers
+
+Progress = Callable[[int, int], object]
+
+
+class Extraction(NamedTuple):
+    """What is computed: which layers of which network, of which images.
+
+    Attributes:
+      network: the model with all that is needed to call it.
+      backend: its framework.
+      layers: names of the layers, each once.
+      rule: which tokens are kept.
+      source: the images.
+      batch_size: images a pass.
+      progress: called as ``progress(done, total)``, in images.
+    """
+
+    network: Network
+    backend: Backend
+    layers: tuple[str, ...]
+    rule: TokenRule
+    source: ImageSource
+    batch_size: int
+    progress: Progress | None
+
+    def running(self) -> AbstractContextManager[Forward]:
+        """The network, ready to be called with batches."""
+        return self.backend.running(
+            self.network, self.layers, self.rule, self.batch_size
+        )
+
+    def passes(
+        self, forward: Forward, batches: Sequence[int]
+    ) -> Generator[tuple[int, Mapping[str, Float[np.ndarray, "n S C"]]]]:
+        """Computes some batches, and yields the number and the tokens of each.
+
+        The images of the next are read while one is computed.
+        """
+        total = len(self.source)
+        count = -(-total // self.batch_size)
+        done = total - sum(self._size(number) for number in batches)
+        if self.progress is not None and len(batches) < count:
+            self.progress(done, total)
+        with ThreadPoolExecutor(1) as reader:
+            waiting = [reader.submit(self._read, number) for number in batches[:1]]
+            for place, number in enumerate(batches):
+                images = waiting.pop().result()
+                for following in batches[place + 1 : place + 2]:
+                    waiting.append(reader.submit(self._read, following))
+                outputs = forward(images)
+                yield number, {name: np.asarray(outputs[name]) for name in self.layers}
+                done += self._size(number)
+                if self.progress is not None:
+                    self.progress(done, total)
+
+    def digest(self) -> str:
+        """SHA-256 of the names, shapes and values of all parameters."""
+        digest = hashlib.sha256()
+        for name, array in self.backend.arrays(self.network):
+            values = np.ascontiguousarray(array)
+            digest.update(f"{name} {values.shape} {values.dtype} ".encode())
+            digest.update(values.reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def _size(self, number: int) -> int:
+        return min(self.batch_size, len(self.source) - number * self.batch_size)
+
+    def _read(self, number: int) -> Any:
+        start = number * self.batch_size
+        images = self.source.read(start, start + self._size(number))
+        if not isinstance(self.source, ArrayImages):
+            check_array(images)
+            _checks.finite("images", images)
+        return images
+
+
+def checked_extraction(
+    model: Any,
+    images: Images | ImageSource,
+    layers: Sequence[str],
+    *,
+    batch_size: int,
+    tokens: str,
+    prefix_tokens: int | None,
+    layout: str | None,
+    variables: Any,
+    call: Call | None,
+    progress: Progress | None,
+) -> Extraction:
+    """Checks all that `extract` was given; images that are traced are one batch.
+
+    Raises:
+      TypeError: as `extract`.
+      ValueError: as `extract`.
+    """
+    backend, network = backend_of(model), Network(model, variables, call)
+    _check_callable("call", call)
+    _check_callable("progress", progress)
+    source = as_source(images)
+    batch_size = min(_checks.at_least("batch_size", batch_size, 1), len(source))
+    if _checks.is_traced(images):
+        batch_size = len(source)
+    example = images
+    if not isinstance(source, ArrayImages):
+        example = source.read(0, 1)
+    names = check_layers(layers, backend.list_layers(network, example))
+    if prefix_tokens is None:
+        prefix_tokens = backend.prefix_tokens(network)
+    rule = TokenRule(tokens, prefix_tokens, layout or backend.layout)
+    return Extraction(network, backend, names, rule, source, batch_size, progress)
+
+
+def _check_callable(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None, got {value!r}")

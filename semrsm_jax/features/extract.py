@@ -1,0 +1,267 @@
+"""Representations (N, S, C) from the named layers of any network."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.features._backend import Call, Network, backend_of
+from semrsm_jax.features._passes import Extraction, Progress, checked_extraction
+from semrsm_jax.features._sources import Images, ImageSource
+from semrsm_jax.store import FeatureStore
+
+
+def list_layers(
+    model: Any, images: Any = None, *, variables: Any = None, call: Call | None = None
+) -> list[str]:
+    """Lists the layers whose output `extract` can take.
+
+    Args:
+      model: a `flax.nnx`, `flax.linen` or torch module.
+      images: (N, H, W, C), of which only shape and dtype are used; for flax.linen
+        alone, whose modules make their layers when they are called.
+      variables: for flax.linen, as in `extract`.
+      call: as in `extract`, for flax.linen.
+
+    Returns:
+      Dotted paths such as `"stages.0.blocks.1"`, parents before children, in the order
+      of definition (for flax.linen that of the calls). For torch they are the names of
+      `named_modules()`. An nnx module that is shared stands under each of its paths.
+
+    Raises:
+      TypeError: `model` is of no such framework.
+      ValueError: for flax.linen, `images` or `variables` are missing or do not fit.
+    """
+    return backend_of(model).list_layers(Network(model, variables, call), images)
+
+
+def extract(
+    model: Any,
+    images: Images | ImageSource,
+    layers: Sequence[str],
+    *,
+    batch_size: int = 32,
+    tokens: str = "all",
+    prefix_tokens: int | None = None,
+    layout: str | None = None,
+    variables: Any = None,
+    call: Call | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Float[Array, "N S C"]]:
+    """Computes the representations of images in some layers of a network.
+
+    All layers come from the same passes, and only they are kept. The network runs in
+    evaluation mode and is left as it was: flax modules run as a copy, all batches
+    through one compiled function (the last one is padded, and a later call with the
+    same architecture, layers and batch shape compiles nothing) that leaves out what
+    follows the last layer; torch modules run where and in the dtype they are, without
+    gradients, their hooks and modes being put back. Images that are traced (inside the
+    caller's `jit` or `grad`, flax alone) go through in a single pass.
+
+    Args:
+      model: a `flax.nnx`, `flax.linen` or torch module (`transformers.AutoModel`
+        included) that is called with the images; a torch one gets them as
+        (N, C, H, W).
+      images: (N, H, W, C), floating; NumPy or JAX, already scaled and normalised as the
+        network expects it. Or an `ImageFolder`, or what reads batches as one does.
+      layers: names from `list_layers`.
+      batch_size: images a pass; a smaller N is one pass of N images.
+      tokens: ``"all"``, ``"patches"`` (without the CLS token and others that stand for
+        no place in the image) or ``"cls"``, for outputs (N, S, C); a map (N, H, W, C)
+        consists of patches.
+      prefix_tokens: how many tokens stand before the patches. The package's networks
+        tell by themselves, and torch models by the names of their learned tokens
+        (``cls_token``, ``register_tokens`` and the like).
+      layout: ``"NHWC"`` or ``"NCHW"``, of outputs with four axes. Default: NHWC for
+        flax, NCHW for torch (where SAM's and Swin's layers give NHWC).
+      variables: for a flax.linen module that is not bound, what its `init` returned.
+      call: calls the model as ``call(model, images)``, where it needs more than the
+        images: ``lambda m, x: m(x, train=False)``. A function made anew for each call
+        of `extract` is compiled anew.
+      progress: called as ``progress(done, total)``, in images, after each batch.
+
+    Returns:
+      For each name the tokens (N, S, C) in the dtype of the layer (float64 only where
+      JAX has x64 enabled). Outputs (N, H, W, C) are flattened row by row, (N, S, C)
+      stay, and (N, C) become one token. A layer that runs several times for one input
+      gives the output of its last call. A torch layer that gives a tuple or a
+      `ModelOutput` gives the first tensor of it.
+
+    Raises:
+      TypeError: `model` is of no such framework, `images` no floating array, `layers`
+        no sequence of strings, a count no integer, `call` or `progress` not callable,
+        or a layer gives something other than an array.
+      ValueError: `images` has another rank, is empty, holds NaN or infinity or does not
+        fit the model; `layers` is empty or holds an unknown name; a setting is out of
+        its range, or `prefix_tokens` needed and not known; a layer is not called, or
+        its output has none of the shapes above.
+    """
+    extraction = checked_extraction(
+        model,
+        images,
+        layers,
+        batch_size=batch_size,
+        tokens=tokens,
+        prefix_tokens=prefix_tokens,
+        layout=layout,
+        variables=variables,
+        call=call,
+        progress=progress,
+    )
+    if _checks.is_traced(images):
+        with extraction.running() as forward:
+            outputs = forward(images)
+        return {name: outputs[name] for name in extraction.layers}
+    return _in_memory(extraction)
+
+
+def extract_to_store(
+    model: Any,
+    images: Images | ImageSource,
+    layers: Sequence[str],
+    path: str | os.PathLike,
+    *,
+    batch_size: int = 32,
+    tokens: str = "all",
+    prefix_tokens: int | None = None,
+    layout: str | None = None,
+    variables: Any = None,
+    call: Call | None = None,
+    progress: Progress | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> FeatureStore:
+    """Computes representations as `extract` does, into a store on the disk.
+
+    Each batch is written once it is computed; where the store is there already, with
+    the same network, parameters, images and settings, only the batches that are missing
+    are computed.
+
+    Args:
+      model: as in `extract`, like all that is not named here.
+      images: as in `extract`; the ids of an `ImageFolder` become those of the store,
+        and the images of an array are named "0", "1" and so on.
+      layers: as in `extract`.
+      path: the folder of the store.
+      batch_size: images a pass, and a chunk of the store.
+      tokens: as in `extract`.
+      prefix_tokens: as in `extract`.
+      layout: as in `extract`.
+      variables: as in `extract`.
+      call: as in `extract`; it is not recorded.
+      progress: as in `extract`; what was there already counts as done.
+      metadata: what else is to be recorded, as JSON can express it.
+
+    Returns:
+      The store, complete. Layers of bfloat16 are stored in float32.
+
+    Raises:
+      TypeError: as `extract`.
+      ValueError: as `extract`, or the store at `path` is of something else.
+      OSError: the disk is full, or the like; batches written before stay.
+    """
+    extraction = checked_extraction(
+        model,
+        images,
+        layers,
+        batch_size=batch_size,
+        tokens=tokens,
+        prefix_tokens=prefix_tokens,
+        layout=layout,
+        variables=variables,
+        call=call,
+        progress=progress,
+    )
+    described = {**(metadata or {}), "extraction": _described(extraction)}
+    store = None
+    if os.path.lexists(path):
+        there = FeatureStore.open(path)
+        shapes = {name: rows.shape[1:] for name, rows in there.layers.items()}
+        if set(shapes) != set(extraction.layers):
+            raise ValueError(
+                f"output {path} holds the layers {', '.join(shapes)}; asked for were "
+                f"{', '.join(extraction.layers)}"
+            )
+        store = _create(path, extraction, shapes, there.dtype, described)
+    count = -(-len(extraction.source) // extraction.batch_size)
+    missing = range(count) if store is None else store.missing()
+    with (
+        extraction.running() as forward,
+        contextlib.closing(extraction.passes(forward, missing)) as passes,
+    ):
+        for number, outputs in passes:
+            if store is None:
+                shapes = {name: value.shape[1:] for name, value in outputs.items()}
+                dtype = _stored_dtype(value.dtype for value in outputs.values())
+                store = _create(path, extraction, shapes, dtype, described)
+            store.write(number, outputs)
+    assert store is not None  # there is at least one image
+    return store
+
+
+def _in_memory(extraction: Extraction) -> dict[str, Float[Array, "N S C"]]:
+    samples, features = len(extraction.source), {}
+    count = -(-samples // extraction.batch_size)
+    with (
+        extraction.running() as forward,
+        contextlib.closing(extraction.passes(forward, range(count))) as passes,
+    ):
+        for number, outputs in passes:
+            start = number * extraction.batch_size
+            for name, value in outputs.items():
+                if name not in features:
+                    shape = (samples, *value.shape[1:])
+                    features[name] = _aligned(shape, value.dtype)
+                features[name][start : start + len(value)] = value
+    return {
+        name: jax.device_put(features.pop(name), may_alias=True)
+        for name in extraction.layers
+    }
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that JAX, on the processor, takes over without a copy."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.empty(size + 64, np.uint8)
+    offset = -buffer.ctypes.data % 64
+    return buffer[offset : offset + size].view(dtype).reshape(shape)
+
+
+def _create(
+    path: str | os.PathLike,
+    extraction: Extraction,
+    shapes: Mapping[str, Sequence[int]],
+    dtype: np.dtype,
+    metadata: Mapping[str, Any],
+) -> FeatureStore:
+    return FeatureStore.create(
+        path,
+        ids=extraction.source.ids,
+        layers={name: (shapes[name][0], shapes[name][1]) for name in extraction.layers},
+        dtype=dtype,
+        batch=extraction.batch_size,
+        metadata=metadata,
+    )
+
+
+def _stored_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
+    """One dtype that holds the values of all; Zarr has no bfloat16."""
+    dtype = np.result_type(*dtypes)
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+
+
+def _described(extraction: Extraction) -> dict[str, Any]:
+    """What makes the features what they are."""
+    model = type(extraction.network.model)
+    return {
+        "model": f"{model.__module__}.{model.__qualname__}",
+        "parameters_sha256": extraction.digest(),
+        "images": extraction.source.digest,
+        "tokens": extraction.rule.tokens,
+        "prefix_tokens": extraction.rule.prefix,
+        "layout": extraction.rule.layout,
+    }

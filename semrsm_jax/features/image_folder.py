@@ -1,0 +1,187 @@
+"""Folders of images: which files there are, and their pixels, a batch at a time."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from semrsm_jax import _checks
+from semrsm_jax._resources import cores
+from semrsm_jax.features.image_file import examine, read_image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_SHOWN = 5
+
+Preprocess = Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "h w 3"]]
+
+
+class BrokenImage(NamedTuple):
+    """A file that could not be read.
+
+    Attributes:
+      id: its path below the folder, with forward slashes.
+      reason: what is wrong with it.
+    """
+
+    id: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    r"""The images of a folder, read when they are used; what `extract` takes.
+
+    Attributes:
+      root: the folder.
+      ids: each image's path below it, with forward slashes, sorted; a byte of a name
+        that is no UTF-8 stands as ``\xNN``.
+      paths: the files.
+      preprocess: from uint8 (H, W, 3), RGB, to what the network expects, (h, w, 3).
+      skipped: the files that could not be read.
+      digest: SHA-256 of all ids and file contents, in hexadecimal.
+    """
+
+    root: Path
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    preprocess: Preprocess
+    skipped: tuple[BrokenImage, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.paths)
+
+    def read(self, start: int, stop: int) -> Float[np.ndarray, "b h w 3"]:
+        """Reads the images `start` to `stop`, without the last, and prepares them.
+
+        Raises:
+          ValueError: a file has gone or changed, or the images differ in size once
+            prepared.
+        """
+        paths = self.paths[start:stop]
+        with ThreadPoolExecutor(cores()) as pool:
+            images = list(pool.map(self._prepared, paths))
+        for image, path in zip(images, paths, strict=True):
+            if image.shape != images[0].shape:
+                raise ValueError(
+                    "images must have one size once prepared, got "
+                    f"{images[0].shape[:2]} for {paths[0]} and {image.shape[:2]} for "
+                    f"{path}; the preprocessing must resize to one size, or crop or pad"
+                )
+        return np.stack(images)
+
+    def _prepared(self, path: Path) -> Float[np.ndarray, "h w 3"]:
+        image = read_image(path)
+        try:
+            return self.preprocess(image)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def open_folder(
+    folder: str | os.PathLike,
+    preprocess: Preprocess,
+    *,
+    on_error: str = "raise",
+    progress: Callable[[int, int], object] | None = None,
+) -> ImageFolder:
+    """Finds the images below a folder, and makes sure that each can be read.
+
+    Every file is decoded once here, so that none of them ends a long computation: a
+    JPEG at an eighth of its size, others in full.
+
+    Args:
+      folder: searched with all folders below it; links to folders are followed, but
+        not in circles. Names that begin with a dot are left out.
+      preprocess: prepares one image, for example `load_preprocessing(checkpoint)`.
+      on_error: ``"raise"`` refuses a folder that holds a broken file, ``"skip"`` leaves
+        such files out and lists them in `skipped`.
+      progress: called as ``progress(done, total)``, in files, as they are checked.
+
+    Returns:
+      The images in the order of their ids.
+
+    Raises:
+      ValueError: the folder is missing or no folder, holds no image, or, with
+        ``"raise"``, a broken one; `on_error` is neither.
+    """
+    _checks.one_of("on_error", on_error, ("raise", "skip"))
+    root = Path(folder)
+    paths = find_images(root)
+    digest, sound, broken = hashlib.sha256(), [], []
+    with ThreadPoolExecutor(cores()) as pool:
+        for done, (path, found) in enumerate(
+            zip(paths, pool.map(examine, paths), strict=True), 1
+        ):
+            name = image_id(root, path)
+            if isinstance(found, ValueError):
+                broken.append(BrokenImage(name, str(found)))
+            else:
+                sound.append((name, path))
+                digest.update(f"{len(name)} {name} ".encode() + found)
+            if progress is not None:
+                progress(done, len(paths))
+    if broken and (on_error == "raise" or not sound):
+        shown = "\n".join(f"  {image.id}: {image.reason}" for image in broken[:_SHOWN])
+        more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+        hint = "; on_error='skip' leaves them out" if sound else ""
+        raise ValueError(
+            f"images: {len(broken)} of {len(paths)} files below {root} cannot be read"
+            f"{hint}\n{shown}{more}"
+        )
+    ids, files = zip(*sound, strict=True)
+    return ImageFolder(root, ids, files, preprocess, tuple(broken), digest.hexdigest())
+
+
+def find_images(folder: str | os.PathLike) -> list[Path]:
+    """Lists the image files below a folder, sorted by their path below it.
+
+    Raises:
+      ValueError: the folder is missing, no folder, cannot be searched, or holds no file
+        that ends as an image does.
+    """
+    root = Path(folder)
+    if not root.exists():
+        raise ValueError(f"images: {root} does not exist")
+    if not root.is_dir():
+        raise ValueError(f"images: {root} is a file, expected a folder of images")
+    found = sorted(_walk(root, ()), key=lambda path: image_id(root, path))
+    if not found:
+        raise ValueError(
+            f"images: no image below {root}; looked for {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def image_id(root: Path, path: Path) -> str:
+    """The path below `root`, with forward slashes, in characters that can be stored."""
+    name = path.relative_to(root).as_posix()
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _walk(folder: Path, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Yields the image files below a folder."""
+    try:
+        status = folder.stat()
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise ValueError(
+            f"images: {folder} cannot be searched: {error.strerror or error}"
+        ) from error
+    here = (status.st_dev, status.st_ino)
+    if here in ancestors:  # a link that leads back up
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*ancestors, here))
+        elif path.suffix.lower() in SUFFIXES:
+            yield path

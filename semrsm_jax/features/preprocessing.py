@@ -1,0 +1,140 @@
+"""From a photograph to what a network expects: resize, crop, scale, normalise, pad.
+
+The steps are those of the Hugging Face image processors that compute with Pillow: their
+newer ones, which compute with torch, filter slightly differently (by up to about one
+grey level of 255, where an image shrinks).
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class ShortestEdge:
+    """Resizes so that the shorter side becomes `pixels`; the other is rounded down."""
+
+    pixels: int
+
+    def __call__(self, height: int, width: int) -> tuple[int, int]:
+        """The new (height, width)."""
+        long = int(self.pixels * max(height, width) / min(height, width))
+        return (long, self.pixels) if width <= height else (self.pixels, long)
+
+
+@dataclasses.dataclass(frozen=True)
+class LongestEdge:
+    """Resizes so that the longer side becomes `pixels`; the other is rounded (SAM)."""
+
+    pixels: int
+
+    def __call__(self, height: int, width: int) -> tuple[int, int]:
+        """The new (height, width)."""
+        scale = self.pixels / max(height, width)
+        # A strip so thin that nothing would be left of it keeps one pixel.
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Exactly:
+    """Resizes to one size, whatever the shape of the image."""
+
+    height: int
+    width: int
+
+    def __call__(self, height: int, width: int) -> tuple[int, int]:
+        """The new (height, width)."""
+        return self.height, self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop, scale, normalise, pad: in this order, each if not None.
+
+    The defaults are those of torchvision's ImageNet checkpoints (resize the shorter
+    side to 256, crop 224 x 224, ImageNet's mean and deviation).
+
+    Attributes:
+      resize: rule from (height, width) to the new one.
+      resample: Pillow's filter; 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box,
+        5 Hamming.
+      crop: (height, width) cut from the middle; a smaller image gets a black border.
+      scale: what each pixel of 0 to 255 is multiplied by.
+      mean: of the three channels, subtracted after scaling.
+      std: of the three channels, divided by.
+      pad: (height, width) reached by zeros at the bottom and the right, at the end.
+    """
+
+    resize: ShortestEdge | LongestEdge | Exactly | None = ShortestEdge(256)
+    resample: int = 2
+    crop: tuple[int, int] | None = (224, 224)
+    scale: float | None = 1 / 255
+    mean: tuple[float, float, float] | None = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] | None = (0.229, 0.224, 0.225)
+    pad: tuple[int, int] | None = None
+
+    def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
+        """Prepares one image.
+
+        Args:
+          image: (H, W, 3), uint8, RGB.
+
+        Returns:
+          (h, w, 3), float32.
+
+        Raises:
+          TypeError: `image` is not uint8.
+          ValueError: `image` has another shape, is empty, or is larger than `pad`.
+        """
+        _check_image(image)
+        if self.resize is not None:
+            height, width = self.resize(*image.shape[:2])
+            resized = Image.fromarray(image).resize((width, height), self.resample)
+            image = np.asarray(resized)
+        if self.crop is not None:
+            image = _center_crop(image, self.crop)
+        # The product is rounded once: in float32 it would differ in the last digit.
+        scale = 1.0 if self.scale is None else self.scale
+        pixels = (image * np.float64(scale)).astype(np.float32)
+        if self.mean is not None:
+            pixels -= np.asarray(self.mean, np.float32)
+        if self.std is not None:
+            pixels /= np.asarray(self.std, np.float32)
+        return pixels if self.pad is None else _padded(pixels, self.pad)
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8:
+        raise TypeError(f"image must be uint8, got dtype {image.dtype}")
+    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
+
+
+def _center_crop(
+    image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Cuts `size` from the middle, rounded to the top left, on black where too small.
+
+    Rounding follows Hugging Face: of an odd surplus the smaller half is cut at the top
+    and the left; of an odd border the larger half stands there.
+    """
+    border = [
+        (-(-max(0, want - have) // 2), max(0, want - have) // 2)
+        for have, want in zip(image.shape[:2], size, strict=True)
+    ]
+    image = np.pad(image, (*border, (0, 0)))
+    top, left = (
+        (have - want) // 2 for have, want in zip(image.shape[:2], size, strict=True)
+    )
+    return image[top : top + size[0], left : left + size[1]]
+
+
+def _padded(
+    image: Float[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> Float[np.ndarray, "h w 3"]:
+    missing = [want - have for have, want in zip(image.shape[:2], size, strict=True)]
+    if min(missing) < 0:
+        raise ValueError(f"pad must be at least {image.shape[:2]}, got {size}")
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)))

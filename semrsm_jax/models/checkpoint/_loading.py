@@ -1,0 +1,141 @@
+"""From a checkpoint to a network."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from semrsm_jax.models._layers import floating
+from semrsm_jax.models.checkpoint._architecture import Architecture
+from semrsm_jax.models.checkpoint._files import Tensors, open_tensors, weights_file
+from semrsm_jax.models.checkpoint._hub import locate
+from semrsm_jax.models.checkpoint._matching_keys import match_keys, parameter_paths
+from semrsm_jax.models.checkpoint._rules import Source
+from semrsm_jax.models.checkpoint._settings import Settings, read_json
+from semrsm_jax.models.checkpoint._torchvision import torchvision_config
+from semrsm_jax.models.checkpoint._vit import DINOV2, VIT
+
+# By a config's model_type.
+ARCHITECTURES: dict[str, Architecture] = {"dinov2": DINOV2, "vit": VIT}
+
+
+def load(
+    source: str | os.PathLike,
+    *,
+    config: str | os.PathLike | Mapping[str, Any] | None = None,
+    dtype: DTypeLike = jnp.float32,
+    revision: str | None = None,
+) -> Any:
+    """Loads a network with the weights of a checkpoint.
+
+    One tensor is read at a time, so that no more than the network and its largest
+    tensor are in memory.
+
+    Args:
+      source: a Hugging Face checkpoint as a folder, one of its weight files
+        (.safetensors, .index.json, or with torch .bin, .pth, .pt), or the id of a
+        repository on the hub; or a state dict of torchvision's ResNets and ViTs.
+      config: the checkpoint's config.json, or what it holds, where it does not lie
+        beside the weights. torchvision's state dicts need none.
+      dtype: of parameters and features; normalisations use float32 at least.
+      revision: branch, tag or commit on the hub.
+
+    Returns:
+      The network, a `flax.nnx` module in evaluation mode with its `config`.
+
+    Raises:
+      ConnectionError: the hub cannot be reached.
+      ImportError: the hub, or torch, is needed and not installed.
+      TypeError: the weights are no floating-point numbers.
+      ValueError: there is no such checkpoint; a file of it is damaged; its class is
+        none of those supported; or keys are missing, unexpected or misshapen.
+    """
+    path = locate(source, revision=revision)
+    file = weights_file(path)
+    tensors = open_tensors(file)
+    where, values = _config_values(file, config, tensors)
+    architecture, settings = read_config(where, values, dtype)
+    model = nnx.eval_shape(lambda: architecture.build(settings, rngs=nnx.Rngs(0)))
+    model.eval()
+    return _filled(model, match_keys(str(file), architecture, model, tensors), tensors)
+
+
+def _config_values(
+    file: Path, config: str | os.PathLike | Mapping[str, Any] | None, tensors: Tensors
+) -> tuple[str, Mapping[str, Any]]:
+    """What the config holds, and the name that errors have for it."""
+    if isinstance(config, Mapping):
+        return "config", config
+    path = file.parent / "config.json" if config is None else Path(config)
+    if config is None and not path.exists():
+        values = torchvision_config(tensors)
+        if values is None:
+            raise ValueError(
+                f"{path} does not exist; config= must give the checkpoint's config, "
+                "since its keys are none of torchvision's"
+            )
+        return str(file), values
+    return str(path), read_json(path)
+
+
+def read_config(
+    where: str, values: Mapping[str, Any], dtype: DTypeLike
+) -> tuple[Architecture, Any]:
+    """Reads a Hugging Face config.
+
+    Args:
+      where: the name of its file, for errors.
+      values: what it holds.
+      dtype: of the network.
+
+    Returns:
+      The architecture, and our config of it.
+
+    Raises:
+      ValueError: its class is none of those supported, or a value is out of range.
+    """
+    kind = values.get("model_type")
+    if kind not in ARCHITECTURES:
+        near = difflib.get_close_matches(str(kind), ARCHITECTURES, n=3, cutoff=0.4)
+        raise ValueError(
+            f"{where}: model_type {kind!r} is not supported; "
+            + (f"nearest are {', '.join(near)}; " if near else "")
+            + f"supported are {', '.join(ARCHITECTURES)}"
+        )
+    architecture = ARCHITECTURES[kind]
+    names = values.get("architectures") or [next(reversed(architecture.classes))]
+    name = names[0] if isinstance(names, list) else names
+    if name not in architecture.classes:
+        raise ValueError(
+            f"{where}: class {name!r} is not supported; of model_type {kind!r} are "
+            f"{', '.join(architecture.classes)}"
+        )
+    settings = Settings(where, values)
+    classes = settings.labels() if architecture.classes[name] else None
+    try:
+        return architecture, architecture.config(
+            settings, classes, floating("dtype", dtype)
+        )
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(where):
+            raise
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _filled(
+    model: nnx.Module, sources: Mapping[str, Source], tensors: Tensors
+) -> nnx.Module:
+    """Gives a network of shapes its values, one tensor at a time."""
+    for path, leaf in parameter_paths(model).items():
+        source = sources[path]
+        parts = [tensors[name].read() for name in source.names]
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        values = source.transform.apply(whole).astype(leaf.dtype)
+        leaf.set_value(jnp.asarray(values))
+    return model

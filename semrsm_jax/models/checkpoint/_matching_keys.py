@@ -1,0 +1,87 @@
+"""Holding a checkpoint's keys to those of a network, before any value is read."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from flax import nnx
+
+from semrsm_jax.models._layers import is_floating
+from semrsm_jax.models.checkpoint._architecture import Architecture
+from semrsm_jax.models.checkpoint._files import Tensors
+from semrsm_jax.models.checkpoint._rules import Shape, Source, sources
+
+
+def parameter_paths(model: nnx.Module) -> dict[str, nnx.Variable]:
+    """The parameters and running statistics of a network by dotted path."""
+    state = nnx.state(model, (nnx.Param, nnx.BatchStat))
+    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
+
+
+def match_keys(
+    where: str, architecture: Architecture, model: nnx.Module, tensors: Tensors
+) -> dict[str, Source]:
+    """Finds for each parameter of a network the tensors that it is read from.
+
+    Raises:
+      TypeError: a tensor that is needed holds no floating-point numbers.
+      ValueError: keys are missing, unexpected or of another shape; all are listed.
+    """
+    shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
+    found: dict[str, Source] = {}
+    missing: list[str] = []
+    misshapen: list[str] = []
+    for path, options in sources(architecture.rules, architecture.prefixes, shapes):
+        source = next((o for o in options if all(n in tensors for n in o.names)), None)
+        if source is None:
+            missing.extend(options[0].names)
+            continue
+        found[path] = source
+        misshapen += [
+            f"{name}: {tensors[name].shape}, expected {source.shape}"
+            for name in source.names
+            if tensors[name].shape != source.shape
+        ]
+    used = {name for source in found.values() for name in source.names}
+    ignored = re.compile("|".join(architecture.ignored) or r"(?!)")
+    unexpected = [k for k in tensors if k not in used and not ignored.fullmatch(k)]
+    faults = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    if any(faults.values()):
+        listed = "\n".join(
+            f"  {len(keys)} {fault}: {'; '.join(sorted(keys))}"
+            for fault, keys in faults.items()
+            if keys
+        )
+        raise ValueError(
+            f"{where} does not hold the weights of a {type(model).__name__} with this "
+            f"config:\n{listed}"
+        )
+    _check_dtypes(where, tensors, used)
+    return found
+
+
+def _check_dtypes(where: str, tensors: Tensors, used: set[str]) -> None:
+    wrong = {
+        name: tensors[name].dtype
+        for name in sorted(used)
+        if not isinstance(tensors[name].dtype, np.dtype)
+        or not is_floating(tensors[name].dtype)
+    }
+    if wrong:
+        listed = "; ".join(f"{name}: {dtype}" for name, dtype in wrong.items())
+        raise TypeError(
+            f"{where} must hold weights of float64, float32, float16 or bfloat16, got "
+            f"{listed}"
+        )
+
+
+def checkpoint_shapes(
+    architecture: Architecture, model: nnx.Module
+) -> Mapping[str, Shape]:
+    """Names and shapes of a network's tensors as the hub's checkpoints have them."""
+    shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
+    return {
+        name: options[0].shape
+        for _, options in sources(architecture.rules, architecture.prefixes, shapes)
+        for name in options[0].names
+    }

@@ -1,0 +1,130 @@
+"""Reading a checkpoint's config.json, with errors that name the file and the key."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from semrsm_jax.models._layers import Activation, gelu, quick_gelu
+from semrsm_jax.store._stored import damage_named
+
+# The names of activations in a config, as transformers writes them.
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": gelu,
+    "gelu_new": jax.nn.gelu,
+    "gelu_pytorch_tanh": jax.nn.gelu,
+    "quick_gelu": quick_gelu,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+}
+
+# A config of the largest label sets has some hundred kilobytes.
+_MOST_BYTES = 2**24
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object from a file.
+
+    Raises:
+      ValueError: the file is missing, unreadable, implausibly large, no JSON, or holds
+        no object.
+    """
+    with damage_named(path):
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"{path} is larger than {_MOST_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is truncated or no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold an object, got {type(value).__name__}")
+    return value
+
+
+class Settings:
+    """The values of a config, each read with the type that it must have.
+
+    A key that is missing, or null, has the default that transformers gives it: configs
+    on the hub leave out what equals the default of their time.
+    """
+
+    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        """Reads from `values`; `where` names the file in errors."""
+        self._where, self._values = where, values
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self._values.get(key)
+        return default if value is None else value
+
+    def _refuse(self, key: str, value: Any, expected: str) -> ValueError:
+        return ValueError(f"{self._where}: {key} must be {expected}, got {value!r}")
+
+    def inner(self, key: str) -> "Settings":
+        """The settings of one part, such as `vision_config`."""
+        value = self._get(key, {})
+        if not isinstance(value, dict):
+            raise self._refuse(key, value, "an object")
+        return Settings(f"{self._where}, {key}", value)
+
+    def count(self, key: str, default: int, least: int = 1) -> int:
+        """An integer of at least `least`."""
+        value = self._get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self._refuse(key, value, f"an integer of at least {least}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A positive number."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise self._refuse(key, value, "a positive number")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self._refuse(key, value, "true or false")
+        return value
+
+    def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
+        """One of some words, in lower case."""
+        value = str(self._get(key, default)).lower()
+        if value not in choices:
+            raise self._refuse(key, value, f"one of {', '.join(choices)}")
+        return value
+
+    def counts(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """A list of integers, none negative."""
+        value = self._get(key, default)
+        if not isinstance(value, list | tuple) or not all(
+            isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value
+        ):
+            raise self._refuse(key, value, "a list of integers")
+        return tuple(value)
+
+    def pair(self, key: str, default: int) -> tuple[int, int]:
+        """Rows and columns; one number stands for both."""
+        value = self._get(key, default)
+        if isinstance(value, int):
+            value = (value, value)
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise self._refuse(key, value, "an integer or two")
+        rows, columns = Settings(self._where, {key: list(value)}).counts(key, ())
+        return rows, columns
+
+    def activation(self, key: str, default: str) -> Activation:
+        """The function that a name of transformers stands for."""
+        value = self._get(key, default)
+        if value not in ACTIVATIONS:
+            raise self._refuse(key, value, f"one of {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[value]
+
+    def labels(self) -> int:
+        """The number of classes: 2, transformers' default, where none are named."""
+        labels = self._get("id2label", None)
+        return len(labels) if labels else self.count("num_labels", 2, least=0)

@@ -1,0 +1,249 @@
+"""Features into memory and into a store, from arrays and from folders of images."""
+
+import json
+import weakref
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from semrsm_jax.features import (
+    Preprocessing,
+    _nnx,
+    extract,
+    extract_to_store,
+    list_layers,
+    open_folder,
+)
+from semrsm_jax.features._tokens import TokenRule
+from semrsm_jax.features.preprocessing import Exactly
+from semrsm_jax.models import ResNet, ResNetConfig
+from semrsm_jax.store import FeatureStore
+
+
+class Config:
+    prefix_tokens = 2
+
+
+class Transformer(nnx.Module):
+    """Two tokens before those of 4 x 4 patches; what follows a layer is expensive."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.config = Config
+        self.embed = nnx.Conv(3, 8, (4, 4), (4, 4), rngs=rngs)
+        self.prefix = nnx.Param(jax.random.normal(rngs.params(), (1, 2, 8)))
+        self.layers = nnx.List([nnx.Linear(8, 8, rngs=rngs) for _ in range(4)])
+        self.head = nnx.Linear(8, 5000, rngs=rngs)
+
+    def __call__(self, images):
+        x = self.embed(images)
+        x = x.reshape(x.shape[0], -1, 8)
+        prefix = self.prefix[...].repeat(x.shape[0], axis=0)
+        x = jax.numpy.concatenate([prefix, x], axis=1)
+        for layer in self.layers:
+            x = jax.numpy.tanh(layer(x))
+        return self.head(x[:, 0])
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return Transformer(nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(7, 8, 12, 3)).astype(np.float32)
+
+
+LAYERS = ["layers.2", "embed"]
+
+
+def test_tokens_that_the_config_counts(model, images):
+    whole = extract(model, images, LAYERS)
+    patches = extract(model, images, LAYERS, tokens="patches")
+    cls = extract(model, images, ["layers.2"], tokens="cls")
+    assert whole["layers.2"].shape == (7, 8, 8)
+    np.testing.assert_array_equal(patches["layers.2"], whole["layers.2"][:, 2:])
+    np.testing.assert_array_equal(patches["embed"], whole["embed"])
+    np.testing.assert_array_equal(cls["layers.2"], whole["layers.2"][:, :1])
+    given = extract(model, images, ["layers.2"], tokens="patches", prefix_tokens=3)
+    np.testing.assert_array_equal(given["layers.2"], whole["layers.2"][:, 3:])
+
+
+def compiled(model, images, layers):
+    graphdef, state = nnx.split(model)
+    rule = TokenRule("all", None, "NHWC")
+    lowered = _nnx._compiled_forward.lower(graphdef, state, images, layers, rule, None)
+    return lowered.compile()
+
+
+def test_only_the_layers_asked_for_are_kept_or_computed(model, images):
+    """The compiled program returns these alone, and stops where the last of them is."""
+    one = compiled(model, images, ("layers.0",))
+    assert one.memory_analysis().output_size_in_bytes == pytest.approx(
+        7 * 8 * 8 * 4, abs=64
+    )
+    two = compiled(model, images, ("layers.0", "layers.3"))
+    assert two.memory_analysis().output_size_in_bytes == pytest.approx(
+        2 * 7 * 8 * 8 * 4, abs=128
+    )
+    head = compiled(model, images, ("head",)).cost_analysis()["flops"]
+    assert head - two.cost_analysis()["flops"] >= 2 * 7 * 8 * 5000
+    assert "5000" not in two.as_text()
+    assert "5000" in compiled(model, images, ("head",)).as_text()
+
+
+def test_peak_of_memory_is_that_of_the_layers(model):
+    """Batches go straight into the result, which JAX takes over without a copy."""
+    images = np.ones((64, 8, 12, 3), np.float32)
+    found = extract(model, images, ["layers.0"], batch_size=4)["layers.0"]
+    if jax.default_backend() == "cpu":
+        assert found.unsafe_buffer_pointer() % 64 == 0
+    live = {id(array): array.nbytes for array in jax.live_arrays()}
+    assert live[id(found)] == 64 * 8 * 8 * 4
+    reference = weakref.ref(found)
+    del found, live
+    assert reference() is None
+
+
+def test_store_equals_memory_whatever_the_batch(model, images, tmp_path):
+    expected = extract(model, images, LAYERS, tokens="patches")
+    store = extract_to_store(
+        model,
+        images,
+        LAYERS,
+        tmp_path / "a.zarr",
+        batch_size=3,
+        tokens="patches",
+        metadata={"why": "a test"},
+    )
+    assert store.complete
+    opened = FeatureStore.open(tmp_path / "a.zarr")
+    assert list(opened.ids) == [str(k) for k in range(7)]
+    assert set(opened.layers) == set(LAYERS)
+    for name in LAYERS:
+        np.testing.assert_allclose(opened.layers[name][:], expected[name], atol=1e-6)
+    assert opened.metadata["why"] == "a test"
+    assert opened.metadata["extraction"]["tokens"] == "patches"
+    assert opened.metadata["extraction"]["prefix_tokens"] == 2
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_only_missing_batches_are_computed_and_written(model, images, tmp_path):
+    read = []
+
+    class Source:
+        ids = [f"image {k}" for k in range(7)]
+        digest = "of these images"
+
+        def __len__(self):
+            return 7
+
+        def read(self, start, stop):
+            read.append((start, stop))
+            return images[start:stop]
+
+    def stop(done, total):
+        if done == 4:
+            raise Stopped
+
+    arguments = (model, Source(), ["embed"], tmp_path / "a.zarr")
+    with pytest.raises(Stopped):
+        extract_to_store(*arguments, batch_size=2, progress=stop)
+    assert not FeatureStore.open(tmp_path / "a.zarr").complete
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("c.*")}
+    assert before
+    read.clear()
+    done = []
+    store = extract_to_store(
+        *arguments, batch_size=2, progress=lambda *x: done.append(x)
+    )
+    # The first is looked at for its shape, which lists the layers of some frameworks.
+    assert read == [(0, 1), (4, 6), (6, 7)]
+    assert done == [(4, 7), (6, 7), (7, 7)]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    np.testing.assert_allclose(
+        store.layers["embed"][:], extract(model, images, ["embed"])["embed"], atol=1e-6
+    )
+    read.clear()
+    again = extract_to_store(*arguments, batch_size=2)
+    assert again.complete
+    assert read == [(0, 1)]
+
+
+def test_a_store_of_something_else_is_refused(model, images, tmp_path):
+    path = tmp_path / "a.zarr"
+    extract_to_store(model, images, ["embed"], path, batch_size=4)
+    with pytest.raises(ValueError, match="holds the layers embed; asked for were head"):
+        extract_to_store(model, images, ["head"], path, batch_size=4)
+    others = {
+        "model": Transformer(nnx.Rngs(1)),
+        "images": images + 1,
+        "tokens": "patches",
+        "batch_size": 2,
+        "metadata": {"a": 1},
+    }
+    good = {"model": model, "images": images, "batch_size": 4}
+    for name, value in others.items():
+        with pytest.raises(ValueError, match="a.zarr"):
+            extract_to_store(layers=["embed"], path=path, **(good | {name: value}))
+    assert extract_to_store(model, images, ["embed"], path, batch_size=4).complete
+
+
+def test_bfloat16_is_stored_without_loss(images, tmp_path):
+    config = ResNetConfig(18, "cifar", num_classes=None, width=4, dtype="bfloat16")
+    network = ResNet(config, rngs=nnx.Rngs(0))
+    expected = extract(network, images, ["stem"])["stem"]
+    assert expected.dtype == jax.numpy.bfloat16
+    store = extract_to_store(network, images, ["stem"], tmp_path / "a.zarr")
+    assert store.layers["stem"].dtype == np.float32
+    np.testing.assert_array_equal(store.layers["stem"][:], np.asarray(expected, "f4"))
+
+
+def test_a_folder_of_images(model, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("b.png", "a.png", "c.png"):
+        pixels = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    preprocess = Preprocessing(resize=Exactly(8, 12), crop=None)
+    folder = open_folder(tmp_path, preprocess)
+    found = extract(model, folder, LAYERS, batch_size=2)
+    expected = extract(model, folder.read(0, 3), LAYERS)
+    for name in LAYERS:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    store = extract_to_store(model, folder, LAYERS, tmp_path / "f.zarr", batch_size=2)
+    assert list(store.ids) == ["a.png", "b.png", "c.png"]
+    json.dumps(store.metadata)
+
+
+def test_sources_refused(model):
+    class Source:
+        ids, digest = ["a"], ""
+
+        def __init__(self, images):
+            self.images = images
+
+        def __len__(self):
+            return len(self.images)
+
+        def read(self, start, stop):
+            return self.images[start:stop]
+
+    for images, error, message in (
+        (np.zeros((0, 8, 8, 3), "f4"), ValueError, "at least one image"),
+        (np.zeros((1, 8, 8, 3), np.uint8), TypeError, "images must be floating"),
+        (np.full((1, 8, 8, 3), np.nan, "f4"), ValueError, "images must be finite"),
+    ):
+        with pytest.raises(error, match=message):
+            extract(model, Source(images), ["embed"])
+
+
+def test_layers_of_any_framework_and_no_other(model):
+    assert list_layers(model)[0] == "embed"
+    with pytest.raises(TypeError, match="flax.nnx.Module, flax.linen.Module or torch"):
+        list_layers(lambda x: x)

@@ -1,0 +1,254 @@
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semrsm_jax.features import Preprocessing, image_folder, open_folder, read_image
+from semrsm_jax.features.preprocessing import Exactly
+
+SMALL = Preprocessing(resize=Exactly(8, 8), crop=None)
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (12, 16)) -> np.ndarray:
+    """Smooth, so that lossy formats keep it within a few grey levels."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = np.sin(x[..., None] / [5, 8, 11] + y[..., None] / 6 + seed)
+    return (127 + 100 * waves).astype(np.uint8)
+
+
+def save(path, pixels=None, **options) -> None:
+    Image.fromarray(picture() if pixels is None else pixels).save(path, **options)
+
+
+@pytest.mark.parametrize("suffix", image_folder.SUFFIXES)
+def test_every_format(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    save(path)
+    pixels = read_image(path)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (12, 16, 3)
+    lossy = suffix in (".jpg", ".jpeg", ".webp", ".gif")
+    assert np.abs(pixels.astype(int) - picture()).mean() <= (6 if lossy else 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    """What the camera stored is turned by what it noted, as the standard defines it."""
+    upright = picture()
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photograph.png"
+    save(path, np.ascontiguousarray(stored), exif=exif)
+    np.testing.assert_array_equal(read_image(path), upright)
+
+
+def test_greyscale_is_repeated(tmp_path):
+    grey = picture()[..., 0]
+    save(tmp_path / "grey.png", grey)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, axis=-1)
+    )
+    bits = Image.fromarray(grey > 127)
+    assert bits.mode == "1"
+    bits.save(tmp_path / "bits.png")
+    assert set(np.unique(read_image(tmp_path / "bits.png"))) == {0, 255}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_of_16_bits_keeps_its_range(tmp_path, suffix):
+    grey = np.linspace(0, 65535, 192).reshape(12, 16).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / f"grey{suffix}")
+    found = read_image(tmp_path / f"grey{suffix}")
+    np.testing.assert_array_equal(found[..., 0], grey >> 8)
+    np.testing.assert_array_equal(found[..., 2], grey >> 8)
+
+
+def test_palette_transparency_and_print_colours(tmp_path):
+    upright = picture()
+    palette = Image.fromarray(upright).quantize(16)
+    palette.save(tmp_path / "palette.png")
+    expected = np.asarray(palette.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), expected)
+    # Transparency is dropped; the colour below it shows.
+    alpha = np.full((12, 16, 1), 7, np.uint8)
+    save(tmp_path / "alpha.png", np.concatenate([upright, alpha], axis=-1))
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), upright)
+    save(tmp_path / "la.png", np.concatenate([upright[..., :1], alpha], axis=-1))
+    assert (read_image(tmp_path / "la.png") == upright[..., :1]).all()
+    Image.fromarray(upright).convert("CMYK").save(tmp_path / "cmyk.tif")
+    np.testing.assert_allclose(read_image(tmp_path / "cmyk.tif"), upright, atol=1)
+
+
+def test_first_frame_of_several(tmp_path):
+    frames = [Image.fromarray(picture(seed)) for seed in range(3)]
+    for name in ("frames.tif", "frames.webp"):
+        frames[0].save(
+            tmp_path / name, save_all=True, append_images=frames[1:], lossless=True
+        )
+        np.testing.assert_array_equal(read_image(tmp_path / name), picture())
+
+
+def bomb() -> bytes:
+    """A few bytes that claim to be a PNG of 60000 x 60000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    data = (
+        chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def write_broken(folder) -> dict[str, str]:
+    """Files that are no images, and what the error says of each."""
+    save(folder / "whole.jpg", picture(size=(64, 64)))
+    save(folder / "whole.png", picture(size=(64, 64)))
+    for name in ("cut.jpg", "cut.png"):
+        whole = (folder / f"whole{name[3:]}").read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("no image")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "bomb.png").write_bytes(bomb())
+    Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tif")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    return {
+        "bomb.png": "pixels",
+        "cut.jpg": "truncated",
+        "cut.png": "truncated|broken",
+        "empty.png": "no image",
+        "float.tif": "no known range",
+        "gone.png": "No such file",
+        "pipe.png": "no regular file",
+        "text.png": "no image",
+    }
+
+
+def test_broken_files_are_refused_or_left_out_as_told(tmp_path):
+    reasons = write_broken(tmp_path)
+    with pytest.raises(ValueError, match="8 of 10 files.*'skip' leaves") as refused:
+        open_folder(tmp_path, SMALL)
+    assert "bomb.png" in str(refused.value)
+    assert "cut.jpg: image file is truncated" in str(refused.value)
+    assert "and 3 more" in str(refused.value)
+    done = []
+    folder = open_folder(
+        tmp_path, SMALL, on_error="skip", progress=lambda *x: done.append(x)
+    )
+    assert done == [(k, 10) for k in range(1, 11)]
+    assert folder.ids == ("whole.jpg", "whole.png")
+    assert [image.id for image in folder.skipped] == list(reasons)
+    for image in folder.skipped:
+        with pytest.raises(ValueError, match=f"{image.id}: .*({reasons[image.id]})"):
+            read_image(tmp_path / image.id)
+    assert folder.read(0, 2).shape == (2, 8, 8, 3)
+
+
+def test_nothing_but_broken_files(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="1 of 1 files") as refused:
+        open_folder(tmp_path, SMALL, on_error="skip")
+    assert "leaves them out" not in str(refused.value)
+
+
+def test_a_slightly_large_image_is_refused_too(tmp_path, monkeypatch):
+    """Pillow itself warns only, up to twice its limit."""
+    save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 16 - 1)
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(ValueError, match="16 x 12 pixels, more than the 191"),
+    ):
+        read_image(tmp_path / "a.png")
+
+
+def test_order_ids_and_contents(tmp_path):
+    names = ["b/2.png", "b/10.PNG", "a b/ü.jpg", "Z.webp", "c.png"]
+    for seed, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, picture(seed))
+    (tmp_path / "notes.txt").write_text("no image, and not taken for one")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / ".cache").mkdir()
+    save(tmp_path / ".cache" / "d.png")
+    folder = open_folder(tmp_path, SMALL)
+    assert folder.ids == ("Z.webp", "a b/ü.jpg", "b/10.PNG", "b/2.png", "c.png")
+    assert len(folder) == 5
+    batch = folder.read(1, 4)
+    for row, name in enumerate(folder.ids[1:4]):
+        np.testing.assert_array_equal(batch[row], SMALL(read_image(tmp_path / name)))
+    again = open_folder(str(tmp_path), SMALL)
+    assert again.ids == folder.ids
+    assert again.digest == folder.digest
+    save(tmp_path / "c.png", picture(9))
+    assert open_folder(tmp_path, SMALL).digest != folder.digest
+
+
+def test_names_that_are_no_text(tmp_path):
+    save(tmp_path / os.fsdecode(b"\xff.png"))
+    folder = open_folder(tmp_path, SMALL)
+    assert folder.ids == ("\\xff.png",)
+    assert folder.read(0, 1).shape == (1, 8, 8, 3)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    (tmp_path / "images" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    save(tmp_path / "images" / "deep" / "a.png")
+    save(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "deep" / "up").symlink_to(tmp_path / "images")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "c.png").symlink_to(tmp_path / "images" / "c.png")
+    folder = open_folder(tmp_path / "images", SMALL, on_error="skip")
+    assert folder.ids == ("deep/a.png", "linked/b.png")
+    assert [image.id for image in folder.skipped] == ["c.png"]
+
+
+def test_images_of_several_sizes(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png", picture(size=(20, 16)))
+    folder = open_folder(tmp_path, Preprocessing(resize=None, crop=None))
+    with pytest.raises(ValueError, match=r"\(12, 16\) for .*a.png and \(20, 16\) for"):
+        folder.read(0, 2)
+    padded = Preprocessing(resize=None, crop=None, pad=(16, 16))
+    with pytest.raises(ValueError, match="b.png: pad must be at least"):
+        open_folder(tmp_path, padded).read(0, 2)
+
+
+def test_a_file_that_has_gone_is_named(tmp_path):
+    save(tmp_path / "a.png")
+    folder = open_folder(tmp_path, SMALL)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="a.png: No such file"):
+        folder.read(0, 1)
+
+
+def test_folders_refused(tmp_path):
+    with pytest.raises(ValueError, match="no image below .*looked for .png, .jpg"):
+        open_folder(tmp_path, SMALL)
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        open_folder(tmp_path / "nowhere", SMALL)
+    save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="is a file, expected a folder"):
+        open_folder(tmp_path / "a.png", SMALL)
+    with pytest.raises(ValueError, match="on_error must be one of 'raise', 'skip'"):
+        open_folder(tmp_path, SMALL, on_error="ignore")
