@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax.comparison._weighted import check_counts, inner_product
 from semrsm_jax.comparison.hsic import centered, check_rsms
 
 
@@ -14,6 +15,8 @@ def cka(
     K: ArrayLike,
     L: ArrayLike,
     estimator: str = "biased",
+    *,
+    counts: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     """How alike two similarity structures over the same samples are, Eq. 2.
 
@@ -23,6 +26,9 @@ def cka(
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
       L: RSM (N, N) of the same samples in the same order.
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+      counts: (N,), how often each sample counts, as in a bootstrap. Biased: whole
+        counts give the CKA of both RSMs with their samples repeated. Unbiased: a sample
+        paired with a copy of itself is left out, which keeps the estimate unbiased.
 
     Returns:
       A scalar; 1 for equal structures, 0 where an RSM is constant and so has none. It
@@ -32,19 +38,23 @@ def cka(
 
     Raises:
       TypeError: an RSM is not real.
-      ValueError: as `hsic`.
+      ValueError: as `hsic`, or counts that are negative or of another shape.
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
     """
     K, L = check_rsms(K, L, estimator)
-    return _cka(K, L, estimator)
+    return _cka(K, L, check_counts(counts, K), estimator)
 
 
 @partial(jax.jit, static_argnames="estimator")
-def _cka(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
+def _cka(K: Array, L: Array, counts: Array | None, estimator: str) -> Float[Array, ""]:
     K, L = (_unit_scale(m, estimator) for m in (K, L))
-    cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
+    pairs = (K, L), (K, K), (L, L)
+    if counts is None:
+        cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in pairs)
+    else:
+        cross, own_k, own_l = (inner_product(a, b, counts, estimator) for a, b in pairs)
     # A constant RSM is exactly zero once centred.
     structured = jnp.any(K != 0) & jnp.any(L != 0)
     own_k, own_l = (jnp.where(structured, own, 1) for own in (own_k, own_l))

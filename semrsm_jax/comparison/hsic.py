@@ -37,7 +37,9 @@ def hsic(
     return inner_product(K, L, estimator) / normalizer(K.shape[0], estimator)
 
 
-def check_rsms(K: ArrayLike, L: ArrayLike, estimator: str) -> tuple[Array, Array]:
+def check_rsms(
+    K: ArrayLike, L: ArrayLike, estimator: str = "biased"
+) -> tuple[Array, Array]:
     """Converts two RSMs over the same samples; raises as `hsic` says."""
     _checks.one_of("estimator", estimator, ("biased", "unbiased"))
     rsms = []

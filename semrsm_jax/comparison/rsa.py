@@ -63,7 +63,7 @@ def rsa(
       matrix similarity", 2021.
     """
     _checks.one_of("method", method, tuple(METHODS))
-    K, L = check_rsms(K, L, "biased")
+    K, L = check_rsms(K, L)
     if len(K) < 3:
         raise ValueError(
             f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"

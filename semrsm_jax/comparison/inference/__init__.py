@@ -1,0 +1,36 @@
+"""Inference: p-values and intervals for what RSMs and retrieval scores suggest.
+
+Pairs share samples and so are not independent: everything here permutes or resamples
+*samples*. Keys are explicit: the same key gives the same numbers.
+"""
+
+from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
+from semrsm_jax.comparison.inference.correction import (
+    benjamini_hochberg,
+    holm,
+    max_statistic,
+)
+from semrsm_jax.comparison.inference.difference import Difference, difference_test
+from semrsm_jax.comparison.inference.paired import PairedTest, paired_test
+from semrsm_jax.comparison.inference.permutation import (
+    PermutationTest,
+    permutation_test,
+)
+from semrsm_jax.comparison.inference.statistic import CKA, RSA, Statistic
+
+__all__ = [
+    "CKA",
+    "RSA",
+    "Difference",
+    "Interval",
+    "PairedTest",
+    "PermutationTest",
+    "Statistic",
+    "benjamini_hochberg",
+    "bootstrap_interval",
+    "difference_test",
+    "holm",
+    "max_statistic",
+    "paired_test",
+    "permutation_test",
+]

@@ -1,0 +1,119 @@
+"""Permutation tests: are two similarity structures related at all?"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison.hsic import check_rsms
+from semrsm_jax.comparison.inference._resampling import (
+    ALTERNATIVES,
+    Key,
+    as_key,
+    batch_size,
+    check_defined,
+    null_p_value,
+)
+from semrsm_jax.comparison.inference.statistic import CKA, Statistic
+
+
+class PermutationTest(NamedTuple):
+    """What a permutation test found.
+
+    Attributes:
+      statistic: observed; (R,) for R RSMs.
+      p_value: of each, not corrected for there being several.
+      null: (B,) or (B, R), the statistic of each permutation. All R share it, so that
+        `max_statistic` corrects for their number.
+    """
+
+    statistic: Float[Array, "*R"]
+    p_value: Float[Array, "*R"]
+    null: Float[Array, "B *R"]
+
+
+def permutation_test(
+    K: ArrayLike,
+    L: ArrayLike,
+    statistic: Statistic = CKA(),
+    *,
+    key: Key,
+    resamples: int = 999,
+    alternative: str = "greater",
+) -> PermutationTest:
+    """Tests whether K and L are related: a Mantel test, for any statistic.
+
+    Under the null hypothesis it does not matter which sample of L belongs to which of
+    K. So the samples of L are permuted, rows and columns alike; the test is exact.
+
+    Args:
+      K: RSM (N, N), or (R, N, N) for R of them, layers for example.
+      L: RSM (N, N) of the same samples, or (R, N, N), one for each K.
+      statistic: `CKA`, `RSA` or any other hashable function of two RSMs.
+      key: a seed or a JAX key.
+      resamples: permutations, B. The smallest p-value is 1 / (B + 1).
+      alternative: ``"greater"``, ``"less"`` or ``"two-sided"``.
+
+    Raises:
+      TypeError: an array is not real, or `key` is neither a seed nor a key.
+      ValueError: arrays that do not fit, NaN, fewer than 1 permutation, an unknown
+        alternative, or a statistic that is NaN.
+    """
+    _checks.one_of("alternative", alternative, ALTERNATIVES)
+    resamples = _checks.at_least("resamples", resamples, 1)
+    K, L = check_stacks(K, L)
+    result = _permutation_test(K, L, statistic, as_key(key), resamples, alternative)
+    check_defined("statistic", result.statistic)
+    return result
+
+
+def check_stacks(K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
+    """Converts RSMs (N, N) or stacks (R, N, N); raises as `permutation_test`."""
+    K, L = _checks.real_array("K", K), _checks.real_array("L", L)
+    for name, value in (("K", K), ("L", L)):
+        if value.ndim not in (2, 3) or value.size == 0:
+            raise ValueError(
+                f"{name} must be an RSM (N, N) or a stack (R, N, N) of them, got shape "
+                f"{value.shape}"
+            )
+        _checks.finite(name, value)
+    if K.ndim == L.ndim == 3 and len(K) != len(L):
+        raise ValueError(
+            f"K and L must hold equally many RSMs, got {len(K)} and {len(L)}"
+        )
+    first = check_rsms(K.reshape(-1, *K.shape[-2:])[0], L.reshape(-1, *L.shape[-2:])[0])
+    return K.astype(first[0].dtype), L.astype(first[1].dtype)
+
+
+@partial(jax.jit, static_argnames=("statistic", "resamples", "alternative"))
+def _permutation_test(
+    K: Array,
+    L: Array,
+    statistic: Statistic,
+    key: jax.Array,
+    resamples: int,
+    alternative: str,
+) -> PermutationTest:
+    n = K.shape[-1]
+    stacked = K.ndim == 3 or L.ndim == 3
+
+    def value(L: Array) -> Array:
+        if not stacked:
+            return statistic(K, L)
+        axes = [0 if m.ndim == 3 else None for m in (K, L)]
+        return jax.vmap(lambda K, L: statistic(K, L), axes)(K, L)
+
+    def permuted(key: jax.Array) -> Array:
+        order = jax.random.permutation(key, n)
+        return value(L[..., order[:, None], order[None, :]])
+
+    observed = value(L)
+    batch = max(1, batch_size(n, resamples) // max(1, observed.size))
+    null = jax.lax.map(permuted, jax.random.split(key, resamples), batch_size=batch)
+    return PermutationTest(
+        observed, null_p_value(observed, null, alternative), jnp.asarray(null)
+    )
