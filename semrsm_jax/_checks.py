@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from semrsm_jax._rows import Rows
+
 
 def is_traced(*arrays: Any) -> bool:
     """Whether any of the arrays is a tracer, so that its values cannot be read."""
@@ -28,13 +30,17 @@ def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Arra
     Raises as `real_array_on_host`.
     """
     value = real_array_on_host(name, value, rank)
+    if isinstance(value, Rows):
+        value = np.asarray(value)
     return jnp.asarray(value, floating_dtype(value.dtype))
 
 
 def real_array_on_host(
-    name: str, value: ArrayLike, rank: int | None = None
-) -> jax.Array | np.ndarray:
+    name: str, value: ArrayLike | Rows, rank: int | None = None
+) -> jax.Array | np.ndarray | Rows:
     """Checks a real array; what is no JAX array stays, or becomes, a NumPy one.
+
+    `Rows` stay as they are, their values not read.
 
     Args:
       name: the argument's name, for the error.
@@ -46,7 +52,7 @@ def real_array_on_host(
         array.
       ValueError: the number of axes differs from `rank`.
     """
-    if not isinstance(value, jax.Array):
+    if not isinstance(value, jax.Array | Rows):
         try:
             value = np.asarray(value)
         except ValueError as error:
@@ -68,7 +74,7 @@ def real_array_on_host(
     return value
 
 
-def finite(name: str, array: jax.Array | np.ndarray) -> None:
+def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
     """Refuses NaN and infinity; a traced array passes, its values being unknown.
 
     Raises:
@@ -77,11 +83,12 @@ def finite(name: str, array: jax.Array | np.ndarray) -> None:
     if is_traced(array):
         return
     dtype = floating_dtype(array.dtype)
-    if isinstance(array, np.ndarray):
-        # A part at a time: what is kept on the host may be larger than memory.
-        parts = np.array_split(array, max(1, min(len(array), array.size // 2**20)))
-    else:
+    if isinstance(array, jax.Array):
         parts = [array]
+    else:
+        # A part at a time: what is kept on the host may be larger than memory.
+        size = max(1, 2**20 * len(array) // max(1, array.size))
+        parts = (array[start : start + size] for start in range(0, len(array), size))
     bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
     if bad:
         raise ValueError(
@@ -95,12 +102,12 @@ def _not_finite(array: jax.Array) -> jax.Array:
     return jnp.sum(~jnp.isfinite(array))
 
 
-def non_empty(name: str, array: jax.Array | np.ndarray, axes: str) -> None:
+def non_empty(name: str, array: Any, axes: str) -> None:
     """Refuses an array with an axis of length zero.
 
     Args:
       name: the argument's name, for the error.
-      array: the array.
+      array: the array, or whatever has its shape.
       axes: the names of its last axes, for example ``"N S C"``.
 
     Raises:

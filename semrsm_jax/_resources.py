@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
-import jax
+# jax.Device, which type checkers do not take for a type.
+Device = Any
 
 _limit: ContextVar[int | None] = ContextVar("core limit", default=None)
 
@@ -39,7 +41,7 @@ def physical_memory() -> int:
         return 8 * 2**30
 
 
-def free_memory(device: jax.Device | None = None) -> int:
+def free_memory(device: Device | None = None) -> int:
     """Bytes that may still be taken: of an accelerator, where it tells, else here."""
     statistics = None if device is None else device.memory_stats()
     if statistics and "bytes_limit" in statistics:
@@ -64,6 +66,15 @@ def _left_to_the_container() -> int:
         return max(0, limit - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         return physical_memory()
+
+
+def process_memory() -> int:
+    """Bytes that this process takes; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -68,3 +68,17 @@ class Rows(ABC):
         """Reads the whole array."""
         del copy
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+
+class Part(Rows):
+    """Some rows of anything that gives rows when it is sliced."""
+
+    def __init__(self, rows: Any, start: int, stop: int) -> None:
+        """Rows start <= n < stop of `rows`."""
+        self.rows, self.start = rows, start
+        self.shape = (stop - start, *rows.shape[1:])
+        self.dtype = rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads them from the whole."""
+        return np.asarray(self.rows[self.start + start : self.start + stop])

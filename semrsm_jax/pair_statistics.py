@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
-from semrsm_jax._resources import cores, free_memory, is_out_of_memory
+from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -221,7 +221,7 @@ def pairs_in_flight(
     dtype: DTypeLike,
     rule: Rule,
     budget: int | None = None,
-    device: jax.Device | None = None,
+    device: Device | None = None,
 ) -> int:
     """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
 
@@ -235,10 +235,10 @@ def pairs_in_flight(
     """
     size = pair_bytes(x_shape, y_shape, dtype, rule)
     if budget is None:
-        device = jax.local_devices()[0] if device is None else device
-        share = int(free_memory(device) * _MEMORY_SHARE)
+        place: Device = device or jax.local_devices()[0]
+        share = int(free_memory(place) * _MEMORY_SHARE)
         busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
-        budget = min(busy, share) if device.platform == "cpu" else share
+        budget = min(busy, share) if place.platform == "cpu" else share
     return max(1, min(budget // size, _MOST_PAIRS))
 
 
@@ -269,7 +269,7 @@ def match_block(
     while done < pairs.count:
         rows, columns = pairs.locate(pairs.chunk(done, size))
         try:
-            values = list(map(np.asarray, _chunk(samples, rows, columns, rule)))
+            values = list(map(np.asarray, match_pairs(samples, rows, columns, rule)))
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -298,7 +298,7 @@ def _traced(
     @partial(jax.checkpoint, policy=kept)
     def chunk(samples, numbers):
         rows, columns = pairs.locate(numbers, jnp)
-        return _chunk(samples, rows, columns, rule)
+        return match_pairs(samples, rows, columns, rule)
 
     values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
     rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
@@ -312,7 +312,9 @@ def _traced(
     return tuple(fill(value) for value in values)
 
 
-def _chunk(samples: Samples, rows: Any, columns: Any, rule: Rule) -> tuple[Array, ...]:
+def match_pairs(
+    samples: Samples, rows: Any, columns: Any, rule: Rule
+) -> tuple[Array, ...]:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from semrsm_jax import _checks
 
 # How each layout leads to (N, S, C): the order of axes that brings the channels last.
-_AXES = {
+AXES = {
     "NHWC": (0, 1, 2, 3),
     "NCHW": (0, 2, 3, 1),
     "NSC": (0, 1, 2),
@@ -35,7 +35,7 @@ def to_tokens(z: ArrayLike, layout: str = "NHWC") -> Float[Array, "N S C"]:
       ValueError: `layout` is unknown or does not fit the rank, an axis is empty, or
         `z` holds NaN or infinity.
     """
-    _checks.one_of("layout", layout, tuple(_AXES))
+    _checks.one_of("layout", layout, tuple(AXES))
     z = _checks.real_array("z", z)
     if z.ndim != len(layout):
         raise ValueError(
@@ -43,7 +43,7 @@ def to_tokens(z: ArrayLike, layout: str = "NHWC") -> Float[Array, "N S C"]:
         )
     _checks.non_empty("z", z, " ".join(layout))
     _checks.finite("z", z)
-    z = jnp.transpose(z, _AXES[layout])
+    z = jnp.transpose(z, AXES[layout])
     return z.reshape(z.shape[0], -1, z.shape[-1])
 
 

@@ -44,6 +44,27 @@ def say_fields(fields: Mapping[str, object]) -> None:
         say(f"  {name:<{width}}  {value}")
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def size(count: float) -> str:
+    """A number of bytes as people say it."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"
+
+
 def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
     """Gives a command one clear message, without traceback, for what users meet.
 
@@ -116,7 +137,9 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Report]:
                 for task in bar.tasks:
                     # What has no end of its own ends where the next begins.
                     task.visible = task.total is not None
-                tasks[description] = bar.add_task(description, total=total)
+                tasks[description] = bar.add_task(
+                    description, total=total, completed=done
+                )
             bar.update(tasks[description], completed=done, total=total)
 
         yield report

@@ -1,6 +1,6 @@
 """Features from files, as tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from semrsm_jax.cli._options import CenterName, LayoutName
 if TYPE_CHECKING:
     import jax
     import numpy as np
+
+    from semrsm_jax.engine import Features
 
 
 @contextmanager
@@ -63,6 +65,50 @@ def load_tokens(
         "layout": layout.value,
     }
     return tokens, source
+
+
+def feature_layers(
+    path: Path,
+    key: str | None,
+    layers: Sequence[str] | None,
+    layout: LayoutName | None,
+) -> "dict[str | None, Features]":
+    """Features as tokens (N, S, C) that are read block by block where that can be.
+
+    Args:
+      path: the file.
+      key: which of its arrays, where there are several.
+      layers: which of them, each a layer; ``["all"]`` takes every one.
+      layout: the order of the axes.
+
+    Returns:
+      By layer, the features; without layers the one array has the name None.
+
+    Raises:
+      TypeError: as `load_features`.
+      ValueError: as `load_features`, `key` and layers are both given, or the layout
+        does not fit.
+    """
+    from semrsm_jax.engine import Features, token_rows
+    from semrsm_jax.store import feature_names, load_features
+
+    names: list[str | None] = [None]
+    if layers:
+        if key is not None:
+            raise ValueError("--key and --layer exclude each other")
+        names = list(feature_names(path) if list(layers) == ["all"] else layers)
+    found = {}
+    for name in names:
+        activations = load_features(path, key if name is None else name)
+        with naming(path):
+            order = fitting_layout(activations.shape, layout)
+            rows = token_rows(activations, order.value)
+        found[name] = Features(
+            rows,
+            preprocessing={"layout": order.value},
+            source={"file": str(path), "key": key if name is None else name},
+        )
+    return found
 
 
 def load_sample(

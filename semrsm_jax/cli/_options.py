@@ -59,6 +59,7 @@ class CenterName(StrEnum):
 
 
 _PANEL = "Matcher options"
+STORE_PANEL = "With an output .zarr"
 
 Matching = Annotated[
     MatcherName,
@@ -149,6 +150,31 @@ Layout = Annotated[
 Key = Annotated[
     str | None,
     typer.Option(help="Which array, where a file of features holds several."),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Several arrays of the file, each a layer with a run of its own: give the "
+        "option once for each, or 'all'.",
+        rich_help_panel=STORE_PANEL,
+    ),
+]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory of the pairs in flight and, for an output .zarr, the blocks of a "
+        "tile, such as 512MB. Default: what keeps the cache and cores busy, and a "
+        "share of what is free.",
+    ),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="Rows and columns of a tile. Default: what takes some seconds.",
+        rich_help_panel=STORE_PANEL,
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an output that exists.")

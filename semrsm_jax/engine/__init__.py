@@ -1,16 +1,20 @@
 """Runs of any size: tiles in, statistics out, on one machine or many."""
 
 from semrsm_jax.engine._cluster import connected, local_cluster
-from semrsm_jax.engine._inputs import Features
+from semrsm_jax.engine._inputs import Features, token_rows
 from semrsm_jax.engine._samples import InputChangedError
+from semrsm_jax.engine.plan import Plan, plan
 from semrsm_jax.engine.progress import Progress
 from semrsm_jax.engine.run import run
 
 __all__ = [
     "Features",
     "InputChangedError",
+    "Plan",
     "Progress",
     "connected",
     "local_cluster",
+    "plan",
     "run",
+    "token_rows",
 ]

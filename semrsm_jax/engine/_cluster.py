@@ -48,7 +48,7 @@ def local_cluster(workers: int) -> "Iterator[Client]":
       ImportError: Dask is not installed.
     """
     distributed = _distributed()
-    import dask
+    from dask import config
 
     settings = {
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
@@ -57,7 +57,7 @@ def local_cluster(workers: int) -> "Iterator[Client]":
         "distributed.worker.memory.pause": False,
     }
     with (
-        dask.config.set(settings),
+        config.set(settings),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -82,6 +82,13 @@ def connected(address: str) -> "Iterator[Client]":
         yield client
 
 
+def cluster_threads(client: "Client") -> int:
+    """The tiles that a cluster computes at a time, at least one."""
+    # The same call is a coroutine of an asynchronous client, which this is none.
+    counts: Any = client.nthreads()
+    return max(1, sum(counts.values()))
+
+
 def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
     """Computes tiles on the workers of a cluster, and tells of each that is written.
 
@@ -98,8 +105,7 @@ def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
     sent = False
     try:
         while todo or flying:
-            threads = sum(client.nthreads().values())
-            while todo and len(flying) < max(1, _AHEAD * threads):
+            while todo and len(flying) < _AHEAD * cluster_threads(client):
                 task = todo.popleft()
                 flying[_submit(client, task, sent)] = task
             try:

@@ -1,10 +1,11 @@
 """What a run may be given, and the checks of it that need no look at the values."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
+from semrsm_jax.representations import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,13 @@ class Features:
     ids: Sequence[str] | None = None
     preprocessing: Mapping[str, Any] | None = None
     source: Mapping[str, Any] | None = None
+
+
+class Opened(NamedTuple):
+    """Checked features, and their mask on the host."""
+
+    features: Features
+    mask: np.ndarray | None
 
 
 class _MappedRows(Rows):
@@ -58,7 +67,59 @@ class _MappedRows(Rows):
         return values.reshape(stop - start, *self.shape[1:])
 
 
-def opened(name: str, given: Any) -> tuple[Features, np.ndarray | None]:
+class _TokenRows(Rows):
+    """Activations in any order of axes, as tokens (N, S, C), read block by block.
+
+    Attributes:
+      layout: the order of axes, see `to_tokens`.
+    """
+
+    def __init__(self, activations: Rows, layout: str) -> None:
+        """Wraps activations whose first axis are the samples; see `token_rows`."""
+        self._activations, self.layout = activations, layout
+        samples, *tokens, channels = (activations.shape[a] for a in AXES[layout])
+        self.shape = (samples, math.prod(tokens), channels)
+        self.dtype = activations.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The tokens of samples start <= n < stop."""
+        return _tokens(self._activations.read(start, stop), self.layout)
+
+
+def token_rows(activations: Any, layout: str) -> Any:
+    """Activations as tokens (N, S, C): of a file read block by block, else in memory.
+
+    Args:
+      activations: an array, or a `Rows`; a memory-mapped file is read, not mapped.
+      layout: the order of their axes, see `to_tokens`.
+
+    Raises:
+      ValueError: the layout is unknown, or has another number of axes.
+    """
+    _checks.one_of("layout", layout, tuple(AXES))
+    if len(activations.shape) != len(layout):
+        raise ValueError(
+            f"layout {layout!r} needs {len(layout)} axes, got shape "
+            f"{tuple(activations.shape)}"
+        )
+    activations = unmapped(activations)
+    if isinstance(activations, Rows):
+        return _TokenRows(activations, layout)
+    return _tokens(np.asarray(activations), layout)
+
+
+def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
+    block = block.transpose(AXES[layout])
+    return block.reshape(len(block), math.prod(block.shape[1:-1]), block.shape[-1])
+
+
+def unmapped(rows: Any) -> Any:
+    """The rows of a whole memory-mapped file, read from it; all else as it is."""
+    whole = isinstance(rows, np.memmap) and not isinstance(rows.base, np.ndarray)
+    return _MappedRows(rows) if whole and rows.flags.c_contiguous else rows
+
+
+def opened(name: str, given: Any) -> Opened:
     """The input with checked rows, and its mask on the host.
 
     Raises:
@@ -73,9 +134,8 @@ def opened(name: str, given: Any) -> tuple[Features, np.ndarray | None]:
             f"{name} must be an array, a Rows or Features, got the path {rows!r}; "
             "semrsm_jax.store.load_features opens it"
         )
-    if isinstance(rows, np.memmap) and _is_whole(rows):
-        rows = _MappedRows(rows)
-    elif isinstance(rows, jax.Array) or not hasattr(rows, "shape"):
+    rows = unmapped(rows)
+    if isinstance(rows, jax.Array) or not hasattr(rows, "shape"):
         rows = np.asarray(rows)
     # The checks of an array look at its dtype and shape, which one sample has too.
     if len(rows.shape) != 3:
@@ -90,9 +150,4 @@ def opened(name: str, given: Any) -> tuple[Features, np.ndarray | None]:
     checked = Features(
         rows, None, features.ids, features.preprocessing, features.source
     )
-    return checked, None if mask is None else np.asarray(mask)
-
-
-def _is_whole(mapped: np.memmap) -> bool:
-    """Whether it is a file's array itself, in C order, rather than a view of it."""
-    return mapped.flags.c_contiguous and not isinstance(mapped.base, np.ndarray)
+    return Opened(checked, None if mask is None else np.asarray(mask))

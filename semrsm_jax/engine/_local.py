@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 
-from semrsm_jax._resources import core_limit, cores
+from semrsm_jax._resources import Device, core_limit, cores
 from semrsm_jax.engine._tile import Task, TileComputer
 
 # Seconds between looks at a tile that another process is computing.
@@ -31,7 +31,7 @@ class _StoppedError(Exception):
     """The run was stopped in the middle of a tile."""
 
 
-def on_devices(tasks: Sequence[Task], devices: Sequence[jax.Device]) -> Iterator[Event]:
+def on_devices(tasks: Sequence[Task], devices: Sequence[Device]) -> Iterator[Event]:
     """Computes tiles on local devices, and tells of each step.
 
     Whoever stops asking, by an exception or otherwise, stops the threads: what is
@@ -40,7 +40,7 @@ def on_devices(tasks: Sequence[Task], devices: Sequence[jax.Device]) -> Iterator
     todo = deque(tasks)
     events: SimpleQueue[Event | BaseException] = SimpleQueue()
     stop = threading.Event()
-    # Threads of a daemon do not keep the process from ending, however long a pair takes.
+    # Daemons do not keep the process from ending, however long a pair takes.
     threads = [
         threading.Thread(
             target=_work, args=(device, len(devices), todo, events, stop), daemon=True
@@ -68,7 +68,7 @@ def on_devices(tasks: Sequence[Task], devices: Sequence[jax.Device]) -> Iterator
 
 
 def _work(
-    device: jax.Device,
+    device: Device,
     sharing: int,
     todo: deque[Task],
     events: "SimpleQueue[Event | BaseException]",

@@ -81,7 +81,7 @@ class TileComputer:
         found, enough = match_block(samples, task.rule, pairs, size, progress)
         if enough < size:
             self._most = enough
-        matrices = dict(zip(MATRICES, found, strict=True))
+        matrices: dict[str, np.ndarray] = dict(zip(MATRICES, found, strict=True))
         if not pairs.diagonal:
             for name in ("inner", "upper_bound"):
                 np.fill_diagonal(matrices[name], task.x.sq_norm)

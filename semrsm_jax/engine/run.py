@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax.engine._cluster import on_cluster
-from semrsm_jax.engine._inputs import opened
+from semrsm_jax._resources import Device
+from semrsm_jax.engine._cluster import cluster_threads, on_cluster
+from semrsm_jax.engine._inputs import Opened, opened
 from semrsm_jax.engine._local import Event, on_devices
-from semrsm_jax.engine._samples import CENTERS, Samples, norms, survey
-from semrsm_jax.engine._sizes import tile_side
+from semrsm_jax.engine._samples import Samples, norms, survey
 from semrsm_jax.engine._tile import Task
 from semrsm_jax.engine.progress import Progress, Tally
-from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
+from semrsm_jax.engine.settings import Problem, Settings
+from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pair_statistics import Rule, pairs_in_flight
 from semrsm_jax.representations import accumulation_dtype
 from semrsm_jax.store.layers import layer_folders
 from semrsm_jax.store.manifest import Input, Manifest, described
 from semrsm_jax.store.output import check_folder
 from semrsm_jax.store.rsm_file import package_version
 from semrsm_jax.store.run_store import RunStore
-from semrsm_jax.store.tiles import Tile, TileGrid
+from semrsm_jax.store.tiles import Tile
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,31 +38,10 @@ _VERSIONS = ("semrsm_jax", "jax", "jaxlib", "numpy", "numba", "zarr")
 Report = Callable[[Progress], None]
 
 
-class Settings(NamedTuple):
-    """How the pairs of a run are matched, and what with; see `run`."""
-
-    matcher: Matcher = Exact()
-    bound: Bound | None = None
-    center: str | None = None
-    tile: int | None = None
-    memory_budget: int | None = None
-
-    def checked(self) -> "Settings":
-        """The same settings, or an exception as `run` raises it."""
-        check_matcher(self.matcher)
-        check_bound(self.bound)
-        if self.center is not None:
-            _checks.one_of("center", self.center, tuple(CENTERS))
-        sizes = {"tile": self.tile, "memory_budget": self.memory_budget}
-        return self._replace(
-            **{k: _checks.at_least(k, v, 1) for k, v in sizes.items() if v is not None}
-        )
-
-
 class Workers(NamedTuple):
     """Who computes: devices of this machine, or a cluster."""
 
-    devices: Sequence[jax.Device]
+    devices: Sequence[Device]
     cluster: "Client | None"
 
     @property
@@ -71,7 +49,7 @@ class Workers(NamedTuple):
         """Tiles that are computed at a time."""
         if self.cluster is None:
             return len(self.devices)
-        return max(1, sum(self.cluster.nthreads().values()))
+        return cluster_threads(self.cluster)
 
     def compute(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Computes tiles, and tells of each step."""
@@ -98,7 +76,7 @@ def run(
     center: str | None = ...,
     tile: int | None = ...,
     memory_budget: int | None = ...,
-    devices: Sequence[jax.Device] | None = ...,
+    devices: Sequence[Device] | None = ...,
     cluster: "Client | None" = ...,
     progress: Report | None = ...,
 ) -> dict[str, RunStore]: ...
@@ -113,7 +91,7 @@ def run(
     center: str | None = ...,
     tile: int | None = ...,
     memory_budget: int | None = ...,
-    devices: Sequence[jax.Device] | None = ...,
+    devices: Sequence[Device] | None = ...,
     cluster: "Client | None" = ...,
     progress: Report | None = ...,
 ) -> RunStore: ...
@@ -127,7 +105,7 @@ def run(
     center: str | None = None,
     tile: int | None = None,
     memory_budget: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     cluster: "Client | None" = None,
     progress: Report | None = None,
 ) -> RunStore | dict[str, RunStore]:
@@ -201,54 +179,26 @@ def prepare(
     report: Report,
 ) -> _Job:
     """Looks through the inputs, and makes or resumes the run."""
-    rule = Rule(settings.matcher, settings.bound)
     sides = {"x": x} if y is None else {"x": x, "y": y}
     inputs = {name: opened(name, given) for name, given in sides.items()}
-    shapes = [tuple(features.rows.shape) for features, _ in inputs.values()]
-    x_shape, y_shape = shapes[0], shapes[-1]
-    if x_shape[2] != y_shape[2]:
-        raise ValueError(
-            f"x and y must have the same channels, got {x_shape[2]} and {y_shape[2]}"
-        )
-    rule.matcher.validate(x_shape, y_shape)
-    dtypes = (_checks.floating_dtype(f.rows.dtype) for f, _ in inputs.values())
-    dtype = jnp.result_type(*dtypes)
-    samples, described_inputs = _looked_through(inputs, settings.center, dtype, report)
-    triangle = y is None and rule.matcher.symmetric
+    problem = posed(inputs, settings)
+    samples, known = _looked_through(inputs, settings.center, problem.dtype, report)
     there = RunStore.open(folder) if (folder / "zarr.json").exists() else None
     device = workers.devices[0]
     tile = settings.tile or (there and there.manifest.tile)
-    if tile is None:
-        tile = tile_side(
-            x_shape,
-            y_shape,
-            np.dtype(dtype),
-            triangle,
-            settings.memory_budget,
-            device,
-            workers.count,
-        )
-    grid = TileGrid(
-        x_shape[0],
-        y_shape[0],
-        tile,
-        triangle,
-        diagonal=not (y is None and rule.matcher.self_is_identity),
-    )
+    grid = problem.grid(tile or problem.tile_side(device, workers.count))
     in_flight = there and there.made.get("pairs_in_flight")
     if not isinstance(in_flight, int) or settings.memory_budget is not None:
-        budget = settings.memory_budget and max(1, settings.memory_budget // 2)
-        most = pairs_in_flight(x_shape, y_shape, dtype, rule, budget, device)
-        in_flight = grid.chunk_size(most)
+        in_flight = problem.pairs_in_flight(grid, device)
     manifest = Manifest(
-        x=described_inputs[0],
-        y=None if y is None else described_inputs[1],
+        x=known[0],
+        y=None if y is None else known[1],
         layer=layer,
-        matcher=described(rule.matcher),
-        bound=None if rule.bound is None else described(rule.bound),
-        dtype=str(accumulation_dtype(dtype)),
-        tile=tile,
-        triangle=triangle,
+        matcher=described(settings.matcher),
+        bound=None if settings.bound is None else described(settings.bound),
+        dtype=str(accumulation_dtype(problem.dtype)),
+        tile=grid.side,
+        triangle=grid.triangle,
         diagonal=grid.diagonal,
         semrsm_jax=package_version("semrsm_jax"),
     )
@@ -270,21 +220,40 @@ def prepare(
             grid.pairs(place).count,
             x_block(place.row),
             y_block(place.column),
-            rule,
-            dtype,
+            settings.rule,
+            problem.dtype,
             in_flight,
-            bool(jax.config.jax_enable_x64),
+            bool(jax.config.read("jax_enable_x64")),
         )
         for place in store.missing(verify=True)
     ]
     return _Job(store, tasks)
 
 
+def posed(inputs: Mapping[str, Opened], settings: Settings) -> Problem:
+    """What is to be matched, of one input or two.
+
+    Raises:
+      ValueError: the shapes do not fit together, or not the matcher.
+    """
+    rows = [given.features.rows for given in inputs.values()]
+    x_shape, y_shape = tuple(rows[0].shape), tuple(rows[-1].shape)
+    if x_shape[2] != y_shape[2]:
+        raise ValueError(
+            f"x and y must have the same channels, got {x_shape[2]} and {y_shape[2]}"
+        )
+    settings.matcher.validate(x_shape, y_shape)
+    dtype = jnp.result_type(*(_checks.floating_dtype(part.dtype) for part in rows))
+    return Problem(x_shape, y_shape, len(rows) == 1, dtype, settings)
+
+
 def _looked_through(
-    inputs: Mapping[str, Any], center: str | None, dtype: Any, report: Report
+    inputs: Mapping[str, Opened], center: str | None, dtype: Any, report: Report
 ) -> tuple[list[Samples], list[Input]]:
     """Both inputs, known by their content and ready to be read block by block."""
-    tally = Tally("reading", sum(f.rows.shape[0] for f, _ in inputs.values()))
+    tally = Tally(
+        "reading", sum(given.features.rows.shape[0] for given in inputs.values())
+    )
     surveys, before = {}, 0
     # The mean is that of the last: y's where there is one (App. D.1).
     last = list(inputs)[-1]

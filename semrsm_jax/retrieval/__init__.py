@@ -18,8 +18,12 @@ from semrsm_jax.retrieval.scores import (
     instance_f1,
     scores_at_k,
 )
+from semrsm_jax.retrieval.search import BoundUse, SearchResult, search
 
 __all__ = [
+    "BoundUse",
+    "SearchResult",
+    "search",
     "VLAD",
     "AveragePooling",
     "ClassToken",

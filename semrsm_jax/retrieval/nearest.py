@@ -69,7 +69,7 @@ def nearest(
     if len(K.shape) != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
     _checks.non_empty("K", K, "N M")
-    rule = _rule(exclude, tuple(K.shape))
+    rule = checked_rule(exclude, tuple(K.shape))
     if _checks.is_traced(K, exclude):
         K = _checks.real_array("K", K)
         return _of_rows(K, rule(np.arange(len(K))), k)
@@ -132,7 +132,9 @@ def same_group(rows: ArrayLike, columns: ArrayLike | None = None) -> Exclusion:
     return excluded
 
 
-def _rule(exclude: ArrayLike | Exclusion | None, shape: tuple[int, ...]) -> Exclusion:
+def checked_rule(
+    exclude: ArrayLike | Exclusion | None, shape: tuple[int, ...]
+) -> Exclusion:
     """What is excluded, as a function of row numbers whose answers are checked."""
     if exclude is None:
         return lambda numbers: np.zeros((len(numbers), shape[1]), bool)

@@ -81,6 +81,18 @@ def save_features(
             temporary.write_bytes(save(contiguous, metadata=strings))
 
 
+def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
+    """The names of the arrays in a .npz or .safetensors file.
+
+    Raises:
+      ValueError: as `load_features`, or the arrays have no names.
+    """
+    arrays = open_arrays(path).arrays
+    if not arrays or "" in arrays:
+        raise ValueError(f"{path} holds no arrays with names")
+    return tuple(arrays)
+
+
 def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray:
     """Reads an array of activations from a file, or from a `FeatureStore`.
 

@@ -110,6 +110,10 @@ class RunStore:
         found = {tile: self._checked(tile)[1] for tile in sorted(self._recorded())}
         return {tile: damage for tile, damage in found.items() if damage is not None}
 
+    def bytes_on_disk(self) -> int:
+        """What the folder takes."""
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+
     def has(self, tile: Tile) -> bool:
         """Whether a tile, and its mirror image, are recorded as there."""
         return all(self._record(part).exists() for part in self.grid.written_with(tile))
@@ -222,14 +226,17 @@ class RunStore:
             [self.read(Tile(row, column)) for column in range(self.grid.shape[1])]
             for row in rows
         ]
-        matrices = {
+        # NumPy arrays, where the type says those of JAX: they are only read.
+        matrices: dict[str, Any] = {
             name: np.block([[tile[name] for tile in row] for row in blocks])[wanted]
             for name in MATRICES
         }
+        x_sq_norm: Any = self.sq_norm("x_sq_norm")
+        y_sq_norm: Any = self.sq_norm("y_sq_norm")
         return PairStatistics(
             **matrices,
-            x_sq_norm=self.sq_norm("x_sq_norm")[start:stop],
-            y_sq_norm=self.sq_norm("y_sq_norm"),
+            x_sq_norm=x_sq_norm[start:stop],
+            y_sq_norm=y_sq_norm,
         )
 
     @property

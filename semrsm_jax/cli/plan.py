@@ -1,0 +1,80 @@
+"""``semrsm plan``: what a run will take, before it is begun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semrsm_jax.cli import _options as options
+from semrsm_jax.cli._console import duration, say, say_fields, say_json, size
+from semrsm_jax.cli._inputs import feature_layers
+from semrsm_jax.cli._options import MatcherName
+
+NAME = "plan"
+HELP = """Say what semrsm rsm will take: pairs, time, memory and disk.
+
+Some pairs are matched for a few seconds to measure their rate, and nothing is written.
+
+Example: semrsm plan features.npy --matcher exact"""
+
+
+def command(
+    features: Annotated[Path, options.features_argument("FEATURES")],
+    other: Annotated[
+        Path | None,
+        options.features_argument("OTHER", "Features for the RSM's columns."),
+    ] = None,
+    matcher: options.Matching = MatcherName.Exact,
+    layout: options.Layout = None,
+    key: options.Key = None,
+    window: options.Window = None,
+    sweeps: options.Sweeps = None,
+    floor: options.Floor = None,
+    k: options.K = None,
+    grid: options.Grid = None,
+    tolerance: options.Tolerance = None,
+    solver: options.Solver = None,
+    bound: options.Bound = None,
+    memory_budget: options.MemoryBudget = None,
+    tile: options.Tile = None,
+    workers: Annotated[
+        int, typer.Option(help="How many will work, each as fast as this process.")
+    ] = 1,
+    as_json: options.AsJSON = False,
+) -> None:
+    """Checks all input, measures, and tells."""
+    from semrsm_jax.engine import plan
+
+    settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
+    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
+    paths = [features] if other is None else [features, other]
+    inputs = [feature_layers(path, key, None, layout)[None] for path in paths]
+    found = plan(
+        *inputs,
+        matcher=options.build_matcher(matcher, settings),
+        bound=options.build_bound(bound),
+        tile=tile,
+        memory_budget=options.parse_bytes("--memory-budget", memory_budget),
+        workers=workers,
+    )
+    if as_json:
+        say_json(found._asdict())
+        return
+    (rows, columns), (tokens, others) = found.samples, found.tokens
+    say(f"Matching {' and '.join(map(str, paths))}")
+    say_fields(
+        {
+            "samples": f"{rows:,} x {columns:,}",
+            "tokens S": f"{tokens}" if tokens == others else f"{tokens} and {others}",
+            "channels C": found.channels,
+            "pairs": f"{found.pairs:,}",
+            "tiles": f"{found.tiles:,} of {found.tile} x {found.tile}",
+            "in flight": f"{found.pairs_in_flight} pairs",
+            "rate": f"{found.rate:,.0f} pairs/s, measured on {found.pairs_measured}",
+            "time": duration(found.seconds),
+            "memory": f"{size(found.memory)}, libraries included",
+            "disk": size(found.disk),
+        }
+    )
