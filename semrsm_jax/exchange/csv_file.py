@@ -11,6 +11,7 @@ import numpy as np
 from semrsm_jax import _checks
 from semrsm_jax.exchange.labeled import LabeledRSM, checked, checked_ids, numbered
 from semrsm_jax.store import check_output, new_file
+from semrsm_jax.store.csv_rows import numbers, read_csv_rows
 
 # Digits that give a float of so many bytes back exactly.
 _DIGITS = {4: 9, 8: 17}
@@ -72,27 +73,11 @@ def read_csv(path: str | os.PathLike) -> LabeledRSM:
         length, a field that is no number, or names that are not unique.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            header, *rows = csv.reader(stream)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is empty") from error
-    if len(header) < 2 or not rows:
-        raise ValueError(
-            f"{path} must hold ids in its first row and column, and values beside them"
-        )
-    values = np.empty((len(rows), len(header) - 1))
-    for number, row in enumerate(rows):
-        where = f"{path}, line {number + 2},"
-        if len(row) != len(header):
-            raise ValueError(f"{where} must have {len(header)} fields, got {len(row)}")
-        try:
-            values[number] = [float(field) for field in row[1:]]
-        except ValueError as error:
-            raise ValueError(f"{where} must hold numbers: {error}") from error
+    header, rows = read_csv_rows(path)
+    if len(header) < 2:
+        raise ValueError(f"{path} must hold values beside the ids of its rows")
+    values = np.array(
+        [numbers(path, line, row[1:]) for line, row in enumerate(rows, 2)]
+    )
     rsm, x_ids, y_ids = checked(str(path), values, [row[0] for row in rows], header[1:])
     return LabeledRSM(rsm, x_ids, y_ids)

@@ -79,7 +79,8 @@ def plot_scores_at_k(
         ax.plot(k, curve.value, marker + "-", color=color, ms=4, lw=1.3, label=name)
         if curve.low is not None and curve.high is not None:
             ax.fill_between(k, curve.low, curve.high, color=color, alpha=0.18, lw=0)
-    ax.set(xlabel="neighbours k", ylabel=label, title=title)
+    ax.set(xlabel="neighbours k", ylabel=label)
+    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
     ax.locator_params(axis="x", integer=True)
     ax.spines[["top", "right"]].set_visible(False)
     if legend:

@@ -6,6 +6,7 @@ from semrsm_jax.store.feature_file import (
     save_features,
 )
 from semrsm_jax.store.feature_store import FeatureStore
+from semrsm_jax.store.label_file import Labels, load_labels
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
 from semrsm_jax.store.rsm_file import (
@@ -20,12 +21,14 @@ from semrsm_jax.store.similarity import Similarity, open_similarity
 
 __all__ = [
     "FeatureStore",
+    "Labels",
     "RSMFile",
     "RunStore",
     "Similarity",
     "check_output",
     "feature_names",
     "load_features",
+    "load_labels",
     "load_rsm",
     "new_file",
     "open_run",
