@@ -107,7 +107,7 @@ def plot_scores(summary: dict[str, Any], path: Path, overwrite: bool) -> None:
     axes = figure.subplots(1, 2, sharey=True)
     for ax, kind in zip(axes, ("mean", "best"), strict=True):
         curves = {}
-        for row in summary["rsms"]:
+        for row in summary["scores"]:
             interval = row.get(f"{kind}_interval", {})
             ends = (interval.get("low"), interval.get("high"))
             low, high = (None if end is None else np.array(end) for end in ends)
@@ -192,7 +192,7 @@ def show(summary: dict[str, Any]) -> None:
         return
     name = {"f1": "F1", "iou": "IoU"}[summary["score"]]
     places = sorted({1, min(5, summary["k"]), summary["k"]})
-    for row in summary["rsms"]:
+    for row in summary["scores"]:
         say(row["rsm"])
         for kind in ("mean", "best"):
             parts = []

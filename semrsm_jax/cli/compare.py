@@ -109,10 +109,12 @@ def command(
         )
     names, label = list(opened), _label(method, estimator)
     if plot is not None:
+        import numpy as np
+
         from semrsm_jax.plotting import plot_comparison
 
         # HSIC has no natural scale.
-        vmin, vmax = min(0.0, float(matrix.min())), 1.0
+        vmin, vmax = float(np.nanmin(matrix, initial=0)), 1.0
         if method is MethodName.HSIC:
             vmin = vmax = None
         axes = plot_comparison(matrix, names, label=label, vmin=vmin, vmax=vmax)

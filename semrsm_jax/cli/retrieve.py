@@ -135,8 +135,8 @@ def command(
         "exclude": excluded.value,
         "score": score.value if scores else None,
         "confidence": confidence if resamples else None,
-        "rsms": report.summaries(scores, sides, resamples, confidence, seed)
-        or list(found),
+        "rsms": list(found),
+        "scores": report.summaries(scores, sides, resamples, confidence, seed),
     }
     if plot is not None:
         report.plot_scores(summary, plot, overwrite)
