@@ -318,9 +318,6 @@ def test_a_fault_of_the_program_is_not_dressed_up(folder, monkeypatch):
         run("rsm", "x.npy", "-o", "o.npz")
 
 
-# compare
-
-
 @pytest.fixture
 def rsms(folder) -> tuple[np.ndarray, np.ndarray]:
     # Symmetric, as RSMs are, so that the unbiased estimates exist.
@@ -328,56 +325,6 @@ def rsms(folder) -> tuple[np.ndarray, np.ndarray]:
     save_rsm("k.npz", k, metadata={"matcher": {"name": "Exact"}})
     save_rsm("l.npy", l)
     return k, l
-
-
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-def test_compare_equals_the_functions(rsms, estimator):
-    arguments = ("compare", "k.npz", "l.npy", "--estimator", estimator)
-    code, out, err = run(*arguments, "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out) == {
-        "cka": float(sj.cka(*rsms, estimator)),
-        "hsic": float(sj.hsic(*rsms, estimator)),
-        "estimator": estimator,
-        "samples": 6,
-        "a": "k.npz",
-        "b": "l.npy",
-    }
-    code, out, _ = run(*arguments)
-    assert code == 0
-    assert f"{float(sj.cka(*rsms, estimator)):.6f}" in out
-    assert "k.npz (Exact)" in out
-
-
-def test_compare_writes_nan_as_null(folder):
-    # An RSM whose unbiased HSIC with itself is negative, see `cka`.
-    k = np.triu(np.arange(36.0).reshape(6, 6) ** 2) - np.tril(np.ones((6, 6)) * 900)
-    np.save("k.npy", k)
-    expected = float(sj.cka(k, k, "unbiased"))
-    _, out, _ = run("compare", "k.npy", "k.npy", "--estimator", "unbiased", "--json")
-    assert json.loads(out)["cka"] == (None if np.isnan(expected) else expected)
-    assert np.isnan(expected)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("k.npz", "small.npy"), "must be over the same samples, got 6 and 3"),
-        (("k.npz", "wide.npy"), "wide.npy must hold a square RSM, got shape (3, 6)"),
-        (("k.npz", "x.npy"), "x.npy must hold an RSM (N, M), got shape (5, 3, 2, 4)"),
-        (("k.npz", "f.npz"), "f.npz must hold an array 'rsm', as `semrsm rsm` writes"),
-        (("k.npz", "nan.npy"), "must be finite"),
-        (("small.npy", "small.npy", "--estimator", "unbiased"), "at least 4 samples"),
-        (("k.npz", "l.npy", "--estimator", "best"), "'best' is not one of 'biased'"),
-        (("k.npz",), "Missing argument"),
-    ],
-)
-def test_compare_refuses_what_it_cannot_compare(rsms, arguments, message):
-    np.save("small.npy", np.eye(3))
-    np.save("wide.npy", np.ones((3, 6)))
-    np.save("nan.npy", np.full((6, 6), np.nan))
-    np.savez("f.npz", x=np.ones((3, 6)))
-    assert message in refused("compare", *arguments)
 
 
 # match
@@ -568,7 +515,10 @@ def test_demo_refuses_bad_settings(folder, arguments, message):
 # The program as a whole
 
 
-@pytest.mark.parametrize("command", [(), ("rsm",), ("compare",), ("match",), ("demo",)])
+@pytest.mark.parametrize(
+    "command",
+    [(), *((n,) for n in ("rsm", "compare", "correlate", "retrieve", "match", "demo"))],
+)
 def test_help_teaches_by_an_example(command):
     for flag in ("--help", "-h"):
         code, out, _ = run(*command, flag)
@@ -593,7 +543,7 @@ def test_program_pipes_json_and_survives_odd_terminals(rsms):
     Path("k.npz").rename("größe.npz")
     done = semrsm("compare", "größe.npz", "l.npy", "--json", env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout)["a"] == "größe.npz"
+    assert json.loads(done.stdout)["rsms"][0] == "größe.npz"
     done = semrsm("compare", "größe.npz", "l.npy", env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"gr\\xf6\\xdfe.npz" in done.stdout

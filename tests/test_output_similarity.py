@@ -175,6 +175,7 @@ def test_correlations_are_scipys(rng, x64, values):
     for ours, theirs in (
         (sj.pearson, scipy.stats.pearsonr),
         (sj.spearman, scipy.stats.spearmanr),
+        (sj.kendall, scipy.stats.kendalltau),
     ):
         expected = theirs(a, b).statistic
         tolerance = 1e-9 if values == "offset" else 1e-12
@@ -193,7 +194,7 @@ def test_spearman_of_ties_is_scipys(values, random):
 
 def test_correlations_under_jit_vmap_and_grad(rng, x64):
     a, b = rng.normal(size=(2, 4, 50))
-    for f in (sj.pearson, sj.spearman):
+    for f in (sj.pearson, sj.spearman, sj.kendall):
         loop = [f(*pair) for pair in zip(a, b, strict=True)]
         np.testing.assert_allclose(jax.vmap(f)(a, b), loop, atol=1e-13)
         np.testing.assert_allclose(jax.jit(f)(a[0], b[0]), loop[0], atol=1e-13)
@@ -201,8 +202,17 @@ def test_correlations_under_jit_vmap_and_grad(rng, x64):
     assert (jax.grad(sj.spearman)(a[0], b[0]) == 0).all()
 
 
+def test_kendall_a_counts_all_pairs():
+    """By hand: of 6 pairs 2 are concordant, 3 discordant, 1 tied."""
+    a, b = [1, 2, 3, 4], [1, 2, 2, 0.5]
+    assert sj.kendall(a, b, "a") == pytest.approx((2 - 3) / 6)
+    assert sj.kendall(a, np.ones(4), "a") == 0
+    with pytest.raises(ValueError, match="variant must be one of 'a', 'b'"):
+        sj.kendall(a, b, "c")
+
+
 def test_correlation_of_constants_is_nan():
-    for f in (sj.pearson, sj.spearman):
+    for f in (sj.pearson, sj.spearman, sj.kendall):
         assert np.isnan(f(np.full(7, 0.1), np.arange(7)))
     assert sj.pearson([1.0, 2], [5, 3]) == pytest.approx(-1)
 
@@ -217,7 +227,7 @@ def test_correlation_of_constants_is_nan():
     ],
 )
 def test_correlations_refuse(a, b, message):
-    for f in (sj.pearson, sj.spearman):
+    for f in (sj.pearson, sj.spearman, sj.kendall):
         with pytest.raises(ValueError, match=message):
             f(a, b)
 

@@ -9,11 +9,13 @@ import typer
 
 from semrsm_jax.cli import (
     compare,
+    correlate,
     demo,
     extract,
     match,
     models,
     plan,
+    retrieve,
     rsm,
     search,
     status,
@@ -40,7 +42,19 @@ app = typer.Typer(
     # A traceback that reaches the user is a fault of this program: show it plainly.
     pretty_exceptions_enable=False,
 )
-for _command in (extract, models, rsm, plan, status, search, compare, match, demo):
+for _command in (
+    extract,
+    models,
+    rsm,
+    plan,
+    status,
+    compare,
+    correlate,
+    search,
+    retrieve,
+    match,
+    demo,
+):
     app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))
 
 

@@ -30,11 +30,15 @@ def say(text: str) -> None:
 
 def say_json(values: Mapping[str, Any]) -> None:
     """Writes a result to stdout as JSON; NaN and infinity, which it lacks, as null."""
-    plain = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in values.items()
-    }
-    say(json.dumps(plain, indent=2))
+    say(json.dumps(_plain(values), indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say_fields(fields: Mapping[str, object]) -> None:

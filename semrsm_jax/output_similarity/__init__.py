@@ -1,6 +1,6 @@
 """How alike a classifier's outputs are, and what similarity says of it, section 4.3."""
 
-from semrsm_jax.output_similarity.correlation import pearson, spearman
+from semrsm_jax.output_similarity.correlation import kendall, pearson, spearman
 from semrsm_jax.output_similarity.divergence import (
     jensen_shannon_divergence,
     jensen_shannon_matrix,
@@ -14,6 +14,7 @@ __all__ = [
     "OutputCorrelation",
     "jensen_shannon_divergence",
     "jensen_shannon_matrix",
+    "kendall",
     "output_correlation",
     "pearson",
     "spearman",

@@ -1,11 +1,11 @@
 """Correlation coefficients of two lists of values."""
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax.comparison import correlation
 from semrsm_jax.representations import accumulation_dtype
 
 
@@ -25,7 +25,7 @@ def pearson(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
       ValueError: not of one axis, of different lengths, fewer than 2 values, NaN or
         infinity.
     """
-    return _pearson(*_lists(a, b))
+    return _MEASURES["pearson"](*_lists(a, b))
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
@@ -42,8 +42,27 @@ def spearman(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
       TypeError: as `pearson`.
       ValueError: as `pearson`.
     """
-    a, b = _lists(a, b)
-    return _pearson(centred_ranks(a), centred_ranks(b))
+    return _MEASURES["spearman"](*_lists(a, b))
+
+
+def kendall(a: ArrayLike, b: ArrayLike, variant: str = "b") -> Float[Array, ""]:
+    """Kendall's tau: concordant less discordant pairs of values, as a share.
+
+    Args:
+      a: values (n,), n >= 2.
+      b: values (n,).
+      variant: ``"b"`` is corrected for ties, as SciPy has it; ``"a"`` is a share of all
+        pairs, and prefers what does not predict ties that are not there.
+
+    Returns:
+      As `pearson`; but tau-a is 0 where all values of a list are equal.
+
+    Raises:
+      TypeError: as `pearson`.
+      ValueError: as `pearson`, or an unknown variant.
+    """
+    _checks.one_of("variant", variant, ("a", "b"))
+    return _MEASURES[f"kendall_tau_{variant}"](*_lists(a, b))
 
 
 def _lists(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
@@ -60,27 +79,13 @@ def _lists(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     return values[0], values[1]
 
 
-@jax.jit
-def _pearson(a: Float[Array, " n"], b: Float[Array, " n"]) -> Float[Array, ""]:
-    return jnp.sum(_direction(a) * _direction(b))
-
-
-def _direction(values: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The centred values as a unit vector; NaN where they are all equal."""
-    # Taking off any of them first keeps the digits that a common offset would eat.
-    values = values - values[0]
-    values = values - jnp.mean(values)
-    largest = jnp.max(jnp.abs(values))
-    varied = largest > 0
-    values = values / jax.lax.stop_gradient(jnp.where(varied, largest, 1))
-    norm = jnp.sqrt(jnp.where(varied, jnp.sum(values * values), 1))
-    return jnp.where(varied, values / norm, jnp.nan)
-
-
-@jax.jit
-def centred_ranks(values: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Twice the ranks less their mean, of equal values the mean rank: whole numbers."""
-    ranked = jnp.sort(values)
-    below = jnp.searchsorted(ranked, values, side="left")
-    up_to = jnp.searchsorted(ranked, values, side="right")
-    return (below + up_to - values.size).astype(values.dtype)
+# Compiled once each; `rsa` takes the same over the pairs of two RSMs.
+_MEASURES = {
+    measure.__name__: jax.jit(measure)
+    for measure in (
+        correlation.pearson,
+        correlation.spearman,
+        correlation.kendall_tau_a,
+        correlation.kendall_tau_b,
+    )
+}

@@ -168,9 +168,9 @@ class VLAD(GlobalDescriptor):
                 f"clusters must be at most the {len(chosen)} tokens to fit, got "
                 f"{self.clusters}"
             )
-        centers, _ = kmeans2(
-            chosen, self.clusters, self.iterations, minit="++", seed=self.seed
-        )
+        # Newer releases call it rng; SciPy 1.14 knows only this name.
+        settings: dict[str, Any] = {"minit": "++", "seed": self.seed}
+        centers, _ = kmeans2(chosen, self.clusters, self.iterations, **settings)
         return Descriptor(_vlad, (jnp.asarray(centers), jnp.asarray(self.power)))
 
     def _draw(self, database: Any, mask: ArrayLike | None) -> Float[np.ndarray, "n C"]:

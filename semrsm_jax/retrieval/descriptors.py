@@ -133,12 +133,12 @@ def token_batches(
     if len(x.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {x.shape}")
     _checks.non_empty(name, x, "N S C")
-    mask = _checks.token_mask(f"{name}_mask", mask, tuple(x.shape[:2]))
-    if mask is None:
-        mask = np.ones(x.shape[:2], bool)
-    if _checks.is_traced(x, mask):
-        return [(_floats(name, x), jnp.asarray(mask))]
-    return TokenBatches(name, x, mask)
+    present = _checks.token_mask(f"{name}_mask", mask, tuple(x.shape[:2]))
+    if present is None:
+        present = jnp.ones(x.shape[:2], bool)
+    if _checks.is_traced(x, present):
+        return [(_floats(name, x), present)]
+    return TokenBatches(name, x, present)
 
 
 class TokenBatches:
@@ -147,9 +147,7 @@ class TokenBatches:
     All batches but the last are of one size.
     """
 
-    def __init__(
-        self, name: str, x: Any, mask: Bool[Array, "N S"] | np.ndarray
-    ) -> None:
+    def __init__(self, name: str, x: Any, mask: Bool[Array, "N S"]) -> None:
         """Arguments were checked by `token_batches`."""
         self._name, self._x, self._mask = name, x, mask
 
@@ -159,7 +157,7 @@ class TokenBatches:
         for rows in batches(count, max(1, _BATCH_BYTES // (4 * int(np.prod(rest))))):
             tokens = _floats(self._name, self._x[rows])
             _checks.finite(self._name, tokens)
-            yield tokens, jnp.asarray(self._mask[rows])
+            yield tokens, self._mask[rows]
 
 
 def _floats(name: str, tokens: Any) -> Float[Array, "n S C"]:

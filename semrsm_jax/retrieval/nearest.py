@@ -138,17 +138,7 @@ def checked_rule(
     """What is excluded, as a function of row numbers whose answers are checked."""
     if exclude is None:
         return lambda numbers: np.zeros((len(numbers), shape[1]), bool)
-    if callable(exclude):
-        rule = exclude
-    else:
-        mask: Any = exclude if hasattr(exclude, "shape") else np.asarray(exclude)
-        if tuple(mask.shape) != shape:
-            raise ValueError(
-                f"exclude must be a mask of shape {shape}, as K, got {mask.shape}"
-            )
-
-        def rule(numbers: np.ndarray) -> Any:
-            return mask[numbers[0] : numbers[-1] + 1]
+    rule = exclude if callable(exclude) else _of_mask(exclude, shape)
 
     def checked(numbers: np.ndarray) -> Any:
         excluded = rule(numbers)
@@ -164,6 +154,15 @@ def checked_rule(
         return excluded
 
     return checked
+
+
+def _of_mask(mask: Any, shape: tuple[int, ...]) -> Exclusion:
+    mask = mask if hasattr(mask, "shape") else np.asarray(mask)
+    if tuple(mask.shape) != shape:
+        raise ValueError(
+            f"exclude must be a mask of shape {shape}, as K, got {tuple(mask.shape)}"
+        )
+    return lambda numbers: mask[numbers[0] : numbers[-1] + 1]
 
 
 @partial(jax.jit, static_argnames="k")

@@ -3,6 +3,7 @@
 from semrsm_jax.store.feature_file import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_output import save_features
 from semrsm_jax.store.feature_store import FeatureStore
+from semrsm_jax.store.label_file import Labels, load_labels
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
 from semrsm_jax.store.rsm_file import (
@@ -17,6 +18,7 @@ from semrsm_jax.store.similarity import Similarity, open_similarity
 
 __all__ = [
     "FeatureStore",
+    "Labels",
     "RSMFile",
     "RunStore",
     "Similarity",
@@ -24,6 +26,7 @@ __all__ = [
     "feature_ids",
     "feature_names",
     "load_features",
+    "load_labels",
     "load_rsm",
     "new_file",
     "open_run",

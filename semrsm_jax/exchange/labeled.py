@@ -1,0 +1,78 @@
+"""An RSM with the names of its samples, as other tools keep it."""
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax import _checks
+
+
+class LabeledRSM(NamedTuple):
+    """A matrix and the names of its samples.
+
+    Attributes:
+      rsm: (N, M).
+      x_ids: names of the N rows; None where they have none.
+      y_ids: names of the M columns.
+    """
+
+    rsm: Float[np.ndarray, "N M"]
+    x_ids: tuple[str, ...] | None = None
+    y_ids: tuple[str, ...] | None = None
+
+
+def checked(
+    name: str, K: Any, x_ids: Sequence[Any] | None, y_ids: Sequence[Any] | None
+) -> LabeledRSM:
+    """A real matrix as a NumPy array, and its ids as text.
+
+    Raises:
+      TypeError: `K` is not real.
+      ValueError: other than two axes, an empty one, or ids that are too few, too many
+        or not unique.
+    """
+    rsm = np.asarray(_checks.real_array_on_host(name, np.asarray(K), rank=2))
+    _checks.non_empty(name, rsm, "N M")
+    return LabeledRSM(
+        rsm,
+        checked_ids("x_ids", x_ids, rsm.shape[0]),
+        checked_ids("y_ids", y_ids, rsm.shape[1]),
+    )
+
+
+def checked_ids(
+    name: str, ids: Sequence[Any] | None, count: int
+) -> tuple[str, ...] | None:
+    """Ids as text; raises as `checked`."""
+    if ids is None:
+        return None
+    text = tuple(map(str, ids))
+    if len(text) != count:
+        raise ValueError(f"{name} must name {count} samples, got {len(text)} names")
+    if len(set(text)) != count:
+        twice = next(one for one in text if text.count(one) > 1)
+        raise ValueError(f"{name} must be unique, got {twice!r} more than once")
+    return text
+
+
+def numbered(ids: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
+    """The ids, or the samples' numbers where there are none."""
+    return tuple(map(str, range(count))) if ids is None else ids
+
+
+def optional(module: str) -> ModuleType:
+    """Imports a module of the extra "exchange".
+
+    Raises:
+      ImportError: it is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{module} is not installed: pip install 'semrsm_jax[exchange]'"
+        ) from error

@@ -1,0 +1,186 @@
+"""Heatmaps of many RSMs compared with each other, and of two such comparisons."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax.plotting._style import COLORMAP, FONT_SIZE, axes_or_new, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+# Purple to orange: told apart by colour-blind readers, and neutral in between.
+_DIVERGING = "PuOr_r"
+# With more rows or columns, numbers in the cells would not be legible.
+_MOST_NUMBERS = 12
+# Inches: a cell, and what labels and colour bar take besides.
+_CELL, _MARGIN = 0.42, 1.7
+
+
+def plot_comparison(
+    matrix: Float[np.ndarray, "R Q"],
+    names: Sequence[str],
+    ax: "Axes | None" = None,
+    *,
+    other_names: Sequence[str] | None = None,
+    vmin: float | None = 0.0,
+    vmax: float | None = 1.0,
+    title: str | None = None,
+    label: str = "CKA",
+    numbers: bool | None = None,
+    colorbar: bool = True,
+) -> "Axes":
+    """Draws how alike RSMs are, as `cka_matrix` gives it, as a heatmap.
+
+    Args:
+      matrix: (R, Q); cells that are NaN stay empty.
+      names: of the R rows, from the top.
+      ax: where to draw; None makes a new figure that fits the matrix.
+      other_names: of the Q columns; None: as the rows.
+      vmin: value of the darkest colour; None: the smallest.
+      vmax: of the brightest; None: the largest.
+      title: above the heatmap.
+      label: of the colour bar: the measure, with the unit where there is one.
+      numbers: write each value into its cell; None: where there are at most 12 rows
+        and columns.
+      colorbar: whether to draw one.
+
+    Returns:
+      The axes; the heatmap is the last of its `images`.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: `matrix` is not of rank 2, or names do not fit.
+    """
+    matrix, columns = _checked(matrix, names, other_names)
+    ax = axes_or_new(ax) if ax is not None else _fitting(matrix.shape)
+    image = ax.imshow(matrix, cmap=COLORMAP, vmin=vmin, vmax=vmax)
+    _finish(ax, image, (names, columns), "{:.2f}", numbers)
+    return _titled(ax, image, title, label, colorbar)
+
+
+def plot_comparison_difference(
+    matrix: Float[np.ndarray, "R Q"],
+    baseline: Float[np.ndarray, "R Q"],
+    names: Sequence[str],
+    ax: "Axes | None" = None,
+    *,
+    other_names: Sequence[str] | None = None,
+    limit: float | None = None,
+    title: str | None = None,
+    label: str = "difference in CKA",
+    numbers: bool | None = None,
+    colorbar: bool = True,
+) -> "Axes":
+    """Draws one comparison less another, for example of two definitions of an RSM.
+
+    Args:
+      matrix: (R, Q).
+      baseline: (R, Q), subtracted from it.
+      names: of the R rows, from the top.
+      ax: where to draw; None makes a new figure that fits the matrix.
+      other_names: of the Q columns; None: as the rows.
+      limit: difference of the strongest colours, both ways; None: the largest there is.
+      title: above the heatmap.
+      label: of the colour bar.
+      numbers: as `plot_comparison`.
+      colorbar: whether to draw one.
+
+    Returns:
+      The axes; the heatmap is the last of its `images`. No difference has no colour.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: as `plot_comparison`, or the matrices differ in shape.
+    """
+    matrix, columns = _checked(matrix, names, other_names)
+    if matrix.shape != np.shape(baseline):
+        raise ValueError(
+            f"matrix and baseline must have one shape, got {matrix.shape} and "
+            f"{np.shape(baseline)}"
+        )
+    difference = matrix - np.asarray(baseline)
+    if limit is None:
+        known = np.abs(difference[np.isfinite(difference)])
+        limit = float(known.max(initial=0)) or 1.0
+    ax = axes_or_new(ax) if ax is not None else _fitting(matrix.shape)
+    image = ax.imshow(difference, cmap=_DIVERGING, vmin=-limit, vmax=limit)
+    # Two digits of the largest.
+    decimals = max(2, 1 - math.floor(math.log10(limit)))
+    _finish(ax, image, (names, columns), f"{{:+.{decimals}f}}", numbers)
+    return _titled(ax, image, title, label, colorbar)
+
+
+def _checked(
+    matrix: np.ndarray, names: Sequence[str], other_names: Sequence[str] | None
+) -> tuple[np.ndarray, Sequence[str]]:
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2:
+        raise ValueError(f"matrix must have 2 axes (R, Q), got shape {matrix.shape}")
+    columns = names if other_names is None else other_names
+    if matrix.shape != (len(names), len(columns)):
+        raise ValueError(
+            f"names must fit a matrix of shape {matrix.shape}, got {len(names)} for "
+            f"the rows and {len(columns)} for the columns"
+        )
+    return matrix, columns
+
+
+def _fitting(shape: tuple[int, ...]) -> "Axes":
+    """Axes of a new figure in which the cells of such a matrix are legible."""
+    height, width = (min(12.0, _MARGIN + _CELL * cells) for cells in shape)
+    return new_figure((max(3.0, width + 0.6), max(2.4, height))).add_subplot()
+
+
+def _titled(
+    ax: "Axes", image: "AxesImage", title: str | None, label: str, colorbar: bool
+) -> "Axes":
+    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
+    if colorbar:
+        # As high as the heatmap, whatever the figure's shape.
+        bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
+        bar.set_label(label, fontsize=FONT_SIZE)
+        bar.ax.tick_params(labelsize=FONT_SIZE - 1)
+    return ax
+
+
+def _finish(
+    ax: "Axes",
+    image: "AxesImage",
+    sides: tuple[Sequence[str], Sequence[str]],
+    form: str,
+    numbers: bool | None,
+) -> None:
+    """Names rows and columns, and writes the values where they are legible."""
+    (names, columns), small = sides, FONT_SIZE - 1
+    ax.set_yticks(range(len(names)), names, fontsize=small)
+    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(columns)), columns, fontsize=small, **slant)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    if numbers is None:
+        numbers = max(values.shape) <= _MOST_NUMBERS
+    if not numbers:
+        return
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isfinite(value):
+            ax.text(column, row, "n/a", ha="center", va="center", fontsize=small - 1)
+            continue
+        red, green, blue, _ = image.cmap(image.norm(value))
+        # Perceived brightness of the cell, Rec. 601.
+        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+        ax.text(
+            column,
+            row,
+            # No sign before what rounds to zero.
+            form.format(value) if float(form.format(value)) else "0",
+            ha="center",
+            va="center",
+            fontsize=small - 1,
+            color="black" if bright else "white",
+        )

@@ -1,0 +1,151 @@
+"""Retrieval: scores by the number of neighbours, and what was retrieved (Fig. 4)."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax.plotting._style import (
+    COLORS,
+    FONT_SIZE,
+    MARKERS,
+    axes_or_new,
+    new_figure,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class ScoreCurve(NamedTuple):
+    """Scores at 1, 2, ..., k neighbours.
+
+    Attributes:
+      value: (k,).
+      low: (k,), lower ends of the intervals; None where there are none.
+      high: (k,), upper ends.
+    """
+
+    value: Float[np.ndarray, " k"]
+    low: Float[np.ndarray, " k"] | None = None
+    high: Float[np.ndarray, " k"] | None = None
+
+
+class Retrieved(NamedTuple):
+    """An image of a gallery.
+
+    Attributes:
+      image: (H, W, 3), uint8, or float in [0, 1]; None leaves its place empty.
+      caption: below it.
+    """
+
+    image: np.ndarray | None
+    caption: str = ""
+
+
+def plot_scores_at_k(
+    curves: Mapping[str, ScoreCurve],
+    ax: "Axes | None" = None,
+    *,
+    title: str | None = None,
+    label: str = "F1@k",
+    legend: bool = True,
+) -> "Axes":
+    """Draws retrieval scores against the number of neighbours k.
+
+    Args:
+      curves: name of each method -> its scores, at most six.
+      ax: where to draw; None makes a new figure.
+      title: above the axes.
+      label: of the score.
+      legend: whether to name the methods.
+
+    Returns:
+      The axes. Intervals are shaded.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: no curve or more than six.
+    """
+    if not 1 <= len(curves) <= len(COLORS):
+        raise ValueError(f"curves must be 1 to {len(COLORS)}, got {len(curves)}")
+    ax = axes_or_new(ax)
+    for (name, curve), color, marker in zip(
+        curves.items(), COLORS, MARKERS, strict=False
+    ):
+        k = np.arange(1, len(curve.value) + 1)
+        ax.plot(k, curve.value, marker + "-", color=color, ms=4, lw=1.3, label=name)
+        if curve.low is not None and curve.high is not None:
+            ax.fill_between(k, curve.low, curve.high, color=color, alpha=0.18, lw=0)
+    ax.set(xlabel="neighbours k", ylabel=label)
+    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
+    ax.locator_params(axis="x", integer=True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if legend:
+        ax.legend(frameon=False, fontsize=FONT_SIZE - 1)
+    return ax
+
+
+def retrieval_gallery(
+    queries: Sequence[Retrieved],
+    neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
+    *,
+    title: str | None = None,
+) -> "Figure":
+    """Draws queries with what each method retrieves for them, in the manner of Fig. 4.
+
+    Left stand the queries, a row each; right of them the neighbours, most similar
+    first, a block of columns a method.
+
+    Args:
+      queries: the query images.
+      neighbors: name of each method -> for each query its neighbours.
+      title: above all.
+
+    Returns:
+      The figure, to be saved with its ``savefig``.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: no query, no method, or other than one list of neighbours a query.
+    """
+    if not queries or not neighbors:
+        raise ValueError("queries and neighbors must not be empty")
+    for name, lists in neighbors.items():
+        if len(lists) != len(queries):
+            raise ValueError(
+                f"neighbors[{name!r}] must hold a list for each of {len(queries)} "
+                f"queries, got {len(lists)}"
+            )
+    widths = [1] + [max(1, *map(len, lists)) for lists in neighbors.values()]
+    size = (1.15 * sum(widths) + 0.25 * len(widths), 1.3 * len(queries) + 0.5)
+    figure = new_figure((min(size[0], 20), min(size[1], 30)))
+    figure.suptitle(title or "", fontsize=FONT_SIZE + 1)
+    blocks = figure.subfigures(
+        1, len(widths), width_ratios=widths, squeeze=False, wspace=0.02
+    )[0]
+    columns = {"query": [[query] for query in queries], **neighbors}
+    for block, width, (name, lists), number in zip(
+        blocks, widths, columns.items(), range(len(widths)), strict=True
+    ):
+        color = "black" if number == 0 else COLORS[(number - 1) % len(COLORS)]
+        block.suptitle(name, fontsize=FONT_SIZE, color=color)
+        grid = block.subplots(len(queries), width, squeeze=False)
+        for row, images in enumerate(lists):
+            for ax, shown in zip(
+                grid[row], [*images, *[Retrieved(None)] * width], strict=False
+            ):
+                _show(ax, shown, color)
+    return figure
+
+
+def _show(ax: "Axes", shown: Retrieved, color: str) -> None:
+    ax.set(xticks=[], yticks=[])
+    if shown.image is None:
+        ax.set_axis_off()
+        return
+    ax.imshow(shown.image)
+    ax.set_xlabel(shown.caption, fontsize=FONT_SIZE - 2, labelpad=2)
+    ax.spines[:].set(color=color, linewidth=1.5)

@@ -1,0 +1,136 @@
+"""Figures of comparisons, retrieval and correlation: what is drawn, and its labels."""
+
+import numpy as np
+import pytest
+
+from semrsm_jax.plotting import (
+    Retrieved,
+    ScoreCurve,
+    plot_comparison,
+    plot_comparison_difference,
+    plot_correlation,
+    plot_scores_at_k,
+    retrieval_gallery,
+)
+
+pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
+
+
+def _texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_plot_comparison_shows_names_and_values():
+    matrix = np.array([[1.0, 0.25], [np.nan, 1.0], [0.5, -0.1]])
+    ax = plot_comparison(matrix, list("abc"), other_names=["x", "y"], title="layers")
+    (image,) = ax.images
+    np.testing.assert_array_equal(np.ma.filled(image.get_array(), np.nan), matrix)
+    assert image.get_clim() == (0, 1)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["x", "y"]
+    assert _texts(ax) == ["1.00", "0.25", "n/a", "1.00", "0.50", "-0.10"]
+    assert ax.get_title() == "layers"
+    (bar,) = ax.child_axes
+    assert bar.get_ylabel() == "CKA"
+
+
+def test_numbers_are_legible_on_their_cells():
+    ax = plot_comparison(np.array([[0.0, 1.0]]), ["a"], other_names=["x", "y"])
+    assert [text.get_color() for text in ax.texts] == ["white", "black"]
+
+
+def test_many_cells_carry_no_numbers():
+    matrix = np.ones((13, 13))
+    names = [str(i) for i in range(13)]
+    assert _texts(plot_comparison(matrix, names)) == []
+    assert len(_texts(plot_comparison(matrix, names, numbers=True))) == 169
+
+
+def test_plots_draw_on_the_axes_given():
+    figure = Figure()
+    for ax, draw in zip(
+        figure.subplots(4),
+        (
+            lambda ax: plot_comparison(np.eye(2), "ab", ax, colorbar=False),
+            lambda ax: plot_comparison_difference(np.eye(2), np.eye(2), "ab", ax),
+            lambda ax: plot_correlation(np.arange(5), np.arange(5), ax),
+            lambda ax: plot_scores_at_k({"a": ScoreCurve(np.ones(3))}, ax),
+        ),
+        strict=True,
+    ):
+        assert draw(ax) is ax
+
+
+def test_plot_comparison_difference_is_symmetric_about_zero():
+    matrix, baseline = np.array([[1.0, 0.9]]), np.array([[1.0, 0.6]])
+    ax = plot_comparison_difference(matrix, baseline, "a", other_names="xy")
+    low, high = ax.images[0].get_clim()
+    assert low == -high == pytest.approx(-0.3)
+    assert _texts(ax) == ["0", "+0.30"]
+    tiny = plot_comparison_difference(matrix, matrix - 0.001, "a", other_names="xy")
+    assert _texts(tiny) == ["+0.0010", "+0.0010"]
+    nothing = plot_comparison_difference(matrix, matrix, "a", other_names="xy")
+    assert _texts(nothing) == ["0", "0"]
+
+
+def test_plot_correlation_of_many_and_of_few_pairs(rng):
+    x = rng.normal(size=5000)
+    ax = plot_correlation(x, x**2, title="Pearson 0.0")
+    assert ax.collections[0].get_array().sum() == 5000
+    medians = ax.lines[0].get_xydata()
+    assert len(medians) == 12 and (np.diff(medians[:, 0]) > 0).all()
+    assert [a.get_ylabel() for a in ax.figure.axes][1] == "pairs"
+    few = plot_correlation(x[:50], x[:50] ** 2)
+    np.testing.assert_array_equal(few.lines[0].get_xdata(), x[:50])
+    assert few.get_ylabel() == "Jensen-Shannon divergence [nats]"
+    assert plot_correlation([0.5], [0.1]).lines
+
+
+def test_plot_scores_at_k_counts_from_one():
+    value = np.array([0.2, 0.4, 0.5])
+    curves = {
+        "semantic": ScoreCurve(value, value - 0.1, value + 0.1),
+        "b": ScoreCurve(value),
+    }
+    ax = plot_scores_at_k(curves, label="IoU@k")
+    assert ax.lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert len(ax.collections) == 1
+    assert ax.get_ylabel() == "IoU@k"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["semantic", "b"]
+
+
+def test_retrieval_gallery_places_neighbours_beside_their_query(rng):
+    images = [Retrieved(rng.uniform(size=(8, 6, 3)), str(i)) for i in range(5)]
+    figure = retrieval_gallery(
+        images[:2], {"semantic": [images[2:4], images[4:]], "other": [[], images[:1]]}
+    )
+    shown = [ax for ax in figure.axes if ax.images]
+    captions = [ax.get_xlabel() for ax in shown]
+    assert captions == ["0", "1", "2", "3", "4", "0"]
+    np.testing.assert_array_equal(shown[2].images[0].get_array(), images[2].image)
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plot_comparison(np.ones(3), "abc"), "must have 2 axes"),
+        (lambda: plot_comparison(np.ones((2, 3)), "ab"), "got 2 for the rows and 2"),
+        (
+            lambda: plot_comparison_difference(np.eye(2), np.eye(3), "ab"),
+            "must have one shape",
+        ),
+        (lambda: plot_correlation([], []), "at least 1"),
+        (lambda: plot_correlation([1], [1, 2]), "equally many values"),
+        (lambda: plot_scores_at_k({}), "curves must be 1 to 6"),
+        (lambda: retrieval_gallery([], {"a": []}), "must not be empty"),
+        (
+            lambda: retrieval_gallery([Retrieved(None)], {"a": []}),
+            "a list for each of 1 queries, got 0",
+        ),
+    ],
+)
+def test_plots_refuse(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

@@ -1,0 +1,231 @@
+import sys
+
+import numpy as np
+import pandas
+import pytest
+import rsatoolbox
+import xarray
+
+import semrsm_jax as sj
+from semrsm_jax import exchange
+from semrsm_jax.store import save_rsm
+
+
+@pytest.fixture(scope="module")
+def features():
+    return np.random.default_rng(0).normal(size=(7, 4, 3)) + 0.3
+
+
+@pytest.fixture(scope="module")
+def rsms(features):
+    kernels = {"cosine": sj.Cosine(), "rbf": sj.RBF()}
+    stats = sj.pair_statistics(features, matcher=sj.Exact(solver="scipy"))
+    return {name: np.asarray(kernel(stats)) for name, kernel in kernels.items()}
+
+
+IDS = [f"image {i}, left" for i in range(7)]
+
+
+# rsatoolbox
+
+
+def test_rsatoolbox_and_back(rsms):
+    rdms = exchange.to_rsatoolbox(rsms, exchange.OneMinus(), ids=IDS)
+    assert rdms.n_rdm == 2 and rdms.n_cond == 7
+    assert rdms.dissimilarity_measure == "OneMinus()"
+    assert rdms.pattern_descriptors["id"] == IDS
+    np.testing.assert_allclose(rdms.get_matrices()[0], 1 - rsms["cosine"], atol=1e-6)
+    back = exchange.from_rsatoolbox(rdms, exchange.OneMinus())
+    assert list(back) == ["cosine", "rbf"]
+    for name, found in back.items():
+        np.testing.assert_allclose(found.rsm, rsms[name], atol=1e-6)
+        assert found.x_ids == found.y_ids == tuple(IDS)
+
+
+def test_negative_keeps_all_but_the_diagonal(rsms):
+    K = 3 * rsms["rbf"]
+    rdms = exchange.to_rsatoolbox({"a": K}, exchange.Negative())
+    off = ~np.eye(7, dtype=bool)
+    np.testing.assert_allclose(rdms.get_matrices()[0][off], -K[off])
+    back = exchange.from_rsatoolbox(rdms, exchange.Negative())["a"].rsm
+    np.testing.assert_allclose(back[off], K[off])
+    assert (np.diag(back) == 0).all() and not np.signbit(np.diag(back)).any()
+
+
+def test_squared_distances_are_rsatoolboxs(features, x64):
+    """rsatoolbox divides squared distances by the number of channels."""
+    K = sj.rsm(features, matcher=sj.Identity())
+    ours = exchange.to_rsatoolbox({"linear": K}, exchange.SquaredDistance())
+    flat = features.reshape(7, -1)
+    dataset = rsatoolbox.data.Dataset(flat)
+    theirs = rsatoolbox.rdm.calc_rdm(dataset, method="euclidean")
+    np.testing.assert_allclose(
+        ours.dissimilarities, theirs.dissimilarities * flat.shape[1], rtol=1e-9
+    )
+    back = exchange.from_rsatoolbox(ours, exchange.SquaredDistance())["linear"].rsm
+    assert not np.allclose(back, K)
+    assert sj.cka(back, K) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("pearson", "corr"),
+        ("spearman", "spearman"),
+        ("kendall_tau_b", "kendall"),
+        ("kendall_tau_a", "tau-a"),
+        ("cosine", "cosine"),
+        ("whitened_cosine", "cosine_cov"),
+        ("whitened_pearson", "corr_cov"),
+    ],
+)
+def test_measures_that_overlap_give_the_same_number(rsms, x64, ours, theirs):
+    rdms = exchange.to_rsatoolbox(rsms, exchange.OneMinus())
+    expected = rsatoolbox.rdm.compare(rdms[0], rdms[1], method=theirs).item()
+    distances = [1 - K.astype(np.float64) for K in rsms.values()]
+    assert float(sj.rsa(*distances, ours)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rdms_without_names_or_ids():
+    rdms = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3], [4, 5, 6]]))
+    found = exchange.from_rsatoolbox(rdms, exchange.Negative())
+    assert list(found) == ["0", "1"]
+    assert found["0"].x_ids is None
+    np.testing.assert_array_equal(
+        found["1"].rsm, [[0, -4, -5], [-4, 0, -6], [-5, -6, 0]]
+    )
+
+
+def test_rsatoolbox_refuses(rsms):
+    K = rsms["cosine"]
+    one = exchange.OneMinus()
+    for given, ids, message in (
+        ({}, None, "at least one RSM"),
+        ({"a": K[:3]}, None, r"rsms\['a'\] must be square"),
+        ({"a": np.triu(K)}, None, "must be symmetric"),
+        ({"a": np.where(K > 0.99, np.nan, K)}, None, "must be finite"),
+        ({"a": K, "b": K[:5, :5]}, None, "the same samples"),
+        ({"a": 2 * K}, None, "1 on the diagonal.*got 2"),
+        ({"a": K}, IDS[:3], "x_ids must name 7 samples, got 3"),
+        ({"a": K}, IDS[:6] + IDS[:1], "unique, got 'image 0, left' more than once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            exchange.to_rsatoolbox(given, one, ids=ids)
+    rdms = rsatoolbox.rdm.RDMs(np.array([[1.0, np.nan, 3]]))
+    with pytest.raises(ValueError, match="got NaN in '0'"):
+        exchange.from_rsatoolbox(rdms, one)
+
+
+# xarray
+
+
+def test_xarray_and_back(rsms):
+    K = rsms["rbf"][:, :5]
+    array = exchange.to_xarray(K, IDS, "abcde", attributes={"kernel": "rbf"})
+    assert isinstance(array, xarray.DataArray)
+    assert array.dims == ("x", "y") and array.attrs == {"kernel": "rbf"}
+    assert array.dtype == K.dtype
+    assert array.sel(x=IDS[2], y="d") == K[2, 3]
+    found = exchange.from_xarray(array)
+    np.testing.assert_array_equal(found.rsm, K)
+    assert found.x_ids == tuple(IDS) and found.y_ids == tuple("abcde")
+    plain = exchange.from_xarray(exchange.to_xarray(K))
+    assert plain.x_ids is None and plain.y_ids is None
+
+
+def test_dataset_of_rsms_and_of_statistics(rsms, features):
+    dataset = exchange.to_dataset(rsms, IDS, IDS)
+    assert set(dataset.data_vars) == {"cosine", "rbf"}
+    np.testing.assert_array_equal(dataset["rbf"], rsms["rbf"])
+    stats = sj.pair_statistics(features, features[:5], sj.Identity())
+    dataset = exchange.to_dataset(stats, x_ids=IDS)
+    assert dict(dataset.sizes) == {"x": 7, "y": 5}
+    assert dataset["y_sq_norm"].dims == ("y",)
+    np.testing.assert_array_equal(dataset["inner"], stats.inner)
+    assert exchange.from_xarray(dataset["inner"]).x_ids == tuple(IDS)
+
+
+def test_xarray_refuses(rsms):
+    with pytest.raises(ValueError, match="2 dimensions"):
+        exchange.from_xarray(xarray.DataArray(np.ones(3)))
+    with pytest.raises(ValueError, match="K must have 2 axes"):
+        exchange.to_xarray(np.ones(3))
+    with pytest.raises(TypeError, match="K must be a real array"):
+        exchange.to_xarray(np.eye(3) > 0)
+    with pytest.raises(ValueError, match="over the same samples"):
+        exchange.to_dataset({"a": np.eye(3), "b": np.eye(4)})
+
+
+# CSV
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_csv_reads_back_bit_for_bit(tmp_path, rng, dtype):
+    K = (100 * rng.normal(size=(300, 3))).astype(dtype)
+    ids = [f'row "{i}", ä' for i in range(300)]
+    exchange.write_csv(tmp_path / "K.csv", K, ids, ["a,b", "c", "d"])
+    found = exchange.read_csv(tmp_path / "K.csv")
+    np.testing.assert_array_equal(found.rsm.astype(dtype), K)
+    assert found.x_ids == tuple(ids) and found.y_ids == ("a,b", "c", "d")
+    frame = pandas.read_csv(tmp_path / "K.csv", index_col=0)
+    np.testing.assert_allclose(frame.to_numpy().astype(dtype), K, rtol=1e-15)
+    assert list(frame.columns) == ["a,b", "c", "d"]
+
+
+def test_csv_numbers_samples_without_ids_and_reads_pandas(tmp_path):
+    exchange.write_csv(tmp_path / "K.csv", np.eye(2))
+    assert (tmp_path / "K.csv").read_text().splitlines()[0] == ",0,1"
+    pandas.DataFrame(np.eye(2), list("ab"), list("cd")).to_csv(tmp_path / "p.csv")
+    found = exchange.read_csv(tmp_path / "p.csv")
+    assert found.y_ids == ("c", "d")
+    np.testing.assert_array_equal(found.rsm, np.eye(2))
+
+
+def test_csv_is_never_overwritten_silently(tmp_path):
+    path = tmp_path / "K.csv"
+    exchange.write_csv(path, np.eye(2))
+    with pytest.raises(ValueError, match="exists"):
+        exchange.write_csv(path, np.eye(3))
+    exchange.write_csv(path, np.eye(3), overwrite=True)
+    assert exchange.read_csv(path).rsm.shape == (3, 3)
+    with pytest.raises(ValueError, match="must end in one of .csv"):
+        exchange.write_csv(tmp_path / "K.npz", np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "does not exist"),
+        ("", "a header and rows, got 0 lines"),
+        ("a\nx\n", "must hold values beside the ids"),
+        (",a,b\nx,1\n", "row 2, must have 3 fields, got 2"),
+        (",a,b\nx,1,2\ny,1,two\n", "row 3, must hold numbers.*'two'"),
+        (",a,a\nx,1,2\n", "y_ids must be unique, got 'a'"),
+        (b"\xff\xfe,a", "no CSV file in UTF-8"),
+    ],
+)
+def test_csv_refuses(tmp_path, text, message):
+    path = tmp_path / "K.csv"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message):
+        exchange.read_csv(path)
+
+
+# NumPy, and what is not installed
+
+
+def test_numpy_files_serve_both_ways(tmp_path, rsms):
+    save_rsm(tmp_path / "K.npy", rsms["rbf"])
+    np.testing.assert_array_equal(np.load(tmp_path / "K.npy"), rsms["rbf"])
+
+
+@pytest.mark.parametrize("module", ["xarray", "rsatoolbox"])
+def test_a_missing_module_names_the_extra(monkeypatch, rsms, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    calls = {
+        "xarray": lambda: exchange.to_xarray(rsms["rbf"]),
+        "rsatoolbox": lambda: exchange.to_rsatoolbox(rsms, exchange.OneMinus()),
+    }
+    with pytest.raises(ImportError, match=rf"{module} is not installed.*\[exchange\]"):
+        calls[module]()
