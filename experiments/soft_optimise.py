@@ -11,7 +11,9 @@ held where it was at the start. The control raises the position-wise similarity 
 same way. Similarities are cosines; what is reported as semantic is that of the exact
 matching. Intervals are Student's, over pairs of photographs.
 
-Expected: EXPECTED
+Expected: the semantic similarity rises by 0.37 [0.25, 0.49], from 0.24 to 0.61, while
+the position-wise one falls by 0.03; the tokens find their partners 16 pixels away, half
+the image. The control raises both, and its tokens match in place.
 """
 
 from collections.abc import Callable

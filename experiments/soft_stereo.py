@@ -9,7 +9,7 @@ tokens of an untrained network on the left photograph of a motorcycle are matche
 those on the right one. The true disparity, which comes with the photographs
 (Middlebury Stereo 2014), says where each went. Three rules are scored:
 
-    soft           Sinkhorn(): the best partner of each token in the plan
+    soft           Sinkhorn: the best partner of each token in the plan
     exact          Exact(): the optimal permutation
     position-wise  Identity(): each token with that at the same place
 
@@ -17,7 +17,10 @@ Right is a match that is no more than a token's cell off. Intervals are a spatia
 bootstrap's (tiles of tokens are drawn with replacement), as neighbouring tokens err
 together; the margin is that of paired differences.
 
-Expected: EXPECTED
+Expected: 78 % of the tokens are matched to within their cell softly, 77 % exactly and
+16 % position by position; the margin over position-wise is 0.62 [0.49, 0.74], the
+median error 5 against 38 pixels. The mean error is no better, 40 against 34 pixels: a
+wrong match may lie anywhere, the same place is never farther off than the disparity.
 """
 
 from dataclasses import dataclass
@@ -46,23 +49,23 @@ class StereoConfig:
 
     Attributes:
       network: untrained.
-      seed: of its weights and of the bootstrap.
+      seed: of its weights, of the bootstrap and of the matches drawn.
       scale: pixels of the photographs to a pixel that the network sees.
       stages: of the network, side by side in a token.
       matcher: the soft one.
       block: rows and columns of the bootstrap's tiles, in tokens.
       resamples: of the bootstrap.
-      drawn: every so many tokens, both ways, a match is drawn.
+      drawn: tokens, taken at random, whose matches are drawn.
     """
 
     network: ResNetConfig = ResNetConfig(18, "cifar", None)
     seed: int = 0
     scale: int = 4
     stages: tuple[int, ...] = (0, 1, 2)
-    matcher: Sinkhorn = Sinkhorn()
+    matcher: Sinkhorn = Sinkhorn(tolerance=1e-3)
     block: int = 6
     resamples: int = 2000
-    drawn: int = 5
+    drawn: int = 24
 
 
 SCALES = {
@@ -72,7 +75,6 @@ SCALES = {
         scale=10,
         block=3,
         resamples=200,
-        drawn=3,
     ),
 }
 
@@ -206,11 +208,10 @@ def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
 
 
 def _drawn(result: Result) -> np.ndarray:
-    """Tokens of known disparity on a coarser grid."""
-    every, (rows, columns) = result.config.drawn, result.pair.grid
-    chosen = np.zeros((rows, columns), bool)
-    chosen[every // 2 :: every, every // 2 :: every] = True
-    return np.flatnonzero(chosen.ravel() & result.pair.known)
+    """Some tokens of known disparity, the same for every rule."""
+    (known,) = np.nonzero(result.pair.known)
+    rng = np.random.default_rng(result.config.seed)
+    return rng.choice(known, min(result.config.drawn, len(known)), replace=False)
 
 
 def _draw_errors(ax: "Axes", error: dict[str, np.ndarray], cell: int) -> None:

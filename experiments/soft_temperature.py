@@ -9,7 +9,10 @@ two are matched with `Sinkhorn` at epsilons from 10 to 1e-4 times the spread (st
 deviation) of the pair's affinity. Shown are the entropy of the plan, the value as a
 share of that of the exact matching, and how alike the soft and the exact RSM are.
 
-Expected: EXPECTED
+Expected: at 10 times the spread the plan is uniform and its value 79 % of the exact
+one, less than position by position (89 %); it rises to the exact value, within 0.1 % at
+the smallest epsilon for every pair, and nothing is NaN. The correlation with the exact
+RSM exceeds 0.999 from 0.3 times the spread on.
 """
 
 import dataclasses
