@@ -67,7 +67,7 @@ def local_cluster(workers: int) -> "Iterator[Client]":
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=_SILENT,
         )
         try:
