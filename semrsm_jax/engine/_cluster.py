@@ -16,7 +16,6 @@ import jax
 
 from semrsm_jax._resources import core_limit
 from semrsm_jax.engine._local import Event
-from semrsm_jax.engine._samples import Block
 from semrsm_jax.engine._tile import Task, TileComputer
 from semrsm_jax.store.tiles import Tile
 
@@ -67,7 +66,7 @@ def local_cluster(workers: int) -> "Iterator[Client]":
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=_SILENT,
         )
         try:
@@ -154,17 +153,21 @@ _WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
 
 
 def _submit(client: "Client", task: Task, sent: bool) -> "Future":
-    blocks: dict[bytes, Any] = {b.digest: b for b in (task.x, task.y)}
+    from dask import config
+
+    # One object where x and y are one, which is then sent once.
+    blocks = {block.digest: block for block in (task.x, task.y)}
     for digest, block in blocks.items():
         if sent or not block.on_disk:
-            blocks[digest] = client.scatter(block.held(), hash=False)
-    # Blocks as arguments of their own: Dask looks for what it holds only there.
-    bare = dataclasses.replace(task, x=None, y=None)
-    x, y = blocks[task.x.digest], blocks[task.y.digest]
-    return client.submit(_write, bare, x, y, pure=False)
+            blocks[digest] = block.held()
+    task = dataclasses.replace(task, x=blocks[task.x.digest], y=blocks[task.y.digest])
+    # With the task itself, which outlives each worker that takes it; Dask's own way of
+    # sending data leaves it to a worker, and it is lost with that one.
+    with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        return client.submit(_write, task, pure=False)
 
 
-def _write(task: Task, x: Block, y: Block) -> str:
+def _write(task: Task) -> str:
     """Computes and writes a tile; this runs on a worker."""
     if not Path(task.store).is_dir():
         raise ValueError(
@@ -173,13 +176,12 @@ def _write(task: Task, x: Block, y: Block) -> str:
         )
     if not hasattr(_own, "computer"):
         _own.computer = TileComputer()
-    task = dataclasses.replace(task, x=x, y=y)
     with jax.enable_x64(task.x64), core_limit(1):
         try:
             _own.computer.load(task)
         except (OSError, ValueError):
             # No such file here, or another: whoever started the run has the right one.
-            if x.on_disk or y.on_disk:
+            if task.x.on_disk or task.y.on_disk:
                 return _UNSEEN
             raise
         if _own.computer.write(task, lambda done: None):
