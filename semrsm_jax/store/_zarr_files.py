@@ -202,7 +202,8 @@ def _blosc(path: Path, trailer: int, most: int) -> int:
     """The size in the header of Blosc, which holds its decoder to it."""
     with path.open("rb") as stream:
         head = stream.read(16)
-    return int.from_bytes(head[4:8], "little") if len(head) == 16 else -1
+    unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
+    return unpacked if packed == path.stat().st_size - trailer else -1
 
 
 def _zstd(path: Path, trailer: int, most: int) -> int:

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from semrsm_jax.store._array_files import SUFFIXES
@@ -108,8 +108,12 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        with suppress(FileExistsError):
+        try:
             temporary.rename(path)
+        except OSError:
+            # There, and not empty: which error tells of it depends on the system.
+            if not path.is_dir():
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
