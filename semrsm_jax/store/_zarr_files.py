@@ -145,9 +145,7 @@ class _ZarrRows(Rows):
             if stop > start:
                 self._check_chunks(start, stop)
             try:
-                array = zarr.open_array(
-                    self.path, mode="r", zarr_format=self.array.zarr_format
-                )
+                array = zarr.open_array(self.path, mode="r")
                 return np.asarray(array[start:stop]).astype(self.dtype, copy=False)
             except (KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(f"{self.path} is damaged: {error}") from error
