@@ -34,6 +34,7 @@ from semrsm_jax.retrieval import (
     ClassToken,
     Neighbors,
     ScoresAtK,
+    SearchResult,
     WhitenedPooling,
     class_iou,
     instance_f1,
@@ -41,6 +42,7 @@ from semrsm_jax.retrieval import (
     same_group,
     same_sample,
     scores_at_k,
+    search,
 )
 from semrsm_jax.rsm import rsm
 
@@ -66,6 +68,7 @@ __all__ = [
     "OutputCorrelation",
     "PairStatistics",
     "ScoresAtK",
+    "SearchResult",
     "TopKGreedy",
     "WhitenedPooling",
     "affinity",
@@ -87,6 +90,7 @@ __all__ = [
     "same_group",
     "same_sample",
     "scores_at_k",
+    "search",
     "spearman",
     "to_tokens",
 ]
