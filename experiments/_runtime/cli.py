@@ -61,7 +61,7 @@ def main(
     )
     _check_installed()
     config = SCALES[scale]
-    with _progress() as show:
+    with show_progress() as show:
         results = run(config, names, show)
     with new_file(numbers_path, overwrite) as temporary:
         temporary.write_text(json.dumps(to_json(config, results), indent=2))
@@ -87,7 +87,7 @@ def _check_installed() -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def show_progress() -> Iterator[Report]:
     """Shows on stderr, in one line, what is being timed."""
     from rich.console import Console
     from rich.progress import (

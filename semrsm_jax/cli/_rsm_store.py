@@ -1,6 +1,8 @@
 """``semrsm rsm`` into a store: tile by tile, resumed where it stopped."""
 
+import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -132,6 +134,8 @@ class _Watch:
     @contextmanager
     def interruptions(self) -> Iterator[None]:
         """Says after Ctrl-C how to go on."""
+        from semrsm_jax.engine import is_computing
+
         try:
             yield
         except KeyboardInterrupt:
@@ -144,6 +148,10 @@ class _Watch:
                 "run the same command again.",
                 err=True,
             )
+            if is_computing():
+                # Pairs of many tokens take long, and ending in order waits for them.
+                sys.stderr.flush()
+                os._exit(130)
             raise
         except BaseException as error:
             self._write("failed")

@@ -2,6 +2,7 @@
 
 from semrsm_jax.engine._cluster import connected, local_cluster
 from semrsm_jax.engine._inputs import Features, token_rows
+from semrsm_jax.engine._local import is_computing
 from semrsm_jax.engine._samples import InputChangedError
 from semrsm_jax.engine.plan import Plan, plan
 from semrsm_jax.engine.progress import Progress
@@ -13,6 +14,7 @@ __all__ = [
     "Plan",
     "Progress",
     "connected",
+    "is_computing",
     "local_cluster",
     "plan",
     "run",

@@ -1,12 +1,14 @@
 """Tiles on a Dask cluster: each worker writes its own to the shared store."""
 
 import dataclasses
+import os
+import signal
 import socket
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,6 @@ import jax
 
 from semrsm_jax._resources import core_limit
 from semrsm_jax.engine._local import Event
-from semrsm_jax.engine._samples import Block
 from semrsm_jax.engine._tile import Task, TileComputer
 from semrsm_jax.store.tiles import Tile
 
@@ -27,7 +28,10 @@ _AHEAD = 2
 # How often a tile is tried whose worker died each time, and then given up.
 _MOST_DEATHS = 5
 
-_PATIENCE = 0.2  # seconds
+_PATIENCE = 0.2  # seconds between looks at what is done
+
+# Above all levels of logging: what matters of a worker's death is said here.
+_SILENT = 60
 
 # What libraries read when a worker starts: one thread each, as Dask says.
 _ONE_THREAD = {
@@ -51,23 +55,32 @@ def local_cluster(workers: int) -> "Iterator[Client]":
     from dask import config
 
     settings = {
+        "distributed.worker.preload": ["semrsm_jax.engine._preload"],
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
         # What a worker holds are compiled programs and two blocks, not Dask's data.
         "distributed.worker.memory.terminate": False,
         "distributed.worker.memory.pause": False,
     }
-    with (
-        config.set(settings),
-        distributed.LocalCluster(
+    with config.set(settings):
+        cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+            dashboard_address=":0",
+            silence_logs=_SILENT,
+        )
+        try:
+            with distributed.Client(cluster) as client:
+                yield client
+        finally:
+            # Nothing is lost with a worker, and one in the middle of a tile would let
+            # the cluster wait for it.
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False
+                if nanny.pid is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
+            cluster.close()
 
 
 @contextmanager
@@ -140,17 +153,21 @@ _WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
 
 
 def _submit(client: "Client", task: Task, sent: bool) -> "Future":
-    blocks: dict[bytes, Any] = {b.digest: b for b in (task.x, task.y)}
+    from dask import config
+
+    # One object where x and y are one, which is then sent once.
+    blocks = {block.digest: block for block in (task.x, task.y)}
     for digest, block in blocks.items():
         if sent or not block.on_disk:
-            blocks[digest] = client.scatter(block.held(), hash=False)
-    # Blocks as arguments of their own: Dask looks for what it holds only there.
-    bare = dataclasses.replace(task, x=None, y=None)
-    x, y = blocks[task.x.digest], blocks[task.y.digest]
-    return client.submit(_write, bare, x, y, pure=False)
+            blocks[digest] = block.held()
+    task = dataclasses.replace(task, x=blocks[task.x.digest], y=blocks[task.y.digest])
+    # With the task itself, which outlives each worker that takes it; Dask's own way of
+    # sending data leaves it to a worker, and it is lost with that one.
+    with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        return client.submit(_write, task, pure=False)
 
 
-def _write(task: Task, x: Block, y: Block) -> str:
+def _write(task: Task) -> str:
     """Computes and writes a tile; this runs on a worker."""
     if not Path(task.store).is_dir():
         raise ValueError(
@@ -159,13 +176,12 @@ def _write(task: Task, x: Block, y: Block) -> str:
         )
     if not hasattr(_own, "computer"):
         _own.computer = TileComputer()
-    task = dataclasses.replace(task, x=x, y=y)
     with jax.enable_x64(task.x64), core_limit(1):
         try:
             _own.computer.load(task)
         except (OSError, ValueError):
             # No such file here, or another: whoever started the run has the right one.
-            if x.on_disk or y.on_disk:
+            if task.x.on_disk or task.y.on_disk:
                 return _UNSEEN
             raise
         if _own.computer.write(task, lambda done: None):

@@ -19,6 +19,14 @@ _PATIENCE = 0.2
 _FAREWELL = 1.0
 
 
+THREAD_NAME = "semrsm tiles"
+
+
+def is_computing() -> bool:
+    """Whether some thread is still at a tile; a pair cannot be interrupted."""
+    return any(thread.name == THREAD_NAME for thread in threading.enumerate())
+
+
 class Event(NamedTuple):
     """How far a tile has come: pairs done of it, and whether it is written."""
 
@@ -43,7 +51,10 @@ def on_devices(tasks: Sequence[Task], devices: Sequence[Device]) -> Iterator[Eve
     # Daemons do not keep the process from ending, however long a pair takes.
     threads = [
         threading.Thread(
-            target=_work, args=(device, len(devices), todo, events, stop), daemon=True
+            target=_work,
+            args=(device, len(devices), todo, events, stop),
+            name=THREAD_NAME,
+            daemon=True,
         )
         for device in devices
     ]

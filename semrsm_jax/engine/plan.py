@@ -24,6 +24,9 @@ from semrsm_jax.store.run_store import MATRICES
 # What the sample may take once everything is compiled, in seconds.
 _SECONDS = 2.0
 
+# Bytes of the record of a tile.
+_RECORD = 32
+
 # Samples of each side that the sample's pairs are made of, at most.
 _SAMPLES = 32
 
@@ -99,7 +102,9 @@ def plan(
     in_flight = problem.pairs_in_flight(grid, device)
     measured, rate = _rate(list(inputs.values()), problem, in_flight)
     itemsize = accumulation_dtype(problem.dtype).itemsize
-    numbers = len(MATRICES) * grid.rows * grid.columns + grid.rows + grid.columns
+    # On the disk, tiles at the far ends are as large as the others.
+    tiles = math.prod(grid.shape)
+    numbers = len(MATRICES) * tiles * grid.side**2 + grid.rows + grid.columns
     sample = problem.x_shape[2] * problem.dtype.itemsize
     blocks = grid.side * (problem.x_shape[1] + problem.y_shape[1]) * sample
     pair = pair_bytes(problem.x_shape, problem.y_shape, problem.dtype, settings.rule)
@@ -116,7 +121,7 @@ def plan(
         seconds=grid.pair_count / rate / workers,
         # A block is held as it was read, as it is matched, and while it changes hands.
         memory=process_memory() + 3 * blocks + in_flight * pair,
-        disk=numbers * itemsize + math.prod(grid.shape) * 32,
+        disk=numbers * itemsize + tiles * _RECORD,
     )
 
 

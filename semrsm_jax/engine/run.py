@@ -225,7 +225,7 @@ def prepare(
             in_flight,
             bool(jax.config.read("jax_enable_x64")),
         )
-        for place in store.missing(verify=True)
+        for place in store.to_compute()
     ]
     return _Job(store, tasks)
 

@@ -94,7 +94,7 @@ class Problem(NamedTuple):
         pairs = self.x_shape[0] * self.y_shape[0] / halved
         fewest = math.sqrt(_FEWEST_ENTRIES / (tokens * others))
         few = math.sqrt(pairs / max(_TILES, _TILES_EACH * workers))
-        side = min(side, max(few, fewest))
+        side = min(side, max(few, fewest), max(self.x_shape[0], self.y_shape[0]))
         budget = self.settings.memory_budget
         memory = free_memory(device) * _MEMORY_SHARE if budget is None else budget / 2
         sample = (tokens + others) * channels * self.dtype.itemsize

@@ -1,5 +1,6 @@
 """New files: checked before the work, and whole or not there at all after it."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -68,11 +69,13 @@ def check_output(
 
 
 @contextmanager
-def new_file(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+def new_file(
+    path: str | os.PathLike, overwrite: bool = False, *, wait: bool = True
+) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there becomes `path`.
 
-    The file appears in one step, once it is on the disk. If the block raises, nothing
-    is left of it, and a file that was there before stays as it was.
+    The file appears in one step, with `wait` once it is on the disk itself. If the
+    block raises, nothing is left of it, and a file that was there stays as it was.
 
     Raises:
       ValueError: the file exists and `overwrite` is False.
@@ -83,8 +86,9 @@ def new_file(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]
     temporary = path.parent / _temporary_name(path.suffix)
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if wait:
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
         if path.exists() and not overwrite:
             raise ValueError(f"output {path} exists; --overwrite replaces it")
         os.replace(temporary, path)
@@ -110,9 +114,8 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         try:
             temporary.rename(path)
-        except OSError:
-            # There, and not empty: which error tells of it depends on the system.
-            if not path.is_dir():
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,162 @@
+"""semrsm rsm into a store, semrsm plan, semrsm status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import semrsm_jax as sj
+from semrsm_jax.cli import app
+from semrsm_jax.store import load_rsm, open_run, open_runs, open_similarity
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr; a traceback is a failure of its own."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refused(*arguments) -> str:
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    return " ".join(err.replace("│", " ").split())
+
+
+def features(seed=0, shape=(11, 3, 2, 4)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", features())
+    np.save("y.npy", features(1, (5, 6, 4)))
+    np.savez("layers.npz", conv1=features(), conv2=features(2))
+    return tmp_path
+
+
+RSM = ("rsm", "x.npy", "--matcher", "identity", "--tile", 4)
+
+
+def test_a_store_holds_what_a_file_does(folder):
+    for center in ("none", "channel"):
+        options = ("--matcher", "identity", "--center", center)
+        store = f"{center}.zarr"
+        assert run("rsm", "x.npy", "y.npy", "-o", store, *options)[0] == 0
+        command = ("rsm", "x.npy", "y.npy", "-o", "x.npz", *options, "--overwrite")
+        assert run(*command)[0] == 0
+        for kernel in (sj.Linear(), sj.Cosine(), sj.RBF()):
+            expected = kernel(load_rsm("x.npz").statistics)
+            np.testing.assert_allclose(
+                open_similarity(store, kernel)[:], expected, rtol=2e-5, atol=2e-5
+            )
+
+
+def test_resuming_status_and_log(folder):
+    code, out, err = run(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
+    assert (code, err) == (0, "")
+    assert "Next: semrsm status x.zarr" in out
+    store = open_run("x.zarr")
+    store.forget(list(store.grid)[2])
+    code, out, _ = run("status", "x.zarr")
+    assert code == 3
+    assert "not finished" in out
+    assert "5 of 6, 4 x 4" in out
+    code, out, _ = run(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
+    assert code == 0
+    assert "were there" in out
+    code, out, _ = run("status", "x.zarr", "--json", "--verify")
+    assert code == 0
+    found = json.loads(out)
+    (one,) = found["runs"]
+    assert found["finished"]
+    assert (one["pairs"], one["pairs_done"], one["tiles_missing"]) == (55, 55, 0)
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines].count("finished") == 2
+    assert {"time", "done", "total", "resumed", "rate", "eta"} <= set(lines[-1])
+    assert lines[-1]["done"] == lines[-1]["total"] == 55
+    assert lines[-1]["resumed"] > 0
+
+
+def test_status_names_damage(folder):
+    run(*RSM, "-o", "x.zarr", "-q")
+    chunk = Path("x.zarr/inner/c.1.0")
+    chunk.write_bytes(bytes(chunk.stat().st_size))
+    assert run("status", "x.zarr")[0] == 0
+    code, out, _ = run("status", "x.zarr", "--verify")
+    assert code == 3
+    assert "tile 1.0" in out
+    assert "differs from its checksum" in out
+
+
+def test_several_layers(folder):
+    command = ("rsm", "layers.npz", "-o", "l.zarr", "--matcher", "identity")
+    code, out, _ = run(*command, "--layer", "all")
+    assert code == 0
+    assert "conv1, conv2" in out
+    assert set(open_runs("l.zarr")) == {"conv1", "conv2"}
+    code, out, _ = run("status", "l.zarr")
+    assert code == 0
+    assert out.count("55 of 55") == 2
+    assert "exclude each other" in refused(*command, "--layer", "conv1", "--key", "b")
+    assert "key must be one of 'conv1', 'conv2'" in refused(*command, "--layer", "no")
+
+
+def test_plan(folder):
+    code, out, err = run("plan", "x.npy", "--matcher", "identity")
+    assert (code, err) == (0, "")
+    for name in ("pairs       55", "time", "memory", "disk", "pairs/s"):
+        assert name in out
+    code, out, _ = run("plan", "x.npy", "y.npy", "--matcher", "identity", "--json")
+    assert json.loads(out)["pairs"] == 55
+    assert json.loads(out)["samples"] == [11, 5]
+    assert sorted(p.name for p in folder.iterdir()) == ["layers.npz", "x.npy", "y.npy"]
+
+
+def test_what_does_not_fit_is_refused(folder):
+    assert "serves every kernel" in refused(*RSM, "-o", "x.zarr", "--kernel", "rbf")
+    assert "the run in it is resumed" in refused(*RSM, "-o", "x.zarr", "--overwrite")
+    assert "--tile needs an output that ends in .zarr" in refused(*RSM, "-o", "x.npz")
+    assert "--workers must be at least 1" in refused(
+        *RSM, "-o", "x.zarr", "--workers", 0
+    )
+    assert "exclude each other" in refused(
+        *RSM, "-o", "x.zarr", "--workers", 1, "--cluster", "tcp://localhost:1"
+    )
+    assert "does not exist" in refused("status", "no.zarr")
+    assert "is no zarr array or group" in refused("status", folder)
+    run(*RSM, "-o", "x.zarr")
+    other = ("rsm", "y.npy", "-o", "x.zarr", "--matcher", "identity")
+    assert "holds another run, of x sha256" in refused(*other)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
+    np.save(tmp_path / "x.npy", features(shape=(400, 8, 8, 16)))
+    command = [sys.executable, "-m", "semrsm_jax", "rsm", "x.npy", "-o", "run.zarr"]
+    command += ["--solver", "scipy", "--tile", "8"]
+    child = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    records = tmp_path / "run.zarr" / "tile_sha256"
+    while len(list(records.glob("c.*"))) < 4 and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "To go on, run the same command again" in err
+    assert "Traceback" not in err
+    assert out == ""
+    store = open_run(tmp_path / "run.zarr")
+    assert 0 < len(store.missing()) < len(list(store.grid))
+    assert store.damaged() == {}

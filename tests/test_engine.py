@@ -1,0 +1,428 @@
+import hashlib
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, pair_statistics
+from semrsm_jax.engine import Features, local_cluster, plan, run, token_rows
+from semrsm_jax.engine._local import Event
+from semrsm_jax.engine.progress import Tally
+from semrsm_jax.store import open_run, open_runs
+from semrsm_jax.store.run_store import MATRICES
+from semrsm_jax.store.tiles import TileGrid
+
+EXACT = Exact(solver="scipy")
+pair_statistics_module = importlib.import_module("semrsm_jax.pair_statistics")
+
+
+def features(seed=0, shape=(11, 6, 4)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a run by its path, the lock apart, which is empty."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
+    expected = pair_statistics(x, y, matcher, **options)
+    found = store.statistics(0, len(x))
+    for name, values in found._asdict().items():
+        # Chunks of another size may round the last bit otherwise.
+        np.testing.assert_allclose(
+            values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
+        )
+        assert values.dtype == getattr(expected, name).dtype
+
+
+@pytest.mark.parametrize("matcher", [EXACT, Identity(), Greedy(), BatchOptimal(4)])
+@pytest.mark.parametrize("between", [False, True])
+def test_a_run_equals_pair_statistics(tmp_path, matcher, between):
+    x, y = features(), features(1, (7, 5 if matcher == EXACT else 6, 4))
+    y = y if between else None
+    store = run(x, y, store=tmp_path / "run.zarr", matcher=matcher, tile=4)
+    assert store.missing(verify=True) == []
+    assert_equals_memory(store, x, y, matcher)
+
+
+def test_masks_bound_and_centering(tmp_path):
+    x, mask = features(), np.ones((11, 6), bool)
+    mask[3, 4:] = mask[5, 0] = False
+    rule = Identity()
+    store = run(
+        Features(x, mask=mask, ids=[f"image {n}" for n in range(11)]),
+        store=tmp_path / "a.zarr",
+        matcher=rule,
+        bound=DualBound(2),
+        tile=16,
+    )
+    assert_equals_memory(store, x, None, rule, x_mask=mask, bound=DualBound(2))
+    assert store.manifest.x.sample_ids[10] == "image 10"
+    y = features(2, (5, 6, 4))
+    store = run(x, y, store=tmp_path / "b.zarr", matcher=rule, center="channel", tile=4)
+    mean = y.mean((0, 1))
+    assert_equals_memory(store, x - mean, y - mean, rule)
+
+
+def test_float64_and_bfloat16(tmp_path, x64):
+    x = np.random.default_rng(0).normal(size=(5, 6, 4))
+    store = run(x, store=tmp_path / "a.zarr", matcher=EXACT, tile=2)
+    assert store.dtype == np.float64
+    assert_equals_memory(store, x)
+    x = x.astype(ml_dtypes.bfloat16)
+    store = run(x, store=tmp_path / "b.zarr", matcher=Identity(), tile=2)
+    assert store.dtype == np.float32
+    assert_equals_memory(store, x, None, Identity())
+
+
+def test_one_sample(tmp_path):
+    x = features(shape=(1, 6, 4))
+    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT)
+    assert_equals_memory(store, x)
+
+
+def test_symmetric_matchers_compute_one_triangle(tmp_path):
+    seen = []
+    x = features()
+    run(x, store=tmp_path / "a.zarr", matcher=EXACT, tile=4, progress=seen.append)
+    assert seen[-1].stage == "matching"
+    assert seen[-1].total == seen[-1].done == 55
+    run(x, store=tmp_path / "b.zarr", matcher=Greedy(), tile=4, progress=seen.append)
+    assert seen[-1].total == 121
+
+
+def test_resuming_computes_exactly_what_is_missing(tmp_path, monkeypatch):
+    x, folder = features(), tmp_path / "run.zarr"
+    store = run(x, store=folder, matcher=EXACT, tile=4)
+    whole = contents(folder)
+    tiles = list(store.grid)
+    store.forget(tiles[1])
+    store.forget(tiles[3])
+    computed = []
+    write = type(store).write
+    monkeypatch.setattr(
+        type(store), "write", lambda s, t, m: (computed.append(t), write(s, t, m))
+    )
+    seen = []
+    run(x, store=folder, matcher=EXACT, progress=seen.append)
+    assert sorted(computed) == [tiles[1], tiles[3]]
+    assert contents(folder) == whole
+    first = next(p for p in seen if p.stage == "matching")
+    missing = sum(store.grid.pairs(t).count for t in computed)
+    assert first.done == first.resumed == first.total - missing
+    assert first.resumed_share == first.resumed / first.total
+    run(x, store=folder, matcher=EXACT)
+    assert len(computed) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"matcher": Identity()}, "matcher name Exact, not Identity"),
+        ({"matcher": Exact(1e-3, "scipy")}, "matcher tolerance 1e-06, not 0.001"),
+        ({"x": features(1)}, "x sha256"),
+        ({"x": features().astype(np.float16)}, "x dtype float32, not float16"),
+        ({"x": features()[:10]}, "x shape"),
+        ({"y": features()}, "y None, not features of SHA-256"),
+        ({"tile": 5}, "tile 4, not 5"),
+        ({"bound": DualBound(2)}, "bound"),
+        ({"center": "channel"}, "preprocessing center None, not channel"),
+        ({"x": Features(features(), ids=[*"abcdefghijk"])}, "x sample_ids"),
+        ({"x": Features(features(), mask=np.ones((11, 6), bool))}, "x mask"),
+    ],
+)
+def test_another_run_is_refused_by_what_differs(tmp_path, change, named):
+    given = {"x": features(), "matcher": EXACT, "tile": 4}
+    folder = tmp_path / "run.zarr"
+    run(**given, store=folder)
+    before = contents(folder)
+    with pytest.raises(ValueError, match=f"another run, of .*{named}"):
+        run(**{**given, **change}, store=folder)
+    assert contents(folder) == before
+
+
+def test_several_layers_in_one_run(tmp_path):
+    layers = {"conv1": features(), "block.1/relu": features(1, (11, 3, 2))}
+    folder = tmp_path / "run.zarr"
+    stores = run(layers, store=folder, matcher=EXACT, tile=4)
+    for name, x in layers.items():
+        assert_equals_memory(stores[name], x)
+        assert open_run(folder, name).manifest == stores[name].manifest
+    assert set(open_runs(folder)) == set(layers)
+    with pytest.raises(ValueError, match="layer must be one of 'block.1/relu', 'conv1"):
+        open_run(folder, "conv2")
+    run({**layers, ".hidden": features(2)}, store=folder, matcher=EXACT, tile=4)
+    assert len(open_runs(folder)) == 3
+    with pytest.raises(ValueError, match="something else than"):
+        run(layers, store=stores["conv1"].path)
+    with pytest.raises(ValueError, match="no run"):
+        run(features(), store=folder, matcher=EXACT)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW", "NSC", "NCS"])
+def test_files_are_read_block_by_block_in_any_layout(tmp_path, layout):
+    z = features(shape=(9, 3, 2, 4) if len(layout) == 4 else (9, 6, 4))
+    np.save(tmp_path / "z.npy", z)
+    mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
+    from semrsm_jax import to_tokens
+
+    rows = token_rows(mapped, layout)
+    assert rows.shape == to_tokens(z, layout).shape
+    np.testing.assert_array_equal(rows[2:7], to_tokens(z, layout)[2:7])
+    store = run(rows, store=tmp_path / "run.zarr", matcher=EXACT, tile=4)
+    assert_equals_memory(store, to_tokens(z, layout))
+    digest = hashlib.sha256(
+        b"".join(
+            hashlib.sha256(np.ascontiguousarray(sample)).digest()
+            for sample in np.asarray(to_tokens(z, layout))
+        )
+    )
+    assert store.manifest.x.sha256 == digest.hexdigest()
+
+
+def test_bad_arguments(tmp_path):
+    def refused(*inputs, **options):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            run(*inputs, **{"store": tmp_path / "run.zarr", **options})
+        assert not (tmp_path / "run.zarr").exists()
+        return str(caught.value)
+
+    x = features()
+    assert "x must have 3 axes (N, S, C), got shape (6, 4)" in refused(x[0])
+    assert "same channels, got 4 and 3" in refused(x, x[..., :3])
+    assert "got 1 NaN" in refused(np.where(np.arange(4) == 0, np.nan, x)[:1, :1])
+    assert "matcher must be a Matcher" in refused(x, matcher=Exact)
+    assert "center must be one of" in refused(x, center="token")
+    assert "tile must be at least 1, got 0" in refused(x, tile=0)
+    assert "x has 11 samples, got 2 ids" in refused(Features(x, ids=["a", "b"]))
+    assert "y must hold the same layers as x" in refused({"a": x}, {"b": x})
+    assert "at least one layer" in refused({})
+    assert "got the path" in refused("x.npy")
+    assert "real array" in refused(x.astype(complex))
+    assert "at least one entry along N" in refused(x[:0])
+
+
+# Memory
+
+
+def out_of_memory_above(most, monkeypatch, error):
+    """Chunks of more pairs fail as a device does; returns the sizes of the others."""
+    sizes, chunk = [], pair_statistics_module._chunk
+
+    def limited(samples, rows, columns, rule):
+        if len(rows) > most:
+            raise error
+        sizes.append(len(rows))
+        return chunk(samples, rows, columns, rule)
+
+    monkeypatch.setattr(pair_statistics_module, "_chunk", limited)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), MemoryError()],
+)
+def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, monkeypatch, error):
+    x = features()
+    expected = pair_statistics(x, matcher=EXACT)
+    sizes = out_of_memory_above(3, monkeypatch, error)
+    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT, tile=4)
+    # Halved until it is enough, and the later tiles begin with that.
+    first = store.made["pairs_in_flight"]
+    assert first > 3
+    assert set(sizes) == {next(first >> n for n in range(9) if first >> n <= 3)}
+    np.testing.assert_allclose(store.statistics(0, 11).inner, expected.inner, rtol=1e-5)
+    np.testing.assert_allclose(
+        pair_statistics(x, matcher=EXACT).inner, expected.inner, rtol=1e-5
+    )
+
+
+def test_out_of_memory_for_a_single_pair_is_an_error(tmp_path, monkeypatch):
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    out_of_memory_above(0, monkeypatch, error)
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        run(features(), store=tmp_path / "run.zarr", matcher=EXACT)
+    monkeypatch.undo()
+    out_of_memory_above(0, monkeypatch, RuntimeError("another"))
+    with pytest.raises(RuntimeError, match="another"):
+        pair_statistics(features(), matcher=EXACT)
+
+
+def test_blocks_too_large_for_a_device_stay_on_the_host(tmp_path, monkeypatch):
+    x, asarray = features(), jnp.asarray
+
+    def limited(value, *arguments):
+        if isinstance(value, np.ndarray) and value.shape == (4, 6, 4):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return asarray(value, *arguments)
+
+    from semrsm_jax.engine import _tile
+
+    monkeypatch.setattr(_tile.jnp, "asarray", limited)
+    store = run(x, store=tmp_path / "run.zarr", matcher=Identity(), tile=4)
+    monkeypatch.undo()
+    assert_equals_memory(store, x, None, Identity())
+
+
+def test_the_budget_decides_tiles_and_pairs_in_flight(tmp_path):
+    x = features(shape=(120, 6, 4))
+    small = run(x, store=tmp_path / "a.zarr", matcher=Identity(), memory_budget=10_000)
+    large = run(x, store=tmp_path / "b.zarr", matcher=Identity(), memory_budget=10**8)
+    # Two blocks of 16 samples of 96 bytes take 3 kB, of 32 more than half the budget.
+    assert small.grid.side == 16 < large.grid.side
+    assert small.made["pairs_in_flight"] < large.made["pairs_in_flight"]
+    assert_equals_memory(small, x, None, Identity())
+
+
+@pytest.mark.parametrize("triangle", [False, True])
+@pytest.mark.parametrize("side", [1, 3, 4, 20])
+def test_tiles_cover_every_pair_once(triangle, side):
+    grid = TileGrid(11, 11 if triangle else 7, side, triangle, not triangle)
+    count = np.zeros((grid.rows, grid.columns), int)
+    for tile in grid:
+        pairs = grid.pairs(tile)
+        rows, columns = pairs.locate(np.arange(pairs.count))
+        x, y = grid.x_rows(tile).start + rows, grid.y_rows(tile).start + columns
+        np.add.at(count, (x, y), 1)
+    expected = np.ones((grid.rows, grid.columns), int)
+    np.testing.assert_array_equal(count, np.triu(expected, 1) if triangle else expected)
+    assert grid.pair_count == count.sum()
+    for most in range(1, 30):
+        size = grid.chunk_size(most)
+        assert 1 <= size <= most
+
+
+# Progress and plans
+
+
+def test_progress_tells_rate_and_remaining_time(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("semrsm_jax.engine.progress.time.monotonic", lambda: clock[0])
+    tally = Tally("matching", total=100, resumed=40)
+    task = object()
+    tally.now(0)
+    clock[0] += 10
+    seen = tally.add(Event(task, 20, written=False))
+    assert (seen.done, seen.rate, seen.eta) == (60, 2.0, 20.0)
+    clock[0] += 5
+    seen = tally.add(Event(task, 30, written=True))
+    assert (seen.done, seen.rate, seen.eta) == (70, 2.0, 15.0)
+    clock[0] += 60
+    seen = tally.add(Event(object(), 30, written=True))
+    assert (seen.done, seen.eta, seen.resumed_share) == (100, 0.0, 0.4)
+
+
+def test_plan_is_what_the_run_then_takes(tmp_path):
+    x = features(shape=(60, 6, 4))
+    found = plan(x, matcher=EXACT)
+    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT)
+    assert found.pairs == store.grid.pair_count == 60 * 59 // 2
+    assert (found.tile, found.tiles) == (store.grid.side, len(list(store.grid)))
+    assert found.pairs_in_flight == store.made["pairs_in_flight"]
+    arrays = sum(
+        p.stat().st_size for name in MATRICES for p in (store.path / name).glob("c.*")
+    )
+    assert arrays < found.disk < 1.1 * arrays
+    assert found.rate > 0
+    assert found.seconds == pytest.approx(found.pairs / found.rate)
+    assert plan(x, features(1, (9, 5, 4)), matcher=EXACT, workers=2).pairs == 540
+
+
+# Devices and clusters
+
+DEVICES = """
+import sys
+import jax, numpy as np
+from semrsm_jax import Exact
+from semrsm_jax.engine import run
+
+x, folder = np.load(sys.argv[1], mmap_mode="r"), sys.argv[2]
+assert len(jax.local_devices()) == 8
+for count in (1, 8):
+    run(x, store=f"{folder}/{count}.zarr", matcher=Exact(solver="scipy"), tile=4,
+        devices=jax.local_devices()[:count])
+"""
+
+
+def test_eight_devices_give_what_one_gives(tmp_path):
+    np.save(tmp_path / "x.npy", features(shape=(30, 6, 4)))
+    subprocess.run(
+        [sys.executable, "-c", DEVICES, tmp_path / "x.npy", tmp_path],
+        check=True,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+    )
+    one, eight = (contents(tmp_path / f"{count}.zarr") for count in (1, 8))
+    assert len(one) > 36 * 4
+    assert one == eight
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_cluster(2) as client:
+        yield client
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
+    x, y = features(shape=(22, 6, 4)), features(1, (13, 6, 4))
+    if on_disk:
+        for name, array in {"x": x, "y": y}.items():
+            np.save(tmp_path / f"{name}.npy", array)
+        x, y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+    here = run(x, y, store=tmp_path / "a.zarr", matcher=EXACT, tile=4)
+    seen = []
+    there = run(
+        x,
+        y,
+        store=tmp_path / "b.zarr",
+        matcher=EXACT,
+        tile=4,
+        cluster=cluster,
+        progress=seen.append,
+    )
+    assert there.missing(verify=True) == []
+    assert seen[-1].done == seen[-1].total == 22 * 13
+    for a, b in zip(here.statistics(0, 22), there.statistics(0, 22), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
+    x, here = features(), os.getpid()
+    from semrsm_jax._rows import Rows
+
+    class Local(Rows):
+        shape, dtype = x.shape, x.dtype
+
+        def read(self, start, stop):
+            if os.getpid() != here:
+                raise FileNotFoundError("x.npy")
+            return x[start:stop]
+
+    store = run(Local(), store=tmp_path / "run.zarr", matcher=EXACT, cluster=cluster)
+    assert_equals_memory(store, x)
+
+
+def test_a_store_that_workers_cannot_see_is_an_error(tmp_path, cluster):
+    from semrsm_jax.engine import _cluster
+
+    write = _cluster._write
+    with pytest.raises(ValueError, match="cannot see .*folder that all workers share"):
+        cluster.submit(write, MissingStore(str(tmp_path / "no"))).result()
+
+
+class MissingStore:
+    def __init__(self, store):
+        self.store = store
