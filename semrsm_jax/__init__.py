@@ -72,6 +72,7 @@ from semrsm_jax.retrieval import (
     ClassToken,
     Neighbors,
     ScoresAtK,
+    SearchResult,
     WhitenedPooling,
     class_iou,
     instance_f1,
@@ -79,6 +80,7 @@ from semrsm_jax.retrieval import (
     same_group,
     same_sample,
     scores_at_k,
+    search,
 )
 from semrsm_jax.rsm import rsm
 
@@ -111,6 +113,7 @@ __all__ = [
     "PairedTest",
     "PermutationTest",
     "ScoresAtK",
+    "SearchResult",
     "Sinkhorn",
     "SoftMatching",
     "Statistic",
@@ -156,6 +159,7 @@ __all__ = [
     "same_group",
     "same_sample",
     "scores_at_k",
+    "search",
     "semantic_cka_loss",
     "semantic_triplet_loss",
     "spearman",

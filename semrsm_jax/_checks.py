@@ -24,23 +24,23 @@ def floating_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(dtype)
 
 
-def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Array:
+def real_array(
+    name: str, value: ArrayLike | Rows, rank: int | None = None
+) -> jax.Array:
     """Converts to a real floating-point JAX array, integers to the default float.
 
     Raises as `real_array_on_host`.
     """
-    value = real_array_on_host(name, value, rank)
     if isinstance(value, Rows):
         value = np.asarray(value)
+    value = real_array_on_host(name, value, rank)
     return jnp.asarray(value, floating_dtype(value.dtype))
 
 
 def real_array_on_host(
-    name: str, value: ArrayLike | Rows, rank: int | None = None
-) -> jax.Array | np.ndarray | Rows:
+    name: str, value: ArrayLike, rank: int | None = None
+) -> jax.Array | np.ndarray:
     """Checks a real array; what is no JAX array stays, or becomes, a NumPy one.
-
-    `Rows` stay as they are, their values not read.
 
     Args:
       name: the argument's name, for the error.
@@ -52,13 +52,24 @@ def real_array_on_host(
         array.
       ValueError: the number of axes differs from `rank`.
     """
-    if not isinstance(value, jax.Array | Rows):
+    if not isinstance(value, jax.Array):
         try:
             value = np.asarray(value)
         except ValueError as error:
             raise TypeError(
                 f"{name} must be a real array, got {type(value).__name__} ({error})"
             ) from error
+    real(name, value, rank)
+    return value
+
+
+def real(
+    name: str, value: jax.Array | np.ndarray | Rows, rank: int | None = None
+) -> None:
+    """Refuses what is not real, or has another number of axes.
+
+    Raises as `real_array_on_host`.
+    """
     if not (
         jnp.issubdtype(value.dtype, jnp.floating)
         or jnp.issubdtype(value.dtype, jnp.integer)
@@ -71,7 +82,6 @@ def real_array_on_host(
         raise ValueError(
             f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
         )
-    return value
 
 
 def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:

@@ -112,7 +112,7 @@ class RBF:
     @property
     def monotone(self) -> bool:
         """Whether the bandwidth is a number, so that a pair depends on no other."""
-        return isinstance(self.bandwidth, int | float)
+        return self.bandwidth is not None and not isinstance(self.bandwidth, str)
 
     def sigma(self, stats: PairStatistics) -> Float[Array, ""]:
         """The bandwidth used for these statistics; 1 where no distance is non-zero."""

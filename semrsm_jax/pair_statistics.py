@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
 from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
+from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -59,8 +60,8 @@ class PairStatistics(NamedTuple):
 
 
 def pair_statistics(
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+    x: ArrayLike | Rows,
+    y: ArrayLike | Rows | None = None,
     matcher: Matcher = Exact(),
     *,
     x_mask: ArrayLike | None = None,
@@ -76,7 +77,8 @@ def pair_statistics(
     itself token by token, the diagonal is not matched at all.
 
     Args:
-      x: representations (N, S, C).
+      x: representations (N, S, C). A `Rows`, as `load_features` gives them of files
+        larger than memory, is read chunk by chunk.
       y: representations (M, T, C); None compares x with itself.
       matcher: the rule that pairs the tokens.
       x_mask: (N, S), True where a token takes part. None: all do.
@@ -145,19 +147,22 @@ def pair_statistics(
 
 
 def _samples(
-    name: str, array: ArrayLike, mask: ArrayLike | None
-) -> tuple[Array | np.ndarray, Bool[Array, "N S"] | None]:
-    array = _checks.real_array_on_host(name, array, rank=3)
+    name: str, array: ArrayLike | Rows, mask: ArrayLike | None
+) -> tuple[Array | np.ndarray | Rows, Bool[Array, "N S"] | None]:
+    if isinstance(array, Rows):
+        _checks.real(name, array, rank=3)
+    else:
+        array = _checks.real_array_on_host(name, array, rank=3)
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
 
 
 class Samples(NamedTuple):
-    """Both sides; a NumPy array stays on the host and goes over pair by pair."""
+    """Both sides; what is not on the device goes there pair by pair."""
 
-    x: Array | np.ndarray
-    y: Array | np.ndarray
+    x: Array | np.ndarray | Rows
+    y: Array | np.ndarray | Rows
     x_mask: Bool[Array, "N S"] | None
     y_mask: Bool[Array, "M T"] | None
 
@@ -175,7 +180,7 @@ def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
 
 
 def squared_norms(
-    array: Array | np.ndarray, mask: Array | None, dtype: Any
+    array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
 ) -> Float[Array, " N"]:
     """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out."""
     if isinstance(array, jax.Array):

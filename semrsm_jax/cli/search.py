@@ -148,6 +148,8 @@ def _exclusion(text: str | None, queries: int, database: int) -> Any:
     Raises:
       ValueError: the file cannot be read, or has another number of lines.
     """
+    import numpy as np
+
     from semrsm_jax.retrieval import same_group, same_sample
 
     if text is None:
@@ -160,9 +162,10 @@ def _exclusion(text: str | None, queries: int, database: int) -> Any:
             )
         return same_sample(queries)
     try:
-        groups = Path(text).read_text(encoding="utf-8").splitlines()
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise ValueError(f"--exclude {text} cannot be read: {error}") from error
+    groups = np.array(lines)
     if len(groups) == queries + database:
         return same_group(groups[:queries], groups[queries:])
     if len(groups) == queries == database:

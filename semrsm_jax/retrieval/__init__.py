@@ -21,14 +21,13 @@ from semrsm_jax.retrieval.scores import (
 from semrsm_jax.retrieval.search import BoundUse, SearchResult, search
 
 __all__ = [
-    "BoundUse",
-    "SearchResult",
-    "search",
     "VLAD",
     "AveragePooling",
+    "BoundUse",
     "ClassToken",
     "Neighbors",
     "ScoresAtK",
+    "SearchResult",
     "WhitenedPooling",
     "class_iou",
     "instance_f1",
@@ -36,4 +35,5 @@ __all__ = [
     "same_group",
     "same_sample",
     "scores_at_k",
+    "search",
 ]

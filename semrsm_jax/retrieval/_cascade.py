@@ -126,7 +126,8 @@ class Ranking:
 
     def solve_all(self, solver: Solver) -> None:
         """Matches every pair that is not excluded."""
-        self._solve(*np.nonzero(~self._excluded), solver)
+        rows, columns = np.nonzero(~self._excluded)
+        self._solve(rows, columns, solver)
 
     def search(
         self, bounds: Sequence[tuple[PairBound, Stage]], solver: Solver, tried: bool

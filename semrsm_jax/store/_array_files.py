@@ -43,6 +43,9 @@ _FOREIGN = {
     },
 }
 
+# The most that the format allows.
+_SAFETENSORS_HEADER = 100_000_000
+
 _SAFETENSORS_DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -95,6 +98,11 @@ def _check_kind(path: Path, suffix: str) -> None:
 
 
 def _safetensors(path: Path) -> ArrayFile:
+    with path.open("rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    # Looked at before the library maps the whole file.
+    if header > min(_SAFETENSORS_HEADER, path.stat().st_size - 8):
+        raise ValueError(f"{path} is damaged: it claims a header of {header} bytes")
     arrays = {}
     with safe_open(path, framework="numpy") as file:
         for name in file.keys():

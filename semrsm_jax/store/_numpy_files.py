@@ -34,6 +34,9 @@ _MOST_EXPANSION, _SLACK = 1032, 4096
 # A member that unpacks to more than this, and by more than this factor, is a bomb.
 _LARGE, _MOST_RATIO = 2**26, 200
 
+# Bytes of what stands before a member, without its name.
+_LOCAL_HEADER = 30
+
 # Bytes read at a time where only the checksum is wanted.
 _PIECE = 2**20
 
@@ -139,7 +142,7 @@ def _map_member(path: Path, member: zipfile.ZipInfo, header: _Header) -> np.ndar
                 pass
         with path.open("rb") as stream:
             stream.seek(member.header_offset)
-            local = stream.read(zipfile.sizeFileHeader)
+            local = stream.read(_LOCAL_HEADER)
         # The name and what follows it may be longer there than in the directory.
         name, extra = struct.unpack("<HH", local[-4:])
         start = member.header_offset + len(local) + name + extra

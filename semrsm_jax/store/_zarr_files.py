@@ -145,9 +145,7 @@ class _ZarrRows(Rows):
             if stop > start:
                 self._check_chunks(start, stop)
             try:
-                array = zarr.open_array(
-                    self.path, mode="r", zarr_format=self.array.zarr_format
-                )
+                array = zarr.open_array(self.path, mode="r")
                 return np.asarray(array[start:stop]).astype(self.dtype, copy=False)
             except (KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(f"{self.path} is damaged: {error}") from error
@@ -202,7 +200,8 @@ def _blosc(path: Path, trailer: int, most: int) -> int:
     """The size in the header of Blosc, which holds its decoder to it."""
     with path.open("rb") as stream:
         head = stream.read(16)
-    return int.from_bytes(head[4:8], "little") if len(head) == 16 else -1
+    unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
+    return unpacked if packed == path.stat().st_size - trailer else -1
 
 
 def _zstd(path: Path, trailer: int, most: int) -> int:

@@ -166,7 +166,7 @@ class FeatureStore:
             _write(self._chunk(name, number), chunk)
         _write(record, b"".join(hashlib.sha256(chunk).digest() for chunk in chunks))
 
-    def _encoded(self, name: str, values: ArrayLike, rows: slice) -> memoryview:
+    def _encoded(self, name: str, values: ArrayLike, rows: slice) -> bytes:
         """The checked features of a layer as the bytes of a chunk."""
         where = f"features of {name!r}"
         values = np.asarray(_checks.real_array_on_host(where, values, rank=3))
@@ -185,7 +185,7 @@ class FeatureStore:
         # A chunk is of full size on the disk, whatever is left for the last.
         chunk = np.full((self.batch, *shape), np.nan, self.dtype.newbyteorder("<"))
         chunk[: len(values)] = values
-        return memoryview(chunk.view(np.uint8).reshape(-1))
+        return chunk.tobytes()
 
     def _chunk(self, name: str, number: int) -> Path:
         return self.path / name / f"c.{number}.0.0"
@@ -269,7 +269,7 @@ class _Layer(Rows):
         return values
 
 
-def _write(path: Path, contents: bytes | memoryview) -> None:
+def _write(path: Path, contents: bytes) -> None:
     with new_file(path, overwrite=True) as temporary:
         temporary.write_bytes(contents)
 
