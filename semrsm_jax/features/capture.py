@@ -37,8 +37,8 @@ def list_layers(model: nnx.Module) -> list[str]:
       model: any nnx module.
 
     Returns:
-      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the order
-      in which the attributes were assigned. A module that is shared stands under each
+      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in order
+      of assignment of the attributes. A module that is shared stands under each
       of its paths. Containers (`nnx.List`, `nnx.Dict`) are part of a path only.
 
     Raises:
