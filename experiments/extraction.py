@@ -1,162 +1,162 @@
-"""Features of ViT-B/16: time of `extract` against Hugging Face and torch.
+"""Time of extracting features from ViT-B/16, against transformers and torch.
 
-    python -m experiments.extraction                  # 64 images, some minutes
-    python -m experiments.extraction --scale smoke    # tiny, seconds
+    python -m experiments.extraction                  # 5 minutes, 2 quiet cores
+    python -m experiments.extraction --scale smoke    # everything tiny, seconds
 
-Random weights, the same on both sides, loaded from one checkpoint; all cores; one layer
-is kept. Both take turns within one process, and the figure is the median of the ratios
-of each turn. It needs torch and transformers, and writes results/extraction.json.
+It needs torch and transformers. One network of random weights, saved by transformers
+and loaded by both; the same images, batch size and cores; the two take turns within one
+run. It writes extraction.json to results/extraction.
 
-Expected: ours / transformers at most 1.5, and tokens that agree within 1e-4 of their
-largest value.
+Expected: ours / transformers at most 1.5, the tokens alike within 1e-4 of the largest
+value. The ratio is the median of the ratios of each turn.
 """
 
-import argparse
+import dataclasses
 import json
-import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
+import typer
+from jaxtyping import Float
 
+from experiments._runtime.timing import take_turns
+from semrsm_jax import _checks
+from semrsm_jax._resources import cores
+from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.features import extract
 from semrsm_jax.models import load
-from semrsm_jax.store import new_file
+from semrsm_jax.store import check_output, new_file
+
+LAYER = "vit.layernorm"
+GOAL = 1.5
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ExtractionConfig:
-    """What is timed.
+    """What is timed; the defaults are those of ViT-B/16.
 
     Attributes:
-      images: in all.
-      batch_size: images a pass, on both sides.
-      image_size: side in pixels.
-      patch_size: side of a patch in pixels.
-      width: channels.
-      depth: layers; the last one is kept.
+      images: how many.
+      batch_size: images a pass, for both.
+      rounds: turns of each.
+      image_size: rows and columns in pixels.
+      width: channels of the tokens.
+      depth: number of layers.
       heads: of the attention.
-      rounds: turns of both, after one that is not counted.
       seed: of weights and images.
     """
 
     images: int = 64
-    batch_size: int = 8
+    batch_size: int = 16
+    rounds: int = 3
     image_size: int = 224
-    patch_size: int = 16
     width: int = 768
     depth: int = 12
     heads: int = 12
-    rounds: int = 5
     seed: int = 0
 
 
 SCALES = {
-    "bundled": ExtractionConfig(),
-    "smoke": ExtractionConfig(4, 2, 32, 16, 32, 2, 2, rounds=2),
+    "full": ExtractionConfig(),
+    "smoke": ExtractionConfig(4, 2, 1, image_size=32, width=16, depth=2, heads=2),
 }
 
 
-def networks(config: ExtractionConfig) -> tuple[Any, Any]:
-    """The transformers network and ours, with the same random weights."""
+def run(config: ExtractionConfig, report: Report) -> dict[str, Any]:
+    """Times both, and compares what they give."""
     import torch
     import transformers
 
+    torch.set_num_threads(cores())
     torch.manual_seed(config.seed)
+    report("Building the network", 0, None)
     theirs = transformers.ViTModel(
         transformers.ViTConfig(
+            image_size=config.image_size,
             hidden_size=config.width,
             num_hidden_layers=config.depth,
             num_attention_heads=config.heads,
             intermediate_size=4 * config.width,
-            image_size=config.image_size,
-            patch_size=config.patch_size,
         ),
         add_pooling_layer=False,
     ).eval()
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
-        return theirs, load(folder)
-
-
-def runners(
-    config: ExtractionConfig, images: np.ndarray
-) -> tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]:
-    """Functions that compute the tokens of the last layer, ours and theirs."""
-    import torch
-
-    theirs, ours = networks(config)
-    layer = f"vit.encoder.layer.{config.depth - 1}"
-    tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-
-    def run_ours() -> np.ndarray:
-        tokens = extract(ours, images, [layer], batch_size=config.batch_size)[layer]
-        return np.asarray(tokens)
-
-    def run_theirs() -> np.ndarray:
-        kept = []
-        hook = theirs.layers[-1].register_forward_hook(
-            lambda *seen: kept.append(seen[2].numpy())
-        )
-        with torch.inference_mode():
-            for start in range(0, config.images, config.batch_size):
-                theirs(tensor[start : start + config.batch_size])
-        hook.remove()
-        return np.concatenate(kept)
-
-    return run_ours, run_theirs
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one run."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def measure(config: ExtractionConfig) -> dict[str, Any]:
-    """Times both in turns, and compares what they give."""
-    rng = np.random.default_rng(config.seed)
+        ours = load(folder)
     shape = (config.images, config.image_size, config.image_size, 3)
-    images = rng.normal(size=shape).astype(np.float32)
-    run_ours, run_theirs = runners(config, images)
-    ours, theirs = run_ours(), run_theirs()
-    times = [(seconds(run_ours), seconds(run_theirs)) for _ in range(config.rounds)]
+    images = np.random.default_rng(config.seed).normal(size=shape).astype(np.float32)
+    batches = [
+        torch.from_numpy(images[start : start + config.batch_size])
+        .permute(0, 3, 1, 2)
+        .contiguous()
+        for start in range(0, config.images, config.batch_size)
+    ]
+
+    def of_transformers(number: int) -> Float[np.ndarray, "N S C"]:
+        with torch.no_grad():
+            parts = [theirs(batch).last_hidden_state.numpy() for batch in batches]
+        return np.concatenate(parts)
+
+    def of_ours(number: int) -> jax.Array:
+        return extract(ours, images, [LAYER], batch_size=config.batch_size)[LAYER]
+
+    report("Warming up", 0, None)
+    calls = {"ours": of_ours, "transformers": of_transformers}
+    for call in calls.values():
+        call(0)
+    turns = take_turns(calls, config.rounds, report, "Extracting, in turns")
+    found, expected = (np.asarray(turns.results[name]) for name in calls)
+    each = zip(turns.seconds["ours"], turns.seconds["transformers"], strict=True)
     return {
-        "config": asdict(config),
-        "cores": len(os.sched_getaffinity(0)),
-        "device": str(jax.devices()[0]),
-        "ours_s": statistics.median(ours for ours, _ in times),
-        "transformers_s": statistics.median(theirs for _, theirs in times),
-        "ratio": statistics.median(ours / theirs for ours, theirs in times),
-        "largest_difference": float(np.abs(ours - theirs).max() / np.abs(theirs).max()),
+        "cores": cores(),
+        "seconds": {name: turns.median(name) for name in calls},
+        "ratio": statistics.median(ours / theirs for ours, theirs in each),
+        "goal": GOAL,
+        "disagreement": float(np.abs(found - expected).max() / np.abs(expected).max()),
+        "feature_bytes": found.nbytes,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "jax": jax.__version__,
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", choices=SCALES, default="bundled")
-    parser.add_argument("-o", "--output", default="results/extraction.json", type=Path)
-    options = parser.parse_args(arguments)
-    result = measure(SCALES[options.scale])
-    with new_file(options.output, overwrite=True) as path:
-        path.write_text(json.dumps(result, indent=2) + "\n")
-    print(
-        f"{result['config']['images']} images on {result['cores']} cores: ours "
-        f"{result['ours_s']:.2f} s, transformers {result['transformers_s']:.2f} s, "
-        f"ratio {result['ratio']:.2f} (goal: at most 1.5); largest difference "
-        f"{result['largest_difference']:.1e}\nwritten to {options.output}"
+def main(
+    scale: Annotated[
+        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
+    ] = "full",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the figures.")
+    ] = Path("results/extraction"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file of another run.")
+    ] = False,
+) -> None:
+    """Runs the experiment, prints and writes what it found."""
+    _checks.one_of("scale", scale, tuple(SCALES))
+    path = output / "extraction.json"
+    check_output(path, overwrite, suffixes=(".json",))
+    config = SCALES[scale]
+    with progress_bar("rounds") as report:
+        result = run(config, report)
+    with new_file(path, overwrite) as temporary:
+        written = {"config": dataclasses.asdict(config), "result": result}
+        temporary.write_text(json.dumps(written, indent=2))
+    say(f"{config.images} images, {config.batch_size} a pass, {result['cores']} cores")
+    say_fields(
+        {
+            **{name: f"{value:.2f} s" for name, value in result["seconds"].items()},
+            "ratio": f"{result['ratio']:.2f} (goal: at most {GOAL})",
+            "disagreement": f"{result['disagreement']:.1e} of the largest value",
+            "written to": path,
+        }
     )
 
 
 if __name__ == "__main__":
-    main()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
+    app()

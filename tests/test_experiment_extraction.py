@@ -1,0 +1,27 @@
+"""The timing of extraction runs from end to end, tiny; no test looks at a time."""
+
+import dataclasses
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from experiments.extraction import SCALES, main
+
+
+def test_both_extract_the_same(tmp_path, capsys):
+    main("smoke", tmp_path, overwrite=False)
+    written = json.loads((tmp_path / "extraction.json").read_text())
+    config = SCALES["smoke"]
+    assert written["config"] == dataclasses.asdict(config)
+    result = written["result"]
+    assert result["disagreement"] < 1e-4
+    tokens = (config.image_size // 16) ** 2 + 1
+    assert result["feature_bytes"] == config.images * tokens * config.width * 4
+    seconds = result["seconds"]
+    assert result["ratio"] == seconds["ours"] / seconds["transformers"] > 0
+    assert "goal: at most 1.5" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="exists; --overwrite"):
+        main("smoke", tmp_path, overwrite=False)
