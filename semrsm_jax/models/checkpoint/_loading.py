@@ -169,7 +169,7 @@ def _filled(
     """Gives a network of shapes its values, one tensor at a time."""
     for path, leaf in parameter_paths(model).items():
         source = sources[path]
-        parts = [tensors[name].read() for name in source.names]
+        parts = [np.asarray(tensors[name].read()) for name in source.names]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         values = source.transform.apply(whole).astype(leaf.dtype)
         leaf.set_value(jnp.asarray(values))
