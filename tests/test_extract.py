@@ -210,6 +210,16 @@ def test_a_store_of_something_else_is_refused(model, images, tmp_path):
     assert extract_to_store(model, images, ["embed"], path, batch_size=4).complete
 
 
+def test_layers_may_be_asked_for_in_another_order(model, images, tmp_path):
+    arguments = {"path": tmp_path / "a.zarr", "batch_size": 4}
+    extract_to_store(model, images, LAYERS, **arguments)
+    (record,) = (tmp_path / "a.zarr" / "batch_sha256").glob("c.1.*")
+    record.unlink()
+    extract_to_store(model, images, LAYERS[::-1], **arguments)
+    store = FeatureStore.open(tmp_path / "a.zarr")
+    assert store.missing(verify=True) == []
+
+
 def test_bfloat16_is_stored_without_loss(images, tmp_path):
     half = jax.numpy.bfloat16
     conv = nnx.Conv(3, 4, (3, 3), dtype=half, param_dtype=half, rngs=nnx.Rngs(0))

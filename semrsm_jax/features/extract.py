@@ -242,7 +242,8 @@ def _create(
     return FeatureStore.create(
         path,
         ids=extraction.source.ids,
-        layers={name: (shapes[name][0], shapes[name][1]) for name in extraction.layers},
+        # In the order of the store: a batch's checksums are kept in it.
+        layers={name: (shape[0], shape[1]) for name, shape in shapes.items()},
         dtype=dtype,
         batch=extraction.batch_size,
         metadata=metadata,

@@ -82,7 +82,7 @@ def conv(
     use_bias: bool = True,
     groups: int = 1,
 ) -> nnx.Conv:
-    """A convolution of stride 1 that keeps the resolution, as torch pads an odd size."""
+    """A convolution of an odd size and stride 1; it keeps the resolution."""
     pad = (size // 2, size // 2)
     return nnx.Conv(
         *features,

@@ -43,7 +43,7 @@ class ResNetConfig:
       stem: `"imagenet"`, a 7x7 convolution and a 3x3 max-pool, each with stride 2, or
         `"cifar"`, a 3x3 convolution with stride 1: a 64x64 image then gives
         S = 4096, 1024, 256 and 64 tokens at the four stages.
-      num_classes: outputs of the head; None or 0 gives the pooled features instead.
+      num_classes: outputs of the classifier; None or 0 gives the pooled features.
       width: channels of the stem; stage k has `width * 2**k`, a bottleneck's 4 times.
       in_channels: channels of the images.
       blocks: blocks in each stage, `widths` the channels that leave it, and
@@ -53,10 +53,10 @@ class ResNetConfig:
       first_stage_stride: 2 where the first stage, too, halves the resolution.
       stride_first: whether a bottleneck's stride is on its first convolution, as it was
         in 2015 ("v1").
-      activation: after the normalisations.
+      activation: of the stem and after each block; within blocks it is a rectifier.
       dtype: of computation and features; normalisations use float32 at least.
       param_dtype: of the parameters; running statistics are float32.
-      precision: precision of convolutions and of the head.
+      precision: precision of convolutions and of the classifier.
 
     Raises:
       TypeError: a count is no integer.
@@ -164,8 +164,8 @@ class ConvNorm(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Convolves and normalises x; no activation follows."""
-        return self.normalization(self.convolution(x)).astype(self.convolution.dtype)
+        """Convolves and normalises x, in float32 at least; no activation follows."""
+        return self.normalization(self.convolution(x))
 
 
 class Embedder(nnx.Module):
@@ -181,7 +181,7 @@ class Embedder(nnx.Module):
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Maps images to the input of the first stage."""
         check_images(images, self.config.in_channels)
-        x = self.config.activation(self.embedder(images))
+        x = self.config.activation(self.embedder(images)).astype(self.config.dtype)
         if self.pool:
             pads = ((0, 0), (1, 1), (1, 1), (0, 0))
             x = jnp.pad(x, pads, constant_values=-jnp.inf)
@@ -202,7 +202,7 @@ class Block(nnx.Module):
         """Builds a block from `features[0]` to `features[1]` channels."""
         c_in, c_out = features
         inner = c_out // config.expansion
-        self.activation = config.activation
+        self.activation, self.dtype = config.activation, config.dtype
         plan = [((c_in, c_out), 3, stride), ((c_out, c_out), 3, 1)]
         if config.expansion > 1:
             strides = (stride, 1) if config.stride_first else (1, stride)
@@ -217,8 +217,9 @@ class Block(nnx.Module):
         """Adds the convolved x to x and rectifies."""
         skip = x if self.shortcut is None else self.shortcut(x)
         for index, layer in enumerate(self.layer):
-            x = layer(x if index == 0 else self.activation(x))
-        return self.activation(x + skip)
+            x = layer(x if index == 0 else nnx.relu(x))
+        # The sum is rounded once: small ones would lose their direction.
+        return self.activation(x + skip).astype(self.dtype)
 
 
 class Stage(nnx.Module):

@@ -244,7 +244,8 @@ class ViT(nnx.Module):
           token first, in `config.dtype`.
 
         Raises:
-          ValueError: `images` has another rank or number of channels, or holds no patch.
+          ValueError: `images` has another rank or number of channels, or holds no
+            patch.
         """
         tokens = self.vit(images)
         return tokens if self.classifier is None else self.classifier(tokens[:, 0])

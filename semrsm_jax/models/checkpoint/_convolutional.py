@@ -129,6 +129,7 @@ def _resnet_config(
         stride_first=settings.flag("downsample_in_bottleneck", False),
         dtype=dtype,
         param_dtype=dtype,
+        precision=None,
     )
 
 

@@ -1,8 +1,11 @@
 """Checkpoints by name: a folder or file at hand, or a repository on the hub."""
 
+import difflib
 import os
 import re
 from pathlib import Path
+
+from semrsm_jax.models.variants import VARIANTS, variant
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _JSON = ["config.json", "preprocessor_config.json"]
@@ -20,7 +23,7 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
     again. Config and preprocessor come with the weights; .safetensors are preferred.
 
     Args:
-      source: a folder, a file, or the id of a repository, such as
+      source: a folder, a file, one of `VARIANTS`, or the id of a repository, such as
         `"facebook/dinov2-base"`.
       revision: branch, tag or commit in the repository.
 
@@ -31,49 +34,61 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
       ConnectionError: the hub cannot be reached, or refuses access, and its cache does
         not hold the checkpoint.
       ImportError: huggingface_hub is not installed.
-      ValueError: `source` is neither on the disk nor an id, or the repository does not
-        exist or holds no weights.
+      ValueError: `source` is neither on the disk nor a name nor an id, or the
+        repository does not exist or holds no weights.
     """
     path = Path(source)
     if path.exists():
         return path
-    if not isinstance(source, str) or not _REPOSITORY.fullmatch(source):
-        raise ValueError(
-            f"{source} does not exist, nor is it the id of a repository on the hub "
-            "(owner/name)"
-        )
+    name = str(source)
+    if not _REPOSITORY.fullmatch(name):
+        try:
+            name = variant(name).checkpoint
+        except ValueError as error:
+            raise ValueError(
+                f"{source} is no file or folder, no id on the hub (owner/name), and "
+                f"none of the paper's: {error}"
+            ) from error
     try:
-        import huggingface_hub
+        import huggingface_hub  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"{source} is no folder here; to fetch it from the hub "
+            f"{name} is no folder here; to fetch it from the hub "
             "pip install 'semrsm_jax[hub]'"
         ) from error
-    return _download(huggingface_hub, source, revision)
+    return _download(name, revision)
 
 
-def _download(hub: "object", source: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     for kind in _WEIGHTS:
         try:
             folder = snapshot_download(
-                source, revision=revision, allow_patterns=[*_JSON, *kind]
+                name, revision=revision, allow_patterns=[*_JSON, *kind]
             )
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise ValueError(
-                f"{source} does not exist on the hub, nor here as a folder, or is "
-                f"private: {_first_line(error)}"
+                f"{name} does not exist on the hub, nor here as a folder, or is "
+                f"private{_nearest(name)}: {_first_line(error)}"
             ) from error
         except (OSError, errors.HfHubHTTPError) as error:
             raise ConnectionError(
-                f"{source} is no folder here, and the hub cannot be reached or has "
-                f"refused it; give the path of a downloaded checkpoint instead: "
-                f"{_first_line(error)}"
+                f"{name} is no folder here, and the hub cannot be reached or refuses "
+                f"it{_nearest(name)}; give the path of a downloaded checkpoint "
+                f"instead: {_first_line(error)}"
             ) from error
-        if any(next(Path(folder).glob(name), None) for name in kind):
+        if any(next(Path(folder).glob(pattern), None) for pattern in kind):
             return Path(folder)
-    raise ValueError(f"{source} holds no weights on the hub: {_WEIGHTS}")
+    expected = ", ".join(kind[0] for kind in _WEIGHTS)
+    raise ValueError(f"{name} holds no weights on the hub, neither {expected}")
+
+
+def _nearest(name: str) -> str:
+    """Names the paper's checkpoints that are called alike, where there are some."""
+    known = [variant.checkpoint for variant in VARIANTS.values()]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    return f" (nearest of the paper's: {', '.join(near)})" if near else ""
 
 
 def _first_line(error: Exception) -> str:

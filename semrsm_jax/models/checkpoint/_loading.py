@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ def load(
 
     Args:
       source: a Hugging Face checkpoint as a folder, one of its weight files
-        (.safetensors, .index.json, or with torch .bin, .pth, .pt), or the id of a
-        repository on the hub; or a state dict of torchvision's ResNets and ViTs.
+        (.safetensors, .index.json, or with torch .bin, .pth, .pt), the id of a
+        repository on the hub, or one of `VARIANTS`; or a state dict of torchvision's
+        ResNets and ViTs.
       config: the checkpoint's config.json, or what it holds, where it does not lie
         beside the weights. torchvision's state dicts need none.
       dtype: of parameters and features; normalisations use float32 at least.
@@ -75,9 +76,29 @@ def load(
     tensors = open_tensors(file)
     where, values = _config_values(file, config, tensors)
     architecture, settings = read_config(where, values, dtype)
-    model = nnx.eval_shape(lambda: architecture.build(settings, rngs=nnx.Rngs(0)))
+    model = network_of_shapes(lambda: architecture.build(settings, rngs=nnx.Rngs(0)))
     model.eval()
     return _filled(model, match_keys(str(file), architecture, model, tensors), tensors)
+
+
+def network_of_shapes(build: Callable[[], nnx.Module]) -> nnx.Module:
+    """Builds a network of shapes without values, its layers in the order of definition.
+
+    `nnx.eval_shape` alone would sort the attributes of each module by name.
+    """
+    order: dict[tuple, list[str]] = {}
+
+    def traced() -> nnx.Module:
+        model = build()
+        order.update((path, list(vars(m))) for path, m in nnx.iter_modules(model))
+        return model
+
+    model = nnx.eval_shape(traced)
+    for path, module in nnx.iter_modules(model):
+        attributes = vars(module)
+        ordered = {name: attributes.pop(name) for name in order[path]}
+        attributes.update(ordered)
+    return model
 
 
 def _config_values(
@@ -148,7 +169,7 @@ def _filled(
     """Gives a network of shapes its values, one tensor at a time."""
     for path, leaf in parameter_paths(model).items():
         source = sources[path]
-        parts = [tensors[name].read() for name in source.names]
+        parts = [np.asarray(tensors[name].read()) for name in source.names]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         values = source.transform.apply(whole).astype(leaf.dtype)
         leaf.set_value(jnp.asarray(values))

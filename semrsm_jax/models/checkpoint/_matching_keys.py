@@ -32,15 +32,14 @@ def match_keys(
     missing: list[str] = []
     misshapen: list[str] = []
     for path, options in sources(architecture.rules, architecture.prefixes, shapes):
-        source = next((o for o in options if all(n in tensors for n in o.names)), None)
-        if source is None:
-            missing.extend(options[0].names)
-            continue
+        # The place that most of it stands in; the first, the hub's, where none does.
+        source = max(options, key=lambda o: sum(n in tensors for n in o.names))
         found[path] = source
+        missing += [name for name in source.names if name not in tensors]
         misshapen += [
             f"{name}: {tensors[name].shape}, expected {source.shape}"
             for name in source.names
-            if tensors[name].shape != source.shape
+            if name in tensors and tensors[name].shape != source.shape
         ]
     used = {name for source in found.values() for name in source.names}
     ignored = re.compile("|".join(architecture.ignored) or r"(?!)")

@@ -1,0 +1,482 @@
+"""The networks and their checkpoints, without torch."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file, save_file
+
+from semrsm_jax.features import extract, list_layers
+from semrsm_jax.models import (
+    VARIANTS,
+    BiT,
+    BiTConfig,
+    CLIPSeg,
+    CLIPSegConfig,
+    CLIPVision,
+    ConvNeXtV2,
+    ConvNeXtV2Config,
+    DINOv2,
+    SAMConfig,
+    SAMVision,
+    ViT,
+    ViTConfig,
+    clip_vision_config,
+    load,
+    locate,
+    variant,
+)
+from semrsm_jax.models._layers import Attention, attend
+from semrsm_jax.models.checkpoint import _hub
+from semrsm_jax.models.checkpoint._loading import ARCHITECTURES, network_of_shapes
+from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
+from semrsm_jax.models.sam import RelativeAttention
+
+SMALL = {"width": 16, "depth": 2, "heads": 2, "hidden": 24}
+VIT = ViTConfig(image_size=(16, 16), patch_size=(4, 4), num_classes=3, **SMALL)
+TOWER = clip_vision_config(image_size=(32, 32), patch_size=(16, 16), **SMALL)
+SEG = CLIPSegConfig(TOWER, projection=8, extract_layers=(0, 1), width=8, hidden=12)
+SAM = SAMConfig(32, 4, window=3, global_layers=(1,), out_channels=6, **SMALL)
+CONV = {"widths": (16, 32), "depths": (1, 2)}
+
+# A small network of each family, images that it takes, and a layer.
+NETWORKS = {
+    "vit": (ViT, VIT, (20, 13), "vit.encoder.layer.1"),
+    "dinov2": (
+        DINOv2,
+        dataclasses.replace(VIT, swiglu=True, layer_scale=True, num_classes=None),
+        (16, 16),
+        "dinov2.layernorm",
+    ),
+    "clip": (CLIPVision, TOWER, (40, 32), "vision_model.encoder.layers.1"),
+    "clipseg": (CLIPSeg, SEG, (48, 32), "clip.vision_model.encoder.layers.0"),
+    "sam": (SAMVision, SAM, (32, 32), "vision_encoder.neck"),
+    "bit": (BiT, BiTConfig(8, groups=4, **CONV), (45, 32), "bit.norm"),
+    "convnextv2": (
+        ConvNeXtV2,
+        ConvNeXtV2Config(num_classes=3, **CONV),
+        (45, 32),
+        "convnextv2.encoder.stages.1",
+    ),
+}
+
+
+def build(name):
+    network, config, size, layer = NETWORKS[name]
+    return network(config, rngs=nnx.Rngs(0)), size, layer
+
+
+def pixels(size, n=2):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, *size, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tokens_lie_on_the_grid_that_the_config_names(name):
+    model, size, layer = build(name)
+    rows, columns = model.config.token_grid(*size)
+    tokens = extract(model, pixels(size), [layer])[layer]
+    assert tokens.shape[:2] == (2, rows * columns + model.config.prefix_tokens)
+    assert np.isfinite(tokens).all() and float(tokens.std()) > 0
+
+
+@pytest.mark.parametrize("name", ["vit", "sam"])
+def test_vmap_is_the_batch(name):
+    model, size, _ = build(name)
+    x = jnp.asarray(pixels(size))
+    graphdef, state = nnx.split(model)
+    run = jax.jit(lambda x: nnx.merge(graphdef, state)(x))
+    each = jax.vmap(lambda image: run(image[None])[0])(x)
+    np.testing.assert_allclose(each, run(x), rtol=1e-4, atol=1e-5)
+
+
+def test_jit_is_the_eager_network_and_gradients_reach_every_parameter():
+    model, size, _ = build("vit")
+    x = jnp.asarray(pixels(size))
+    np.testing.assert_allclose(nnx.jit(type(model).__call__)(model, x), model(x), 1e-4)
+
+    @nnx.jit
+    def gradient(model, x):
+        return nnx.grad(lambda model, x: (model(x) ** 2).sum())(model, x)
+
+    for leaf in jax.tree.leaves(gradient(model, x)):
+        assert np.isfinite(leaf).all() and float(jnp.abs(leaf).max()) > 0
+
+
+def test_attention_is_softmax_of_scaled_products(rng):
+    q, k, v = rng.normal(size=(3, 2, 5, 4))
+    scores = q @ np.swapaxes(k, -1, -2) / 2
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(
+        attend(*map(jnp.float32, (q, k, v))), weights @ v, rtol=1e-5, atol=1e-6
+    )
+    half = attend(*(jnp.asarray(a, jnp.bfloat16) for a in (q, k, v)))
+    assert half.dtype == jnp.bfloat16
+
+
+def test_attention_in_float64(x64):
+    layer = Attention(8, 2, jnp.float64, nnx.Rngs(0))
+    assert layer(jnp.ones((1, 3, 8))).dtype == jnp.float64
+
+
+def test_relative_attention_in_parts_is_that_of_the_whole(monkeypatch):
+    layer = RelativeAttention(SAM, 8, nnx.Rngs(0))
+    keys = iter(jax.random.split(jax.random.key(1), 2))
+    for table in (layer.rel_pos_h, layer.rel_pos_w):
+        table[...] = jax.random.normal(next(keys), table.shape)
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 16))
+    whole = layer(x)
+    monkeypatch.setattr("semrsm_jax.models.sam._MOST_SCORES", 1)
+    np.testing.assert_allclose(layer(x), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_positions_are_kept_at_the_size_they_were_trained_for():
+    model, _, _ = build("vit")
+    embeddings = model.vit.embeddings
+    table = embeddings.position_embeddings[...]
+    np.testing.assert_array_equal(embeddings._positions(4, 4), table)
+    # Bicubic weights sum to one: a constant table stays constant at any size.
+    embeddings.position_embeddings[...] = jnp.ones_like(table)
+    resized = embeddings._positions(6, 3)
+    np.testing.assert_allclose(resized, np.ones((1, 19, 16)), rtol=1e-6)
+
+
+def test_a_prompt_changes_the_decoder_and_not_the_tower():
+    model, size, _ = build("clipseg")
+    x = jnp.asarray(pixels(size))
+    run = nnx.jit(CLIPSeg.__call__)
+    own = run(model, x)
+    assert own.shape == (2, *size)
+    prompt = jnp.ones((2, 8))
+    assert float(jnp.abs(run(model, x, prompt) - own).max()) > 1e-4
+    with pytest.raises(ValueError, match=r"prompt must have shape \(2, 8\)"):
+        model(x, jnp.ones((2, 7)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_refused(name):
+    model, size, _ = build(name)
+    with pytest.raises(ValueError, match=r"\(N, H, W, 3\)"):
+        model(jnp.ones((1, *size, 1)))
+    with pytest.raises(ValueError, match="at least|must be 32 x 32|must have shape"):
+        model(jnp.ones((1, 2, 2, 3)) if name != "bit" else jnp.ones((4, 4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ViTConfig(heads=5), "heads must divide width=768"),
+        (lambda: ViTConfig(depth=0), "depth must be at least 1"),
+        (lambda: ViTConfig(dtype="int8"), "dtype must be a floating dtype"),
+        (lambda: ViTConfig(image_size=(8, 8)), "image_size must hold one patch"),
+        (lambda: SAMConfig(heads=5), "heads must divide"),
+        (lambda: SAMConfig(image_size=8), "image_size must be at least patch_size=16"),
+        (lambda: BiTConfig(padding="valid"), "padding must be one of"),
+        (lambda: BiTConfig(depths=(1,)), "widths and depths"),
+        (lambda: ConvNeXtV2Config(widths=()), "widths and depths"),
+        (lambda: CLIPSegConfig(extract_layers=(12,)), "extract_layers.*below 12"),
+    ],
+)
+def test_configs_refuse(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_configs_compare_by_value():
+    assert ViTConfig(dtype="bfloat16") == ViTConfig(dtype=jnp.bfloat16)
+    assert hash(CLIPSegConfig()) == hash(CLIPSegConfig())
+    assert SAMConfig() != SAMConfig(window=7)
+
+
+# Checkpoints.
+
+VIT_JSON = {
+    "model_type": "vit",
+    "architectures": ["ViTForImageClassification"],
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "image_size": 16,
+    "patch_size": 4,
+    "id2label": {"0": "a", "1": "b", "2": "c"},
+}
+
+
+@functools.cache
+def vit_arrays():
+    network = network_of_shapes(lambda: ViT(VIT, rngs=nnx.Rngs(0)))
+    shapes = checkpoint_shapes(ARCHITECTURES["vit"], network)
+    rng = np.random.default_rng(0)
+    return {key: rng.normal(size=s).astype(np.float32) for key, s in shapes.items()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(VIT_JSON))
+    save_file(vit_arrays(), tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
+    model, arrays = load(folder), vit_arrays()
+    assert model.config == VIT
+    np.testing.assert_array_equal(
+        model.classifier.kernel[...], arrays["classifier.weight"].T
+    )
+    layer = "vit.encoder.layer.1.attention.attention"
+    parts = [arrays[f"{layer}.{part}.weight"].T for part in ("query", "key", "value")]
+    np.testing.assert_array_equal(
+        model.vit.encoder.layer[1].attention.qkv.kernel[...], np.concatenate(parts, 1)
+    )
+    np.testing.assert_array_equal(
+        model.vit.embeddings.projection.kernel[...],
+        arrays["vit.embeddings.patch_embeddings.projection.weight"].transpose(
+            2, 3, 1, 0
+        ),
+    )
+    names = list_layers(model)
+    assert names[:2] == ["vit", "vit.embeddings"] and names[-1] == "classifier"
+
+
+def test_a_checkpoint_of_float16_loads_as_bfloat16(folder):
+    halves = {key: value.astype(np.float16) for key, value in vit_arrays().items()}
+    save_file(halves, folder / "model.safetensors")
+    model = load(folder, dtype="bfloat16")
+    assert model.vit.encoder.layer[0].attention.qkv.kernel.dtype == jnp.bfloat16
+    assert model.vit.layernorm.scale.dtype == jnp.float32
+    assert extract(model, pixels((16, 16)), ["vit"])["vit"].dtype == jnp.bfloat16
+
+
+def test_a_file_with_its_config_beside_it_or_given(folder, tmp_path):
+    alone = tmp_path / "alone" / "weights.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(ValueError, match="config= must give"):
+        load(alone)
+    beside = load(folder / "model.safetensors")
+    for config in (VIT_JSON, folder / "config.json", str(folder / "config.json")):
+        same = load(alone, config=config)
+        jax.tree.map(np.testing.assert_array_equal, nnx.state(beside), nnx.state(same))
+
+
+def test_shards_are_read_from_the_files_that_the_index_names(folder):
+    whole = load(folder)
+    arrays = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    keys = list(arrays)
+    weight_map = {key: f"model-{k % 3}.safetensors" for k, key in enumerate(keys)}
+    for file in set(weight_map.values()):
+        save_file({k: arrays[k] for k in keys if weight_map[k] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    jax.tree.map(
+        np.testing.assert_array_equal, nnx.state(whole), nnx.state(load(folder))
+    )
+    index.write_text(
+        json.dumps({"weight_map": weight_map | {"extra": "model-0.safetensors"}})
+    )
+    with pytest.raises(ValueError, match="1 keys are not in the shard.*extra"):
+        load(folder)
+    index.write_text(json.dumps({"weight_map": {"a": "../other.safetensors"}}))
+    with pytest.raises(ValueError, match="leads out of it"):
+        load(folder)
+    index.write_text(json.dumps({"weight_map": []}))
+    with pytest.raises(ValueError, match="must hold a weight_map"):
+        load(folder)
+    index.write_text(json.dumps({"weight_map": {"a": "absent.safetensors"}}))
+    with pytest.raises(ValueError, match="absent.safetensors does not exist"):
+        load(folder)
+
+
+def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
+    arrays = dict(vit_arrays())
+    del arrays["vit.layernorm.weight"]
+    del arrays["vit.encoder.layer.0.attention.attention.key.bias"]
+    arrays["vit.encoder.layer.2.output.dense.bias"] = np.zeros(16, np.float32)
+    arrays["classifier.bias"] = np.zeros(4, np.float32)
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(ValueError) as caught:
+        load(folder)
+    message = str(caught.value)
+    for part in (
+        "missing: ",
+        "vit.layernorm.weight",
+        "layer.0.attention.attention.key.bias",
+        "1 unexpected: vit.encoder.layer.2.output.dense.bias",
+        "1 misshapen: classifier.bias: (4,), expected (3,)",
+    ):
+        assert part in message
+
+
+def test_a_pooler_that_nothing_is_computed_from_is_passed_over(folder):
+    extra = {"vit.pooler.dense.bias": np.zeros(16, np.float32)}
+    save_file(vit_arrays() | extra, folder / "model.safetensors")
+    load(folder)
+
+
+def test_weights_that_are_no_floats_are_refused(folder):
+    arrays = dict(vit_arrays())
+    arrays["classifier.bias"] = np.zeros(3, np.int32)
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(TypeError, match="classifier.bias: int32"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 200, -100])
+def test_a_truncated_file_is_refused(folder, kept):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="model.safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "dinov3"}, "'dinov3' is not supported; nearest are dinov2"),
+        ({"model_type": "bert"}, "supported are bit, clip, "),
+        ({"model_type": None}, "model_type None"),
+        (
+            {"architectures": ["ViTForMaskedImageModeling"]},
+            "class 'ViTForMaskedImageModeling'.* are ViTForImageClassification,",
+        ),
+        ({"model_type": "dinov2", "architectures": ["Dinov2Model"]}, "missing"),
+        ({"hidden_size": "wide"}, "hidden_size must be an integer of at least 1"),
+        ({"hidden_act": "mish"}, "hidden_act must be one of gelu"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps must be a positive number"),
+        ({"image_size": [1, 2, 3]}, "image_size must be an integer or two"),
+        ({"qkv_bias": "no"}, "qkv_bias must be true or false"),
+        ({"num_attention_heads": 3}, "config.json: heads must divide width=16"),
+        ({"num_hidden_layers": 3}, "16 missing"),
+    ],
+)
+def test_configs_of_checkpoints_refused(folder, change, message):
+    (folder / "config.json").write_text(json.dumps(VIT_JSON | change))
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "truncated or no JSON"), ("[1]", "must hold an object, got list")],
+)
+def test_config_files_refused(folder, text, message):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+
+
+def test_paths_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no weights; expected one of model.saf"):
+        load(tmp_path)
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF")
+    with pytest.raises(ValueError, match=r"must end in one of \.index\.json"):
+        load(tmp_path / "weights.h5")
+    with pytest.raises(ValueError, match=r"float.*int32"):
+        load_dtype(tmp_path)
+
+
+def load_dtype(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(VIT_JSON))
+    save_file(vit_arrays(), tmp_path / "model.safetensors")
+    load(tmp_path, dtype="int32")
+
+
+# Names.
+
+
+def test_the_hub_is_asked_by_id_and_by_name(monkeypatch, folder):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def snapshot(name, *, revision, allow_patterns):
+        asked.append((name, revision))
+        return str(folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    assert locate("someone/vit", revision="main") == folder
+    assert load("vit-b16").config == VIT
+    assert asked == [("someone/vit", "main"), ("google/vit-base-patch16-224", None)]
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="holds no weights on the hub"):
+        locate("someone/vit")
+
+
+def test_a_hub_out_of_reach_is_explained(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+
+    def offline(*_, **__):
+        raise hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(hub, "snapshot_download", offline)
+    with pytest.raises(ConnectionError, match=r"facebook/dinov2-giant.*no network"):
+        locate("facebook/dinov2-gaint")
+
+
+def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"semrsm_jax\[hub\]"):
+        locate("someone/vit")
+
+
+def test_without_torch_the_extra_is_named(monkeypatch, folder):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    (folder / "weights.pth").write_bytes(b"PK")
+    with pytest.raises(ImportError, match=r"semrsm_jax\[torch\]"):
+        load(folder / "weights.pth")
+
+
+def test_unknown_names_answer_with_the_nearest():
+    with pytest.raises(ValueError, match="nearest are dinov2-giant"):
+        variant("dinov2-base")
+    with pytest.raises(ValueError, match="all are clip-b32"):
+        variant("?")
+    with pytest.raises(ValueError, match="no file or folder.*nearest are vit-b16"):
+        load("vit-b61")
+    assert _hub._nearest("nobody/nothing") == ""
+
+
+def test_the_twelve_networks_of_the_paper():
+    grids = {name: (v.token_grid(), v.prefix_tokens) for name, v in VARIANTS.items()}
+    assert grids == {
+        "clip-b32": ((7, 7), 1),
+        "clipseg-rd64": ((22, 22), 1),
+        "dinov2-giant": ((16, 16), 1),
+        "sam-b": ((64, 64), 0),
+        "bit-50": ((14, 14), 0),
+        "resnet18": ((7, 7), 0),
+        "resnet50": ((7, 7), 0),
+        "resnet101": ((7, 7), 0),
+        "convnextv2-base": ((7, 7), 0),
+        "vit-b16": ((14, 14), 1),
+        "vit-l32": ((12, 12), 1),
+        "dinov2-giant-classifier": ((16, 16), 1),
+    }
+    assert sum(v.classifies for v in VARIANTS.values()) == 8  # BiT's 1000 besides
+    assert variant("vit-b16").token_grid((224, 192)) == (14, 12)
+    assert len({v.checkpoint for v in VARIANTS.values()}) == 12
+
+
+LARGE = {"dinov2-giant-classifier", "resnet101", "vit-l32", "convnextv2-base"}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LARGE)]
+
+
+@pytest.mark.parametrize("name", [*(n for n in VARIANTS if n not in LARGE), *SLOW])
+def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):
+    v = VARIANTS[name]
+    model = network_of_shapes(lambda: v.build(v.config, rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(model)
+
+    def run(state, images):
+        return extract(nnx.merge(graphdef, state), images, [v.tap])[v.tap]
+
+    images = jax.ShapeDtypeStruct((1, *v.image_size, 3), jnp.float32)
+    rows, columns = v.token_grid()
+    shape = jax.eval_shape(run, state, images).shape
+    assert shape[:2] == (1, rows * columns + v.prefix_tokens)
