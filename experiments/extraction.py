@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from semrsm_jax.features import extract
@@ -93,11 +94,12 @@ def runners(
 
     theirs, ours = networks(config)
     layer = f"vit.encoder.layer.{config.depth - 1}"
+    given = jnp.asarray(images)
     tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
     def run_ours() -> np.ndarray:
-        tokens = extract(ours, images, [layer], batch_size=config.batch_size)[layer]
-        return np.asarray(tokens)
+        kept = extract(ours, given, [layer], batch_size=config.batch_size)
+        return np.asarray(kept[layer])
 
     def run_theirs() -> np.ndarray:
         kept = []
