@@ -105,7 +105,8 @@ class BiTConfig:
     def pads(self, size: int, stride: int, length: int) -> tuple[int, int]:
         """Zeros before and after an axis of that length, for a kernel of that size."""
         if self.padding == "symmetric":
-            return ((stride + size) // 2 - 1,) * 2
+            each = (stride + size) // 2 - 1
+            return each, each
         return same_pads(size, stride, length)
 
     def _pool_padding(self, length: int) -> tuple[int, int]:

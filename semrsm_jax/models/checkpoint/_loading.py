@@ -136,7 +136,7 @@ def read_config(
       ValueError: its class is none of those supported, or a value is out of range.
     """
     kind = values.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         near = difflib.get_close_matches(str(kind), ARCHITECTURES, n=3, cutoff=0.4)
         raise ValueError(
             f"{where}: model_type {kind!r} is not supported; "
@@ -144,8 +144,9 @@ def read_config(
             + f"supported are {', '.join(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[kind]
-    names = values.get("architectures") or [next(reversed(architecture.classes))]
-    name = names[0] if isinstance(names, list) else names
+    # A config that names no class is that of the bare backbone, the last listed.
+    names = values.get("architectures") or [*architecture.classes][-1:]
+    name = str(names[0] if isinstance(names, list) else names)
     if name not in architecture.classes:
         raise ValueError(
             f"{where}: class {name!r} is not supported; of model_type {kind!r} are "
