@@ -17,6 +17,8 @@ from semrsm_jax.representations import accumulation_dtype
 # symmetric, so that each of its blocks costs a reading of the whole.
 _CACHE = 8 * 2**20
 _ROOM = 256 * 2**20
+# Multiplications up to which BLAS keeps a matrix product on one core.
+_SERIAL = 2**18
 
 
 class RowSliced(Protocol):
@@ -122,11 +124,13 @@ def centred(name: str, rsm: RowSliced, diagonal: bool) -> Centred:
         if not diagonal:
             _zero_diagonal(block, start)
         signs = probe.astype(block.dtype)
-        rows[start:stop], along[start:stop] = block.sum(1), block @ signs
+        rows[start:stop] = block.sum(1)
         columns += block.sum(0)
-        across += signs[start:stop] @ block
+        along[start:stop] = np.einsum("bx,x->b", block, signs)
+        across += np.einsum("bx,b->x", block, signs[start:stop])
     scale = reach if reach > 0 else 1.0
-    tolerance = 64 * eps * np.sqrt(n) * scale
+    # What is not symmetric by less than this adds its square: nothing.
+    tolerance = 8 * eps * n * scale
     symmetric = bool(np.max(np.abs(along - across)) <= tolerance)
     width = n if diagonal else n - 2
     total = rows.sum() / (n if diagonal else n - 1)
@@ -161,8 +165,9 @@ def inner_products(
     """
     every = [*left, *(right or ())]
     count, n = len(left), every[0].rsm.shape[0]
+    split = 0 if right is None else count
     mirrored = [k for k, each in enumerate(every) if not each.centring.symmetric]
-    cross = np.zeros((count, count if right is None else len(every) - count))
+    cross = np.zeros((count, len(every) - split))
     own, squares = np.zeros((2, len(every)))
     dtype = np.result_type(*(_dtype(each.rsm) for each in every))
     room = _ROOM if mirrored else _CACHE
@@ -176,17 +181,32 @@ def inner_products(
             turned = block.copy()
             for k in mirrored:
                 turned[k] = every[k].columns(start, stop)
-        flat, turned = (m.reshape(len(every), -1) for m in (block, turned))
-        cross += flat[:count] @ turned[count if right is not None else 0 :].T
-        own += np.einsum("kx,kx->k", flat, turned)
-        squares += np.einsum("kx,kx->k", flat, flat)
+        cross += _products(block[:count], turned[split:])
+        squares += np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
+        own += np.einsum("kbx,kbx->kb", block, turned).sum(1, dtype=float)
     noise = np.array([each.centring.noise for each in every])
     # What centring left of an RSM without structure is rounding.
     structured = squares > (n * noise) ** 2
     own = np.where(structured, own, 0)
     cross *= structured[:count, None]
-    cross *= structured[count if right is not None else 0 :]
-    return Products(cross, own[:count], own[count:] if right is not None else own)
+    cross *= structured[split:]
+    return Products(cross, own[:count], own[split:])
+
+
+def _products(
+    left: Float[np.ndarray, "R b N"], right: Float[np.ndarray, "Q b N"]
+) -> Float[np.ndarray, "R Q"]:
+    """Inner products over rows and columns, those of each row summed in float64.
+
+    As many small matrix products: a large one is dealt out to all cores, which then
+    wait for each other, longer than they work where other processes keep them busy.
+    """
+    width = max(256, _SERIAL // (len(left) * len(right)))
+    total = np.zeros((len(left), len(right)))
+    for start, stop in blocks(left.shape[-1], width):
+        a, b = (m[..., start:stop] for m in (left, right))
+        total += np.sum(a.swapaxes(0, 1) @ b.transpose(1, 2, 0), 0, dtype=float)
+    return total
 
 
 def blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:

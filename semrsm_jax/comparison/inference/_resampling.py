@@ -41,12 +41,6 @@ class Resampled(NamedTuple):
         ends = jax.vmap(jnp.nanquantile, (1, 0))(flat, jnp.ravel(level))
         return ends.reshape(self.estimate.shape)
 
-    def p_value(self) -> Float[Array, "..."]:
-        """Two-sided for 0: the level at which a BCa interval would just end there."""
-        z = norm.ppf(_share_below(self.values, jnp.zeros_like(self.estimate)))
-        z = (z - self.bias) / (1 + self.acceleration * (z - self.bias)) - self.bias
-        return 2 * jnp.minimum(norm.cdf(z), norm.cdf(-z))
-
     def standard_error(self) -> Float[Array, "..."]:
         """The standard deviation of the values."""
         return jnp.nanstd(self.values, axis=0, ddof=1)

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -48,10 +47,13 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     References:
       Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
     """
+    # Loaded here: it takes longer than the rest of the package.
+    from scipy.stats import false_discovery_control
+
     p = _check_p_values(p_values)
     if p.size == 0:
         return p
-    return scipy.stats.false_discovery_control(p.ravel()).reshape(p.shape)
+    return false_discovery_control(p.ravel()).reshape(p.shape)
 
 
 def max_statistic(
