@@ -84,6 +84,15 @@ def real(
         )
 
 
+def with_shape(value: Any) -> Any:
+    """The value as it is where it has a shape, for reading by rows; else as an array.
+
+    Raises:
+      ValueError: nested lists of different lengths.
+    """
+    return value if hasattr(value, "shape") else np.asarray(value)
+
+
 def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
     """Refuses NaN and infinity; a traced array passes, its values being unknown.
 

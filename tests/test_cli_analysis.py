@@ -370,6 +370,26 @@ def test_retrieve_goes_by_ids_where_there_are_any(labels, rng):
     assert "8 of 8 are missing, for example 'q/0.png'" in message
 
 
+def test_retrieve_takes_the_results_of_a_search(labels):
+    q, db = labels
+    index, similarity = sj.nearest(*load("d"), 5)
+    np.savez("found.npz", index=index, similarity=similarity)
+    both = ("--queries", "q.csv", "--database", "db.csv", "--k", 4)
+    found = as_json("retrieve", "found.npz", *both)
+    expected = sj.scores_at_k(index[:, :4], q, db).mean.mean(0)
+    np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-6)
+    assert (found["queries"], found["database"], found["exclude"]) == (N, None, None)
+    assert f"{N} queries\n" in done("retrieve", "found.npz", *both)
+    for arguments, message in (
+        (("found.npz", "d.npy"), "cannot be given together"),
+        (("found.npz", "found.npz", "--k", 2), "given twice"),
+        (("found.npz", "--exclude", "none", "--k", 2), "do not fit results"),
+        (("found.npz",), "with k at least 10, as --k asks, got shape (8, 5)"),
+        (("found.npz", *both[:2], "--k", 2), "from -1 to 7, the database"),
+    ):
+        assert message in refused("retrieve", *arguments)
+
+
 def test_retrieve_with_intervals_and_paired_tests(labels):
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
     arguments = ("retrieve", "d.npy", "e.npy", *both, "--resamples", 50)
@@ -408,6 +428,10 @@ def test_retrieve_draws_a_gallery(labels, rng):
     assert Path("g.pdf").read_bytes().startswith(b"%PDF")
     message = refused("retrieve", "d.npy", "--gallery", "h.png", "--images", "images/q")
     assert "images/q must hold 11 images, one a sample" in message
+    np.savez("s.npz", index=[[10]] * N, similarity=np.ones((N, 1)))
+    found = ("retrieve", "s.npz", "--k", 1, "--gallery", "h.png")
+    message = refused(*found, "--images", "images/q")
+    assert "images/q must hold an image for each sample, got 8" in message
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ def test_nearest_streams_rows_of_anything(rng, blocks_of_two_rows, tmp_path):
     np.testing.assert_array_equal(sj.nearest(mapped, 3).index, expected)
 
 
+def test_nearest_takes_lists_and_half_precision():
+    K = [[0.5, 2.0, 1.0]]
+    for similar in (K, jnp.asarray(K, jnp.bfloat16), np.asarray(K, np.float16)):
+        np.testing.assert_array_equal(sj.nearest(similar, 2).index, [[1, 2]])
+
+
 def test_nearest_orders_64_bits_without_x64():
     """Float32 would take these for equal and give the lower column."""
     K = np.array([[1.0, 1 + 1e-12, 1 + 2e-12]])

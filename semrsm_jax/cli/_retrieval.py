@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from semrsm_jax.plotting import Retrieved
     from semrsm_jax.retrieval import Neighbors
     from semrsm_jax.retrieval.nearest import Exclusion
-    from semrsm_jax.store import Labels, Similarity
+    from semrsm_jax.store import Labels
 
 # Pixels of the longer side of an image in a gallery.
 _SIDE = 256
@@ -25,6 +25,22 @@ class ExcludeName(StrEnum):
     GROUP = "group"
 
 
+class Samples(NamedTuple):
+    """The samples that are queries and database.
+
+    Attributes:
+      queries: how many.
+      database: how many; None where a search does not tell.
+      query_ids: their names, where they have any.
+      database_ids: likewise.
+    """
+
+    queries: int
+    database: int | None
+    query_ids: tuple[str, ...] | None = None
+    database_ids: tuple[str, ...] | None = None
+
+
 class Sides(NamedTuple):
     """The labels of the queries and of the database, in the order of the RSMs."""
 
@@ -32,8 +48,49 @@ class Sides(NamedTuple):
     database: "Labels"
 
 
-def load_sides(queries: Path, database: Path | None, rsm: "Similarity") -> Sides:
-    """Reads the labels of both sides and puts them into the order of an RSM.
+def load_searches(paths: Sequence[Path], k: int) -> "dict[str, Neighbors]":
+    """Reads the results of searches by name; none where they are something else.
+
+    Raises:
+      ValueError: as `load_features`; results and RSMs side by side, a result given
+        twice, with less than k neighbours or of other queries.
+    """
+    from semrsm_jax.retrieval import Neighbors
+    from semrsm_jax.store import load_features
+    from semrsm_jax.store._array_files import open_arrays
+
+    keys = ("index", "similarity")
+    searched = [
+        path.suffix.lower() == ".npz" and set(keys) <= set(open_arrays(path).arrays)
+        for path in paths
+    ]
+    if not any(searched):
+        return {}
+    if not all(searched):
+        raise ValueError("RSMs and results of searches cannot be given together")
+    found: dict[str, Neighbors] = {}
+    for path in paths:
+        index, values = (load_features(path, key) for key in keys)
+        if index.ndim != 2 or index.dtype.kind not in "iu" or index.shape[1] < k:
+            raise ValueError(
+                f"{path} must hold an index (Q, k) of integers with k at least {k}, as "
+                f"--k asks, got shape {index.shape}, {index.dtype}"
+            )
+        if values.shape != index.shape:
+            raise ValueError(
+                f"{path} must hold similarities as its index, of shape {index.shape}, "
+                f"got {values.shape}"
+            )
+        if str(path) in found:
+            raise ValueError(f"{path} was given twice")
+        found[str(path)] = Neighbors(index[:, :k], values[:, :k])
+    if len({len(each.index) for each in found.values()}) > 1:
+        raise ValueError("the results must be of the same queries")
+    return found
+
+
+def load_sides(queries: Path, database: Path | None, samples: Samples) -> Sides:
+    """Reads the labels of both sides and puts them into the order of the samples.
 
     Raises:
       ValueError: as `load_labels`, or labels that do not fit the RSM or each other.
@@ -44,8 +101,10 @@ def load_sides(queries: Path, database: Path | None, rsm: "Similarity") -> Sides
 
     own = load_labels(queries)
     others = own if database is None else load_labels(database)
-    own = _aligned(own, queries, rsm.x_ids, rsm.shape[0], "rows")
-    others = _aligned(others, database or queries, rsm.y_ids, rsm.shape[1], "columns")
+    own = _aligned(own, queries, samples.query_ids, samples.queries, "rows")
+    others = _aligned(
+        others, database or queries, samples.database_ids, samples.database, "columns"
+    )
     if own.classes is not None and others.classes is not None:
         if set(own.classes) != set(others.classes):
             odd = sorted(set(own.classes) ^ set(others.classes))
@@ -61,7 +120,11 @@ def load_sides(queries: Path, database: Path | None, rsm: "Similarity") -> Sides
 
 
 def _aligned(
-    labels: "Labels", path: Path, ids: Sequence[str] | None, count: int, axis: str
+    labels: "Labels",
+    path: Path,
+    ids: Sequence[str] | None,
+    count: int | None,
+    axis: str,
 ) -> "Labels":
     if ids is not None and labels.ids is not None:
         places = {name: place for place, name in enumerate(labels.ids)}
@@ -72,7 +135,7 @@ def _aligned(
                 f"{len(ids)} are missing, for example {missing[0]!r}"
             )
         return labels.take([places[name] for name in ids])
-    if len(labels.counts) != count:
+    if count is not None and len(labels.counts) != count:
         raise ValueError(
             f"{path} must have {count} rows, one for each of the RSM's {axis}, got "
             f"{len(labels.counts)}"
@@ -81,7 +144,7 @@ def _aligned(
 
 
 def exclusion(
-    wanted: ExcludeName | None, sides: Sides | None, rsm: "Similarity", one_set: bool
+    wanted: ExcludeName | None, sides: Sides | None, samples: Samples, one_set: bool
 ) -> "tuple[ExcludeName, Exclusion | None]":
     """The rule of what may not be retrieved, and its name.
 
@@ -89,7 +152,7 @@ def exclusion(
       wanted: None: the same group where there are groups, otherwise a sample itself
         where it is in the database.
       sides: the labels, with the groups.
-      rsm: of the samples.
+      samples: queries and database.
       one_set: rows and columns are the same samples.
 
     Raises:
@@ -111,24 +174,27 @@ def exclusion(
             )
         return wanted, same_group(np.array(own), np.array(others))
     if wanted is ExcludeName.SELF:
-        if rsm.shape[0] != rsm.shape[1]:
+        if samples.queries != samples.database:
             raise ValueError(
-                f"--exclude self needs a square RSM, got shape {rsm.shape}"
+                "--exclude self needs a square RSM, got shape "
+                f"{(samples.queries, samples.database)}"
             )
-        return wanted, same_sample(rsm.shape[0])
+        return wanted, same_sample(samples.queries)
     return wanted, None
 
 
 class Images:
     """Images of a folder, by id where they have one, otherwise by their order."""
 
-    def __init__(self, folder: Path, ids: Sequence[str] | None, count: int) -> None:
+    def __init__(
+        self, folder: Path, ids: Sequence[str] | None, count: int | None
+    ) -> None:
         from semrsm_jax.features.image_folder import find_images, image_id
 
-        self._ids = ids
+        self._folder, self._ids = folder, ids
         found = find_images(folder)
         if ids is None:
-            if len(found) != count:
+            if count is not None and len(found) != count:
                 raise ValueError(
                     f"{folder} must hold {count} images, one a sample, where samples "
                     f"have no ids; got {len(found)}"
@@ -156,6 +222,11 @@ class Images:
         from semrsm_jax.plotting import Retrieved
 
         assert self._ids is not None
+        if number >= len(self._paths):
+            raise ValueError(
+                f"{self._folder} must hold an image for each sample, got "
+                f"{len(self._paths)}, and one for sample {number} is needed"
+            )
         image = Image.fromarray(read_image(self._paths[number]))
         image.thumbnail((_SIDE, _SIDE))
         text = self._ids[number] if caption is None else caption

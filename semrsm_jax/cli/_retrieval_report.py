@@ -11,7 +11,6 @@ from semrsm_jax.cli._console import say
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import Neighbors, ScoresAtK
-    from semrsm_jax.store import Similarity
 
 # Neighbours of a query in a gallery.
 _SHOWN = 5
@@ -143,7 +142,7 @@ def write(
     summary: dict[str, Any],
     found: "dict[str, Neighbors]",
     scores: "dict[str, ScoresAtK]",
-    rsm: "Similarity",
+    samples: retrieval.Samples,
     overwrite: bool,
 ) -> None:
     """Writes the summary and, for each query, its neighbours and scores."""
@@ -172,8 +171,8 @@ def write(
         for name, each in found.items()
     }
     everything = summary | {
-        "query_ids": None if rsm.x_ids is None else list(rsm.x_ids),
-        "database_ids": None if rsm.y_ids is None else list(rsm.y_ids),
+        "query_ids": samples.query_ids,
+        "database_ids": samples.database_ids,
         "neighbors": neighbors,
     }
     with new_file(path, overwrite) as temporary:
@@ -183,10 +182,11 @@ def write(
 def show(summary: dict[str, Any]) -> None:
     """Prints what came out."""
     excluded = {"none": "nothing", "self": "the query", "group": "the query's group"}
-    say(
-        f"{summary['queries']:,} queries, {summary['database']:,} images in the "
-        f"database, {excluded[summary['exclude']]} excluded"
-    )
+    text = f"{summary['queries']:,} queries"
+    if summary["exclude"] is not None:
+        text += f", {summary['database']:,} images in the database, "
+        text += f"{excluded[summary['exclude']]} excluded"
+    say(text)
     if summary["score"] is None:
         say("--queries, a file of what the images show, gives scores")
         return

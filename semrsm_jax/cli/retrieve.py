@@ -1,7 +1,7 @@
 """``semrsm retrieve``: what is retrieved by similarity, and how well it fits."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,6 @@ from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli._console import progress_bar, say, say_json
 from semrsm_jax.cli._retrieval import ExcludeName
 from semrsm_jax.cli._retrieval_report import ScoreName
-
-if TYPE_CHECKING:
-    from semrsm_jax.retrieval import Neighbors
-    from semrsm_jax.store import Similarity
 
 NAME = "retrieve"
 HELP = """Retrieve the most similar images, and score what was retrieved (section 4.2).
@@ -29,6 +25,8 @@ A column a class with the number of instances; id and group (the video) may be l
 Example: semrsm retrieve semantic.npz spatial.npz --queries q.csv --database db.csv --resamples 2000 --plot scores.pdf
 
 Example: semrsm retrieve semantic.npz --images photos --gallery gallery.png
+
+Results of semrsm search, .npz, serve in place of RSMs.
 
 F1 counts instances (Eq. 9-12), IoU which classes are there (App. D.4). Each is given @1 to @k: the mean over a query's first k neighbours, and the best of them; the means over queries are shown. A neighbour may not be of the query's group; without groups, and where queries are the database, not the query itself (--exclude).
 
@@ -110,15 +108,25 @@ def command(
         similarity.check_figure(figure, overwrite, inputs)
     if output is not None:
         check_output(output, overwrite, suffixes=(".json",), inputs=inputs)
-    opened = similarity.open_rsms(rsms, kernel, bandwidth)
-    similarity.check_alike(opened, square=False)
-    rsm = next(iter(opened.values()))
-    sides = None if queries is None else retrieval.load_sides(queries, database, rsm)
-    one_set = rsm.shape[0] == rsm.shape[1] and database is None
-    excluded, rule = retrieval.exclusion(exclude, sides, rsm, one_set)
+    found = retrieval.load_searches(rsms, k)
+    if found:
+        if exclude or kernel or bandwidth:
+            raise ValueError("--exclude and --kernel do not fit results of a search")
+        samples = retrieval.Samples(len(next(iter(found.values())).index), None)
+        opened = {}
+    else:
+        opened = similarity.open_rsms(rsms, kernel, bandwidth)
+        similarity.check_alike(opened, square=False)
+        rsm = next(iter(opened.values()))
+        rows, columns = rsm.shape
+        samples = retrieval.Samples(rows, columns, rsm.x_ids, rsm.y_ids)
+    sides = None
+    if queries is not None:
+        sides = retrieval.load_sides(queries, database, samples)
+    one_set = samples.queries == samples.database and database is None
+    excluded, rule = retrieval.exclusion(exclude, sides, samples, one_set)
     # Images that are missing are better known before the work.
-    shown = _images(gallery, images, query_images, rsm, sides)
-    found: dict[str, Neighbors] = {}
+    shown = _images(gallery, images, query_images, samples, sides)
     with progress_bar("queries", quiet or as_json) as bar:
         for name, each in opened.items():
             found[name] = nearest(
@@ -129,10 +137,11 @@ def command(
             )
     scores = {} if sides is None else report.score_all(found, sides, score)
     summary: dict[str, Any] = {
-        "queries": rsm.shape[0],
-        "database": rsm.shape[1],
+        "queries": samples.queries,
+        "database": samples.database,
         "k": k,
-        "exclude": excluded.value,
+        # What a search left out, it does not tell.
+        "exclude": excluded.value if opened else None,
         "score": score.value if scores else None,
         "confidence": confidence if resamples else None,
         "rsms": list(found),
@@ -143,7 +152,7 @@ def command(
     if gallery is not None and shown is not None:
         report.draw_gallery(found, shown, gallery_queries, gallery, overwrite)
     if output is not None:
-        report.write(output, summary, found, scores, rsm, overwrite)
+        report.write(output, summary, found, scores, samples, overwrite)
     if as_json:
         say_json(summary)
     elif not quiet:
@@ -177,17 +186,17 @@ def _images(
     gallery: Path | None,
     folder: Path | None,
     query_folder: Path | None,
-    rsm: "Similarity",
+    samples: retrieval.Samples,
     sides: "retrieval.Sides | None",
 ) -> "tuple[retrieval.Images, retrieval.Images] | None":
     """The images of queries and of the database, found but not read."""
     if gallery is None or folder is None:
         return None
-    ids = [rsm.x_ids, rsm.y_ids]
+    ids = [samples.query_ids, samples.database_ids]
     if sides is not None:
         labelled = (sides.queries.ids, sides.database.ids)
         ids = [a if a is not None else b for a, b in zip(ids, labelled, strict=True)]
     return (
-        retrieval.Images(query_folder or folder, ids[0], rsm.shape[0]),
-        retrieval.Images(folder, ids[1], rsm.shape[1]),
+        retrieval.Images(query_folder or folder, ids[0], samples.queries),
+        retrieval.Images(folder, ids[1], samples.database),
     )

@@ -77,6 +77,7 @@ def output_correlation(
       ValueError: as `jensen_shannon_divergence`; shapes that do not fit, fewer than 2
         pairs, NaN or infinity in `K`, or with `triangle` an RSM that is not symmetric.
     """
+    K = _checks.with_shape(K)
     rows = distributions("p", p, from_logits, rank=2)
     columns = rows if q is None else distributions("q", q, from_logits, rank=2)
     _check_shapes(tuple(K.shape), rows.shape, columns.shape)

@@ -112,6 +112,7 @@ class GlobalDescriptor:
           TypeError: as `Descriptor.vectors`.
           ValueError: as `Descriptor.vectors`, or x and y differ in channels.
         """
+        x, y = _checks.with_shape(x), None if y is None else _checks.with_shape(y)
         if y is not None and x.shape[-1] != y.shape[-1]:
             raise ValueError(
                 f"x and y must have the same channels, got {x.shape[-1]} and "
@@ -128,8 +129,7 @@ def token_batches(
 
     Raises as `Descriptor.vectors`.
     """
-    if not hasattr(x, "shape"):
-        x = np.asarray(x)
+    x = _checks.with_shape(x)
     if len(x.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {x.shape}")
     _checks.non_empty(name, x, "N S C")

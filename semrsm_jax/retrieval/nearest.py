@@ -14,7 +14,7 @@ from semrsm_jax import _checks
 from semrsm_jax._pairs import batches
 
 # What of an RSM is read at a time.
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 16 * 2**20
 
 # Which columns may not be neighbours of these rows: row numbers (n,) in, (n, M) out.
 Exclusion = Callable[[np.ndarray], Any]
@@ -65,7 +65,7 @@ def nearest(
       ValueError: `K` has other than two axes, an empty one, NaN or infinity; `k` is
         below 1; or the mask has another shape.
     """
-    k = _checks.at_least("k", k, 1)
+    k, K = _checks.at_least("k", k, 1), _checks.with_shape(K)
     if len(K.shape) != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
     _checks.non_empty("K", K, "N M")
@@ -157,7 +157,7 @@ def checked_rule(
 
 
 def _of_mask(mask: Any, shape: tuple[int, ...]) -> Exclusion:
-    mask = mask if hasattr(mask, "shape") else np.asarray(mask)
+    mask = _checks.with_shape(mask)
     if tuple(mask.shape) != shape:
         raise ValueError(
             f"exclude must be a mask of shape {shape}, as K, got {tuple(mask.shape)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,7 +114,7 @@ def scores_at_k(
     for name, counts in (("query_counts", query), ("database_counts", database)):
         if counts.ndim != 2:
             raise ValueError(f"{name} must have 2 axes, got shape {counts.shape}")
-    index = _checks.real_array_on_host("neighbors", neighbors, rank=2)
+    index: Any = _checks.real_array_on_host("neighbors", neighbors, rank=2)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"neighbors must be integers, got dtype {index.dtype}")
     if index.shape[0] != query.shape[0] or index.shape[1] == 0:
