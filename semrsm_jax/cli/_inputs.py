@@ -130,6 +130,8 @@ def load_sample(
       ValueError: as `load_features` and `to_tokens`, or the index is missing, out of
         range, or given for a single sample.
     """
+    import numpy as np
+
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features
 

@@ -78,6 +78,8 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Reads RSMs and outputs, and shows their correlations."""
+    import numpy as np
+
     from semrsm_jax import output_correlation
     from semrsm_jax.store import load_features
 
@@ -88,7 +90,7 @@ def command(
     similarity.check_figure(plot, overwrite, [*rsms, outputs])
     opened = similarity.open_rsms(rsms, kernel, bandwidth)
     similarity.check_alike(opened, square=True)
-    p = load_features(outputs, key)
+    p = np.asarray(load_features(outputs, key))
     if p.ndim != 2 or len(p) != next(iter(opened.values())).shape[0]:
         raise ValueError(
             f"{outputs} must have shape (N, classes) with N = "

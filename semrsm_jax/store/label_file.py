@@ -108,7 +108,7 @@ def _from_npz(path: Path) -> Labels:
         raise ValueError(f"{path} must hold counts (N, C), got shape {stored.shape}")
     samples, classes = stored.shape
     return Labels(
-        stored.read().astype(np.float64),
+        np.asarray(stored.read(), np.float64),
         _names(path, arrays, "classes", classes),
         _names(path, arrays, "ids", samples),
         _names(path, arrays, "groups", samples),
@@ -126,4 +126,4 @@ def _names(
             f"{path} must hold {name} ({count},) as text or integers, got shape "
             f"{stored.shape}, {stored.dtype}"
         )
-    return tuple(map(str, stored.read().tolist()))
+    return tuple(map(str, np.asarray(stored.read()).tolist()))
