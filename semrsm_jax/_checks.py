@@ -82,7 +82,9 @@ def finite(name: str, array: jax.Array | np.ndarray) -> None:
         parts = np.array_split(array, max(1, min(len(array), array.size // 2**20)))
     else:
         parts = [array]
-    bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
+    # A constant inside a traced function has values too, and they are looked at now.
+    with jax.ensure_compile_time_eval():
+        bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
     if bad:
         raise ValueError(
             f"{name} must be finite in {dtype}, got {bad} NaN or infinite of "
@@ -154,7 +156,7 @@ def token_mask(
         raise TypeError(f"{name} must be boolean, got dtype {mask.dtype}")
     if mask.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {mask.shape}")
-    if not is_traced(mask) and not bool(mask.any(axis=-1).all()):
+    if not is_traced(mask) and not np.asarray(mask).any(axis=-1).all():
         raise ValueError(f"{name} must keep at least one token of each sample")
     return jnp.asarray(mask)
 

@@ -125,7 +125,9 @@ def pair_statistics(
     if _checks.is_traced(*samples):
         inner, sq_dist, upper = _traced(samples, rule, pairs, chunks)
     else:
-        inner, sq_dist, upper = _streamed(samples, rule, pairs, chunks, progress)
+        # Constants inside a traced function, a teacher's tokens say, are done here too.
+        with jax.ensure_compile_time_eval():
+            inner, sq_dist, upper = _streamed(samples, rule, pairs, chunks, progress)
     x_sq_norm = _squared_norms(x, x_mask, samples.dtype)
     y_sq_norm = x_sq_norm if mirrored else _squared_norms(y, y_mask, samples.dtype)
     if not pairs.diagonal:
