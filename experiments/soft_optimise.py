@@ -179,7 +179,7 @@ def _optimise(
     optimizer = optax.adam(config.learning_rate)
 
     @jax.jit
-    def step(logits: Array, moments: Any) -> tuple[Array, Any]:
+    def step(logits: Array, moments: Any) -> tuple[Any, Any]:
         # The pairs have nothing to do with each other: a sum trains each by itself.
         gradient = jax.grad(lambda z: objective(features(nnx.sigmoid(z))).sum())(logits)
         updates, moments = optimizer.update(gradient, moments, logits)
@@ -259,7 +259,7 @@ def draw(result: Result) -> "Figure":
 
     figure = new_figure((7.2, 3.9))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        above, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+        above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
         images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.3))
         courses = result.courses
         shown = {

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_SHRUNK = 4  # pixels of the photographs to a pixel drawn
+
 
 @dataclass(frozen=True)
 class StereoConfig:
@@ -177,23 +179,23 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def draw(result: Result) -> "Figure":
-    """The matches of some tokens by each rule, and how far all of them are off."""
+    """Some tokens' matches by two rules, and how far all of them are off by each."""
     from matplotlib import rc_context
 
-    figure = new_figure((7.2, 4.4))
+    figure = new_figure((7.2, 3.1))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.1))
+        grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
         error, pair = errors(result), result.pair
         chosen = _drawn(result)
-        for row, name in enumerate(result.found):
+        for row, name in enumerate(("soft", "position-wise")):
             ax = figure.add_subplot(grid[row, 0])
             good = error[name] <= pair.cell
             share = np.mean(good[pair.known])
             plot_correspondences(
                 _faded(pair.left),
                 _faded(pair.right),
-                pair.places[chosen],
-                result.found[name][chosen],
+                _shrunk(pair.places[chosen]),
+                _shrunk(result.found[name][chosen]),
                 ax,
                 good=good[chosen],
                 title=f"{name}: {share:.0%} within {pair.cell} px",
@@ -202,9 +204,16 @@ def draw(result: Result) -> "Figure":
     return figure
 
 
-def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
-    """Grey and bright, so that lines stand out."""
-    return 0.5 + 0.5 * image.mean(-1)
+def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
+    """Small, grey and bright, so that lines stand out."""
+    height, width = image.shape[0] // _SHRUNK, image.shape[1] // _SHRUNK
+    blocks = image.reshape(height, _SHRUNK, width, _SHRUNK * 3).mean((1, 3))
+    return 0.5 + 0.5 * blocks
+
+
+def _shrunk(places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    """Places in pixels of the photographs, in those of the images drawn."""
+    return (places + 0.5) / _SHRUNK - 0.5
 
 
 def _drawn(result: Result) -> np.ndarray:
@@ -221,7 +230,7 @@ def _draw_errors(ax: "Axes", error: dict[str, np.ndarray], cell: int) -> None:
         style = "--" if name == "exact" else "-"
         ax.step(ordered, shares, style, color=color, label=name, where="post")
     ax.axvline(cell, color="0.5", linewidth=0.8, linestyle=":")
-    ax.annotate("a token's cell", (cell, 0.02), color="0.4", ha="right", rotation=90)
+    ax.annotate("a token's cell", (cell * 1.05, 0.03), color="0.4", rotation=90)
     ax.set(
         xscale="log",
         xlim=(1, None),

@@ -108,7 +108,9 @@ def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
         # A part at a time: what is kept on the host may be larger than memory.
         size = max(1, 2**20 * len(array) // max(1, array.size))
         parts = (array[start : start + size] for start in range(0, len(array), size))
-    bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
+    # A constant inside a traced function has values too, and they are looked at now.
+    with jax.ensure_compile_time_eval():
+        bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
     if bad:
         raise ValueError(
             f"{name} must be finite in {dtype}, got {bad} NaN or infinite of "
@@ -180,7 +182,7 @@ def token_mask(
         raise TypeError(f"{name} must be boolean, got dtype {mask.dtype}")
     if mask.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {mask.shape}")
-    if not is_traced(mask) and not bool(mask.any(axis=-1).all()):
+    if not is_traced(mask) and not np.asarray(mask).any(axis=-1).all():
         raise ValueError(f"{name} must keep at least one token of each sample")
     return jnp.asarray(mask)
 

@@ -135,8 +135,10 @@ def pair_statistics(
             if progress is not None:
                 progress(done, pairs.count)
 
-        matrices, _ = match_block(samples, rule, pairs, size, advance)
-        inner, sq_dist, upper = map(jnp.asarray, matrices)
+        # Constants inside a traced function, a teacher's tokens say, are done here too.
+        with jax.ensure_compile_time_eval():
+            matrices, _ = match_block(samples, rule, pairs, size, advance)
+            inner, sq_dist, upper = map(jnp.asarray, matrices)
     x_sq_norm = squared_norms(x, x_mask, samples.dtype)
     y_sq_norm = x_sq_norm if mirrored else squared_norms(y, y_mask, samples.dtype)
     if not pairs.diagonal:

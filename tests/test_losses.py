@@ -110,6 +110,19 @@ def test_alignment_loss_leaves_out_what_is_unknown(x, target):
     assert np.isfinite(gradient).all()
 
 
+def test_constants_and_masks_may_be_closed_over(rng):
+    x, teacher = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
+    mask = jnp.asarray(rng.random((5, 4)) < 0.7).at[:, 0].set(True)
+
+    def loss(x):
+        return semantic_cka_loss(x, teacher, Identity(), y_mask=mask)
+
+    np.testing.assert_allclose(jax.jit(loss)(x), loss(x), rtol=1e-5)
+    broken = teacher.at[0, 0, 0].set(jnp.nan)
+    with pytest.raises(ValueError, match="y must be finite"):
+        jax.jit(lambda x: semantic_cka_loss(x, broken, Identity()))(x)
+
+
 def test_triplet_loss_is_the_hinge_of_cosines(rng):
     sides = rng.normal(size=(3, 4, 5, 3))
     a, p, n = (
@@ -149,16 +162,25 @@ def test_masked_tokens_count_for_nothing(x, y, target):
         )
 
 
-@of_every_loss
+@pytest.mark.parametrize("loss", ["cka", "alignment"])
+def test_gradients(loss, x, x64):
+    check_gradients(loss, FIXED, x)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "matcher",
-    [pytest.param(Exact(), marks=pytest.mark.slow), FIXED],
-    ids=["Exact", "Sinkhorn"],
+    ("loss", "matcher"),
+    [(loss, Exact()) for loss in LOSSES]
+    + [("unbiased cka", FIXED), ("triplet", FIXED)],
 )
-def test_gradients(loss, matcher, x, x64):
-    check_grads(
-        lambda x: loss(x, matcher), (jnp.asarray(x),), 1, modes=["rev"], eps=1e-6
-    )
+def test_more_gradients(loss, matcher, x, x64):
+    check_gradients(loss, matcher, x)
+
+
+def check_gradients(loss, matcher, x):
+    # Compiled: finite differences evaluate it again and again.
+    compiled = jax.jit(lambda x: LOSSES[loss](x, matcher))
+    check_grads(compiled, (jnp.asarray(x),), 1, modes=["rev"], eps=1e-6)
 
 
 @pytest.mark.slow
@@ -172,7 +194,7 @@ def test_implicit_and_unrolled_gradients_agree(loss, x, x64):
     np.testing.assert_allclose(implicit, unrolled, atol=1e-4 * scale)
 
 
-@of_every_loss
+@pytest.mark.parametrize("loss", [LOSSES["alignment"], LOSSES["triplet"]])
 def test_compiled_and_batched_agree_with_one_by_one(loss, rng):
     xs = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
     one_by_one = [loss(x, SOFT) for x in xs]

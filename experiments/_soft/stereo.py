@@ -36,7 +36,7 @@ class StereoPair(NamedTuple):
     @property
     def known(self) -> Bool[np.ndarray, " S"]:
         """Where the truth is known."""
-        return np.isfinite(self.truth).all(1)
+        return np.isfinite(self.truth[:, 1])
 
 
 def stereo_pair(
@@ -79,7 +79,9 @@ def stereo_pair(
     shift = _median(disparity[:height, :width], grid, cell)
     truth = places - np.stack([np.zeros_like(shift), shift], -1)
     truth[np.isnan(shift)] = np.nan
-    return StereoPair(*pair, np.concatenate(tokens, -1), places, truth, grid, cell)
+    left, right = pair
+    both = np.concatenate(tokens, -1)
+    return StereoPair(left, right, both, places, truth, grid, cell)
 
 
 def _pooled(tokens: np.ndarray, grid: tuple[int, int], factor: int) -> np.ndarray:
