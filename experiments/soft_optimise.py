@@ -259,7 +259,8 @@ def draw(result: Result) -> "Figure":
 
     figure = new_figure((7.2, 3.9))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
+        grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+        above, below = (figure.add_subfigure(part) for part in grid)
         images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.3))
         courses = result.courses
         shown = {

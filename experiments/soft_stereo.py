@@ -230,7 +230,9 @@ def _draw_errors(ax: "Axes", error: dict[str, np.ndarray], cell: int) -> None:
         style = "--" if name == "exact" else "-"
         ax.step(ordered, shares, style, color=color, label=name, where="post")
     ax.axvline(cell, color="0.5", linewidth=0.8, linestyle=":")
-    ax.annotate("a token's cell", (cell * 1.05, 0.03), color="0.4", rotation=90)
+    ax.annotate(
+        "a token's cell", (cell * 0.93, 0.98), color="0.4", ha="right", va="top"
+    )
     ax.set(
         xscale="log",
         xlim=(1, None),

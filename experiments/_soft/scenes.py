@@ -43,7 +43,7 @@ def load_digits(test_share: float, rng: np.random.Generator) -> tuple[Digits, Di
     """Splits the digits at random into those to train and those to test with."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     images = (images / 16).astype(np.float32).reshape(-1, DIGIT, DIGIT)
     order = rng.permutation(len(images))
     test = round(test_share * len(images))
