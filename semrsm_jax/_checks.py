@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from semrsm_jax._rows import Rows
+
 
 def is_traced(*arrays: Any) -> bool:
     """Whether any of the arrays is a tracer, so that its values cannot be read."""
@@ -22,11 +24,15 @@ def floating_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(dtype)
 
 
-def real_array(name: str, value: ArrayLike, rank: int | None = None) -> jax.Array:
+def real_array(
+    name: str, value: ArrayLike | Rows, rank: int | None = None
+) -> jax.Array:
     """Converts to a real floating-point JAX array, integers to the default float.
 
     Raises as `real_array_on_host`.
     """
+    if isinstance(value, Rows):
+        value = np.asarray(value)
     value = real_array_on_host(name, value, rank)
     return jnp.asarray(value, floating_dtype(value.dtype))
 
@@ -53,6 +59,17 @@ def real_array_on_host(
             raise TypeError(
                 f"{name} must be a real array, got {type(value).__name__} ({error})"
             ) from error
+    real(name, value, rank)
+    return value
+
+
+def real(
+    name: str, value: jax.Array | np.ndarray | Rows, rank: int | None = None
+) -> None:
+    """Refuses what is not real, or has another number of axes.
+
+    Raises as `real_array_on_host`.
+    """
     if not (
         jnp.issubdtype(value.dtype, jnp.floating)
         or jnp.issubdtype(value.dtype, jnp.integer)
@@ -65,10 +82,9 @@ def real_array_on_host(
         raise ValueError(
             f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
         )
-    return value
 
 
-def finite(name: str, array: jax.Array | np.ndarray) -> None:
+def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
     """Refuses NaN and infinity; a traced array passes, its values being unknown.
 
     Raises:
@@ -77,11 +93,12 @@ def finite(name: str, array: jax.Array | np.ndarray) -> None:
     if is_traced(array):
         return
     dtype = floating_dtype(array.dtype)
-    if isinstance(array, np.ndarray):
-        # A part at a time: what is kept on the host may be larger than memory.
-        parts = np.array_split(array, max(1, min(len(array), array.size // 2**20)))
-    else:
+    if isinstance(array, jax.Array):
         parts = [array]
+    else:
+        # A part at a time: what is kept on the host may be larger than memory.
+        size = max(1, 2**20 * len(array) // max(1, array.size))
+        parts = (array[start : start + size] for start in range(0, len(array), size))
     bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
     if bad:
         raise ValueError(

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from semrsm_jax._rows import Rows
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -61,11 +63,11 @@ class Pairs:
         return (self.chunk(start, size) for start in range(0, self.count, size))
 
 
-def take(array: Array | np.ndarray, index: Any, dtype: Any) -> Array:
-    """Samples by number, on the device; of a NumPy array only these go there."""
-    if isinstance(array, np.ndarray):
-        return jnp.asarray(array[index], dtype)
-    return _gather(array, index, dtype)
+def take(array: Array | np.ndarray | Rows, index: Any, dtype: Any) -> Array:
+    """Samples by number, on the device; of what is not there only these go there."""
+    if isinstance(array, jax.Array):
+        return _gather(array, index, dtype)
+    return jnp.asarray(array[index], dtype)
 
 
 @partial(jax.jit, static_argnames="dtype")

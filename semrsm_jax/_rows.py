@@ -35,6 +35,11 @@ class Rows(ABC):
         """The number of values."""
         return int(np.prod(self.shape, dtype=object))
 
+    @property
+    def itemsize(self) -> int:
+        """The bytes of a value."""
+        return self.dtype.itemsize
+
     def __len__(self) -> int:
         """The number of rows."""
         return self.shape[0]
@@ -68,3 +73,17 @@ class Rows(ABC):
         """Reads the whole array."""
         del copy
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+
+class Part(Rows):
+    """Some rows of anything that gives rows when it is sliced."""
+
+    def __init__(self, rows: Any, start: int, stop: int) -> None:
+        """Rows start <= n < stop of `rows`."""
+        self.rows, self.start = rows, start
+        self.shape = (stop - start, *rows.shape[1:])
+        self.dtype = rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads them from the whole."""
+        return np.asarray(self.rows[self.start + start : self.start + stop])

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,12 @@ _RULES = ("median", "official", "paper")
 
 
 class Kernel(Protocol):
-    """A similarity of matched representations: `PairStatistics` in, RSM (N, M) out."""
+    """A similarity of matched representations: `PairStatistics` in, RSM (N, M) out.
+
+    One may say that it is ``monotone``: that an entry depends on its own pair alone,
+    never falls as `inner` rises, and never rises as `sq_dist` does, at fixed norms. A
+    bound on the matching is then one on the similarity.
+    """
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM of these statistics."""
@@ -40,6 +45,8 @@ class FittedKernel(Kernel, Protocol):
 class Linear:
     """The inner product, summed over tokens, Eq. 7."""
 
+    monotone: ClassVar[bool] = True
+
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), in the units of the squared activations."""
         return stats.inner
@@ -51,6 +58,8 @@ class Cosine:
 
     It lies in [-1, 1]; a zero representation has cosine 0 with every other.
     """
+
+    monotone: ClassVar[bool] = True
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
@@ -99,6 +108,11 @@ class RBF:
         # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
         scaled = _safe_sqrt(stats.sq_dist) / sigma
         return jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether the bandwidth is a number, so that a pair depends on no other."""
+        return isinstance(self.bandwidth, int | float)
 
     def sigma(self, stats: PairStatistics) -> Float[Array, ""]:
         """The bandwidth used for these statistics; 1 where no distance is non-zero."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from semrsm_jax import _checks
 from semrsm_jax._pairs import Pairs, batches, take
 from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
+from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -60,8 +61,8 @@ class PairStatistics(NamedTuple):
 
 
 def pair_statistics(
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+    x: ArrayLike | Rows,
+    y: ArrayLike | Rows | None = None,
     matcher: Matcher = Exact(),
     *,
     x_mask: ArrayLike | None = None,
@@ -77,7 +78,8 @@ def pair_statistics(
     itself token by token, the diagonal is not matched at all.
 
     Args:
-      x: representations (N, S, C).
+      x: representations (N, S, C). A `Rows`, as `load_features` gives them of files
+        larger than memory, is read chunk by chunk.
       y: representations (M, T, C); None compares x with itself.
       matcher: the rule that pairs the tokens.
       x_mask: (N, S), True where a token takes part. None: all do.
@@ -146,19 +148,22 @@ def pair_statistics(
 
 
 def _samples(
-    name: str, array: ArrayLike, mask: ArrayLike | None
-) -> tuple[Array | np.ndarray, Bool[Array, "N S"] | None]:
-    array = _checks.real_array_on_host(name, array, rank=3)
+    name: str, array: ArrayLike | Rows, mask: ArrayLike | None
+) -> tuple[Array | np.ndarray | Rows, Bool[Array, "N S"] | None]:
+    if isinstance(array, Rows):
+        _checks.real(name, array, rank=3)
+    else:
+        array = _checks.real_array_on_host(name, array, rank=3)
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
 
 
 class Samples(NamedTuple):
-    """Both sides; a NumPy array stays on the host and goes over pair by pair."""
+    """Both sides; what is not on the device goes there pair by pair."""
 
-    x: Array | np.ndarray
-    y: Array | np.ndarray
+    x: Array | np.ndarray | Rows
+    y: Array | np.ndarray | Rows
     x_mask: Bool[Array, "N S"] | None
     y_mask: Bool[Array, "M T"] | None
 
@@ -176,7 +181,7 @@ def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
 
 
 def squared_norms(
-    array: Array | np.ndarray, mask: Array | None, dtype: Any
+    array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
 ) -> Float[Array, " N"]:
     """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out."""
     if isinstance(array, jax.Array):
@@ -269,7 +274,7 @@ def match_block(
     while done < pairs.count:
         rows, columns = pairs.locate(pairs.chunk(done, size))
         try:
-            values = list(map(np.asarray, _chunk(samples, rows, columns, rule)))
+            values = list(map(np.asarray, match_pairs(samples, rows, columns, rule)))
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -298,7 +303,7 @@ def _traced(
     @partial(jax.checkpoint, policy=kept)
     def chunk(samples, numbers):
         rows, columns = pairs.locate(numbers, jnp)
-        return _chunk(samples, rows, columns, rule)
+        return match_pairs(samples, rows, columns, rule)
 
     values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
     rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
@@ -312,7 +317,9 @@ def _traced(
     return tuple(fill(value) for value in values)
 
 
-def _chunk(samples: Samples, rows: Any, columns: Any, rule: Rule) -> tuple[Array, ...]:
+def match_pairs(
+    samples: Samples, rows: Any, columns: Any, rule: Rule
+) -> tuple[Array, ...]:
     """Inner product, squared distance and bound of a list of pairs."""
     x = take(samples.x, rows, samples.dtype)
     y = take(samples.y, columns, samples.dtype)

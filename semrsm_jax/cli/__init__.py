@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import compare, demo, match, plan, rsm, status
+from semrsm_jax.cli import compare, demo, match, plan, rsm, search, status
 from semrsm_jax.cli._console import guarded, say
 
 _HELP = """How alike two images look to a network, wherever in the image things stand.
@@ -30,7 +30,7 @@ app = typer.Typer(
     # A traceback that reaches the user is a fault of this program: show it plainly.
     pretty_exceptions_enable=False,
 )
-for _command in (rsm, plan, status, compare, match, demo):
+for _command in (rsm, plan, status, search, compare, match, demo):
     app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))
 
 

@@ -90,14 +90,14 @@ def feature_layers(
         does not fit.
     """
     from semrsm_jax.engine import Features, token_rows
-    from semrsm_jax.store import feature_names, load_features
+    from semrsm_jax.store import feature_ids, feature_names, load_features
 
     names: list[str | None] = [None]
     if layers:
         if key is not None:
             raise ValueError("--key and --layer exclude each other")
         names = list(feature_names(path) if list(layers) == ["all"] else layers)
-    found = {}
+    found, ids = {}, feature_ids(path)
     for name in names:
         activations = load_features(path, key if name is None else name)
         with naming(path):
@@ -105,6 +105,7 @@ def feature_layers(
             rows = token_rows(activations, order.value)
         found[name] = Features(
             rows,
+            ids=ids,
             preprocessing={"layout": order.value},
             source={"file": str(path), "key": key if name is None else name},
         )
@@ -131,14 +132,14 @@ def load_sample(
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features
 
-    features: np.ndarray = load_features(path, key)
+    features = load_features(path, key)
     with naming(path):
         if features.ndim == 2 and layout is None:
             if index not in (None, 0):
                 raise ValueError(
                     f"holds one sample, of shape {features.shape}; got {flag} {index}"
                 )
-            return to_tokens(features[None], "NSC")[0]
+            return to_tokens(np.asarray(features)[None], "NSC")[0]
         layout = fitting_layout(features.shape, layout)
         count = features.shape[0]
         if index is None and count > 1:

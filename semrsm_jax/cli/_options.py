@@ -190,7 +190,9 @@ def features_argument(name: str, text: str = "") -> Any:
     return typer.Argument(
         metavar=name,
         show_default=False,
-        help=text or "Features: .npy, .npz or .safetensors.",
+        help=text
+        or "Features: .npy, .npz, .safetensors, a zarr folder, or a folder with a file "
+        "for each layer.",
     )
 
 

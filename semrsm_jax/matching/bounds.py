@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.affinity import token_products
@@ -53,6 +53,23 @@ class DualBound:
         y_mask: Mask = None,
     ) -> Float[Array, "*batch"]:
         """The bound (...) on the matched inner product of tokens x and y."""
+        profits, prices = self.terms(x, y, x_mask, y_mask)
+        x_mask, y_mask = _present(x, x_mask), _present(y, y_mask)
+        count = jnp.minimum(x_mask.sum(-1), y_mask.sum(-1))
+        return top_sum(profits, x_mask, count) + top_sum(prices, y_mask, count)
+
+    def terms(
+        self,
+        x: Tokens,
+        y: Tokens,
+        x_mask: Mask = None,
+        y_mask: Mask = None,
+    ) -> tuple[Float[Array, "*batch S"], Float[Array, "*batch T"]]:
+        """The profits of the rows and prices of the columns that the bound adds up.
+
+        The sum of the k largest of each bounds every matching of k pairs, up to the
+        rounding of the profits. Those of masked tokens mean nothing.
+        """
         x, y = jax.lax.stop_gradient((x, y))
         x_sub, x_sub_mask = _subsample(x, x_mask, self.stride)
         y_sub, y_sub_mask = _subsample(y, y_mask, self.stride)
@@ -66,10 +83,15 @@ class DualBound:
         )
         profits = _profits(sub, prices, y_sub_mask)
         del sub
-        dual = _streamed_bound(
-            x, y, x_mask, y_mask, x_sub, x_sub_mask, profits, self.block
+        profits, prices = _streamed_terms(
+            x,
+            y,
+            _present(y, y_mask),
+            x_sub,
+            jnp.where(_present(x_sub, x_sub_mask), profits, jnp.inf),
+            self.block,
         )
-        return jnp.where(jnp.isnan(bound), jnp.nan, dual)
+        return jnp.where(jnp.isnan(bound)[..., None], jnp.nan, profits), prices
 
     def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
         """The affinity of the sub-sample, a block of rows, and the sub-samples."""
@@ -99,27 +121,19 @@ def _profits(sub: Array, prices: Array, column_mask: Array | None) -> Array:
     return jnp.max(scores, axis=-1)
 
 
+def _present(tokens: Array, mask: Array | None) -> Array:
+    return jnp.ones(tokens.shape[:-1], bool) if mask is None else mask
+
+
 @partial(jax.jit, static_argnames="block")
-def _streamed_bound(
-    x: Array,
-    y: Array,
-    x_mask: Array | None,
-    y_mask: Array | None,
-    x_sub: Array,
-    x_sub_mask: Array | None,
-    profits: Array,
-    block: int,
-) -> Array:
-    """The dual bound of the prices that the profits of some rows set."""
+def _streamed_terms(
+    x: Array, y: Array, y_mask: Array, x_sub: Array, profits: Array, block: int
+) -> tuple[Array, Array]:
+    """The profits and prices that the profits of some rows set, infinite if masked."""
     batch = x.shape[:-2]
-    x_mask, y_mask, x_sub_mask = (
-        jnp.ones(tokens.shape[:-1], bool) if mask is None else mask
-        for tokens, mask in ((x, x_mask), (y, y_mask), (x_sub, x_sub_mask))
-    )
-    profits = jnp.where(x_sub_mask, profits, jnp.inf)
 
     def one(operands):
-        x, y, x_mask, y_mask, x_sub, profits = operands
+        x, y, y_mask, x_sub, profits = operands
 
         def highest_bid(prices, rows):
             tokens, profit = rows
@@ -138,12 +152,12 @@ def _streamed_bound(
             return (token_products(tokens, y) - taxed).max(1)
 
         profit = jax.lax.map(best, _blocks(x, block, 0)).ravel()[: x.shape[0]]
-        count = jnp.minimum(x_mask.sum(), y_mask.sum())
-        return _top_sum(profit, x_mask, count) + _top_sum(prices, y_mask, count)
+        return profit, prices
 
-    operands = (x, y, x_mask, y_mask, x_sub, profits)
+    operands = (x, y, y_mask, x_sub, profits)
     flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
-    return jax.lax.map(one, tuple(flat)).reshape(batch)
+    terms = jax.lax.map(one, tuple(flat))
+    return jax.tree.map(lambda a: a.reshape(*batch, a.shape[-1]), terms)
 
 
 def _blocks(array: Array, size: int, fill: float) -> Array:
@@ -155,7 +169,12 @@ def _blocks(array: Array, size: int, fill: float) -> Array:
     return padded.reshape(-1, size, *array.shape[1:])
 
 
-def _top_sum(values: Array, mask: Array, count: Array) -> Array:
+def top_sum(
+    values: Float[Array, "*batch S"],
+    mask: Bool[Array, "*batch S"],
+    count: Int[Array, "*batch"],
+) -> Float[Array, "*batch"]:
     """The sum of the `count` largest values present."""
-    ranked = jnp.sort(jnp.where(mask, values, -jnp.inf), descending=True)
-    return jnp.sum(jnp.where(jnp.arange(values.size) < count, ranked, 0))
+    ranked = jnp.sort(jnp.where(mask, values, -jnp.inf), axis=-1, descending=True)
+    chosen = jnp.arange(values.shape[-1]) < count[..., None]
+    return jnp.sum(jnp.where(chosen, ranked, 0), axis=-1)

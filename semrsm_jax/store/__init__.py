@@ -1,6 +1,6 @@
 """Files in and out: the one place in the package that writes to the disk."""
 
-from semrsm_jax.store.feature_file import feature_names, load_features
+from semrsm_jax.store.feature_file import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
@@ -20,6 +20,7 @@ __all__ = [
     "RunStore",
     "Similarity",
     "check_output",
+    "feature_ids",
     "feature_names",
     "load_features",
     "load_rsm",

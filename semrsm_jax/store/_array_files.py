@@ -6,6 +6,7 @@ ever unpickled, and nothing extracted from an archive to the disk.
 
 import os
 import stat
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import safe_open
 
+from semrsm_jax._rows import Rows
 from semrsm_jax.store._numpy_files import open_npy, open_npz
 from semrsm_jax.store._stored import ArrayFile, StoredArray, damage_named
 
@@ -40,6 +42,9 @@ _FOREIGN = {
         for protocol in range(2, 6)
     },
 }
+
+# The most that the format allows.
+_SAFETENSORS_HEADER = 100_000_000
 
 _SAFETENSORS_DTYPES = {
     "F64": np.dtype(np.float64),
@@ -93,16 +98,43 @@ def _check_kind(path: Path, suffix: str) -> None:
 
 
 def _safetensors(path: Path) -> ArrayFile:
+    with path.open("rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    # Looked at before the library maps the whole file.
+    if header > min(_SAFETENSORS_HEADER, path.stat().st_size - 8):
+        raise ValueError(f"{path} is damaged: it claims a header of {header} bytes")
     arrays = {}
     with safe_open(path, framework="numpy") as file:
         for name in file.keys():
             part = file.get_slice(name)
             dtype = _SAFETENSORS_DTYPES.get(part.get_dtype(), part.get_dtype())
-            read = partial(_read_tensor, path, name)
-            arrays[name] = StoredArray(dtype, tuple(part.get_shape()), read)
+            shape = tuple(part.get_shape())
+            read = partial(_read_tensor, path, name, dtype, shape)
+            arrays[name] = StoredArray(dtype, shape, read)
         return ArrayFile(arrays, dict(file.metadata() or {}))
 
 
-def _read_tensor(path: Path, name: str) -> np.ndarray:
-    with damage_named(path), safe_open(path, framework="numpy") as file:
-        return file.get_tensor(name)
+def _read_tensor(
+    path: Path, name: str, dtype: np.dtype, shape: tuple[int, ...]
+) -> np.ndarray | Rows:
+    rows = _TensorRows(path, name, shape, dtype)
+    # A number has no rows.
+    return rows if shape else rows.whole()
+
+
+@dataclass(frozen=True)
+class _TensorRows(Rows):
+    """A tensor of a .safetensors file, read in slices."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        with damage_named(self.path), safe_open(self.path, framework="numpy") as file:
+            return file.get_slice(self.name)[start:stop]
+
+    def whole(self) -> np.ndarray:
+        with damage_named(self.path), safe_open(self.path, framework="numpy") as file:
+            return file.get_tensor(self.name)

@@ -11,7 +11,12 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from semrsm_jax import _checks
-from semrsm_jax.store._zarr_metadata import ZarrArray, read_array, read_attributes
+from semrsm_jax.store._zarr_metadata import (
+    ZarrArray,
+    is_array,
+    read_array,
+    read_attributes,
+)
 from semrsm_jax.store.rsm_file import package_version
 
 _KIND = "semrsm_jax features, version 1"
@@ -20,6 +25,11 @@ _VERSIONS = ("semrsm_jax", "jax", "numpy")
 
 # The array of the completion records, beside those of the layers.
 RECORDS = "batch_sha256"
+
+
+def is_described(path: Path) -> bool:
+    """Whether the zarr group in a folder says that it holds features like this."""
+    return not is_array(path) and read_attributes(path).get("kind") == _KIND
 
 
 @dataclass(frozen=True)

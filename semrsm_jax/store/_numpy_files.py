@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import struct
 import tokenize
 import zipfile
 from functools import partial
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from semrsm_jax._resources import free_memory
 from semrsm_jax.store._stored import ArrayFile, StoredArray, damage_named
 
 # A .npy header of NumPy's own is 128 bytes; NumPy refuses more than 10,000.
@@ -28,6 +30,15 @@ _HEADER_ERRORS = (
 
 # Deflate expands a byte to at most 1032; the slack is for tiny members.
 _MOST_EXPANSION, _SLACK = 1032, 4096
+
+# A member that unpacks to more than this, and by more than this factor, is a bomb.
+_LARGE, _MOST_RATIO = 2**26, 200
+
+# Bytes of what stands before a member, without its name.
+_LOCAL_HEADER = 30
+
+# Bytes read at a time where only the checksum is wanted.
+_PIECE = 2**20
 
 
 class _Header(NamedTuple):
@@ -97,7 +108,10 @@ def open_npz(path: Path) -> ArrayFile:
             with archive.open(member) as stream:
                 head = stream.read(_HEADER_BYTES)
             header = _npy_header(f"{path}, {name!r}", head, member.file_size)
-            read = partial(_read_member, path, member.filename)
+            if member.compress_type == zipfile.ZIP_STORED:
+                read = partial(_map_member, path, member, header)
+            else:
+                read = partial(_read_member, path, member)
             arrays[name] = StoredArray(header.dtype, header.shape, read)
     return ArrayFile(arrays, {})
 
@@ -120,11 +134,44 @@ def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
         )
 
 
-def _read_member(path: Path, filename: str) -> np.ndarray:
+def _map_member(path: Path, member: zipfile.ZipInfo, header: _Header) -> np.ndarray:
+    """Maps a member that is not compressed, once it was compared with its checksum."""
+    with damage_named(path):
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            while stream.read(_PIECE):
+                pass
+        with path.open("rb") as stream:
+            stream.seek(member.header_offset)
+            local = stream.read(_LOCAL_HEADER)
+        # The name and what follows it may be longer there than in the directory.
+        name, extra = struct.unpack("<HH", local[-4:])
+        start = member.header_offset + len(local) + name + extra
+        order = "F" if header.fortran_order else "C"
+        return _native(
+            np.memmap(
+                path, header.dtype, "r", start + header.offset, header.shape, order
+            )
+        )
+
+
+def _read_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    """Unpacks a compressed member, which cannot be read in part, into memory."""
+    size, packed = member.file_size, member.compress_size
+    if size > _LARGE and size > _MOST_RATIO * packed:
+        raise ValueError(
+            f"{path} would unpack {member.filename!r} from {packed} to {size} bytes, "
+            "as no features do but a zip bomb; save it by numpy.save"
+        )
+    if size > free_memory() / 2:
+        raise ValueError(
+            f"{path} unpacks {member.filename!r} to {size} bytes, more than half of "
+            "the free memory, and a compressed member cannot be read in part; save it "
+            "by numpy.save, or not compressed, by numpy.savez"
+        )
     with (
         damage_named(path),
         zipfile.ZipFile(path) as archive,
-        archive.open(filename) as stream,
+        archive.open(member) as stream,
     ):
         array = np.lib.format.read_array(stream, allow_pickle=False)
         # Only reading on to the end compares the checksum.

@@ -11,6 +11,8 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError
 
+from semrsm_jax._rows import Rows
+
 
 class StoredArray(NamedTuple):
     """An array in a file whose header was checked, its values not yet read.
@@ -18,12 +20,13 @@ class StoredArray(NamedTuple):
     Attributes:
       dtype: its dtype; a name where NumPy has none for it.
       shape: its shape.
-      read: reads it, in native byte order; ValueError where the file is damaged.
+      read: opens it, in native byte order, or reads it where it cannot be read in
+        parts; ValueError where the file is damaged.
     """
 
     dtype: np.dtype | str
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
+    read: Callable[[], np.ndarray | Rows]
 
 
 class ArrayFile(NamedTuple):

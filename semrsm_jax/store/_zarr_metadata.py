@@ -80,6 +80,53 @@ def read_array(path: Path) -> ZarrArray:
     return array
 
 
+class ChunkKeys(NamedTuple):
+    """Where the chunks of an array are, below its folder.
+
+    Attributes:
+      prefix: what their names begin with.
+      separator: what stands between their numbers.
+    """
+
+    prefix: str
+    separator: str
+
+    def __call__(self, numbers: tuple[int, ...]) -> str:
+        """The place of one chunk."""
+        return self.prefix + self.separator.join(map(str, numbers))
+
+
+def read_chunk_keys(path: Path) -> ChunkKeys:
+    """Where the chunks of the array in a folder are.
+
+    Raises:
+      ValueError: there is no array, or its metadata is damaged.
+    """
+    defaults = {"default": "/", "v2": "."}
+    try:
+        if (path / "zarr.json").exists():
+            encoding = _read_json(path / "zarr.json")["chunk_key_encoding"]
+            settings, name = encoding.get("configuration", {}), encoding["name"]
+            separator = settings.get("separator", defaults[name])
+            prefix = f"c{separator}" if name == "default" else ""
+        else:
+            separator = _read_json(path / ".zarray").get("dimension_separator", ".")
+            prefix = ""
+        if separator not in ("/", "."):
+            raise TypeError(f"chunks named with {separator!r} between their numbers")
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} has damaged metadata ({reason})") from error
+    return ChunkKeys(prefix, separator)
+
+
+def is_array(path: Path) -> bool:
+    """Whether a folder is a zarr array, of format 2 or 3."""
+    if (path / "zarr.json").exists():
+        return _read_json(path / "zarr.json").get("node_type") == "array"
+    return (path / ".zarray").exists()
+
+
 def _format_3(metadata: dict[str, Any]) -> ZarrArray:
     if metadata["node_type"] != "array" or metadata["zarr_format"] != 3:
         raise TypeError("no array of format 3")

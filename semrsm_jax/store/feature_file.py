@@ -1,34 +1,78 @@
-"""Files of features: activations that some network gave, in any of three formats."""
+"""Features in files and folders: activations that some network gave, in any format."""
 
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 
-from semrsm_jax.store._array_files import open_arrays
-from semrsm_jax.store._stored import check_real
+from semrsm_jax._rows import Rows
+from semrsm_jax.store._array_files import SUFFIXES, open_arrays
+from semrsm_jax.store._stored import ArrayFile, StoredArray, check_real
+from semrsm_jax.store._zarr_files import is_zarr, open_zarr
+from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
+
+# What may stand beside the layers of a file.
+_IDS = "ids"
 
 
 def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
-    """The names of the arrays in a .npz or .safetensors file.
+    """The names of the arrays in a file or folder of features.
 
     Raises:
-      ValueError: as `load_features`, or the arrays have no names.
+      ValueError: as `load_features`, or the one array has no name.
     """
-    arrays = open_arrays(path).arrays
+    arrays = _feature_arrays(Path(path)).arrays
     if not arrays or "" in arrays:
         raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)
 
 
-def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray:
-    """Reads an array of activations from a .npy, .npz or .safetensors file.
+def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
+    """The names of the samples, where a file or store of features tells them.
 
-    A .npy file is memory-mapped: its values are read where they are used. No file is
-    ever unpickled.
+    A `FeatureStore` does; so does an array ``ids`` of strings in an .npz file, and JSON
+    under ``ids`` in the metadata of a .safetensors file.
+
+    Raises:
+      ValueError: as `load_features`, or the names are damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FeatureStore.open(path).ids if is_feature_store(path) else None
+    file = open_arrays(path)
+    ids: object = None
+    if _IDS in file.arrays and _is_text(file.arrays[_IDS]):
+        ids = np.asarray(file.arrays[_IDS].read()).tolist()
+    elif _IDS in file.metadata:
+        try:
+            ids = json.loads(file.metadata[_IDS])
+        except ValueError as error:
+            raise ValueError(f"{path} has damaged ids: {error}") from error
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise ValueError(f"{path} has damaged ids: expected a list of strings")
+    return tuple(ids)
+
+
+def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray | Rows:
+    """Opens an array of activations, larger than memory or not.
+
+    Of a .npy file, a .npz file without compression (numpy.savez), a .safetensors file
+    and zarr arrays, values are read where they are used: the first two are
+    memory-mapped, the others give a `Rows`, of which ``[a:b]`` reads samples and
+    `numpy.asarray` all. A compressed member of a .npz file cannot be read in part: it
+    is read into memory, and refused where it takes more than half of what is free.
+
+    Nothing is ever unpickled, or unpacked to more than its headers and its file's size
+    allow.
 
     Args:
-      path: the file; its suffix tells its kind.
-      key: which array, where a file holds several.
+      path: a .npy, .npz or .safetensors file, told by its suffix; a zarr array or
+        group, such as a `FeatureStore`; or a folder with a file for each layer, named
+        like it.
+      key: which array, or layer, where there are several.
 
     Returns:
       The array, of any shape, of a float (bfloat16 included) or integer dtype.
@@ -38,7 +82,7 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
       ValueError: the file is missing, empty, damaged or of another kind than its suffix
         says, `key` names none of its arrays, or the array is empty.
     """
-    arrays = open_arrays(path).arrays
+    arrays = _feature_arrays(Path(path)).arrays
     keys = ", ".join(map(repr, arrays))
     if not arrays:
         raise ValueError(f"{path} holds no array")
@@ -56,3 +100,52 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
     if 0 in stored.shape:
         raise ValueError(f"{where} holds an empty array, of shape {stored.shape}")
     return stored.read()
+
+
+def _feature_arrays(path: Path) -> ArrayFile:
+    """The arrays by name, their values not yet read."""
+    # A folder that is named like a file was meant to be one.
+    if not os.path.isdir(path) or path.suffix.lower() in SUFFIXES:
+        file = open_arrays(path)
+        # Text is no feature: it says something of those beside it.
+        real = {k: v for k, v in file.arrays.items() if not _is_text(v)}
+        return file._replace(arrays=real or file.arrays)
+    if is_feature_store(path):
+        layers = FeatureStore.open(path).layers
+        return ArrayFile({name: _opened(rows) for name, rows in layers.items()}, {})
+    if is_zarr(path):
+        return ArrayFile(open_zarr(path), {})
+    return ArrayFile(_layer_files(path), {})
+
+
+def _layer_files(folder: Path) -> dict[str, StoredArray]:
+    """The arrays in the files of a folder, each under the name of its file.
+
+    Of a file with several arrays each has its own name behind that, after a slash.
+    """
+    found: dict[str, StoredArray] = {}
+    for path in sorted(folder.iterdir()):
+        known = path.suffix.lower() in SUFFIXES or (path.is_dir() and is_zarr(path))
+        if path.name.startswith(".") or not known:
+            continue
+        arrays = _feature_arrays(path).arrays
+        for name, array in arrays.items():
+            alone = len(arrays) == 1
+            layer = path.stem if alone else f"{path.stem}/{name}"
+            if layer in found:
+                raise ValueError(f"{folder} holds {layer!r} twice")
+            found[layer] = array
+    if not found:
+        raise ValueError(
+            f"{folder} is a folder without features: it holds no zarr array, and no "
+            f"file {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def _opened(rows: Rows) -> StoredArray:
+    return StoredArray(rows.dtype, rows.shape, lambda: rows)
+
+
+def _is_text(array: StoredArray) -> bool:
+    return isinstance(array.dtype, np.dtype) and array.dtype.kind == "U"

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._feature_metadata import RECORDS, Described
+from semrsm_jax.store._feature_metadata import RECORDS, Described, is_described
 from semrsm_jax.store._stored import damage_named
 from semrsm_jax.store.output import new_file, new_folder, remove_stale
 
@@ -166,7 +166,7 @@ class FeatureStore:
             _write(self._chunk(name, number), chunk)
         _write(record, b"".join(hashlib.sha256(chunk).digest() for chunk in chunks))
 
-    def _encoded(self, name: str, values: ArrayLike, rows: slice) -> memoryview:
+    def _encoded(self, name: str, values: ArrayLike, rows: slice) -> bytes:
         """The checked features of a layer as the bytes of a chunk."""
         where = f"features of {name!r}"
         values = np.asarray(_checks.real_array_on_host(where, values, rank=3))
@@ -185,7 +185,7 @@ class FeatureStore:
         # A chunk is of full size on the disk, whatever is left for the last.
         chunk = np.full((self.batch, *shape), np.nan, self.dtype.newbyteorder("<"))
         chunk[: len(values)] = values
-        return memoryview(chunk).cast("B")
+        return chunk.tobytes()
 
     def _chunk(self, name: str, number: int) -> Path:
         return self.path / name / f"c.{number}.0.0"
@@ -244,6 +244,11 @@ class FeatureStore:
         return values.reshape(count, *shape).astype(self.dtype, copy=False)
 
 
+def is_feature_store(path: Path) -> bool:
+    """Whether a folder says that it is a store of features."""
+    return (path / "zarr.json").exists() and is_described(path)
+
+
 @dataclass(frozen=True)
 class _Layer(Rows):
     """One layer of a store, as far as it was written."""
@@ -264,7 +269,7 @@ class _Layer(Rows):
         return values
 
 
-def _write(path: Path, contents: bytes | memoryview) -> None:
+def _write(path: Path, contents: bytes) -> None:
     with new_file(path, overwrite=True) as temporary:
         temporary.write_bytes(contents)
 

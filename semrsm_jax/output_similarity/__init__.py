@@ -1,0 +1,20 @@
+"""How alike a classifier's outputs are, and what similarity says of it, section 4.3."""
+
+from semrsm_jax.output_similarity.correlation import pearson, spearman
+from semrsm_jax.output_similarity.divergence import (
+    jensen_shannon_divergence,
+    jensen_shannon_matrix,
+)
+from semrsm_jax.output_similarity.over_pairs import (
+    OutputCorrelation,
+    output_correlation,
+)
+
+__all__ = [
+    "OutputCorrelation",
+    "jensen_shannon_divergence",
+    "jensen_shannon_matrix",
+    "output_correlation",
+    "pearson",
+    "spearman",
+]

@@ -1,0 +1,217 @@
+"""Upper bounds on the matched inner product of pairs, and what each of them costs.
+
+All are rounded up, so that they hold for the value as it is computed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from semrsm_jax._pairs import take
+from semrsm_jax.matching.bounds import DualBound
+from semrsm_jax.matching.identity import Identity
+from semrsm_jax.pair_statistics import Rule, Samples, pairs_in_flight
+from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.retrieval._summaries import Summaries, present
+
+# Where C x C matrices are too costly to try: seconds for a pair, measured at C=256, and
+# how they grow.
+_GELBRICH_SECONDS, _GELBRICH_CHANNELS = 5e-3, 256
+_GELBRICH_BYTES = 2**28
+
+# Below this size of affinities the matching costs about what a dual bound costs.
+_DUAL_ENTRIES = 2**20
+# What compiling a bound takes, in seconds, and how much more must be left to solve.
+_COMPILATION, _WORTH = 1.5, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Queries and a part of the database, with what is known of each sample.
+
+    Attributes:
+      samples: both sides; rows and columns below are theirs.
+      x: of the queries.
+      y: of the database.
+    """
+
+    samples: Samples
+    x: Summaries
+    y: Summaries
+
+    @property
+    def slots(self) -> int:
+        """Places for tokens: a matching is a permutation of both sides, with zeros."""
+        return int(max(self.x.count.max(), self.y.count.max()))
+
+    def least_distance(
+        self, rows: np.ndarray, columns: np.ndarray, bounds: np.ndarray
+    ) -> np.ndarray:
+        """Bounds the squared distances of pairs from below, by their inner products."""
+        if min(self.x.count.min(), self.y.count.min()) < self.slots:
+            # Which tokens stay unmatched, and leave the distance, is not known.
+            return np.zeros(len(rows))
+        squares = self.x.sq_norm[rows] + self.y.sq_norm[columns]
+        eps = np.finfo(accumulation_dtype(self.samples.dtype)).eps
+        terms = self.samples.x.shape[2] + self.samples.x.shape[1] + 4
+        return (1 - terms * eps) * (squares - 2 * bounds)
+
+    def rounding(self, rows: Any, columns: Any) -> np.ndarray:
+        """How far a computed value may lie above the true one."""
+        eps = np.finfo(accumulation_dtype(self.samples.dtype)).eps
+        # One sum over channels, then one over tokens, in the worst order.
+        terms = self.samples.x.shape[2] + self.samples.x.shape[1] + 2
+        return terms * eps * np.sqrt(self.x.sq_norm[rows] * self.y.sq_norm[columns])
+
+
+def mean_bound(block: Block) -> Float[np.ndarray, "n m"]:
+    """Bounds all pairs by mean tokens and what is left of the norms, in O(C) a pair.
+
+    A permutation keeps the mean: the value is S <mu_x, mu_y> plus the inner product of
+    the centred samples, which Cauchy and Schwarz bound. Samples of different numbers of
+    tokens are filled up with zero tokens, which changes no matching's value.
+    """
+    means = block.x.total @ block.y.total.T / block.slots
+    spread = np.outer(block.x.centred(block.slots), block.y.centred(block.slots))
+    rows, columns = np.ix_(range(len(block.x.count)), range(len(block.y.count)))
+    return means + spread + block.rounding(rows, columns)
+
+
+class PairBound(Protocol):
+    """A bound on some pairs of a block."""
+
+    name: ClassVar[str]
+
+    def worth_trying(self, solving: float, pairs: int) -> bool:
+        """Whether a trial may pay, by S and C, at `solving` seconds for each pair."""
+        ...
+
+    def chunk(self) -> int:
+        """How many pairs are bounded at once."""
+        ...
+
+    def __call__(
+        self, rows: Int[np.ndarray, " P"], columns: Int[np.ndarray, " P"]
+    ) -> Float[np.ndarray, " P"]:
+        """The bounds of pairs."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Gelbrich:
+    """Bounds a pair by its second moments, C x C, whatever the number of tokens.
+
+    The value is at most S <mu_x, mu_y> plus the nuclear norm of Cx^(1/2) Cy^(1/2), with
+    C the centred second moments: the bound of Gelbrich (1990) on the Wasserstein
+    distance.
+    """
+
+    block: Block
+    roots: dict[int, np.ndarray] = field(default_factory=dict)
+    moments: dict[int, np.ndarray] = field(default_factory=dict)
+
+    name: ClassVar[str] = "second moments"
+
+    def worth_trying(self, solving: float, pairs: int) -> bool:
+        """By the cost of an eigenvalue problem."""
+        channels = self.block.samples.x.shape[2]
+        cost = _GELBRICH_SECONDS * (channels / _GELBRICH_CHANNELS) ** 2
+        held = len(self.block.x.count) + len(self.block.y.count)
+        fits = held * channels**2 * 8 <= _GELBRICH_BYTES
+        # The moments of each sample take some pairs' time.
+        return fits and cost < solving / 4 and pairs > held / 4
+
+    def chunk(self) -> int:
+        """Few, so that a trial costs little."""
+        return 16
+
+    def __call__(
+        self, rows: Int[np.ndarray, " P"], columns: Int[np.ndarray, " P"]
+    ) -> Float[np.ndarray, " P"]:
+        """In float64, on the host."""
+        block = self.block
+        for row in set(rows.tolist()) - set(self.roots):
+            values, vectors = np.linalg.eigh(self._moments("x", row))
+            root = vectors * np.sqrt(np.maximum(values, 0))
+            self.roots[row] = root @ vectors.T
+        for column in set(columns.tolist()) - set(self.moments):
+            self.moments[column] = self._moments("y", column)
+        roots = np.stack([self.roots[row] for row in rows.tolist()])
+        moments = np.stack([self.moments[column] for column in columns.tolist()])
+        values = np.linalg.eigvalsh(roots @ moments @ roots)
+        # An eigenvalue is as exact as the largest of them.
+        least = 1e-14 * values.shape[-1] * np.abs(values).max(-1, keepdims=True)
+        nuclear = np.sqrt(np.maximum(values, 0) + least).sum(-1)
+        total_x, total_y = block.x.total[rows], block.y.total[columns]
+        means = np.einsum("pc,pc->p", total_x, total_y) / block.slots
+        return means + nuclear + block.rounding(rows, columns)
+
+    def _moments(self, side: str, number: int) -> Float[np.ndarray, "C C"]:
+        """Centred second moments, times S, of a sample; rounded up."""
+        samples, summaries = self.block.samples, getattr(self.block, side)
+        mask = getattr(samples, f"{side}_mask")
+        part = slice(number, number + 1)
+        (tokens,) = present(
+            np.asarray(getattr(samples, side)[part]),
+            None if mask is None else np.asarray(mask[part]),
+            samples.dtype,
+        )
+        moments = tokens.T @ tokens
+        moments -= np.outer(*2 * [summaries.total[number]]) / self.block.slots
+        # What rounding may have taken away is given back in every direction.
+        slack = 1e-14 * len(tokens) * summaries.sq_norm[number]
+        return moments + slack * np.eye(len(moments))
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """Bounds a pair by the prices that a sub-sample of its tokens sets: `DualBound`."""
+
+    block: Block
+    bound: DualBound
+
+    name: ClassVar[str] = "sub-sampled dual"
+
+    def worth_trying(self, solving: float, pairs: int) -> bool:
+        """By the size of the affinity, and what is left to do beside compiling."""
+        tokens = self.block.samples.x.shape[1] * self.block.samples.y.shape[1]
+        return tokens >= _DUAL_ENTRIES and pairs * solving > _WORTH * _COMPILATION
+
+    def chunk(self) -> int:
+        """As many pairs as an approximate matching has in flight."""
+        samples = self.block.samples
+        x_shape, y_shape = samples.x.shape, samples.y.shape
+        rule = Rule(Identity(), self.bound)
+        return min(64, pairs_in_flight(x_shape, y_shape, samples.dtype, rule))
+
+    def __call__(
+        self, rows: Int[np.ndarray, " P"], columns: Int[np.ndarray, " P"]
+    ) -> Float[np.ndarray, " P"]:
+        """The profits and prices are added up in float64, on the host."""
+        block, samples = self.block, self.block.samples
+        x = take(samples.x, rows, samples.dtype)
+        y = take(samples.y, columns, samples.dtype)
+        masks = [
+            None if mask is None else mask[index]
+            for mask, index in ((samples.x_mask, rows), (samples.y_mask, columns))
+        ]
+        terms = self.bound.terms(x, y, *masks)
+        count = np.minimum(block.x.count[rows], block.y.count[columns])
+        bounds = np.zeros(len(rows))
+        for values, mask in zip(terms, masks, strict=True):
+            values = np.asarray(values).astype(np.float64)
+            if mask is not None:
+                values = np.where(mask, values, -np.inf)
+            values = -np.sort(-values, axis=-1)
+            kept = np.arange(values.shape[-1]) < count[:, None]
+            bounds += np.where(kept, values, 0).sum(-1)
+        # Of a profit, an entry of the affinity and its difference to a price are
+        # rounded.
+        eps = np.finfo(accumulation_dtype(samples.dtype)).eps
+        largest = block.x.norm_sum[rows] * block.y.norm_max[columns]
+        profits = np.abs(np.asarray(terms[0], np.float64))
+        profits = np.where(np.isfinite(profits), profits, 0).sum(-1)
+        error = eps * ((samples.x.shape[2] + 2) * largest + profits)
+        return bounds + error + block.rounding(rows, columns)

@@ -1,0 +1,178 @@
+"""One vector for each image, compared by cosine: what global descriptors share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from semrsm_jax import _checks
+from semrsm_jax._pairs import batches
+from semrsm_jax.representations import accumulation_dtype
+
+# Features brought to the device at a time.
+_BATCH_BYTES = 64 * 2**20
+
+# Tokens (n, S, C), their mask (n, S) and what was fitted in, vectors (n, D) out.
+Describe = Callable[..., Float[Array, "n D"]]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["parameters"],
+    meta_fields=["describe"],
+)
+@dataclass(frozen=True, eq=False)
+class Descriptor:
+    """A global descriptor, fitted: features in, an RSM or the vectors out.
+
+    Attributes:
+      describe: a jitted function of tokens (n, S, C), a mask (n, S) and `parameters`.
+      parameters: what was fitted.
+    """
+
+    describe: Describe
+    parameters: tuple[Array, ...] = ()
+
+    def vectors(self, x: Any, mask: ArrayLike | None = None) -> Float[Array, "N D"]:
+        """The unit vectors of samples, zero for those without content.
+
+        Args:
+          x: representations (N, S, C): an array, or anything with ``shape``, ``dtype``
+            and samples by slices, which is read batch by batch.
+          mask: (N, S), True where a token takes part. None: all do.
+
+        Returns:
+          (N, D), of length 1.
+
+        Raises:
+          TypeError: `x` is not real, or the mask not boolean.
+          ValueError: `x` has other than three axes, an empty one, NaN or infinity, or
+            the mask does not fit.
+        """
+        batches_ = token_batches("x", x, mask)
+        parts = [self.describe(t, m, *self.parameters) for t, m in batches_]
+        return unit_vectors(jnp.concatenate(parts))
+
+    def __call__(
+        self,
+        x: Any,
+        y: Any | None = None,
+        *,
+        x_mask: ArrayLike | None = None,
+        y_mask: ArrayLike | None = None,
+    ) -> Float[Array, "N M"]:
+        """The cosines of the vectors of x and y; raises as `vectors`."""
+        own = self.vectors(x, x_mask)
+        others = own if y is None else self.vectors(y, y_mask)
+        return jnp.matmul(own, others.T, precision=jax.lax.Precision.HIGHEST)
+
+
+@dataclass(frozen=True)
+class GlobalDescriptor:
+    """A rule that makes one vector of an image; called like `rsm` it gives an RSM."""
+
+    def fit(self, database: Any, mask: ArrayLike | None = None) -> Descriptor:
+        """Fits what there is to fit to a database (M, T, C), read batch by batch.
+
+        Raises:
+          TypeError: as `Descriptor.vectors`.
+          ValueError: as `Descriptor.vectors`, or the database is too small.
+        """
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        x: Any,
+        y: Any | None = None,
+        *,
+        x_mask: ArrayLike | None = None,
+        y_mask: ArrayLike | None = None,
+    ) -> Float[Array, "N M"]:
+        """The RSM of x, or between x and y: cosines of the vectors.
+
+        It is fitted to y, the database, or to x where there is no y. To fit it to
+        something else, ``config.fit(database)(x, y)``.
+
+        Args:
+          x: representations (N, S, C), see `Descriptor.vectors`.
+          y: representations (M, T, C); None compares x with itself.
+          x_mask: (N, S), True where a token takes part. None: all do.
+          y_mask: (M, T), likewise.
+
+        Returns:
+          The RSM (N, M); 0 for samples without content.
+
+        Raises:
+          TypeError: as `Descriptor.vectors`.
+          ValueError: as `Descriptor.vectors`, or x and y differ in channels.
+        """
+        if y is not None and x.shape[-1] != y.shape[-1]:
+            raise ValueError(
+                f"x and y must have the same channels, got {x.shape[-1]} and "
+                f"{y.shape[-1]}"
+            )
+        fitted = self.fit(x, x_mask) if y is None else self.fit(y, y_mask)
+        return fitted(x, y, x_mask=x_mask, y_mask=y_mask)
+
+
+def token_batches(
+    name: str, x: Any, mask: ArrayLike | None
+) -> "list[tuple[Array, Array]] | TokenBatches":
+    """Tokens (n, S, C) with masks (n, S), as much at a time as the device should hold.
+
+    Raises as `Descriptor.vectors`.
+    """
+    if not hasattr(x, "shape"):
+        x = np.asarray(x)
+    if len(x.shape) != 3:
+        raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {x.shape}")
+    _checks.non_empty(name, x, "N S C")
+    mask = _checks.token_mask(f"{name}_mask", mask, tuple(x.shape[:2]))
+    if mask is None:
+        mask = np.ones(x.shape[:2], bool)
+    if _checks.is_traced(x, mask):
+        return [(_floats(name, x), jnp.asarray(mask))]
+    return TokenBatches(name, x, mask)
+
+
+class TokenBatches:
+    """Iterates over the samples of an array, batch by batch, each time from the first.
+
+    All batches but the last are of one size.
+    """
+
+    def __init__(
+        self, name: str, x: Any, mask: Bool[Array, "N S"] | np.ndarray
+    ) -> None:
+        """Arguments were checked by `token_batches`."""
+        self._name, self._x, self._mask = name, x, mask
+
+    def __iter__(self):
+        """Yields tokens and masks."""
+        count, *rest = self._x.shape
+        for rows in batches(count, max(1, _BATCH_BYTES // (4 * int(np.prod(rest))))):
+            tokens = _floats(self._name, self._x[rows])
+            _checks.finite(self._name, tokens)
+            yield tokens, jnp.asarray(self._mask[rows])
+
+
+def _floats(name: str, tokens: Any) -> Float[Array, "n S C"]:
+    tokens = _checks.real_array(name, tokens)
+    return tokens.astype(accumulation_dtype(tokens.dtype))
+
+
+@jax.jit
+def unit_vectors(vectors: Float[Array, "n D"]) -> Float[Array, "n D"]:
+    """Vectors scaled to length 1; a zero vector stays, with gradient 0."""
+    # The largest entry first, lest squares leave the range of float32.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
+    present = largest > 0
+    vectors = vectors / jnp.where(present, largest, 1)
+    squares = jnp.sum(vectors * vectors, axis=-1, keepdims=True)
+    return vectors / jnp.sqrt(jnp.where(present, squares, 1))

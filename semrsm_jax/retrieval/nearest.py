@@ -1,0 +1,185 @@
+"""The most similar samples of a database, section 4.2."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from semrsm_jax import _checks
+from semrsm_jax._pairs import batches
+
+# What of an RSM is read at a time.
+_BLOCK_BYTES = 64 * 2**20
+
+# Which columns may not be neighbours of these rows: row numbers (n,) in, (n, M) out.
+Exclusion = Callable[[np.ndarray], Any]
+
+
+class Neighbors(NamedTuple):
+    """The most similar samples of each query, most similar first.
+
+    Attributes:
+      index: (N, k) int32, columns of the RSM; -1 where fewer than k were allowed.
+      similarity: (N, k), their entries; NaN where the index is -1.
+    """
+
+    index: Int[Array, "N k"] | Int[np.ndarray, "N k"]
+    similarity: Float[Array, "N k"] | Float[np.ndarray, "N k"]
+
+
+def nearest(
+    K: Any,
+    k: int = 5,
+    exclude: ArrayLike | Exclusion | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Neighbors:
+    """Finds the k most similar columns of each row of an RSM.
+
+    The RSM is read some rows at a time, so that it may be larger than memory. Of equal
+    similarities, the lower column comes first.
+
+    Args:
+      K: RSM (N, M), queries by database: anything with ``shape``, ``dtype`` and rows by
+        slices, such as an array of NumPy, JAX or zarr, a memory map, or what
+        `semrsm_jax.store.open_similarity` gives. It must fit in memory under `jax.jit`.
+      k: how many neighbours, at least 1.
+      exclude: which are not allowed. None: none, so that each sample of an RSM of x
+        with itself has itself as a neighbour. `same_sample` leaves it out;
+        ``same_group(videos)`` all of its video. A mask (N, M), True where a column may
+        not be a neighbour; or any function of row numbers (n,) that gives their rows of
+        such a mask.
+      progress: called as ``progress(done, total)``, in rows.
+
+    Returns:
+      The `Neighbors`, as NumPy arrays, or JAX arrays under `jax.jit` and `jax.vmap`
+      (where a NaN, which cannot be refused there, is never a neighbour).
+
+    Raises:
+      TypeError: `K` is not real, `k` no integer, or the mask not boolean.
+      ValueError: `K` has other than two axes, an empty one, NaN or infinity; `k` is
+        below 1; or the mask has another shape.
+    """
+    k = _checks.at_least("k", k, 1)
+    if len(K.shape) != 2:
+        raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
+    _checks.non_empty("K", K, "N M")
+    rule = checked_rule(exclude, tuple(K.shape))
+    if _checks.is_traced(K, exclude):
+        K = _checks.real_array("K", K)
+        return _of_rows(K, rule(np.arange(len(K))), k)
+    count, columns = K.shape
+    parts = []
+    for rows in batches(count, max(1, _BLOCK_BYTES // (8 * columns))):
+        block = np.asarray(_checks.real_array_on_host("K", K[rows]))
+        excluded = rule(np.arange(rows.start, rows.stop))
+        # Similarities of 64 bits are ordered as such, whatever JAX's default.
+        with jax.enable_x64(True):
+            _checks.finite("K", block)
+            parts.append(jax.device_get(_of_rows(jnp.asarray(block), excluded, k)))
+        if progress is not None:
+            progress(rows.stop, count)
+    index, similarity = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Neighbors(index, similarity)
+
+
+def same_sample(samples: int) -> Exclusion:
+    """The rule that no sample of an RSM (N, N) is its own neighbour.
+
+    Args:
+      samples: N.
+
+    Returns:
+      What `nearest` takes as `exclude`.
+    """
+    return same_group(np.arange(samples))
+
+
+def same_group(rows: ArrayLike, columns: ArrayLike | None = None) -> Exclusion:
+    """The rule that samples of one group, such as a video, are no neighbours.
+
+    Args:
+      rows: the group of each query, (N,), of numbers or text.
+      columns: that of each sample of the database, (M,); None: they are the queries.
+
+    Returns:
+      What `nearest` takes as `exclude`.
+
+    Raises:
+      ValueError: other than one axis.
+    """
+    labels = [np.asarray(rows), np.asarray(rows if columns is None else columns)]
+    for name, values in zip(("rows", "columns"), labels, strict=True):
+        if values.ndim != 1:
+            raise ValueError(
+                f"{name} must hold one group a sample, got shape {values.shape}"
+            )
+    _, codes = np.unique(np.concatenate(labels), return_inverse=True)
+    own, others = np.split(codes, [len(labels[0])])
+
+    def excluded(numbers: np.ndarray) -> Bool[np.ndarray, "n M"]:
+        if len(numbers) and numbers[-1] >= len(own):
+            raise ValueError(
+                f"exclude: there are groups for {len(own)} rows, K has more"
+            )
+        return own[numbers][:, None] == others
+
+    return excluded
+
+
+def checked_rule(
+    exclude: ArrayLike | Exclusion | None, shape: tuple[int, ...]
+) -> Exclusion:
+    """What is excluded, as a function of row numbers whose answers are checked."""
+    if exclude is None:
+        return lambda numbers: np.zeros((len(numbers), shape[1]), bool)
+    if callable(exclude):
+        rule = exclude
+    else:
+        mask: Any = exclude if hasattr(exclude, "shape") else np.asarray(exclude)
+        if tuple(mask.shape) != shape:
+            raise ValueError(
+                f"exclude must be a mask of shape {shape}, as K, got {mask.shape}"
+            )
+
+        def rule(numbers: np.ndarray) -> Any:
+            return mask[numbers[0] : numbers[-1] + 1]
+
+    def checked(numbers: np.ndarray) -> Any:
+        excluded = rule(numbers)
+        if not isinstance(excluded, jax.Array):
+            excluded = np.asarray(excluded)
+        if excluded.dtype != bool:
+            raise TypeError(f"exclude must be boolean, got dtype {excluded.dtype}")
+        if excluded.shape != (len(numbers), shape[1]):
+            raise ValueError(
+                f"exclude must give a mask of shape {(len(numbers), shape[1])} for "
+                f"{len(numbers)} rows, got {excluded.shape}"
+            )
+        return excluded
+
+    return checked
+
+
+@partial(jax.jit, static_argnames="k")
+def _of_rows(
+    similarity: Float[Array, "n M"], excluded: Bool[Array, "n M"], k: int
+) -> Neighbors:
+    rows, columns = similarity.shape
+    allowed = ~excluded & ~jnp.isnan(similarity)
+    # One zero only, or -0 would come after 0.
+    similarity = jnp.where(similarity == 0, 0, similarity)
+    ranked = jnp.where(allowed, similarity, -jnp.inf)
+    value, index = jax.lax.top_k(ranked, min(k, columns))
+    index = jnp.where(value > -jnp.inf, index, -1).astype(jnp.int32)
+    value = jnp.where(value > -jnp.inf, value, jnp.nan)
+    missing = ((0, 0), (0, max(0, k - columns)))
+    return Neighbors(
+        jnp.pad(index, missing, constant_values=-1),
+        jnp.pad(value, missing, constant_values=jnp.nan),
+    )

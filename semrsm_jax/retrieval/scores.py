@@ -1,0 +1,182 @@
+"""How well retrieved images show what the query shows, Appendix D."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from semrsm_jax import _checks
+from semrsm_jax.representations import accumulation_dtype
+
+# Counts of a query (..., C) and of database images (..., C) in, scores (...) out.
+Score = Callable[[ArrayLike, ArrayLike], Float[Array, "*batch"]]
+
+# Queries scored at a time.
+_QUERIES = 256
+
+
+class ScoresAtK(NamedTuple):
+    """The scores of each query's best 1, 2, ..., k neighbours; column j is @(j + 1).
+
+    Attributes:
+      mean: (N, k), the mean over the first j + 1 neighbours.
+      best: (N, k), the largest among them. The paper's F1@1 is column 0 of either.
+    """
+
+    mean: Float[Array, "N k"]
+    best: Float[Array, "N k"]
+
+
+def instance_f1(
+    query_counts: ArrayLike,
+    database_counts: ArrayLike,
+    *,
+    zero_division: float = 0.0,
+) -> Float[Array, "*batch"]:
+    """The F1 score of counts of objects: a query's truth, an image's prediction.
+
+    2 TP / (2 TP + FP + FN), Eq. 12, where each class gives min(Q, D) true positives,
+    Eq. 9, max(0, Q - D) false negatives, Eq. 10, and max(0, D - Q) false positives,
+    Eq. 11.
+
+    Args:
+      query_counts: (..., C), how many instances of each class the query shows.
+      database_counts: (..., C), the same of the image retrieved; leading axes are
+        broadcast: ``q[:, None]`` and ``d`` give every query with every image.
+      zero_division: the score where neither shows anything.
+
+    Returns:
+      Scores in [0, 1], (...).
+
+    Raises:
+      TypeError: counts are not real.
+      ValueError: counts are negative, NaN or infinite, or of other classes.
+    """
+    query, database = _counts(query_counts, database_counts)
+    matched = 2 * jnp.sum(jnp.minimum(query, database), axis=-1)
+    return _ratio(matched, jnp.sum(query + database, axis=-1), zero_division)
+
+
+def class_iou(
+    query_counts: ArrayLike,
+    database_counts: ArrayLike,
+    *,
+    zero_division: float = 0.0,
+) -> Float[Array, "*batch"]:
+    """Intersection over union of the classes that are there, App. D.4.
+
+    Args:
+      query_counts: (..., C), booleans, or numbers above 0 where a class is present.
+      database_counts: (..., C), likewise; leading axes are broadcast.
+      zero_division: the score where neither shows anything.
+
+    Returns:
+      Scores in [0, 1], (...).
+
+    Raises:
+      TypeError: counts are neither real nor boolean.
+      ValueError: as `instance_f1`.
+    """
+    query, database = (c > 0 for c in _counts(query_counts, database_counts))
+    shared = jnp.sum(query & database, axis=-1)
+    return _ratio(shared, jnp.sum(query | database, axis=-1), zero_division)
+
+
+def scores_at_k(
+    neighbors: ArrayLike,
+    query_counts: ArrayLike,
+    database_counts: ArrayLike,
+    score: Score = instance_f1,
+) -> ScoresAtK:
+    """Scores each query's neighbours: F1@k, IoU@k and the like for every k at once.
+
+    Args:
+      neighbors: (N, k) indices into the database, most similar first, as the index of
+        `nearest`; -1 where there is none.
+      query_counts: (N, C), see `instance_f1`.
+      database_counts: (M, C).
+      score: of a query's counts and an image's, `instance_f1` or `class_iou`.
+
+    Returns:
+      The `ScoresAtK`. Of a query with fewer neighbours those it has count; NaN where it
+      has none.
+
+    Raises:
+      TypeError: counts are neither real nor boolean, or indices no integers.
+      ValueError: shapes that do not fit, counts that are negative or not finite, or an
+        index outside the database.
+    """
+    query, database = _counts(query_counts, database_counts)
+    for name, counts in (("query_counts", query), ("database_counts", database)):
+        if counts.ndim != 2:
+            raise ValueError(f"{name} must have 2 axes, got shape {counts.shape}")
+    index = _checks.real_array_on_host("neighbors", neighbors, rank=2)
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        raise TypeError(f"neighbors must be integers, got dtype {index.dtype}")
+    if index.shape[0] != query.shape[0] or index.shape[1] == 0:
+        raise ValueError(
+            f"neighbors must have a row for each of {query.shape[0]} queries and at "
+            f"least one column, got shape {index.shape}"
+        )
+    if not _checks.is_traced(index) and index.size:
+        low, high = int(index.min()), int(index.max())
+        if low < -1 or high >= len(database):
+            raise ValueError(
+                f"neighbors must be from -1 to {len(database) - 1}, the database, got "
+                f"{low} to {high}"
+            )
+    return _scores(jnp.asarray(index, jnp.int32), query, database, score)
+
+
+@partial(jax.jit, static_argnames="score")
+def _scores(
+    index: Int[Array, "N k"],
+    query: Float[Array, "N C"],
+    database: Float[Array, "M C"],
+    score: Score,
+) -> ScoresAtK:
+    def of_query(one: tuple[Array, Array]) -> ScoresAtK:
+        neighbors, counts = one
+        found = neighbors >= 0
+        scores = score(counts, database[neighbors])
+        so_far = jnp.cumsum(found)
+        mean = jnp.cumsum(jnp.where(found, scores, 0)) / jnp.maximum(so_far, 1)
+        best = jax.lax.cummax(jnp.where(found, scores, -jnp.inf))
+        return ScoresAtK(*(jnp.where(so_far > 0, s, jnp.nan) for s in (mean, best)))
+
+    return jax.lax.map(of_query, (index, query), batch_size=_QUERIES)
+
+
+def _counts(query: ArrayLike, database: ArrayLike) -> tuple[Array, Array]:
+    """Converts counts to floats; raises as `instance_f1` says."""
+    arrays = []
+    for name, value in (("query_counts", query), ("database_counts", database)):
+        if not isinstance(value, jax.Array):
+            value = jnp.asarray(value)
+        value = value.astype(jnp.int32) if value.dtype == bool else value
+        value = _checks.real_array(name, value)
+        if value.ndim == 0:
+            raise ValueError(f"{name} must have an axis of classes, got a scalar")
+        _checks.finite(name, value)
+        if not _checks.is_traced(value) and value.size and float(value.min()) < 0:
+            raise ValueError(
+                f"{name} must be counts of at least 0, got {float(value.min()):g}"
+            )
+        arrays.append(value.astype(accumulation_dtype(value.dtype)))
+    if arrays[0].shape[-1] != arrays[1].shape[-1]:
+        raise ValueError(
+            "query_counts and database_counts must be over the same classes, got "
+            f"{arrays[0].shape[-1]} and {arrays[1].shape[-1]}"
+        )
+    return arrays[0], arrays[1]
+
+
+def _ratio(part: Array, whole: Array, zero_division: float) -> Float[Array, "*batch"]:
+    dtype = jnp.result_type(float) if whole.dtype.kind != "f" else whole.dtype
+    return jnp.where(
+        whole > 0, part / jnp.maximum(whole, jnp.finfo(dtype).tiny), zero_division
+    ).astype(dtype)

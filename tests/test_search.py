@@ -1,0 +1,259 @@
+"""Neighbours found by a pruned search are those of the full computation."""
+
+import sys
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from semrsm_jax import (
+    RBF,
+    BatchOptimal,
+    Cosine,
+    DualBound,
+    Exact,
+    Linear,
+    PairStatistics,
+    pair_statistics,
+)
+from semrsm_jax._rows import Part
+from semrsm_jax.engine import Features
+from semrsm_jax.pair_statistics import Samples
+from semrsm_jax.retrieval import nearest, same_group, same_sample, search
+from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich, mean_bound
+from semrsm_jax.retrieval._summaries import summarise
+
+# Of 8 pairs, so that there is something to prune.
+BUDGET = 8 * (3 * 12 * 4 + 12 * 12) * 4
+KERNELS = (Linear(), Cosine(), RBF(4.0))
+
+
+def clustered(rng, count, tokens=12, channels=4, dtype=np.float32):
+    """Samples of different scale and mean: some pairs are far more alike."""
+    mean = rng.normal(size=(count, 1, channels))
+    scale = rng.gamma(2, 1, size=(count, 1, 1))
+    x = scale * (mean + 0.3 * rng.normal(size=(count, tokens, channels)))
+    return x.astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    database = clustered(rng, 40)
+    # Equal samples, also in another order of tokens, and a zero one.
+    database[[7, 19, 33]] = database[2]
+    database[11] = database[2][::-1]
+    database[5] = 0
+    return clustered(rng, 6), database
+
+
+def expected(queries, database, k, kernel, exclude=None, **masks):
+    stats = pair_statistics(queries, database, **masks)
+    return nearest(np.asarray(kernel(stats)), k, exclude)
+
+
+def check(found, wanted):
+    np.testing.assert_array_equal(found.index, wanted.index)
+    np.testing.assert_allclose(found.similarity, wanted.similarity, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("prune", [None, True, False])
+def test_neighbours_are_those_of_all_pairs(data, kernel, prune):
+    found = search(*data, 5, kernel=kernel, prune=prune, memory_budget=BUDGET)
+    check(found, expected(*data, 5, kernel))
+    assert found.index.dtype == np.int32
+    assert found.pairs == 240
+    if prune is False:
+        assert found.solved_share == 1 and found.bounds == ()
+    if prune is True:
+        assert found.solved_share < 0.8
+        names = [bound.name for bound in found.bounds]
+        assert names == ["second moments", "sub-sampled dual"]
+        assert all(bound.pairs >= bound.pruned for bound in found.bounds)
+        # Of inner products, the first bound leaves nothing to these here.
+        assert kernel == Linear() or sum(b.pruned for b in found.bounds) > 0
+
+
+def test_equal_similarities_come_in_the_order_of_the_database(data):
+    _, database = data
+    found = search(database[2:3], database, 6, prune=True, memory_budget=BUDGET)
+    row = found.index[0].tolist()
+    copies = [n for n in row if n in (2, 7, 19, 33)]
+    assert copies == sorted(copies) and len(copies) == 4
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_exclusion_and_more_neighbours_than_there_are(data, prune):
+    queries, database = data
+    groups = np.arange(40) // 4
+    rule = same_group(np.arange(6), groups)
+    settings = {"prune": prune, "memory_budget": BUDGET}
+    found = search(queries, database, 50, exclude=rule, **settings)
+    check(found, expected(queries, database, 50, Linear(), rule))
+    assert found.pairs == 6 * 36
+    assert (found.index[:, 36:] == -1).all() and (found.index[:, :36] >= 0).all()
+    own = search(database, database, 3, exclude=same_sample(40), **settings)
+    check(own, expected(database, database, 3, Linear(), same_sample(40)))
+    assert not (own.index == np.arange(40)[:, None]).any()
+    nothing = search(queries, database, 2, exclude=np.ones((6, 40), bool))
+    assert (nothing.index == -1).all() and np.isnan(nothing.similarity).all()
+    assert nothing.pairs == nothing.solved == nothing.solved_share == 0
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+def test_masks_and_other_numbers_of_tokens(data, kernel):
+    queries, database = data
+    rng = np.random.default_rng(1)
+    queries = queries[:, :9]
+    masks = rng.random((6, 9)) < 0.7, rng.random((40, 12)) < 0.7
+    masks[0][:, 0] = masks[1][:, 0] = True
+    for x_mask, y_mask in (masks, (None, None)):
+        found = search(
+            Features(queries, mask=x_mask),
+            Features(database, mask=y_mask),
+            4,
+            kernel=kernel,
+            prune=True,
+            memory_budget=BUDGET,
+        )
+        masked = {"x_mask": x_mask, "y_mask": y_mask}
+        check(found, expected(queries, database, 4, kernel, **masked))
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    k=st.integers(1, 25),
+    kernel=st.sampled_from(KERNELS),
+    repeated=st.integers(0, 12),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+)
+def test_pruning_never_changes_the_neighbours(seed, k, kernel, repeated, scale):
+    rng = np.random.default_rng(seed)
+    queries, database = clustered(rng, 4) * scale, clustered(rng, 20) * scale
+    database[rng.integers(20, size=repeated)] = database[0]
+    exclude = rng.random((4, 20)) < 0.2
+    shared = {"kernel": kernel, "exclude": exclude, "memory_budget": BUDGET}
+    found = search(queries, database, k, prune=True, **shared)
+    everything = search(queries, database, k, prune=False, **shared)
+    np.testing.assert_array_equal(found.index, everything.index)
+    np.testing.assert_array_equal(found.similarity, everything.similarity)
+    check(found, expected(queries, database, k, kernel, exclude))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), shift=st.booleans())
+def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
+    rng = np.random.default_rng(seed)
+    x = (clustered(rng, 3, 9) + 5 * shift).astype(dtype)
+    y = (clustered(rng, 5, 12) + 5 * shift).astype(dtype)
+    masks = [None, None]
+    if masked:
+        masks = [rng.random(side.shape[:2]) < 0.6 for side in (x, y)]
+        for mask in masks:
+            mask[:, 0] = True
+    block = a_block(x, y, masks)
+    rows, columns = (index.ravel() for index in np.indices((3, 5)))
+    stats = pair_statistics(x, y, Exact(0.0), x_mask=masks[0], y_mask=masks[1])
+    value = np.asarray(stats.inner, np.float64)[rows, columns]
+    mean = mean_bound(block)[rows, columns]
+    moments = Gelbrich(block)(rows, columns)
+    dual = Dual(block, DualBound(3))(rows, columns)
+    for bound in (mean, moments, dual):
+        assert (bound >= value).all()
+    # Each is worth its price.
+    assert (moments <= mean * (1 + 1e-5) + 1e-3).all()
+    distance = block.least_distance(rows, columns, value)
+    assert (distance <= np.asarray(stats.sq_dist)[rows, columns]).all()
+
+
+def a_block(x, y, masks=(None, None)):
+    samples = Samples(x, y, *(None if m is None else jnp.asarray(m) for m in masks))
+    parts = (
+        summarise(name, side, mask, samples.dtype)
+        for name, side, mask in zip("xy", (x, y), masks, strict=True)
+    )
+    return Block(samples, *parts)
+
+
+def test_gelbrich_is_tight_where_a_linear_map_is_the_matching(rng):
+    """Between a sample and its image under a positive map the bound is the value."""
+    x = rng.normal(size=(1, 40, 3))
+    root = rng.normal(size=(3, 3))
+    y = x @ (root @ root.T)
+    bound = Gelbrich(a_block(x, y))(np.array([0]), np.array([0]))
+    np.testing.assert_allclose(bound, (x * y).sum(), rtol=1e-4)
+
+
+def test_what_is_read_by_rows_and_in_parts_gives_the_same(data, monkeypatch):
+    queries, database = data
+    whole = search(queries, database, 5, prune=True, memory_budget=BUDGET)
+    lazy = Part(queries, 0, 6), Part(database, 0, 40)
+    found = search(*lazy, 5, prune=True, memory_budget=BUDGET)
+    np.testing.assert_array_equal(found.index, whole.index)
+    module = sys.modules[search.__module__]
+    monkeypatch.setattr(module, "_QUERIES", 4)
+    monkeypatch.setattr(module, "_PAIRS", 28)
+    found = search(*lazy, 5, prune=True, memory_budget=BUDGET)
+    np.testing.assert_array_equal(found.index, whole.index)
+    np.testing.assert_array_equal(found.similarity, whole.similarity)
+
+
+def test_what_cannot_be_pruned_is_solved_in_full(data):
+    rule = RBF()
+    found = search(*data, 5, kernel=rule)
+    check(found, expected(*data, 5, rule))
+    assert found.solved_share == 1
+    matcher = BatchOptimal(4)
+    found = search(*data, 5, matcher=matcher, prune=True)
+    stats = pair_statistics(*data, matcher)
+    check(found, nearest(np.asarray(stats.inner), 5))
+    assert found.solved_share == 1
+
+    def own(stats: PairStatistics):
+        return -stats.sq_dist
+
+    check(search(*data, 5, kernel=own), expected(*data, 5, own))
+
+
+def test_progress_ends_at_all_pairs_and_never_falls(data):
+    seen = []
+    search(
+        *data,
+        prune=True,
+        memory_budget=BUDGET,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    done, totals = zip(*seen, strict=True)
+    assert set(totals) == {240} and done[-1] == 240 and list(done) == sorted(done)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"k": 0}, ValueError, "k must be at least 1"),
+        ({"k": 1.5}, TypeError, "k must be an integer"),
+        ({"queries": np.ones((2, 3))}, ValueError, "queries must have 3 axes"),
+        ({"queries": np.ones((2, 3, 9))}, ValueError, "same channels, got 9 and 4"),
+        ({"database": np.full((2, 3, 4), np.nan)}, ValueError, "database, samples 0"),
+        ({"queries": np.ones((2, 3, 4), complex)}, TypeError, "queries must be a real"),
+        ({"matcher": Exact}, TypeError, "matcher must be a Matcher instance"),
+        ({"exclude": np.ones((3, 3), bool)}, ValueError, r"shape \(6, 40\)"),
+        ({"memory_budget": 0}, ValueError, "memory_budget must be at least 1"),
+        ({"queries": "x.npy"}, TypeError, "got the path 'x.npy'"),
+    ],
+)
+def test_bad_arguments_are_named(data, change, error, match):
+    arguments = {"queries": data[0], "database": data[1]} | change
+    with pytest.raises(error, match=match):
+        search(**arguments)
