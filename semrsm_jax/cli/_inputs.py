@@ -98,7 +98,7 @@ def feature_layers(
         if key is not None:
             raise ValueError("--key and --layer exclude each other")
         names = list(feature_names(path) if list(layers) == ["all"] else layers)
-    found = {}
+    found, ids = {}, feature_ids(path)
     for name in names:
         activations = load_features(path, key if name is None else name)
         with naming(path):
@@ -106,6 +106,7 @@ def feature_layers(
             rows = token_rows(activations, order.value)
         found[name] = Features(
             rows,
+            ids=ids,
             preprocessing={"layout": order.value},
             source={"file": str(path), "key": key if name is None else name},
             ids=feature_ids(path),

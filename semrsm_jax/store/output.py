@@ -1,6 +1,5 @@
 """New files: checked before the work, and whole or not there at all after it."""
 
-import errno
 import os
 import secrets
 import shutil
@@ -114,8 +113,9 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         try:
             temporary.rename(path)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+        except OSError:
+            # There, and not empty: which error tells of it depends on the system.
+            if not path.is_dir():
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
