@@ -49,13 +49,15 @@ def load_tokens(
       TypeError: as `load_features`.
       ValueError: as `load_features` and `to_tokens`.
     """
+    import numpy as np
+
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features, sha256
 
     features = load_features(path, key)
     with naming(path):
         layout = fitting_layout(features.shape, layout)
-        tokens = to_tokens(features, layout.value)
+        tokens = to_tokens(np.asarray(features), layout.value)
     source = {
         "file": str(path),
         "key": key,
@@ -129,6 +131,8 @@ def load_sample(
       ValueError: as `load_features` and `to_tokens`, or the index is missing, out of
         range, or given for a single sample.
     """
+    import numpy as np
+
     from semrsm_jax import to_tokens
     from semrsm_jax.store import load_features
 
