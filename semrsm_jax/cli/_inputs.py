@@ -9,7 +9,6 @@ from semrsm_jax.cli._options import CenterName, LayoutName
 
 if TYPE_CHECKING:
     import jax
-    import numpy as np
 
     from semrsm_jax.engine import Features
 
