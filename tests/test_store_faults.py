@@ -82,9 +82,9 @@ def count(folder: Path) -> int:
     return sum(1 for _ in folder.glob("c.*")) if folder.exists() else 0
 
 
-def killed_then_equal(server, tmp_path, kills, seed):
+def killed_then_equal(server, tmp_path, samples, kills, seed):
     path = tmp_path / "x.npy"
-    np.save(path, features(**MANY))
+    np.save(path, features(shape=(samples, 40, 16)))
     undisturbed, folder = tmp_path / "calm.zarr", tmp_path / "killed.zarr"
     mapped = np.load(path, mmap_mode="r")
     calm(undisturbed, mapped, tile=2)
@@ -98,12 +98,12 @@ def killed_then_equal(server, tmp_path, kills, seed):
 
 
 def test_killed_runs_go_on_and_end_with_the_same_bytes(server, tmp_path):
-    killed_then_equal(server, tmp_path, kills=3, seed=0)
+    killed_then_equal(server, tmp_path, samples=30, kills=3, seed=0)
 
 
 @pytest.mark.slow
 def test_twenty_five_kills(server, tmp_path):
-    killed_then_equal(server, tmp_path, kills=25, seed=1)
+    killed_then_equal(server, tmp_path, samples=80, kills=25, seed=1)
 
 
 def workers_killed(tmp_path, kills, seed):
