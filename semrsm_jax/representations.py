@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._rows import Rows
 
 # How each layout leads to (N, S, C): the order of axes that brings the channels last.
 AXES = {
@@ -16,7 +17,7 @@ AXES = {
 }
 
 
-def to_tokens(z: ArrayLike, layout: str = "NHWC") -> Float[Array, "N S C"]:
+def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"]:
     """Brings activations into the order (samples, tokens, channels), section 2.
 
     A token is the semantic concept vector of one spatial position. Tokens of an image
