@@ -15,7 +15,7 @@ from semrsm_jax.representations import accumulation_dtype
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not
 # symmetric, so that each of its blocks costs a reading of the whole.
-_CACHE = 8 * 2**20
+_CACHE = 4 * 2**20
 _ROOM = 256 * 2**20
 # Multiplications up to which BLAS keeps a matrix product on one core.
 _SERIAL = 2**18
@@ -183,11 +183,13 @@ def inner_products(
                 turned[k] = every[k].columns(start, stop)
         cross += _products(block[:count], turned[split:])
         squares += np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
-        own += np.einsum("kbx,kbx->kb", block, turned).sum(1, dtype=float)
+        for k in mirrored:
+            own[k] += np.einsum("bx,bx->b", block[k], turned[k]).sum(dtype=float)
     noise = np.array([each.centring.noise for each in every])
     # What centring left of an RSM without structure is rounding.
     structured = squares > (n * noise) ** 2
-    own = np.where(structured, own, 0)
+    symmetric = np.array([each.centring.symmetric for each in every])
+    own = np.where(structured, np.where(symmetric, squares, own), 0)
     cross *= structured[:count, None]
     cross *= structured[split:]
     return Products(cross, own[:count], own[split:])
