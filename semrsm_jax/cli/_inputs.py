@@ -109,7 +109,6 @@ def feature_layers(
             ids=ids,
             preprocessing={"layout": order.value},
             source={"file": str(path), "key": key if name is None else name},
-            ids=feature_ids(path),
         )
     return found
 
