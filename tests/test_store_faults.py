@@ -115,7 +115,10 @@ def workers_killed(tmp_path, kills, seed):
 
         def killer():
             while len(killed) < kills and not over.wait(dice.random() * 0.5):
-                alive = [n.pid for n in client.cluster.workers.values() if n.pid]
+                # One that is killed while it starts is not started again.
+                ready = client.scheduler_info()["workers"]
+                nannies = client.cluster.workers.values()
+                alive = [n.pid for n in nannies if n.pid and n.worker_address in ready]
                 if alive:
                     killed.append(dice.choice(alive))
                     os.kill(killed[-1], signal.SIGKILL)
