@@ -40,7 +40,7 @@ def _differentiable_jvp(primals, tangents):
     log_scaling = differentiable(*primals)
     plan = _sinkhorn.plan(Problem(scores, rows, columns), log_scaling)
     change = plan * tangents[0]
-    row_change = _divide(jnp.sum(change, axis=-1), rows)
+    row_change = divide(jnp.sum(change, axis=-1), rows)
     column_change = jnp.sum(change, axis=-2) - jnp.einsum(
         "...st,...s->...t", plan, row_change
     )
@@ -75,7 +75,7 @@ def _solve(plan: Array, rows: Array, right: Array) -> Array:
 
     def one(plan, rows, right):
         return solve_laplacian(
-            lambda z: plan @ z, lambda u: u @ plan, rows, jnp.sum(plan, 0), right
+            lambda z: divide(plan @ z, rows) @ plan, jnp.sum(plan, 0), right
         )
 
     batch = plan.shape[:-2]
@@ -85,9 +85,7 @@ def _solve(plan: Array, rows: Array, right: Array) -> Array:
 
 
 def solve_laplacian(
-    times: Callable[[Array], Array],
-    transposed_times: Callable[[Array], Array],
-    rows: Float[Array, " S"],
+    walk: Callable[[Array], Array],
     columns: Float[Array, " T"],
     right: Float[Array, " T"],
 ) -> Float[Array, " T"]:
@@ -98,21 +96,19 @@ def solve_laplacian(
     from growing out of rounding errors.
 
     Args:
-      times: P z.
-      transposed_times: P' u.
-      rows: the plan's row sums.
+      walk: P' diag(1 / rows) P z, given z: to the rows and back.
       columns: the plan's column sums.
       right: the right side.
     """
     epsilon = float(jnp.finfo(right.dtype).eps)
     # Scaled so that the diagonal is one: the rows and columns of a random walk.
     root = jnp.sqrt(columns)
-    scale = _divide(1.0, root)
+    scale = divide(1.0, root)
     null = root / jnp.sqrt(jnp.sum(columns))
 
     def operator(w):
-        walked = scale * transposed_times(_divide(times(scale * w), rows))
-        return (1 + 8 * epsilon) * w - walked + null * jnp.vdot(null, w)
+        stays = (1 + 8 * epsilon) * w + null * jnp.vdot(null, w)
+        return stays - scale * walk(scale * w)
 
     right = scale * right
 
@@ -135,7 +131,7 @@ def solve_laplacian(
     return scale * (solution - null * jnp.vdot(null, solution))
 
 
-def _divide(numerator: Array | float, denominator: Array) -> Array:
+def divide(numerator: Array | float, denominator: Array) -> Array:
     """The quotient, and 0 where a token is masked."""
     present = denominator > 0
     return jnp.where(present, numerator / jnp.where(present, denominator, 1), 0)

@@ -6,6 +6,8 @@ row sums are right whatever the rounding, and the iteration moves the column sum
 theirs.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,6 +40,10 @@ class Limits(NamedTuple):
     max_iterations: int
 
 
+# The plan's column sums, given potentials and temperature.
+ColumnSums = Callable[[Array, Array | float], Array]
+
+
 class Solution(NamedTuple):
     """What the iteration ended with."""
 
@@ -57,6 +63,15 @@ def plan(
     weights = jnp.exp(exponents - peak)
     total = jnp.sum(weights, axis=-1, keepdims=True)
     return weights * (problem.rows[..., None] / total)
+
+
+def column_sums(
+    problem: Problem,
+    log_scaling: Float[Array, "*batch T"],
+    temperature: Float[Array, "*batch"] | float = 1.0,
+) -> Float[Array, "*batch T"]:
+    """The sums of the plan's columns."""
+    return jnp.sum(plan(problem, log_scaling, temperature), axis=-2)
 
 
 def row_log_scaling(
@@ -90,7 +105,7 @@ def solve(
       hottest: temperature of the first cycle, at least 1; it falls to 1, where the
         problem is the one asked for.
     """
-    state = _start(problem)
+    state = (*_start(problem.columns), jnp.array(0))
 
     def unfinished(state):
         _, running, _, cycle = state
@@ -101,17 +116,52 @@ def solve(
         temperature = _temperature(hottest, cycle)
         kernel = plan(problem, log_scaling, temperature)
         sums = jnp.sum(kernel, axis=-2)
-        running &= (temperature > 1) | (error(problem, sums) > limits.tolerance)
+        wrong = error(problem.columns, sums) > limits.tolerance
+        running &= (temperature > 1) | wrong
         moved = log_scaling + temperature[..., None] * _scalings(problem, kernel, sums)
         log_scaling = jnp.where(running[..., None], moved, log_scaling)
         return log_scaling, running, n_iters + CYCLE * running, cycle + 1
 
     log_scaling, _, n_iters, _ = jax.lax.while_loop(unfinished, step, state)
-    return _solution(problem, limits, log_scaling, n_iters)
+    sums = partial(column_sums, problem)
+    return _solution(sums, problem.columns, limits, log_scaling, n_iters)
+
+
+def iterate(
+    sums: ColumnSums,
+    columns: Float[Array, "*batch T"],
+    limits: Limits,
+    hottest: Float[Array, "*batch"],
+) -> Solution:
+    """The same by plain iterations in logarithms, for plans that are not held.
+
+    One look at the plan gives both the error and the next potentials, so that it ends
+    with the first iteration that is right.
+    """
+
+    def unfinished(state):
+        _, running, n_iters = state
+        return jnp.any(running & (n_iters < limits.max_iterations))
+
+    def step(state):
+        log_scaling, running, n_iters = state
+        # All that still run have made as many.
+        temperature = _temperature(hottest, jnp.max(n_iters) // CYCLE)
+        found = sums(log_scaling, temperature)
+        running &= (temperature > 1) | (error(columns, found) > limits.tolerance)
+        moved = log_scaling + temperature[..., None] * _log_ratio(columns, found)
+        log_scaling = jnp.where(running[..., None], moved, log_scaling)
+        return log_scaling, running, n_iters + running
+
+    log_scaling, _, n_iters = jax.lax.while_loop(unfinished, step, _start(columns))
+    return _solution(sums, columns, limits, log_scaling, n_iters)
 
 
 def unroll(
-    problem: Problem, limits: Limits, hottest: Float[Array, "*batch"]
+    sums: ColumnSums,
+    columns: Float[Array, "*batch T"],
+    limits: Limits,
+    hottest: Float[Array, "*batch"],
 ) -> Solution:
     """The same by plain iterations in logarithms, differentiable step by step.
 
@@ -123,15 +173,15 @@ def unroll(
     @jax.checkpoint
     def cool(log_scaling, temperature):
         for _ in range(CYCLE):
-            sums = jnp.sum(plan(problem, log_scaling, temperature), axis=-2)
-            log_scaling += temperature[..., None] * _log_ratio(problem.columns, sums)
+            found = sums(log_scaling, temperature)
+            log_scaling += temperature[..., None] * _log_ratio(columns, found)
         return log_scaling
 
     def step(state, cycle):
         log_scaling, running, n_iters = state
         temperature = _temperature(hottest, cycle)
-        sums = jnp.sum(plan(problem, jax.lax.stop_gradient(log_scaling)), axis=-2)
-        wrong = error(problem, sums) > limits.tolerance
+        found = sums(jax.lax.stop_gradient(log_scaling), 1.0)
+        wrong = error(columns, found) > limits.tolerance
         running &= (temperature > 1) | wrong
         moved = jax.lax.cond(
             jnp.any(running), cool, lambda h, _: h, log_scaling, temperature
@@ -139,22 +189,23 @@ def unroll(
         log_scaling = jnp.where(running[..., None], moved, log_scaling)
         return (log_scaling, running, n_iters + CYCLE * running), None
 
-    log_scaling, running, n_iters, _ = _start(problem)
     cycles = jnp.arange(-(-limits.max_iterations // CYCLE))
-    state, _ = jax.lax.scan(step, (log_scaling, running, n_iters), cycles)
-    return _solution(problem, limits, state[0], state[2])
+    state, _ = jax.lax.scan(step, _start(columns), cycles)
+    return _solution(sums, columns, limits, state[0], state[2])
 
 
-def error(problem: Problem, sums: Float[Array, "*batch T"]) -> Float[Array, "*batch"]:
+def error(
+    columns: Float[Array, "*batch T"], sums: Float[Array, "*batch T"]
+) -> Float[Array, "*batch"]:
     """How wrong column sums are, in all, as a share of the plan's mass."""
-    wrong = jnp.sum(jnp.abs(sums - problem.columns), axis=-1)
-    return jax.lax.stop_gradient(wrong / jnp.sum(problem.columns, axis=-1))
+    wrong = jnp.sum(jnp.abs(sums - columns), axis=-1)
+    return jax.lax.stop_gradient(wrong / jnp.sum(columns, axis=-1))
 
 
-def _start(problem: Problem) -> tuple[Array, Array, Array, Array]:
-    batch = problem.scores.shape[:-2]
-    log_scaling = jnp.zeros_like(problem.columns)
-    return log_scaling, jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32), jnp.array(0)
+def _start(columns: Array) -> tuple[Array, Array, Array]:
+    batch = columns.shape[:-1]
+    running, n_iters = jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32)
+    return jnp.zeros_like(columns), running, n_iters
 
 
 def _temperature(hottest: Array, cycle: Array) -> Array:
@@ -162,10 +213,10 @@ def _temperature(hottest: Array, cycle: Array) -> Array:
 
 
 def _solution(
-    problem: Problem, limits: Limits, log_scaling: Array, n_iters: Array
+    sums: ColumnSums, columns: Array, limits: Limits, log_scaling: Array, n_iters: Array
 ) -> Solution:
-    sums = jnp.sum(plan(problem, jax.lax.stop_gradient(log_scaling)), axis=-2)
-    return Solution(log_scaling, error(problem, sums) <= limits.tolerance, n_iters)
+    found = sums(jax.lax.stop_gradient(log_scaling), 1.0)
+    return Solution(log_scaling, error(columns, found) <= limits.tolerance, n_iters)
 
 
 def _log_ratio(wanted: Array, sums: Array) -> Array:

@@ -107,7 +107,7 @@ def soft_statistics(
     """What an RSM takes from the matching of checked arrays."""
     solved = _solve(x, y, x_mask, y_mask, strength, settings)
     value = _value(solved)
-    return Statistics(value, _sq_dist(x, y, solved), _upper_bound(solved, value))
+    return Statistics(value, _sq_dist(solved), _upper_bound(solved, value))
 
 
 def _solve(
@@ -131,7 +131,8 @@ def _solve(
         log_scaling = _implicit.differentiable(*problem, found)
         solution = solution._replace(log_scaling=log_scaling)
     else:
-        solution = _sinkhorn.unroll(problem, limits, hottest)
+        sums = partial(_sinkhorn.column_sums, problem)
+        solution = _sinkhorn.unroll(sums, problem.columns, limits, hottest)
     plan = _sinkhorn.plan(problem, solution.log_scaling)
     return _Solved(centred, epsilon, problem, solution, plan)
 
@@ -235,36 +236,59 @@ def attainable(
 
 
 def _value(solved: _Solved) -> Float[Array, "*batch"]:
-    """The sum of plan and affinity.
+    plan = solved.plan
+    inner = jnp.sum(plan * solved.problem.scores, axis=(-2, -1)) * solved.epsilon
+    return whole_value(solved.centred, inner, plan.sum(-1), plan.sum(-2))
+
+
+def whole_value(
+    centred: Centred,
+    inner: Float[Array, "*batch"],
+    row_sums: Float[Array, "*batch S"],
+    column_sums: Float[Array, "*batch T"],
+) -> Float[Array, "*batch"]:
+    """The sum of plan and affinity, given that of plan and products of centred tokens.
 
     What centring took meets the plan's row and column sums alone, which do not change
     with the tokens: they are held fixed.
     """
-    centred, plan = solved.centred, solved.plan
-    inner = jnp.sum(plan * solved.problem.scores, axis=(-2, -1)) * solved.epsilon
-    rows, columns = jax.lax.stop_gradient((plan.sum(-1), plan.sum(-2)))
-    inner += jnp.sum(rows * centred.x_offset, axis=-1)
-    return inner + jnp.sum(columns * centred.y_offset, axis=-1)
+    row_sums, column_sums = jax.lax.stop_gradient((row_sums, column_sums))
+    inner += jnp.sum(row_sums * centred.x_offset, axis=-1)
+    return inner + jnp.sum(column_sums * centred.y_offset, axis=-1)
 
 
-def _sq_dist(x: Tokens, y: Tokens, solved: _Solved) -> Float[Array, "*batch"]:
-    """The mean squared distance under the plan.
+def _sq_dist(solved: _Solved) -> Float[Array, "*batch"]:
+    centred = solved.centred
+    products = solved.problem.scores * solved.epsilon[..., None, None]
+    return mean_sq_dist(solved.plan, products, centred.x, centred.y, centred.difference)
+
+
+def mean_sq_dist(
+    plan: Float[Array, "*batch S T"],
+    products: Float[Array, "*batch S T"],
+    x: Float[Array, "*batch S C"],
+    y: Float[Array, "*batch T C"],
+    difference: Float[Array, "*batch C"],
+) -> Float[Array, "*batch"]:
+    """The squared distance under some rows of a plan.
 
     Distances from inner products are good to rounding errors of the squared norms. Only
     the heaviest partner of a token may be nearer than that, as where a sample meets
     itself: its distance is taken from the difference.
+
+    Args:
+      plan: the rows.
+      products: of centred tokens.
+      x: centred tokens of these rows.
+      y: centred tokens of the columns.
+      difference: of the means that centring took from x and y.
     """
-    centred, plan = solved.centred, solved.plan
-    difference = centred.difference[..., None, :]
-    x_squares = squared_token_norms(centred.x + difference)
-    y_squares = squared_token_norms(centred.y)
-    y_squares -= 2 * jnp.sum(centred.y * difference, axis=-1)
-    products = solved.problem.scores * solved.epsilon[..., None, None]
+    difference = difference[..., None, :]
+    x_squares = squared_token_norms(x + difference)
+    y_squares = squared_token_norms(y) - 2 * jnp.sum(y * difference, axis=-1)
     distances = x_squares[..., None] + y_squares[..., None, :] - 2 * products
     heaviest = jnp.argmax(plan, axis=-1)
-    nearest = squared_token_norms(
-        centred.x + difference - matched_tokens(centred.y, heaviest)
-    )
+    nearest = squared_token_norms(x + difference - matched_tokens(y, heaviest))
     here = jnp.arange(plan.shape[-1]) == heaviest[..., None]
     distances = jnp.where(here, nearest[..., None], jnp.maximum(distances, 0))
     return jnp.sum(plan * distances, axis=(-2, -1))
@@ -322,13 +346,20 @@ def _upper_bound(
 ) -> Float[Array, "*batch"]:
     """The dual bound of the potentials, made feasible by two c-transforms."""
     centred, epsilon, problem, solution, _ = jax.lax.stop_gradient(solved)
-    present = centred.columns[..., None, :] > 0
-    bids = problem.scores + solution.log_scaling[..., None, :]
-    profits = jnp.max(jnp.where(present, bids, -jnp.inf), axis=-1)
+    profits = best_bids(problem, solution.log_scaling)
     bids = problem.scores - profits[..., None]
     present = centred.rows[..., None] > 0
     prices = jnp.max(jnp.where(present, bids, -jnp.inf), axis=-2)
     return dual_bound(centred, epsilon, profits, prices, value)
+
+
+def best_bids(
+    problem: Problem, log_scaling: Float[Array, "*batch T"]
+) -> Float[Array, "*batch S"]:
+    """The c-transform of the columns' potentials: each row's best score with them."""
+    present = problem.columns[..., None, :] > 0
+    bids = problem.scores + log_scaling[..., None, :]
+    return jnp.max(jnp.where(present, bids, -jnp.inf), axis=-1)
 
 
 def dual_bound(

@@ -141,7 +141,7 @@ def _streamed_terms(
             return jnp.maximum(prices, bids.max(0)), None
 
         start = jnp.full(y.shape[0], -jnp.inf, profits.dtype)
-        rows = _blocks(x_sub, block, 0), _blocks(profits, block, jnp.inf)
+        rows = row_blocks(x_sub, block, 0), row_blocks(profits, block, jnp.inf)
         prices, _ = jax.lax.scan(highest_bid, start, rows)
         # A price may be any number: a column that no bid reaches (all rows masked) gets
         # 0.
@@ -151,7 +151,7 @@ def _streamed_terms(
         def best(tokens):
             return (token_products(tokens, y) - taxed).max(1)
 
-        profit = jax.lax.map(best, _blocks(x, block, 0)).ravel()[: x.shape[0]]
+        profit = jax.lax.map(best, row_blocks(x, block, 0)).ravel()[: x.shape[0]]
         return profit, prices
 
     operands = (x, y, y_mask, x_sub, profits)
@@ -160,7 +160,7 @@ def _streamed_terms(
     return jax.tree.map(lambda a: a.reshape(*batch, a.shape[-1]), terms)
 
 
-def _blocks(array: Array, size: int, fill: float) -> Array:
+def row_blocks(array: Array, size: int, fill: float) -> Array:
     """Cuts the first axis into blocks, the last one filled up."""
     size = min(size, array.shape[0])
     short = -array.shape[0] % size

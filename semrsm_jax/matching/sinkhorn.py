@@ -15,13 +15,24 @@ from semrsm_jax.matching._soft import (
     match_softly,
     soft_statistics,
 )
+from semrsm_jax.matching._soft_blocked import match_in_blocks, statistics_in_blocks
 from semrsm_jax.matching.assignment import linear_assignment, solve
 from semrsm_jax.matching.base import Mask, Matcher, SoftMatching, Statistics, Tokens
+from semrsm_jax.matching.batch_optimal import BatchOptimal
 
 # OTT's rule: epsilon as a share of the affinity's standard deviation.
 _EPSILON_SHARE = 0.05
 
 _ROUNDING_TOLERANCE = 1e-6
+
+# Larger plans are not held: a few arrays of this size take 400 MB in float32.
+_LARGEST_PLAN = 4096**2
+
+# Entries of a block of such a plan.
+_BLOCK_ENTRIES = 2**21
+
+# Rounds a plan that is not held, see `Sinkhorn`.
+_ROUNDING = BatchOptimal(window=512, sweeps=4)
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,14 @@ class Sinkhorn(Matcher[SoftMatching]):
 
     It maximises ``<P, A> + epsilon * H(P)`` over plans P whose rows and columns share
     the mass alike. As epsilon falls, P turns into the exact matching.
+
+    Plans of more than 4096 x 4096 entries are never held, nor anything else of that
+    size, forward and backward: memory is linear in the number of tokens. Each iteration
+    then goes over the tokens block by block and forms all rows anew, as does each step
+    of the linear solve behind a derivative. The result has no `plan`, and its
+    permutation, else the one on which the plan has the largest sum, is that of the
+    tokens of y nearest to the `partner` of each token of x, by `BatchOptimal` with 4
+    sweeps: the same where the plan is nearly a permutation, near it elsewhere.
 
     Attributes:
       epsilon: strength of the entropy, in units of the affinity. None: 0.05 times the
@@ -42,6 +61,8 @@ class Sinkhorn(Matcher[SoftMatching]):
         through the iterations one by one.
       anneal: epsilon starts at this many standard deviations of the affinity and halves
         every 10 iterations. 0: it stays the same.
+      block: rows of the plan held at once, in place of all. None: all of a plan of up
+        to 4096 x 4096 entries, else as many rows as make two million.
     """
 
     symmetric: ClassVar[bool] = True
@@ -52,6 +73,7 @@ class Sinkhorn(Matcher[SoftMatching]):
     max_iterations: int = 2000
     implicit_diff: bool = True
     anneal: float = 1.0
+    block: int | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a setting out of range."""
@@ -65,9 +87,17 @@ class Sinkhorn(Matcher[SoftMatching]):
             raise ValueError(
                 f"anneal must be a finite number of at least 0, got {self.anneal!r}"
             )
+        if self.block is not None:
+            _checks.at_least("block", self.block, 1)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> SoftMatching:
-        """Iterates on the full affinity, then rounds the plan."""
+        """Iterates on the affinity, whole or block by block, then rounds the plan."""
+        size = self._rows_at_once(x.shape[-2], y.shape[-2])
+        if size is not None:
+            soft = match_in_blocks(x, y, x_mask, y_mask, *self._split(), size)
+            partner, y = jax.lax.stop_gradient((soft.partner, y))
+            rounded = _ROUNDING.pair(partner, y.astype(partner.dtype), x_mask, y_mask)
+            return soft._replace(permutation=rounded.permutation)
         soft = match_softly(x, y, x_mask, y_mask, *self._split())
         permutation, _, _ = solve(
             jax.lax.stop_gradient(soft.plan),
@@ -82,12 +112,28 @@ class Sinkhorn(Matcher[SoftMatching]):
         self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
     ) -> Statistics:
         """Value, mean squared distance and bound; nothing is rounded."""
+        size = self._rows_at_once(x.shape[-2], y.shape[-2])
+        if size is not None:
+            return statistics_in_blocks(x, y, x_mask, y_mask, *self._split(), size)
         return soft_statistics(x, y, x_mask, y_mask, *self._split())
 
     def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
-        """Scores, kernel matrix and plan, and as much in the backward pass."""
-        del channels
-        return 6 * x_tokens * y_tokens
+        """Scores, kernel matrix and plan, whole or blocks of them, and as much back."""
+        size = self._rows_at_once(x_tokens, y_tokens)
+        if size is None:
+            return 6 * x_tokens * y_tokens
+        # Centred tokens, those in units of epsilon, and the gradients of both.
+        tokens = 4 * (x_tokens + y_tokens) * channels
+        iteration = 6 * min(size, x_tokens) * y_tokens + tokens
+        return max(iteration, _ROUNDING.workspace(x_tokens, y_tokens, channels))
+
+    def _rows_at_once(self, x_tokens: int, y_tokens: int) -> int | None:
+        """How many rows a block has; None: the plan is held."""
+        if self.block is not None:
+            return self.block
+        if x_tokens * y_tokens <= _LARGEST_PLAN:
+            return None
+        return max(1, _BLOCK_ENTRIES // y_tokens)
 
     def _split(self) -> tuple[Strength, Settings]:
         """What the compiled function takes as numbers, and what it is compiled for."""
