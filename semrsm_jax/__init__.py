@@ -50,11 +50,9 @@ from semrsm_jax.matching import (
     Matching,
     Sinkhorn,
     SoftMatching,
-    StraightThrough,
     TopKGreedy,
     linear_assignment,
     match,
-    perturbed_plan,
     round_plan,
 )
 from semrsm_jax.output_similarity import (
@@ -119,7 +117,6 @@ __all__ = [
     "Sinkhorn",
     "SoftMatching",
     "Statistic",
-    "StraightThrough",
     "TopKGreedy",
     "WhitenedPooling",
     "affinity",
@@ -155,7 +152,6 @@ __all__ = [
     "paired_test",
     "pearson",
     "permutation_test",
-    "perturbed_plan",
     "round_plan",
     "rsa",
     "rsm",

@@ -21,7 +21,6 @@ class MatcherName(StrEnum):
     Greedy = "greedy"
     CircularShift = "circular-shift"
     Identity = "identity"
-    Sinkhorn = "sinkhorn"
 
 
 class KernelName(StrEnum):
@@ -69,8 +68,7 @@ Matching = Annotated[
         metavar="NAME",
         case_sensitive=False,
         help="How the tokens of two samples are paired: exact, batch-optimal, "
-        "topk-greedy, greedy, circular-shift, identity, position by position, or "
-        "sinkhorn, softly.",
+        "topk-greedy, greedy, circular-shift, or identity, position by position.",
     ),
 ]
 Window = Annotated[
@@ -117,15 +115,7 @@ Tolerance = Annotated[
     typer.Option(
         help="Relative gap between value and proven bound at which exact, "
         "batch-optimal and topk-greedy may stop; 0 asks for a proven optimum. "
-        "Default: 1e-6. For sinkhorn the error of the plan's sums. Default: 1e-4.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Epsilon = Annotated[
-    float | None,
-    typer.Option(
-        help="How soft sinkhorn is, in standard deviations of each pair's affinity; "
-        "the smaller, the nearer to exact and the slower. Default: 0.05.",
+        "Default: 1e-6.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -219,16 +209,13 @@ def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
     given = {key: value for key, value in settings.items() if value is not None}
     for key in given:
         if key not in fields:
-            taken = [f"--{field}" for field in fields if field in settings]
-            options = ", ".join(taken) or "no options"
+            options = ", ".join(f"--{field}" for field in fields) or "no options"
             raise ValueError(
                 f"--{key} does not fit --matcher {name.value}, which takes {options}"
             )
     for key, field in fields.items():
         if key not in given and field.default is dataclasses.MISSING:
             raise ValueError(f"--matcher {name.value} needs --{key}")
-    if "epsilon" in given:
-        given["relative"] = True
     if "grid" in given:
         given["grid"] = parse_grid(given["grid"])
     if "solver" in given:

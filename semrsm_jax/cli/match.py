@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
-    from semrsm_jax import Matching, SoftMatching
-
 NAME = "match"
 HELP = """Match the tokens of two samples.
 
@@ -26,7 +24,7 @@ Example: semrsm match features.npy features.npy --i 0 --j 3 -o matching.npz
 
 Example: semrsm match features.npy features.npy --i 0 --j 3 --ladder
 
-Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound, of --matcher sinkhorn also epsilon, potentials f and g, whether it converged and (.npz) the soft plan. With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
+Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
 
 _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
@@ -56,7 +54,6 @@ def command(
     k: options.K = None,
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
-    epsilon: options.Epsilon = None,
     solver: options.Solver = None,
     bound: options.Bound = None,
     ladder: Annotated[
@@ -78,7 +75,6 @@ def command(
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings["epsilon"] = epsilon
     if ladder:
         _refuse_beside_ladder(matcher, settings, bound, output)
     else:
@@ -95,13 +91,12 @@ def command(
         return
     with naming(both):
         matching = match(x, y, matcher=rule, bound=proof)
-    found = _as_dict(matching)
     permutation = np.asarray(matching.permutation)
-    value, upper_bound = found["value"], found["upper_bound"]
+    value, upper_bound = float(matching.value), float(matching.upper_bound)
     if output is not None:
-        _write(output, matching, overwrite)
+        _write(output, permutation, value, upper_bound, overwrite)
     if as_json:
-        say_json(found)
+        say_json(_as_dict(permutation, value, upper_bound))
         return
     gap = upper_bound - value
     relative = f", {gap / abs(value):.2g} of the value" if value else ""
@@ -112,9 +107,8 @@ def command(
             "value": f"{value:.8g}",
             "proven bound": f"{upper_bound:.8g}",
             "gap": f"{gap:.3g}{relative}",
+            "tokens": _preview(permutation),
         }
-        | _softness(found)
-        | {"tokens": _preview(permutation)}
         | ({"written to": output} if output else {})
     )
     if output is None and len(permutation) > _SHOWN:
@@ -168,44 +162,25 @@ def _preview(permutation: "np.ndarray") -> str:
     return " ".join(shown) + (" ..." if len(permutation) > _SHOWN else "")
 
 
-def _softness(found: dict) -> dict:
-    """What is to be told of a soft matching only."""
-    if "epsilon" not in found:
-        return {}
-    state = "converged" if found["converged"] else "not converged"
+def _as_dict(permutation: "np.ndarray", value: float, bound: float) -> dict:
     return {
-        "epsilon": f"{found['epsilon']:.4g}",
-        "iterations": f"{found['n_iters']}, {state}",
+        "value": value,
+        "upper_bound": bound,
+        "permutation": permutation.tolist(),
     }
 
 
-def _as_dict(matching: "Matching | SoftMatching") -> dict:
-    """What JSON holds: all but the largest arrays of a soft matching."""
-    small = {
-        key: value.tolist()
-        for key, value in _arrays(matching).items()
-        if key not in ("plan", "partner")
-    }
-    return {key: small.pop(key) for key in ("value", "upper_bound")} | small
-
-
-def _arrays(matching: "Matching | SoftMatching") -> "dict[str, np.ndarray]":
-    import numpy as np
-
-    fields = matching._asdict().items()
-    return {key: np.asarray(value) for key, value in fields if value is not None}
-
-
-def _write(output: Path, matching: "Matching | SoftMatching", overwrite: bool) -> None:
+def _write(
+    output: Path, permutation: "np.ndarray", value: float, bound: float, overwrite: bool
+) -> None:
     import numpy as np
 
     from semrsm_jax.store import new_file
 
     with new_file(output, overwrite) as temporary:
         if output.suffix.lower() == ".npy":
-            np.save(temporary, np.asarray(matching.permutation))
+            np.save(temporary, permutation)
         elif output.suffix.lower() == ".npz":
-            arrays: dict[str, Any] = dict(_arrays(matching))
-            np.savez(temporary, **arrays)
+            np.savez(temporary, permutation=permutation, value=value, upper_bound=bound)
         else:
-            temporary.write_text(json.dumps(_as_dict(matching)))
+            temporary.write_text(json.dumps(_as_dict(permutation, value, bound)))

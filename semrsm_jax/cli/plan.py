@@ -33,7 +33,6 @@ def command(
     k: options.K = None,
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
-    epsilon: options.Epsilon = None,
     solver: options.Solver = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
@@ -48,7 +47,6 @@ def command(
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings["epsilon"] = epsilon
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
     paths = [features] if other is None else [features, other]

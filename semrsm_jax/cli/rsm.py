@@ -72,7 +72,6 @@ def command(
     k: options.K = None,
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
-    epsilon: options.Epsilon = None,
     solver: options.Solver = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
@@ -107,7 +106,6 @@ def command(
     """Checks the options, and computes into a store or a file."""
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings["epsilon"] = epsilon
     rule = options.build_matcher(matcher, settings)
     proof = options.build_bound(bound)
     similarity = options.build_kernel(kernel, bandwidth)
