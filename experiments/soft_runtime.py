@@ -131,7 +131,8 @@ def _peer(
     def one(x, y):
         affinity = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
         geometry = Geometry(cost_matrix=-affinity)
-        found = solver(LinearProblem(geometry))
+        # Typed as if its results might not be there.
+        found: Any = solver(LinearProblem(geometry))
         plan = tokens * found.matrix
         return {
             "value": jnp.sum(plan * affinity),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,14 +112,14 @@ def command(
         say_json(numbers | {"permutation": permutation.tolist()})
         return
     gap = upper_bound - value
-    relative = f", {gap / abs(value):.2g} of the value" if value else ""
+    share = f", {gap / abs(value):.2g} of the value" if value else ""
     say(f"{x.shape[0]} tokens of {a} with {y.shape[0]} of {b}, {x.shape[1]} channels")
     say_fields(
         {
             "matcher": rule,
             "value": f"{value:.8g}",
             "proven bound": f"{upper_bound:.8g}",
-            "gap": f"{gap:.3g}{relative}",
+            "gap": f"{gap:.3g}{share}",
             **{name.replace("_", " "): f"{n:.6g}" for name, n in softness.items()},
             "tokens": _preview(permutation),
         }
@@ -207,7 +207,8 @@ def _write(
         if output.suffix.lower() == ".npy":
             np.save(temporary, permutation)
         elif output.suffix.lower() == ".npz":
-            np.savez(temporary, permutation=permutation, **numbers, **plan)
+            arrays: dict[str, Any] = {"permutation": permutation, **numbers, **plan}
+            np.savez(temporary, **arrays)
         else:
             found = numbers | {"permutation": permutation.tolist()}
             temporary.write_text(json.dumps(found))

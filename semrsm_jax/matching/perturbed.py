@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,9 @@ def _smoothed(
     spread = largest * jnp.std(fixed / largest, where=entries)
     # Of equal entries any noise decides.
     spread = jnp.where(spread > 0, spread, 1)
-    smooth = make_perturbed_fun(best, num_samples, sigma, noise=Normal())
+    # Typed for trees, and for its default noise alone.
+    smoothing: Any = make_perturbed_fun
+    smooth = smoothing(best, num_samples, sigma, noise=Normal())
     return smooth(key, jnp.where(entries, affinity, 0) / spread)
 
 

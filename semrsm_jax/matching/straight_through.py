@@ -6,7 +6,6 @@ from typing import Any
 import jax
 
 from semrsm_jax.matching.base import (
-    M,
     Mask,
     Matcher,
     Shape,
@@ -19,7 +18,7 @@ from semrsm_jax.matching.sinkhorn import Sinkhorn
 
 
 @dataclass(frozen=True)
-class StraightThrough(Matcher[M]):
+class StraightThrough(Matcher[Any]):
     """Matches by one rule, and differentiates as if it had matched by another.
 
     By default an RSM then holds the exact similarities, Eq. 4, while its gradient also
@@ -38,8 +37,8 @@ class StraightThrough(Matcher[M]):
       conditional computation", 2013.
     """
 
-    forward: Matcher[M] = Exact()
-    backward: Matcher[Any] = Sinkhorn()
+    forward: Matcher = Exact()
+    backward: Matcher = Sinkhorn()
 
     def __post_init__(self) -> None:
         """Raises TypeError for what is no matcher."""
@@ -56,7 +55,7 @@ class StraightThrough(Matcher[M]):
         """Both match a sample with itself token by token."""
         return self.forward.self_is_identity and self.backward.self_is_identity
 
-    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> M:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Any:
         """The forward matching; its value has the derivative of the backward one."""
         matching = self.forward.pair(*jax.lax.stop_gradient((x, y)), x_mask, y_mask)
         soft = self.backward.statistics(x, y, x_mask, y_mask)
