@@ -50,9 +50,11 @@ from semrsm_jax.matching import (
     Matching,
     Sinkhorn,
     SoftMatching,
+    StraightThrough,
     TopKGreedy,
     linear_assignment,
     match,
+    perturbed_permutation,
     round_plan,
 )
 from semrsm_jax.output_similarity import (
@@ -117,6 +119,7 @@ __all__ = [
     "Sinkhorn",
     "SoftMatching",
     "Statistic",
+    "StraightThrough",
     "TopKGreedy",
     "WhitenedPooling",
     "affinity",
@@ -152,6 +155,7 @@ __all__ = [
     "paired_test",
     "pearson",
     "permutation_test",
+    "perturbed_permutation",
     "round_plan",
     "rsa",
     "rsm",

@@ -54,6 +54,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 # rsm
 
+SOFT = ("--matcher", "sinkhorn")
 MATCHERS = {
     "exact": (SOLVER, sj.Exact(solver="scipy")),
     "batch-optimal": (
@@ -64,6 +65,10 @@ MATCHERS = {
     "greedy": ((), sj.Greedy()),
     "circular-shift": (("--grid", "3x2"), sj.CircularShift((3, 2))),
     "identity": ((), sj.Identity()),
+    "sinkhorn": (
+        ("--epsilon", 0.5, "--relative", "--max-iterations", 90, "--anneal", 2),
+        sj.Sinkhorn(0.5, relative=True, max_iterations=90, anneal=2.0),
+    ),
 }
 
 
@@ -243,6 +248,10 @@ def test_input_is_never_replaced(folder):
         (("x.npy", "--matcher", "hungarian"), "'hungarian' is not one of 'exact'"),
         (("x.npy", "--matcher", "topk-greedy"), "k must be at most the number of tok"),
         (("x.npy", "--matcher", "circular-shift"), "circular-shift needs --grid"),
+        (("x.npy", "--max-iterations", 4), "--max-iterations does not fit --matcher"),
+        (("x.npy", *SOFT, "--k", 4), "takes --epsilon, --relative, --tolerance, --max"),
+        (("x.npy", *SOFT, "--epsilon", -1), "epsilon must be a finite number above 0"),
+        (("x.npy", *SOFT, "--relative"), "--relative says what --epsilon is in"),
         (("x.npy", "--matcher", "circular-shift", "--grid", "3"), "HxW, for example"),
         (("x.npy", "--matcher", "circular-shift", "--grid", "4x2"), "grid"),
         (("x.npy", "--tolerance", -1), "tolerance must be a finite number of at leas"),
@@ -347,6 +356,29 @@ def test_match_equals_the_function_in_every_output(folder):
         assert found["permutation"] == np.asarray(expected.permutation).tolist()
         assert found["value"] == float(expected.value)
         assert found["upper_bound"] == float(expected.upper_bound)
+
+
+def test_soft_match_tells_how_soft_it_is(folder):
+    x, y = features().reshape(5, 6, 4)[1], features(1, (4, 6, 4))[3]
+    expected = sj.match(x, y, matcher=sj.Sinkhorn(0.3, relative=True))
+    arguments = ("match", "x.npy", "y.npy", "--i", 1, "--j", 3, *SOFT)
+    arguments += ("--epsilon", 0.3, "--relative")
+    code, out, _ = run(*arguments, "--json", "-o", "m.npz")
+    assert code == 0
+    found = json.loads(out)
+    for name in ("value", "upper_bound", "epsilon", "converged", "n_iters"):
+        assert found[name] == getattr(expected, name).item(), name
+    plan = np.asarray(expected.plan, np.float64)
+    entropy = -(plan * np.log(plan)).sum(1).mean()
+    np.testing.assert_allclose(found["entropy"], entropy, rtol=1e-5)
+    with np.load("m.npz") as file:
+        np.testing.assert_array_equal(file["plan"], expected.plan)
+        np.testing.assert_array_equal(file["permutation"], expected.permutation)
+        assert file["entropy"] == found["entropy"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    for name in ("epsilon", "converged", "n iters", "entropy", "Sinkhorn(epsilon=0.3"):
+        assert name in out
 
 
 def test_ladder_equals_the_function(folder):

@@ -88,6 +88,28 @@ def test_resuming_status_and_log(folder):
     assert lines[-1]["resumed"] > 0
 
 
+def test_a_soft_run_resumes_and_is_no_other(folder):
+    soft = ("--matcher", "sinkhorn", "--epsilon", 0.5, "--relative")
+    command = ("rsm", "x.npy", "-o", "x.zarr", "--tile", 4, *soft)
+    assert run(*command)[0] == 0
+    store = open_run("x.zarr")
+    assert store.manifest.matcher["epsilon"] == 0.5
+    assert store.manifest.matcher["relative"] is True
+    store.forget(list(store.grid)[2])
+    code, out, _ = run(*command)
+    assert code == 0
+    assert "were there" in out
+    matcher = sj.Sinkhorn(0.5, relative=True)
+    expected = sj.rsm(features().reshape(11, 6, 4), matcher=matcher)
+    np.testing.assert_allclose(
+        open_similarity("x.zarr", sj.Linear())[:], expected, rtol=1e-4, atol=1e-4
+    )
+    assert "0.5" in refused(*command, "--epsilon", 0.6)
+    code, out, _ = run("plan", "x.npy", *soft, "--json")
+    assert code == 0
+    assert json.loads(out)["pairs"] == 66
+
+
 def test_status_names_damage(folder):
     run(*RSM, "-o", "x.zarr", "-q")
     chunk = Path("x.zarr/inner/c.1.0")

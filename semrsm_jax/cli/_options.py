@@ -21,6 +21,7 @@ class MatcherName(StrEnum):
     Greedy = "greedy"
     CircularShift = "circular-shift"
     Identity = "identity"
+    Sinkhorn = "sinkhorn"
 
 
 class KernelName(StrEnum):
@@ -59,6 +60,8 @@ class CenterName(StrEnum):
 
 
 _PANEL = "Matcher options"
+# What shapes gradients alone, of which the command line takes none.
+_GRADIENTS = ("implicit_diff",)
 STORE_PANEL = "With an output .zarr"
 
 Matching = Annotated[
@@ -68,7 +71,8 @@ Matching = Annotated[
         metavar="NAME",
         case_sensitive=False,
         help="How the tokens of two samples are paired: exact, batch-optimal, "
-        "topk-greedy, greedy, circular-shift, or identity, position by position.",
+        "topk-greedy, greedy, circular-shift, identity, position by position, or "
+        "sinkhorn, softly.",
     ),
 ]
 Window = Annotated[
@@ -115,7 +119,8 @@ Tolerance = Annotated[
     typer.Option(
         help="Relative gap between value and proven bound at which exact, "
         "batch-optimal and topk-greedy may stop; 0 asks for a proven optimum. "
-        "Default: 1e-6.",
+        "Default: 1e-6. Of sinkhorn: the error of the plan's column sums, as a share "
+        "of its mass; default: 1e-4.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -125,6 +130,37 @@ Solver = Annotated[
         metavar="NAME",
         help="What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
         "ortools, device, optax. Default: auction.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Epsilon = Annotated[
+    float | None,
+    typer.Option(
+        help="How soft sinkhorn matches, in units of the affinity (inner product of "
+        "tokens). Default: 0.05 times the standard deviation of each pair's affinity.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Relative = Annotated[
+    bool | None,
+    typer.Option(
+        "--relative",
+        help="--epsilon is in standard deviations of each pair's affinity.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MaxIterations = Annotated[
+    int | None,
+    typer.Option(
+        help="The most iterations of sinkhorn. Default: 2000.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Anneal = Annotated[
+    float | None,
+    typer.Option(
+        help="Sinkhorn's epsilon starts at so many standard deviations of the "
+        "affinity and falls from there; 0: it stays the same. Default: 1.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -205,23 +241,35 @@ def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
     import semrsm_jax
 
     cls = getattr(semrsm_jax, name.name)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(cls)
+        if field.name not in _GRADIENTS
+    }
     given = {key: value for key, value in settings.items() if value is not None}
     for key in given:
         if key not in fields:
-            options = ", ".join(f"--{field}" for field in fields) or "no options"
+            options = ", ".join(map(_spelt, fields)) or "no options"
             raise ValueError(
-                f"--{key} does not fit --matcher {name.value}, which takes {options}"
+                f"{_spelt(key)} does not fit --matcher {name.value}, which takes "
+                f"{options}"
             )
     for key, field in fields.items():
         if key not in given and field.default is dataclasses.MISSING:
-            raise ValueError(f"--matcher {name.value} needs --{key}")
+            raise ValueError(f"--matcher {name.value} needs {_spelt(key)}")
+    if "relative" in given and "epsilon" not in given:
+        raise ValueError("--relative says what --epsilon is in, which is not given")
     if "grid" in given:
         given["grid"] = parse_grid(given["grid"])
     if "solver" in given:
         # By its plain name, so that it is shown as such.
         given["solver"] = str(given["solver"])
     return cls(**given)
+
+
+def _spelt(setting: str) -> str:
+    """A setting as the command line spells it."""
+    return "--" + setting.replace("_", "-")
 
 
 def build_bound(stride: int | None) -> "DualBound | None":

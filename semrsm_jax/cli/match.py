@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
+    from semrsm_jax import SoftMatching
+
 NAME = "match"
 HELP = """Match the tokens of two samples.
 
@@ -22,9 +24,11 @@ Each file holds tokens (S, C), or features of several samples, (N, H, W, C) or (
 
 Example: semrsm match features.npy features.npy --i 0 --j 3 -o matching.npz
 
+Example: semrsm match features.npy features.npy --i 0 --j 3 --matcher sinkhorn --epsilon 0.1 --relative
+
 Example: semrsm match features.npy features.npy --i 0 --j 3 --ladder
 
-Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
+Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --matcher sinkhorn the permutation is the soft matching, rounded; printed, and held by .npz and .json, are further epsilon, whether it converged, the iterations and the plan's entropy a token, in nats, and .npz holds the plan (S, T). With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
 
 _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
@@ -55,6 +59,10 @@ def command(
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
     solver: options.Solver = None,
+    epsilon: options.Epsilon = None,
+    relative: options.Relative = None,
+    max_iterations: options.MaxIterations = None,
+    anneal: options.Anneal = None,
     bound: options.Bound = None,
     ladder: Annotated[
         bool,
@@ -70,11 +78,13 @@ def command(
     """Matches one pair, and prints or writes the permutation."""
     import numpy as np
 
-    from semrsm_jax import match
+    from semrsm_jax import SoftMatching, match
     from semrsm_jax.store import check_output
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
+    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
+    settings |= {"max_iterations": max_iterations}
     if ladder:
         _refuse_beside_ladder(matcher, settings, bound, output)
     else:
@@ -93,20 +103,24 @@ def command(
         matching = match(x, y, matcher=rule, bound=proof)
     permutation = np.asarray(matching.permutation)
     value, upper_bound = float(matching.value), float(matching.upper_bound)
+    softness = _softness(matching) if isinstance(matching, SoftMatching) else {}
+    numbers = {"value": value, "upper_bound": upper_bound} | softness
     if output is not None:
-        _write(output, permutation, value, upper_bound, overwrite)
+        plan = {"plan": np.asarray(matching.plan)} if softness else {}
+        _write(output, permutation, numbers, plan, overwrite)
     if as_json:
-        say_json(_as_dict(permutation, value, upper_bound))
+        say_json(numbers | {"permutation": permutation.tolist()})
         return
     gap = upper_bound - value
-    relative = f", {gap / abs(value):.2g} of the value" if value else ""
+    share = f", {gap / abs(value):.2g} of the value" if value else ""
     say(f"{x.shape[0]} tokens of {a} with {y.shape[0]} of {b}, {x.shape[1]} channels")
     say_fields(
         {
             "matcher": rule,
             "value": f"{value:.8g}",
             "proven bound": f"{upper_bound:.8g}",
-            "gap": f"{gap:.3g}{relative}",
+            "gap": f"{gap:.3g}{share}",
+            **{name.replace("_", " "): f"{n:.6g}" for name, n in softness.items()},
             "tokens": _preview(permutation),
         }
         | ({"written to": output} if output else {})
@@ -162,16 +176,28 @@ def _preview(permutation: "np.ndarray") -> str:
     return " ".join(shown) + (" ..." if len(permutation) > _SHOWN else "")
 
 
-def _as_dict(permutation: "np.ndarray", value: float, bound: float) -> dict:
+def _softness(matching: "SoftMatching") -> dict[str, float | bool]:
+    """How soft a matching is, and how well it was found."""
+    import numpy as np
+
+    plan = np.asarray(matching.plan, np.float64)
+    partner = plan / plan.sum(1, keepdims=True)
+    logs = np.log(partner, out=np.zeros_like(partner), where=partner > 0)
     return {
-        "value": value,
-        "upper_bound": bound,
-        "permutation": permutation.tolist(),
+        "epsilon": float(matching.epsilon),
+        "converged": bool(matching.converged),
+        "n_iters": int(matching.n_iters),
+        # Of a token's partner: 0 for a permutation, log T where all are alike.
+        "entropy": -float((partner * logs).sum(1).mean()),
     }
 
 
 def _write(
-    output: Path, permutation: "np.ndarray", value: float, bound: float, overwrite: bool
+    output: Path,
+    permutation: "np.ndarray",
+    numbers: dict[str, float | bool],
+    plan: dict[str, "np.ndarray"],
+    overwrite: bool,
 ) -> None:
     import numpy as np
 
@@ -181,6 +207,8 @@ def _write(
         if output.suffix.lower() == ".npy":
             np.save(temporary, permutation)
         elif output.suffix.lower() == ".npz":
-            np.savez(temporary, permutation=permutation, value=value, upper_bound=bound)
+            arrays: dict[str, Any] = {"permutation": permutation, **numbers, **plan}
+            np.savez(temporary, **arrays)
         else:
-            temporary.write_text(json.dumps(_as_dict(permutation, value, bound)))
+            found = numbers | {"permutation": permutation.tolist()}
+            temporary.write_text(json.dumps(found))

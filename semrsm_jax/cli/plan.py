@@ -34,6 +34,10 @@ def command(
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
     solver: options.Solver = None,
+    epsilon: options.Epsilon = None,
+    relative: options.Relative = None,
+    max_iterations: options.MaxIterations = None,
+    anneal: options.Anneal = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
     tile: options.Tile = None,
@@ -47,6 +51,8 @@ def command(
 
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
+    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
+    settings |= {"max_iterations": max_iterations}
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
     paths = [features] if other is None else [features, other]

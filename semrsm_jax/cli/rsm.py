@@ -73,6 +73,10 @@ def command(
     grid: options.Grid = None,
     tolerance: options.Tolerance = None,
     solver: options.Solver = None,
+    epsilon: options.Epsilon = None,
+    relative: options.Relative = None,
+    max_iterations: options.MaxIterations = None,
+    anneal: options.Anneal = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
     tile: options.Tile = None,
@@ -106,6 +110,8 @@ def command(
     """Checks the options, and computes into a store or a file."""
     settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
     settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
+    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
+    settings |= {"max_iterations": max_iterations}
     rule = options.build_matcher(matcher, settings)
     proof = options.build_bound(bound)
     similarity = options.build_kernel(kernel, bandwidth)

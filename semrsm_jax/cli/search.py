@@ -74,6 +74,10 @@ def command(
     sweeps: options.Sweeps = None,
     floor: options.Floor = None,
     grid: options.Grid = None,
+    epsilon: options.Epsilon = None,
+    relative: options.Relative = None,
+    max_iterations: options.MaxIterations = None,
+    anneal: options.Anneal = None,
     layout: options.Layout = None,
     key: options.Key = None,
     everything: Annotated[
@@ -88,6 +92,8 @@ def command(
 
     settings = {"tolerance": tolerance, "solver": solver, "window": window}
     settings |= {"sweeps": sweeps, "floor": floor, "grid": grid}
+    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
+    settings |= {"max_iterations": max_iterations}
     rule = options.build_matcher(matcher, settings)
     similarity = options.build_kernel(kernel, bandwidth)
     check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(queries, database))

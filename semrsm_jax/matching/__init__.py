@@ -8,7 +8,9 @@ from semrsm_jax.matching.circular_shift import CircularShift
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.greedy import Greedy
 from semrsm_jax.matching.identity import Identity
+from semrsm_jax.matching.perturbed import perturbed_permutation
 from semrsm_jax.matching.sinkhorn import Sinkhorn, round_plan
+from semrsm_jax.matching.straight_through import StraightThrough
 from semrsm_jax.matching.topk_greedy import TopKGreedy
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "Matching",
     "Sinkhorn",
     "SoftMatching",
+    "StraightThrough",
     "TopKGreedy",
     "linear_assignment",
     "match",
+    "perturbed_permutation",
     "round_plan",
 ]

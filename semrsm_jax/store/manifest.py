@@ -178,7 +178,13 @@ def described(settings: Any) -> dict[str, Any]:
     """
     name = type(settings).__name__
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-        return {"name": name, **dataclasses.asdict(settings)}
+        names = [field.name for field in dataclasses.fields(settings)]
+        values = {key: getattr(settings, key) for key in names}
+        # A matcher made of others is told by their names too.
+        return {"name": name} | {
+            key: described(value) if dataclasses.is_dataclass(value) else value
+            for key, value in values.items()
+        }
     return {"name": name, "repr": repr(settings)}
 
 

@@ -1,0 +1,103 @@
+"""One matcher's values with another's derivatives (straight-through estimator)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Shape,
+    Statistics,
+    Tokens,
+    check_matcher,
+)
+from semrsm_jax.matching.exact import Exact
+from semrsm_jax.matching.sinkhorn import Sinkhorn
+
+
+@dataclass(frozen=True)
+class StraightThrough(Matcher[Any]):
+    """Matches by one rule, and differentiates as if it had matched by another.
+
+    By default an RSM then holds the exact similarities, Eq. 4, while its gradient also
+    sees how the matching itself would change, which that of a hard one does not. The
+    gradient is not that of the values shown: it is biased, the more so the softer the
+    backward matcher is, and finite differences do not confirm it. The backward pass
+    costs a matching by the second rule.
+
+    Attributes:
+      forward: gives values, distances, permutations and bounds.
+      backward: gives the derivatives of values and distances, of any order that it has
+        itself.
+
+    References:
+      Bengio et al., "Estimating or propagating gradients through stochastic neurons for
+      conditional computation", 2013.
+    """
+
+    forward: Matcher = Exact()
+    backward: Matcher = Sinkhorn()
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for what is no matcher."""
+        check_matcher(self.forward)
+        check_matcher(self.backward)
+
+    @property
+    def symmetric(self) -> bool:
+        """Both are, so that one triangle of an RSM and of its gradient is enough."""
+        return self.forward.symmetric and self.backward.symmetric
+
+    @property
+    def self_is_identity(self) -> bool:
+        """Both match a sample with itself token by token."""
+        return self.forward.self_is_identity and self.backward.self_is_identity
+
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Any:
+        """The forward matching; its value has the derivative of the backward one."""
+        matching = self.forward.pair(*jax.lax.stop_gradient((x, y)), x_mask, y_mask)
+        soft = self.backward.statistics(x, y, x_mask, y_mask)
+        return matching._replace(value=_with_gradient_of(matching.value, soft.value))
+
+    def statistics(
+        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
+    ) -> Statistics:
+        """Likewise of value and squared distance."""
+        fixed = jax.lax.stop_gradient((x, y))
+        hard = self.forward.statistics(*fixed, x_mask, y_mask)
+        soft = self.backward.statistics(x, y, x_mask, y_mask)
+        return Statistics(
+            _with_gradient_of(hard.value, soft.value),
+            _with_gradient_of(hard.sq_dist, soft.sq_dist),
+            hard.upper_bound,
+        )
+
+    def validate(self, x_shape: Shape, y_shape: Shape) -> None:
+        """Raises ValueError where either cannot match tokens of these shapes."""
+        self.forward.validate(x_shape, y_shape)
+        self.backward.validate(x_shape, y_shape)
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """What the more demanding of the two holds."""
+        return max(
+            matcher.workspace(x_tokens, y_tokens, channels)
+            for matcher in (self.forward, self.backward)
+        )
+
+
+def _with_gradient_of(value: jax.Array, other: jax.Array) -> jax.Array:
+    """`value`, bit for bit, with the derivative of `other`."""
+    return _first(other, value)
+
+
+@jax.custom_jvp
+def _first(other: jax.Array, value: jax.Array) -> jax.Array:
+    del other
+    return value
+
+
+@_first.defjvp
+def _first_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    return _first(*primals), tangents[0]

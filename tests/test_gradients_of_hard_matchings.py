@@ -1,0 +1,191 @@
+"""Two roads to a gradient of hard matchings: straight through, and perturbed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from semrsm_jax import (
+    Cosine,
+    Exact,
+    Greedy,
+    Identity,
+    Sinkhorn,
+    StraightThrough,
+    linear_assignment,
+    match,
+    perturbed_permutation,
+    rsm,
+    semantic_cka_loss,
+)
+from semrsm_jax.store.manifest import described
+
+SOFT = Sinkhorn(epsilon=0.2, relative=True)
+BOTH = StraightThrough(Exact(), SOFT)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(4, 6, 3)).astype(np.float32)
+
+
+# Straight through
+
+
+def test_values_are_exact_and_gradients_soft(x):
+    def field(x, y, matcher, name):
+        return getattr(match(x, y, matcher=matcher), name)
+
+    found, exact = (match(x[0], x[1], matcher=m) for m in (BOTH, Exact()))
+    for a, b in zip(found, exact, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for compiled in (lambda f: f, jax.jit):
+        both, soft, hard = (
+            compiled(jax.grad(lambda x, y, m=m: field(x, y, m, "value"), (0, 1)))(
+                x[0], x[1]
+            )
+            for m in (BOTH, SOFT, Exact())
+        )
+        np.testing.assert_allclose(both, soft, rtol=1e-5, atol=1e-6)
+        assert not np.allclose(both, hard, rtol=1e-2)
+
+
+def test_rsms_and_losses_take_it(x):
+    weights = jnp.arange(16.0).reshape(4, 4)
+
+    def total(x, matcher):
+        return jnp.sum(weights * rsm(x, None, matcher, Cosine()))
+
+    np.testing.assert_allclose(total(x, BOTH), total(x, Exact()), rtol=1e-6)
+    # The kernel's own derivative is taken at the exact values, so gradients compare
+    # where it is linear.
+    both, soft = (
+        jax.jit(jax.grad(lambda x, m=m: jnp.sum(weights * rsm(x, None, m))))(x)
+        for m in (BOTH, SOFT)
+    )
+    np.testing.assert_allclose(both, soft, rtol=1e-4, atol=1e-4)
+    y = x[:, ::-1] ** 2
+    loss = semantic_cka_loss(x, y, BOTH)
+    np.testing.assert_allclose(loss, semantic_cka_loss(x, y, Exact()), rtol=1e-5)
+    assert np.isfinite(jax.grad(semantic_cka_loss)(x, y, BOTH)).all()
+
+
+def test_second_derivatives_are_the_soft_ones(x):
+    def curvature(matcher):
+        def along(t):
+            return match(x[0] + t * x[2], x[1], matcher=matcher).value
+
+        return jax.grad(jax.grad(along))(0.0)
+
+    np.testing.assert_allclose(curvature(BOTH), curvature(SOFT), rtol=1e-4)
+
+
+def test_it_is_what_both_of_its_parts_are(x):
+    assert BOTH.symmetric and not BOTH.self_is_identity
+    assert not StraightThrough(Greedy(), SOFT).symmetric
+    assert StraightThrough(Exact(), Identity()).self_is_identity
+    assert StraightThrough(Exact(), SOFT) == BOTH
+    with pytest.raises(ValueError, match="same number of tokens"):
+        match(x[0], x[1, :4], matcher=StraightThrough(Exact(), Identity()))
+    with pytest.raises(TypeError, match="matcher"):
+        StraightThrough(Exact)  # pyright: ignore
+    other = StraightThrough(Identity(), SOFT)
+    assert described(other) != described(StraightThrough(Greedy(), SOFT))
+    assert described(BOTH)["backward"]["epsilon"] == 0.2
+
+
+# Perturbed
+
+
+def test_without_noise_it_is_the_exact_permutation(rng):
+    affinity = rng.normal(size=(3, 5, 7))
+    found = perturbed_permutation(affinity, KEY, sigma=1e-6, num_samples=4)
+    exact = linear_assignment(affinity).permutation
+    np.testing.assert_array_equal(found, jax.nn.one_hot(exact, 7))
+
+
+def test_rows_and_columns_sum_to_one(rng):
+    affinity = rng.normal(size=(2, 6, 6)).astype(np.float32)
+    found = np.asarray(perturbed_permutation(affinity, KEY, sigma=0.5))
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(found.sum(-2), 1, rtol=1e-6)
+    assert ((found > 0) & (found < 1)).any()
+    # Units of the affinity do not matter, nor does a batch's order of evaluation.
+    scaled = perturbed_permutation(1e6 * affinity, KEY, sigma=0.5)
+    np.testing.assert_allclose(scaled, found, atol=1e-6)
+    jitted = jax.jit(lambda a: perturbed_permutation(a, KEY, sigma=0.5))(affinity)
+    np.testing.assert_allclose(jitted, found, atol=1e-6)
+
+
+def test_masked_entries_are_never_matched(rng):
+    affinity = rng.normal(size=(5, 5))
+    row_mask, column_mask = np.arange(5) != 1, np.arange(5) < 4
+    masks = {"row_mask": row_mask, "column_mask": column_mask}
+    found = np.asarray(perturbed_permutation(affinity, KEY, sigma=1.0, **masks))
+    assert not found[1].any() and not found[:, 4].any()
+    np.testing.assert_allclose(found[row_mask].sum(1), 1, rtol=1e-6)
+
+    def corner(affinity):
+        return perturbed_permutation(affinity, KEY, **masks)[0, 0]
+
+    gradient = np.asarray(jax.grad(corner)(jnp.asarray(affinity)))
+    assert np.isfinite(gradient).all()
+    assert not gradient[1].any() and not gradient[:, 4].any()
+
+
+def test_its_gradient_is_that_of_the_mean(rng, x64):
+    # Standardised, so that sigma does not move with the entry that is moved.
+    affinity = rng.normal(size=(3, 3))
+    affinity = jnp.asarray((affinity - affinity.mean()) / affinity.std())
+    weights = jnp.asarray(rng.normal(size=(3, 3)))
+    sigma, count, batches, step = 0.5, 1000, 16, 0.1
+    keys = jax.random.split(KEY, batches)
+
+    def means(sigma):
+        def mean(affinity, key):
+            found = perturbed_permutation(affinity, key, num_samples=count, sigma=sigma)
+            return jnp.sum(weights * found)
+
+        return mean
+
+    gradient = jax.vmap(jax.grad(means(sigma)), (None, 0))
+    gradients = gradient(affinity, keys)[:, 0, 1]
+    # The same noise on both sides of the step, given in units of what is moved.
+    ends = []
+    for moved in (affinity.at[0, 1].add(by) for by in (step, -step)):
+        mean = means(sigma / float(moved.std()))
+        ends.append(jax.vmap(mean, (None, 0))(moved, keys))
+    differences = (ends[0] - ends[1]) / (2 * step)
+    error = np.hypot(np.std(gradients), np.std(differences)) / np.sqrt(batches)
+    assert error < 0.1
+    assert abs(np.mean(gradients) - np.mean(differences)) < 4 * error + 0.02
+
+
+@pytest.mark.parametrize("affinity", [np.zeros((4, 4)), np.ones((4, 3))])
+def test_equal_entries_are_matched_at_random(affinity):
+    def total(affinity):
+        found = perturbed_permutation(affinity, KEY, num_samples=400)
+        return found[0, 0], found
+
+    (_, found), gradient = jax.value_and_grad(total, has_aux=True)(
+        jnp.asarray(affinity, jnp.float32)
+    )
+    np.testing.assert_allclose(found, np.full(affinity.shape, 0.25), atol=0.1)
+    assert np.isfinite(gradient).all()
+
+
+def test_what_cannot_be_perturbed_is_refused(rng):
+    affinity = rng.normal(size=(3, 3))
+    for options, named in (
+        ({"sigma": 0.0}, "sigma"),
+        ({"num_samples": 0}, "num_samples"),
+        ({"solver": "none"}, "solver"),
+        ({"row_mask": np.ones(4, bool)}, "row_mask"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            perturbed_permutation(affinity, KEY, **options)
+    with pytest.raises(ValueError, match="affinity"):
+        perturbed_permutation(affinity * np.nan, KEY)
+    found = jax.jit(lambda a: perturbed_permutation(a, KEY))(affinity * np.nan)
+    assert np.isnan(found).all()
