@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints import write_vit
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
@@ -379,6 +380,19 @@ def test_paths_refused(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF")
     with pytest.raises(ValueError, match=r"must end in one of \.index\.json"):
         load(tmp_path / "weights.h5")
+
+
+def test_what_is_missing_is_named_as_its_neighbours_are(tmp_path):
+    write_vit(tmp_path)  # the backbone alone, whose keys have no prefix
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["layernorm.bias"]
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="1 missing: layernorm.bias$"):
+        load(tmp_path)
+    prefixed = {f"vit.{name}": value for name, value in weights.items()}
+    save_file(prefixed, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"1 missing: vit\.layernorm.bias$"):
+        load(tmp_path)
 
 
 def test_a_wrong_dtype_is_no_fault_of_the_config(folder):

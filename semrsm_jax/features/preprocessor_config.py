@@ -73,8 +73,8 @@ _PROCESSORS = {
 def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
     """Reads how a checkpoint wants its images, from its preprocessor_config.json.
 
-    Where the file names no processor, as the oldest on the hub do not, it is that of the
-    network whose config.json lies beside it.
+    Where the file names no processor, as the oldest on the hub do not, it is that of
+    the network whose config.json lies beside it.
 
     Args:
       path: the file, or the checkpoint's folder.

@@ -68,8 +68,9 @@ def load(
       ConnectionError: the hub cannot be reached.
       ImportError: the hub, or torch, is needed and not installed.
       TypeError: the weights are no floating-point numbers, or `dtype` is no dtype.
-      ValueError: `dtype` is not floating; there is no such checkpoint; a file of it is damaged; its class is
-        none of those supported; or keys are missing, unexpected or misshapen.
+      ValueError: `dtype` is not floating; there is no such checkpoint; a file of it is
+        damaged; its class is none of those supported; or keys are missing, unexpected
+        or misshapen.
     """
     dtype = floating("dtype", dtype)
     path = locate(source, revision=revision)
