@@ -13,6 +13,7 @@ from semrsm_jax.features import extract, list_layers
 from semrsm_jax.models import VARIANTS, convert_checkpoint, load
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES, network_of_shapes
 from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
+from semrsm_jax.models.checkpoint._settings import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
@@ -334,6 +335,13 @@ def test_every_hidden_state_and_the_output_are_those_of_transformers(name, tmp_p
 @pytest.mark.parametrize("name", REAL)
 def test_real_configs_too(name, tmp_path):
     check(REAL[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_those_of_transformers(name):
+    x = np.linspace(-8, 8, 101, dtype=np.float32)
+    theirs = hf.activations.ACT2FN[name](torch.tensor(x)).numpy()
+    np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x)), theirs, atol=1e-5)
 
 
 def giant(kind, **settings):

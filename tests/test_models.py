@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints import write_vit
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
@@ -31,6 +32,7 @@ from semrsm_jax.models import (
     locate,
     variant,
 )
+from semrsm_jax.models._interpolation import resize_grid
 from semrsm_jax.models._layers import Attention, attend
 from semrsm_jax.models.checkpoint import _hub
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES, network_of_shapes
@@ -378,14 +380,56 @@ def test_paths_refused(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF")
     with pytest.raises(ValueError, match=r"must end in one of \.index\.json"):
         load(tmp_path / "weights.h5")
-    with pytest.raises(ValueError, match=r"float.*int32"):
-        load_dtype(tmp_path)
 
 
-def load_dtype(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(VIT_JSON))
-    save_file(vit_arrays(), tmp_path / "model.safetensors")
-    load(tmp_path, dtype="int32")
+def test_what_is_missing_is_named_as_its_neighbours_are(tmp_path):
+    write_vit(tmp_path)  # the backbone alone, whose keys have no prefix
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["layernorm.bias"]
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="1 missing: layernorm.bias$"):
+        load(tmp_path)
+    prefixed = {f"vit.{name}": value for name, value in weights.items()}
+    save_file(prefixed, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"1 missing: vit\.layernorm.bias$"):
+        load(tmp_path)
+
+
+def test_a_wrong_dtype_is_no_fault_of_the_config(folder):
+    with pytest.raises(ValueError, match=r"^dtype must be a floating dtype, got int32"):
+        load(folder, dtype="int32")
+    with pytest.raises(TypeError, match=r"^dtype must be a floating dtype, got 'flo'"):
+        load(folder, dtype="flo")
+
+
+# Position embeddings at other sizes.
+
+
+@pytest.mark.parametrize(
+    "sizes", [((4, 5), (7, 3)), ((1, 1), (2, 3)), ((6, 6), (6, 6))]
+)
+def test_interpolation_is_that_of_jax_where_it_has_it(sizes, rng):
+    (rows, columns), target = sizes
+    x = rng.normal(size=(1, rows, columns, 2)).astype(np.float32)
+    resized = resize_grid(jnp.asarray(x), *target)
+    try:
+        expected = jax.image.resize(
+            x, (1, *target, 2), method="cubic-pytorch", antialias=False
+        )
+    except ValueError:
+        pytest.skip("a version of JAX without torch's kernel")
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+
+
+def test_interpolation_has_torchs_weights():
+    ones = np.ones((1, 3, 2, 1), np.float32)
+    np.testing.assert_allclose(resize_grid(jnp.asarray(ones), 7, 5), 1.0, atol=1e-6)
+    # Halfway between samples the weights are a / 8 outside and 1 / 2 - a / 8 inside.
+    column = jnp.asarray([0.0, 0, 1, 0, 0, 0], jnp.float32).reshape(1, 6, 1, 1)
+    middle = resize_grid(column, 5, 1)[0, :, 0, 0]
+    centres = (np.arange(5) + 0.5) * 6 / 5 - 0.5
+    assert centres[2] == 2.5
+    np.testing.assert_allclose(middle[2], 0.5 + 0.75 / 8, atol=1e-6)
 
 
 # Names.

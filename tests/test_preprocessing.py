@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semrsm_jax.features import load_preprocessing, preprocessing_from_config
+from semrsm_jax.features import (
+    load_preprocessing,
+    preprocessing_from_config,
+    preprocessor_config,
+)
 from semrsm_jax.features.preprocessing import (
     Exactly,
     LongestEdge,
     Preprocessing,
     ShortestEdge,
 )
+from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 
 # What stands in the preprocessor_config.json of the paper's checkpoints: sizes made
 # small, everything else as it is there; some are in the older form.
@@ -252,6 +257,28 @@ def test_files_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_preprocessing(path)
+
+
+def test_a_file_without_a_class_is_that_of_the_network_beside_it(tmp_path):
+    # As google/vit-base-patch16-224 and -large-patch32-384 have it.
+    old = {"do_normalize": True, "do_resize": True, "size": 32}
+    old |= {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
+    for kind, name in {"vit": "ViT", "dinov2": "Bit", "resnet": "ConvNext"}.items():
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        named = old | {"image_processor_type": f"{name}ImageProcessor"}
+        assert load_preprocessing(tmp_path) == preprocessing_from_config(named)
+    for content in ({"model_type": "whisper"}, {}):
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="image_processor_type must be one of"):
+            load_preprocessing(tmp_path)
+
+
+def test_every_network_that_loads_has_a_processor():
+    assert set(preprocessor_config._OF_MODEL) == set(ARCHITECTURES)
+    assert set(preprocessor_config._OF_MODEL.values()) <= set(
+        preprocessor_config._PROCESSORS
+    )
 
 
 def test_missing_files_are_named(tmp_path):

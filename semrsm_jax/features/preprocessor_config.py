@@ -16,6 +16,22 @@ from semrsm_jax.features.preprocessing import (
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
 
+# Of the first checkpoints on the hub, google/vit-base-patch16-224 among them, the file
+# names no class: it is the one that transformers has for the network, by the model_type
+# of config.json.
+_OF_MODEL = {
+    "bit": "Bit",
+    "clip": "CLIP",
+    "clip_vision_model": "CLIP",
+    "clipseg": "ViT",
+    "convnextv2": "ConvNext",
+    "dinov2": "Bit",
+    "resnet": "ConvNext",
+    "sam": "Sam",
+    "sam_vision_model": "Sam",
+    "vit": "ViT",
+}
+
 
 class _Processor(NamedTuple):
     """What an image processor does where its file is silent."""
@@ -38,6 +54,9 @@ _CLIP = (
     (0.26862954, 0.26130258, 0.27577711),
 )
 
+# Where a file names its class, today and before 2023.
+_CLASS_KEYS = ("image_processor_type", "feature_extractor_type")
+
 # By the name of the class, less "ImageProcessor", "FeatureExtractor", "Fast" and "Pil".
 _PROCESSORS = {
     "ViT": _Processor({"height": 224, "width": 224}, 2, _HALF, _HALF, square=True),
@@ -53,6 +72,9 @@ _PROCESSORS = {
 
 def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
     """Reads how a checkpoint wants its images, from its preprocessor_config.json.
+
+    Where the file names no processor, as the oldest on the hub do not, it is that of
+    the network whose config.json lies beside it.
 
     Args:
       path: the file, or the checkpoint's folder.
@@ -74,20 +96,30 @@ def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
                 f"{path} holds no {_FILES[0]}, which says how images are prepared"
             )
         path = found[0]
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if isinstance(config, dict):
-        config = config.get("image_processor", config)
+    config = _read_object(path)
+    config = config.get("image_processor", config)
     if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object")
+        raise ValueError(f"{path}: image_processor must be a JSON object")
+    if not any(config.get(key) for key in _CLASS_KEYS):
+        network = path.parent / "config.json"
+        kind = _read_object(network).get("model_type") if network.is_file() else None
+        config = {**config, _CLASS_KEYS[0]: _OF_MODEL.get(str(kind))}
     try:
         return preprocessing_from_config(config)
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object")
+    return value
 
 
 def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
@@ -100,7 +132,7 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
       TypeError: a setting is of another type than expected.
       ValueError: the processor is unknown, or a setting out of its range.
     """
-    given = config.get("image_processor_type", config.get("feature_extractor_type"))
+    given = next((config[key] for key in _CLASS_KEYS if config.get(key)), None)
     name = str(given).removesuffix("Pil").removesuffix("Fast")
     name = name.removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
     if name not in _PROCESSORS:

@@ -34,9 +34,13 @@ def floating(name: str, dtype: DTypeLike) -> jnp.dtype:
     """The dtype itself, so that "bfloat16" and `jnp.bfloat16` compare equal.
 
     Raises:
+      TypeError: it names no dtype.
       ValueError: it is not floating.
     """
-    dtype = jnp.dtype(dtype)
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a floating dtype, got {dtype!r}") from error
     if not is_floating(dtype):
         raise ValueError(f"{name} must be a floating dtype, got {dtype}")
     return dtype

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax.models._interpolation import resize_grid
 from semrsm_jax.models._layers import (
     MLP,
     Activation,
@@ -134,12 +135,8 @@ class Embeddings(nnx.Module):
         if (rows, columns) == grid:
             return table
         patches = table[:, 1:].reshape(1, *grid, -1)
-        resized = jax.image.resize(
-            patches.astype(statistics_dtype(table.dtype)),
-            (1, rows, columns, patches.shape[-1]),
-            method="cubic-pytorch",
-            antialias=False,
-        ).astype(table.dtype)
+        patches = patches.astype(statistics_dtype(table.dtype))
+        resized = resize_grid(patches, rows, columns).astype(table.dtype)
         flat = resized.reshape(1, rows * columns, -1)
         return jnp.concatenate([table[:, :1], flat], axis=1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from semrsm_jax.models.variants import VARIANTS, variant
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_JSON = ["config.json", "preprocessor_config.json"]
+_JSON = ["config.json", "preprocessor_config.json", "processor_config.json"]
 # The weights of a repository, the preferred kind first.
 _WEIGHTS = (
     ["model.safetensors", "model.safetensors.index.json", "model-*.safetensors"],

@@ -67,10 +67,12 @@ def load(
     Raises:
       ConnectionError: the hub cannot be reached.
       ImportError: the hub, or torch, is needed and not installed.
-      TypeError: the weights are no floating-point numbers.
-      ValueError: there is no such checkpoint; a file of it is damaged; its class is
-        none of those supported; or keys are missing, unexpected or misshapen.
+      TypeError: the weights are no floating-point numbers, or `dtype` is no dtype.
+      ValueError: `dtype` is not floating; there is no such checkpoint; a file of it is
+        damaged; its class is none of those supported; or keys are missing, unexpected
+        or misshapen.
     """
+    dtype = floating("dtype", dtype)
     path = locate(source, revision=revision)
     file = weights_file(path)
     tensors = open_tensors(file)
@@ -155,9 +157,7 @@ def read_config(
     settings = Settings(where, values)
     classes = settings.labels() if architecture.classes[name] else None
     try:
-        return architecture, architecture.config(
-            settings, classes, floating("dtype", dtype)
-        )
+        return architecture, architecture.config(settings, classes, dtype)
     except (TypeError, ValueError) as error:
         if str(error).startswith(where):
             raise

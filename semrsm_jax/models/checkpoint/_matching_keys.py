@@ -31,7 +31,8 @@ def match_keys(
     found: dict[str, Source] = {}
     missing: list[str] = []
     misshapen: list[str] = []
-    for path, options in sources(architecture.rules, architecture.prefixes, shapes):
+    prefixes = _most_used_first(architecture, shapes, tensors)
+    for path, options in sources(architecture.rules, prefixes, shapes):
         # The place that most of it stands in; the first, the hub's, where none does.
         source = max(options, key=lambda o: sum(n in tensors for n in o.names))
         found[path] = source
@@ -57,6 +58,20 @@ def match_keys(
         )
     _check_dtypes(where, tensors, used)
     return found
+
+
+def _most_used_first(
+    architecture: Architecture, shapes: Mapping[str, Shape], tensors: Tensors
+) -> tuple[str, ...]:
+    """Orders the prefixes, so that what is missing is named as its neighbours are."""
+
+    def found(prefix: str) -> int:
+        places = sources(architecture.rules, (prefix,), shapes)
+        return sum(
+            n in tensors for _, options in places for o in options for n in o.names
+        )
+
+    return tuple(sorted(architecture.prefixes, key=found, reverse=True))
 
 
 def _check_dtypes(where: str, tensors: Tensors, used: set[str]) -> None:

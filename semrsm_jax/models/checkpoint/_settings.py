@@ -13,12 +13,16 @@ from semrsm_jax.store._stored import damage_named
 # The names of activations in a config, as transformers writes them.
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": gelu,
+    "gelu_fast": jax.nn.gelu,
     "gelu_new": jax.nn.gelu,
+    "gelu_python": gelu,
     "gelu_pytorch_tanh": jax.nn.gelu,
     "quick_gelu": quick_gelu,
     "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
+    "tanh": jax.nn.tanh,
 }
 
 # A config of the largest label sets has some hundred kilobytes.
