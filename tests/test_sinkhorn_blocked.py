@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.test_util import check_grads
 
 from semrsm_jax import Cosine, Exact, Sinkhorn, match, pair_statistics, rsm
@@ -13,8 +14,8 @@ from semrsm_jax.matching import sinkhorn
 from semrsm_jax.pair_statistics import Rule, pair_bytes
 
 WHOLE = Sinkhorn(epsilon=0.5, tolerance=1e-10)
-# Five rows, where the last block is not full, and where one block takes all.
-BLOCKS = [5, 13, 64]
+# The last block is not full; one block takes all.
+BLOCKS = [5, 64]
 X_MASK = np.ones((2, 13), bool)
 Y_MASK = np.ones((2, 9), bool)
 X_MASK[0, [0, 7]] = False
@@ -96,15 +97,17 @@ def test_gradients_are_those_of_the_whole_plan(tokens, implicit_diff, x64):
     assert not np.asarray(expected[0])[~X_MASK].any()
 
 
-def test_derivatives_of_first_and_second_order(rng, x64):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["value", "partner", "reg_ot_cost"])
+def test_derivatives_of_first_and_second_order(rng, name, x64):
     x, y = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
     matcher = Sinkhorn(epsilon=0.7, tolerance=1e-13, block=2)
 
-    def outputs(x, y):
-        found = match(x, y, matcher=matcher)
-        return found.value, found.partner, found.reg_ot_cost
+    @jax.jit
+    def loss(x, y):
+        return jnp.sum(getattr(match(x, y, matcher=matcher), name) ** 2)
 
-    check_grads(outputs, (x, y), order=2, modes=("fwd", "rev"), rtol=1e-3, atol=1e-4)
+    check_grads(loss, (x, y), order=2, eps=1e-5, rtol=1e-5, atol=1e-5)
 
 
 def test_rsm_and_its_gradient(tokens, x64):
@@ -143,6 +146,7 @@ def test_upper_bound_bounds_the_exact_matching(tokens):
         assert (match(*tokens, matcher=matcher, **MASKS).upper_bound >= exact).all()
 
 
+@pytest.mark.slow
 def test_rounding_finds_the_matching_of_a_hard_plan(rng):
     x = rng.normal(size=(2, 700, 8))
     y = x[:, rng.permutation(700)] + 1e-3 * rng.normal(size=x.shape)
@@ -185,7 +189,7 @@ def arrays_of(jaxpr):
     """The sizes of all arrays that a program makes, in its loops too."""
     for equation in jaxpr.eqns:
         yield from (variable.aval.size for variable in equation.outvars)
-        for inner in jax.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from arrays_of(inner)
 
 

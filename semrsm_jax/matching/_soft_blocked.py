@@ -1,7 +1,7 @@
 """The soft matching of two samples whose plan is too large to be held.
 
 It is `_soft` block by block: the same plan, potentials and derivatives, in memory that
-is linear in the number of tokens. Pairs are matched one after the other.
+is linear in the number of tokens.
 """
 
 from collections.abc import Callable
@@ -151,12 +151,13 @@ def _solve(
         return search(sums, factors.columns, limits, hottest)
 
     if settings.implicit_diff:
-        solution = _map_pairs(one, batch, *jax.lax.stop_gradient((factors, hottest)))
+        fixed = jax.lax.stop_gradient((factors, hottest))
+        solution = _map_pairs(one, batch, *fixed, mapped=_one_by_one)
         # Named, so that a backward pass which recomputes the rest keeps it.
         found = checkpoint_name(solution.log_scaling, "matching")
         log_scaling = _map_pairs(partial(differentiable, size), batch, factors, found)
     else:
-        solution = _map_pairs(one, batch, factors, hottest)
+        solution = _map_pairs(one, batch, factors, hottest, mapped=_one_by_one)
         log_scaling = solution.log_scaling
     return _Solved(centred, epsilon, factors, log_scaling), solution
 
@@ -184,10 +185,22 @@ def _value_and_bound(
     return value, dual_bound(centred, epsilon, profits, prices, value)
 
 
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Maps over the first axis as `jax.vmap` does, a pair after the other."""
+    return lambda *operands: jax.lax.map(lambda pair: function(*pair), operands)
+
+
 def _map_pairs(
-    function: Callable[..., Any], batch: tuple[int, ...], *operands: Any
+    function: Callable[..., Any],
+    batch: tuple[int, ...],
+    *operands: Any,
+    mapped: Callable[..., Any] = jax.vmap,
 ) -> Any:
-    """Applies a function of one pair to a batch of them, one after the other."""
+    """Applies a function of one pair to a batch of them.
+
+    All at once, as second derivatives of rules of our own come out wrong where JAX
+    takes them through a loop.
+    """
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(batch) :]), operands)
-    results = jax.lax.map(lambda pair: function(*pair), flat)
+    results = mapped(function)(*flat)
     return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), results)
