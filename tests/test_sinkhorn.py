@@ -99,14 +99,12 @@ def agree(found, expected, rtol):
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-3), ("float64", 1e-6)])
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    "scales",
-    [
-        (1.0, 1.0),
-        pytest.param((1e-4, 1e-4), marks=pytest.mark.slow),
-        pytest.param((1e4, 1e4), marks=pytest.mark.slow),
-        pytest.param((1e4, 1e-4), marks=pytest.mark.slow),
+    ("shape", "scales"),
+    [(shape, (1.0, 1.0)) for shape in SHAPES]
+    + [
+        pytest.param("masked", scales, marks=pytest.mark.slow)
+        for scales in ((1e-4, 1e-4), (1e4, 1e4), (1e4, 1e-4))
     ],
     ids=str,
 )
