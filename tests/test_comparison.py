@@ -332,7 +332,7 @@ def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x
             return minibatch_update_features(sums, X[index], Y[index]), None
 
         sums, _ = jax.lax.scan(add, minibatch_init(), order)
-        k, m = sums.scale_k, sums.scale_l
+        k, m = sums.scale_k**2, sums.scale_l**2
         parts = sums.cross * k * m, sums.own_k * k**2, sums.own_l * m**2
         return jnp.stack(parts) / sums.samples
 
@@ -361,3 +361,41 @@ def test_minibatches_refuse(batches, words):
             measure(batches)
     with pytest.raises(ValueError, match="K must be finite"):
         minibatch_update(minibatch_init(), np.full((4, 4), np.nan), np.eye(4))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_constants_and_scales_beyond_float32_cost_float64_rsms_no_digits(
+    rng, estimator
+):
+    """Without x64 JAX computes in float32; what NumPy holds is centred before."""
+    K, L = rsms(rng)
+    L = K + L
+    expected, expected_hsic = cka(K, L, estimator), hsic(K, L, estimator)
+    for offset in (1e8, -1e10):
+        np.testing.assert_allclose(cka(K + offset, L, estimator), expected, rtol=1e-4)
+        np.testing.assert_allclose(
+            hsic(K + offset, L - offset, estimator), expected_hsic, rtol=1e-4
+        )
+        assert cka(np.full_like(K, offset), L, estimator) == 0
+    for scale in (1e-60, 1e60):
+        np.testing.assert_allclose(cka(K * scale, L, estimator), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"K must be finite in float64, got 1 NaN"):
+        cka(np.where(np.arange(64).reshape(8, 8) == 9, np.nan, K), L, estimator)
+    with (
+        pytest.warns(RuntimeWarning, match="overflow"),
+        pytest.raises(ValueError, match="K must be finite in float32"),
+    ):
+        hsic(K * 1e60, L, estimator)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_minibatches_of_any_scale_have_the_same_cka(rng, scale):
+    X, Y = related(rng, 24)
+    parts = [(X[a : a + 8], Y[a : a + 8]) for a in (0, 8, 16)]
+    expected = minibatch_linear_cka(parts)
+    scaled = [(x * scale, y / scale) for x, y in parts]
+    np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+    # HSIC of both has a value of order 1, though each factor's square has not.
+    np.testing.assert_allclose(
+        linear_hsic(X * scale, Y / scale), linear_hsic(X, Y), rtol=1e-4
+    )

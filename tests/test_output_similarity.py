@@ -328,3 +328,12 @@ def test_output_correlation_refuses(case):
         K_ = np.where(np.eye(*K_.shape) > 0, np.nan, K_) if "finite" in message else K_
         with pytest.raises(ValueError, match=message):
             sj.output_correlation(K_, p_, q_)
+
+
+@pytest.mark.parametrize("measure", [sj.pearson, sj.spearman, sj.kendall])
+def test_a_large_constant_costs_float64_lists_no_digits(rng, measure):
+    """Without x64 too, in which JAX computes in float32."""
+    a = rng.normal(size=50)
+    b = a + rng.normal(size=50)
+    np.testing.assert_allclose(measure(a + 1e9, b - 1e9), measure(a, b), atol=1e-5)
+    assert np.isnan(measure(np.full(50, 1e9), b))

@@ -181,3 +181,20 @@ def test_equal_entries_have_no_correlation(rng, method):
 def test_rsa_refuses(K, L, arguments, words):
     with pytest.raises(ValueError, match=words):
         rsa(K, L, **arguments)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "whitened_pearson"])
+def test_a_large_constant_costs_float64_rsms_no_digits(rng, method):
+    """Without x64 too, in which JAX computes in float32."""
+    K, L = rng.normal(size=(2, 8, 8))
+    K, L = K + K.T, K + K.T + L + L.T
+    np.testing.assert_allclose(rsa(K + 1e9, L, method), rsa(K, L, method), atol=1e-5)
+    np.testing.assert_allclose(rsa(K * 1e60, L, method), rsa(K, L, method), atol=1e-5)
+
+
+def test_cosine_keeps_the_constant_and_loses_the_scale(rng):
+    K, L = rng.normal(size=(2, 8, 8)) + 3
+    np.testing.assert_allclose(
+        rsa(K * 1e60, L, "cosine"), rsa(K, L, "cosine"), rtol=1e-5
+    )
+    assert abs(rsa(K + 1e3, L, "cosine") - rsa(K, L, "cosine")) > 1e-3

@@ -20,7 +20,8 @@ def cka(
 ) -> Float[Array, ""]:
     """How alike two similarity structures over the same samples are, Eq. 2.
 
-    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), which no scaling of K or L changes.
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), which no scaling of K or L changes, nor a
+    constant added to them.
 
     Args:
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
@@ -43,7 +44,7 @@ def cka(
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
     """
-    K, L = check_rsms(K, L, estimator)
+    K, L = check_rsms(K, L, estimator, shift=True, scale=True)
     return _cka(K, L, check_counts(counts, K), estimator)
 
 

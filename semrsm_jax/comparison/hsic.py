@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.comparison._narrowing import to_device
 
 
 def hsic(
@@ -17,6 +17,9 @@ def hsic(
     estimator: str = "biased",
 ) -> Float[Array, ""]:
     """How far two similarity structures over the same samples depend on each other.
+
+    A constant added to an RSM changes nothing. It is taken off those of NumPy in
+    float64 before JAX, without x64, narrows them to float32.
 
     Args:
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
@@ -33,23 +36,35 @@ def hsic(
       ValueError: shapes that are not square or differ, NaN or infinity, an unknown
         estimator, or fewer than 4 samples for the unbiased one.
     """
-    K, L = check_rsms(K, L, estimator)
+    K, L = check_rsms(K, L, estimator, shift=True)
     return inner_product(K, L, estimator) / normalizer(K.shape[0], estimator)
 
 
 def check_rsms(
-    K: ArrayLike, L: ArrayLike, estimator: str = "biased"
+    K: ArrayLike,
+    L: ArrayLike,
+    estimator: str = "biased",
+    *,
+    shift: bool = False,
+    scale: bool = False,
 ) -> tuple[Array, Array]:
-    """Converts two RSMs over the same samples; raises as `hsic` says."""
+    """Converts two RSMs over the same samples; raises as `hsic` says.
+
+    Args:
+      K: RSM (N, N).
+      L: RSM (N, N).
+      estimator: of HSIC.
+      shift: a constant added to an RSM changes nothing, see `to_device`.
+      scale: a positive factor of an RSM changes nothing.
+    """
     check_estimator(estimator)
     rsms = []
     for name, value in (("K", K), ("L", L)):
-        value = _checks.real_array(name, value, rank=2)
+        value = to_device(name, value, 2, shift=shift, scale=scale)
         _checks.non_empty(name, value, "N N")
         if value.shape[0] != value.shape[1]:
             raise ValueError(f"{name} must be square, got shape {value.shape}")
-        _checks.finite(name, value)
-        rsms.append(value.astype(accumulation_dtype(value.dtype)))
+        rsms.append(value)
     if rsms[0].shape != rsms[1].shape:
         raise ValueError(
             "K and L must be over the same samples, got shapes "

@@ -83,7 +83,7 @@ def linear_hsic(
     """
     x, y = check_features(X, Y, estimator)
     cross, _, _ = products(x.unit, y.unit, estimator)
-    return x.scale**2 * y.scale**2 * cross / normalizer(len(x.unit), estimator)
+    return (x.scale * y.scale) ** 2 * cross / normalizer(len(x.unit), estimator)
 
 
 def check_features(

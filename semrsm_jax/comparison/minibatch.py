@@ -23,10 +23,11 @@ class MinibatchSums(NamedTuple):
     """Unbiased HSICs summed over batches, each weighted by its samples.
 
     Attributes:
-      cross: of HSIC(K, L), over scale_k scale_l.
-      own_k: of HSIC(K, K), over scale_k^2.
-      own_l: of HSIC(L, L), over scale_l^2.
-      scale_k: the largest centred entry of K so far, lest squares overflow.
+      cross: of HSIC(K, L), over scale_k^2 scale_l^2.
+      own_k: of HSIC(K, K), over scale_k^4.
+      own_l: of HSIC(L, L), over scale_l^4.
+      scale_k: about the square root of the largest centred entry of K so far, lest
+        products leave the range of float32; in the units of features.
       scale_l: the same of L.
       samples: how many there were in all batches.
     """
@@ -64,10 +65,10 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
       TypeError: an RSM is not real.
       ValueError: as `cka`; fewer than 4 samples (leave out a short last batch).
     """
-    K, L = check_rsms(K, L, "unbiased")
+    K, L = check_rsms(K, L, "unbiased", shift=True)
     (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
     found = inner_products(unit_k, unit_l)
-    return _added(sums, found, scale_k, scale_l, len(K))
+    return _added(sums, found, jnp.sqrt(scale_k), jnp.sqrt(scale_l), len(K))
 
 
 def minibatch_update_features(
@@ -86,7 +87,7 @@ def minibatch_update_features(
     """
     x, y = linear.check_features(X, Y, "unbiased")
     found = linear.products(x.unit, y.unit, "unbiased")
-    return _added(sums, found, x.scale**2, y.scale**2, len(x.unit))
+    return _added(sums, found, x.scale, y.scale, len(x.unit))
 
 
 def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
@@ -151,7 +152,7 @@ def _added(
     scale_l: Array,
     n: int,
 ) -> MinibatchSums:
-    """The sums with a batch's inner products of RSMs divided by these scales."""
+    """The sums with a batch's inner products of RSMs over these scales' squares."""
     dtype = sums.cross.dtype
     cross, own_k, own_l = (v.astype(dtype) / normalizer(n, "unbiased") for v in found)
     # A batch without structure has no scale to set.
@@ -160,9 +161,9 @@ def _added(
     new_k, old_k, to_k = _rescaled(sums.scale_k, scale_k)
     new_l, old_l, to_l = _rescaled(sums.scale_l, scale_l)
     return MinibatchSums(
-        sums.cross * old_k * old_l + n * cross * to_k * to_l,
-        sums.own_k * old_k**2 + n * own_k * to_k**2,
-        sums.own_l * old_l**2 + n * own_l * to_l**2,
+        sums.cross * (old_k * old_l) ** 2 + n * cross * (to_k * to_l) ** 2,
+        sums.own_k * old_k**4 + n * own_k * to_k**4,
+        sums.own_l * old_l**4 + n * own_l * to_l**4,
         new_k,
         new_l,
         sums.samples + n,

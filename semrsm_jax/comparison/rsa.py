@@ -63,7 +63,7 @@ def rsa(
       matrix similarity", 2021.
     """
     _checks.one_of("method", method, tuple(METHODS))
-    K, L = check_rsms(K, L)
+    K, L = check_rsms(K, L, shift=method not in _OF_ORIGIN, scale=True)
     if len(K) < 3:
         raise ValueError(
             f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"
@@ -121,6 +121,9 @@ def _distances(K: Array, offset: bool) -> Array:
         K = jnp.where(constant, jnp.nan, K)
     return K / jnp.max(jnp.abs(K))
 
+
+# Methods for which it matters where zero is.
+_OF_ORIGIN = ("cosine", "whitened_cosine")
 
 METHODS: Mapping[str, Measure] = MappingProxyType(
     {

@@ -44,6 +44,7 @@ def write_csv(
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite, suffixes=(".csv",))
+    K = _checks.with_shape(K)
     if len(K.shape) != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
     _checks.non_empty("K", K, "N M")

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.comparison._narrowing import to_device
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
@@ -68,9 +68,7 @@ def kendall(a: ArrayLike, b: ArrayLike, variant: str = "b") -> Float[Array, ""]:
 def _lists(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     values = []
     for name, value in (("a", a), ("b", b)):
-        value = _checks.real_array(name, value, rank=1)
-        _checks.finite(name, value)
-        values.append(value.astype(accumulation_dtype(value.dtype)))
+        values.append(to_device(name, value, 1, shift=True, scale=True))
     if values[0].shape != values[1].shape or values[0].size < 2:
         raise ValueError(
             "a and b must hold equally many values, at least 2, got shapes "
