@@ -9,14 +9,14 @@ import signal
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from semrsm_jax import Identity
-from semrsm_jax.engine import InputChangedError, local_cluster, run
+from semrsm_jax.engine import InputChangedError, _cluster, local_cluster, run
 from semrsm_jax.store import RunStore, open_run, open_similarity
 from semrsm_jax.store.manifest import RECORDS
 from semrsm_jax.store.tiles import Tile
@@ -106,47 +106,78 @@ def test_twenty_five_kills(server, tmp_path):
     killed_then_equal(server, tmp_path, samples=80, kills=25, seed=1)
 
 
-def workers_killed(tmp_path, kills, seed):
-    """Kills workers of a local cluster while the run goes on."""
+def workers_killed(tmp_path, kills, seed, starting):
+    """Kills workers of a local cluster while the run goes on.
+
+    starting: also those that have only just been started, which Dask then gives up.
+    """
     dice, x, killed = random.Random(seed), features(**MANY), []
-    calm(tmp_path / "calm.zarr", x, tile=4)
+    folder = tmp_path / "killed.zarr"
+    calm(tmp_path / "calm.zarr", x, tile=2)
+    over = threading.Event()
+
+    def killer(client):
+        while len(killed) < kills and not over.is_set():
+            # Any moment: most are between two tiles' first bytes and last.
+            aim = count(folder / RECORDS) + dice.randrange(0, 4)
+            end = time.monotonic() + 2
+            while count(folder / RECORDS) < aim and time.monotonic() < end:
+                over.wait(0.001)
+            over.wait(dice.random() * 0.1)
+            ready = client.nthreads()
+            alive = [
+                nanny.pid
+                for nanny in list(client.cluster.workers.values())
+                if nanny.pid and (starting or nanny.worker_address in ready)
+            ]
+            if alive:
+                pid = dice.choice(alive)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    def slowly(progress):
+        # The run is not to end before the kills do.
+        while len(killed) < kills and progress.done > 0.9 * progress.total:
+            time.sleep(0.05)
+
     with local_cluster(2) as client:
-        over = threading.Event()
-
-        def killer():
-            while len(killed) < kills and not over.wait(dice.random() * 0.5):
-                # One that is killed while it starts is not started again.
-                ready = client.scheduler_info()["workers"]
-                nannies = client.cluster.workers.values()
-                alive = [n.pid for n in nannies if n.pid and n.worker_address in ready]
-                if alive:
-                    killed.append(dice.choice(alive))
-                    os.kill(killed[-1], signal.SIGKILL)
-
-        thread = threading.Thread(target=killer)
+        thread = threading.Thread(target=killer, args=(client,))
         thread.start()
-
-        def slowly(progress):
-            # The run is not to end before the kills do.
-            while len(killed) < kills and progress.done > 0.9 * progress.total:
-                time.sleep(0.05)
-
         try:
-            calm(tmp_path / "killed.zarr", x, tile=4, cluster=client, progress=slowly)
+            store = calm(folder, x, tile=2, cluster=client, progress=slowly)
         finally:
             over.set()
             thread.join()
     assert len(killed) == kills
-    assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "calm.zarr")
+    assert store.missing(verify=True) == []
+    assert contents(folder) == contents(tmp_path / "calm.zarr")
 
 
 def test_killed_workers_cost_no_more_than_their_tiles(tmp_path):
-    workers_killed(tmp_path, kills=2, seed=0)
+    workers_killed(tmp_path, kills=2, seed=0, starting=False)
 
 
 @pytest.mark.slow
 def test_twenty_killed_workers(tmp_path):
-    workers_killed(tmp_path, kills=20, seed=1)
+    workers_killed(tmp_path, kills=20, seed=1, starting=True)
+
+
+def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(_cluster, "_ALONE", 0.5)
+    folder = tmp_path / "run.zarr"
+    settings = {"n_workers": 0, "processes": False, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(threads_per_worker=1, **settings) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        hire = threading.Timer(2.5, cluster.scale, (1,))
+        hire.start()
+        with pytest.warns(RuntimeWarning, match="no worker"):
+            store = calm(folder, cluster=client)
+        hire.join()
+    assert store.missing(verify=True) == []
 
 
 def test_two_processes_share_the_work(server, tmp_path):

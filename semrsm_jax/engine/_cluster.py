@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,9 @@ _AHEAD = 2
 _MOST_DEATHS = 5
 
 _PATIENCE = 0.2  # seconds between looks at what is done
+
+# Seconds between looks at who is there; and without any worker, until that is said.
+_ROLL_CALL, _ALONE = 1.0, 30.0
 
 # Above all levels of logging: what matters of a worker's death is said here.
 _SILENT = 60
@@ -60,6 +64,9 @@ def local_cluster(workers: int) -> "Iterator[Client]":
         # What a worker holds are compiled programs and two blocks, not Dask's data.
         "distributed.worker.memory.terminate": False,
         "distributed.worker.memory.pause": False,
+        # A worker that takes long to start again is not lost; see `_Crew` for one that
+        # does not start again.
+        "distributed.deploy.lost-worker-timeout": "1 day",
     }
     with config.set(settings):
         cluster = distributed.LocalCluster(
@@ -105,8 +112,9 @@ def cluster_threads(client: "Client") -> int:
 def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
     """Computes tiles on the workers of a cluster, and tells of each that is written.
 
-    A worker that dies costs the tiles it was at: they go to others. Workers read the
-    features themselves where they can see them; else the blocks are sent to them.
+    A worker that dies costs the tiles it was at: they go to others. Without any worker
+    it waits for one, and warns. Workers read the features themselves where they can see
+    them; else the blocks are sent to them.
 
     Raises:
       RuntimeError: the workers that took a tile died each time.
@@ -115,9 +123,10 @@ def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
     distributed = _distributed()
     todo, flying = deque(tasks), {}
     deaths: Counter[tuple[str, Tile]] = Counter()
-    sent = False
+    sent, crew = False, _Crew(client)
     try:
         while todo or flying:
+            crew.look_after()
             while todo and len(flying) < _AHEAD * cluster_threads(client):
                 task = todo.popleft()
                 flying[_submit(client, task, sent)] = task
@@ -147,6 +156,48 @@ def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
                 todo.append(task)
     finally:
         client.cancel(list(flying), force=True)
+
+
+class _Crew:
+    """The workers of a cluster, so far as somebody must look after them."""
+
+    def __init__(self, client: "Client") -> None:
+        """Takes everybody for well."""
+        self._client = client
+        self._next = self._seen = time.monotonic()
+        self._warned = False
+
+    def look_after(self) -> None:
+        """Replaces local workers that are gone for good; says if nobody is left."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _ROLL_CALL
+        cluster = self._client.cluster
+        if isinstance(cluster, _distributed().LocalCluster):
+            cluster.loop.add_callback(_replace_lost, cluster)
+        if self._client.nthreads():
+            self._seen, self._warned = now, False
+        elif now - self._seen > _ALONE and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the cluster has had no worker for {_ALONE:.0f} s; waiting for one. "
+                "Whoever stops here keeps what is done: the same call goes on",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _replace_lost(cluster: Any) -> None:
+    """Starts workers for those whose nanny gave up; this runs on the cluster's loop.
+
+    Dask starts a worker again that dies at work, but not one that dies while starting.
+    """
+    gone = ("closing", "closed", "failed")
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status.name in gone:
+            del cluster.workers[name]
+    cluster.scale(len(cluster.worker_spec))
 
 
 _WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
