@@ -60,8 +60,8 @@ class CenterName(StrEnum):
 
 
 _PANEL = "Matcher options"
-# What shapes gradients alone, of which the command line takes none.
-_GRADIENTS = ("implicit_diff",)
+# What shapes gradients alone, or follows from the sizes: not for the command line.
+_CHOSEN = ("implicit_diff", "block")
 STORE_PANEL = "With an output .zarr"
 
 Matching = Annotated[
@@ -244,7 +244,7 @@ def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
     fields = {
         field.name: field
         for field in dataclasses.fields(cls)
-        if field.name not in _GRADIENTS
+        if field.name not in _CHOSEN
     }
     given = {key: value for key, value in settings.items() if value is not None}
     for key in given:
