@@ -384,10 +384,23 @@ def test_retrieve_takes_the_results_of_a_search(labels):
         (("found.npz", "d.npy"), "cannot be given together"),
         (("found.npz", "found.npz", "--k", 2), "given twice"),
         (("found.npz", "--exclude", "none", "--k", 2), "do not fit results"),
-        (("found.npz",), "with k at least 10, as --k asks, got shape (8, 5)"),
+        (("found.npz",), "holds 5 neighbours a query, --k asks for 10"),
         (("found.npz", *both[:2], "--k", 2), "from -1 to 7, the database"),
     ):
         assert message in refused("retrieve", *arguments)
+
+
+def test_retrieve_scores_what_search_wrote(labels, rng):
+    q, db = labels
+    x, y = rng.normal(size=(N, 2, 3)), rng.normal(size=(M, 2, 3))
+    np.save("x.npy", x.astype(np.float32))
+    np.save("y.npy", y.astype(np.float32))
+    done("search", "x.npy", "y.npy", "-k", 3, "--matcher", "identity", "-o", "xy.npz")
+    both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
+    found = as_json("retrieve", "xy.npz", *both)
+    index = sj.nearest(np.einsum("nsc,msc->nm", x, y), 3).index
+    expected = sj.scores_at_k(index, q, db).mean.mean(0)
+    np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-6)
 
 
 def test_retrieve_with_intervals_and_paired_tests(labels):

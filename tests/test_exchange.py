@@ -175,8 +175,8 @@ def test_csv_reads_back_bit_for_bit(tmp_path, rng, dtype):
 def test_csv_takes_nested_lists_and_odd_names(tmp_path):
     names = ["a,b", 'a "quote"', "two\nlines", "\u00fcn\u00ef \u4e2d", "", " space "]
     rows = [[float(6 * i + j) for j in range(6)] for i in range(6)]
-    write_csv(tmp_path / "rsm.csv", rows, names, names)
-    found = read_csv(tmp_path / "rsm.csv")
+    exchange.write_csv(tmp_path / "rsm.csv", rows, names, names)
+    found = exchange.read_csv(tmp_path / "rsm.csv")
     assert found.rsm.tolist() == rows
     assert found.x_ids == found.y_ids == tuple(names)
 

@@ -71,10 +71,15 @@ def load_searches(paths: Sequence[Path], k: int) -> "dict[str, Neighbors]":
     found: dict[str, Neighbors] = {}
     for path in paths:
         index, values = (load_features(path, key) for key in keys)
-        if index.ndim != 2 or index.dtype.kind not in "iu" or index.shape[1] < k:
+        if index.ndim != 2 or index.dtype.kind not in "iu":
             raise ValueError(
-                f"{path} must hold an index (Q, k) of integers with k at least {k}, as "
-                f"--k asks, got shape {index.shape}, {index.dtype}"
+                f"{path} must hold an index (Q, k) of integers, got shape "
+                f"{index.shape}, {index.dtype}"
+            )
+        if index.shape[1] < k:
+            raise ValueError(
+                f"{path} holds {index.shape[1]} neighbours a query, --k asks for {k}: "
+                f"score fewer with --k {index.shape[1]}, or search with -k {k}"
             )
         if values.shape != index.shape:
             raise ValueError(
