@@ -187,7 +187,6 @@ def test_a_large_compressed_member_is_refused_with_the_way_out(tmp_path, monkeyp
         {"zarr_format": 2, "compressors": None},
         {"zarr_format": 2, "compressors": "auto"},
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i4"])
 def test_the_usual_encodings_are_read(tmp_path, settings, dtype):

@@ -195,6 +195,17 @@ def test_second_derivatives_of_a_matching(rng, x64, name, implicit):
     check_grads(soft(name, matcher), (x, y), order=2, modes=["rev"], rtol=1e-4)
 
 
+def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
+    x, y = tokens(rng, 4, 2), tokens(rng, 5, 2)
+    mask = jnp.array([True, True, False, True, True])
+
+    def curvature(y, y_mask):
+        value = soft("value", FIXED, y_mask=y_mask)
+        return jax.jvp(jax.grad(lambda y: value(x, y)), (y,), (jnp.ones_like(y),))[1]
+
+    agree(curvature(y, mask)[mask], curvature(y[mask], None), 1e-6)
+
+
 @pytest.mark.parametrize("kernel", [Linear(), Cosine(), RBF(2.0), RBF()], ids=str)
 def test_derivatives_of_an_rsm(rng, x64, kernel):
     x, y = tokens(rng, 2, 4, 3), tokens(rng, 2, 5, 3)

@@ -102,7 +102,9 @@ def solve_laplacian(
     """
     epsilon = float(jnp.finfo(right.dtype).eps)
     # Scaled so that the diagonal is one: the rows and columns of a random walk.
-    root = jnp.sqrt(columns)
+    # A masked column has no root whose derivative is finite.
+    present = columns > 0
+    root = jnp.where(present, jnp.sqrt(jnp.where(present, columns, 1)), 0)
     scale = divide(1.0, root)
     null = root / jnp.sqrt(jnp.sum(columns))
 
