@@ -1,6 +1,6 @@
 """Time and share of the pairs matched by a pruned search, against matching all.
 
-    python -m experiments.retrieval_pruning                  # 15 minutes, 2 quiet cores
+    python -m experiments.retrieval_pruning                  # minutes, 2 quiet cores
     python -m experiments.retrieval_pruning --scale smoke    # tiny, seconds
 
 It needs the extra demo, and writes retrieval_pruning.json to results. Queries and
@@ -24,7 +24,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from experiments._runtime.timing import take_turns
-from semrsm_jax import RBF, Cosine, Kernel, Linear, _checks
+from semrsm_jax import Cosine, Kernel, Linear, _checks
 from semrsm_jax.cli._console import guarded, progress_bar, say
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
@@ -101,18 +101,13 @@ def run(config: PruningConfig, report: Any) -> list[dict[str, Any]]:
     rows = []
     for setting in config.settings:
         chosen = images[: setting.queries + setting.database]
-        name = f"stages.{setting.stage}"
+        name = f"resnet.encoder.stages.{setting.stage}"
         report(f"Computing {name}", 0, None)
         tokens = np.asarray(extract(model, chosen, [name], batch_size=6)[name])
         queries, database = np.split(tokens, [setting.queries])
-        for kernel in (Linear(), Cosine(), RBF(_bandwidth(tokens))):
+        for kernel in (Linear(), Cosine()):
             rows.append(_compare(queries, database, kernel, setting, config.k, report))
     return rows
-
-
-def _bandwidth(tokens: Float[np.ndarray, "N S C"]) -> float:
-    """A number of the size of distances: the root of the mean squared norm."""
-    return float(np.sqrt(np.square(tokens, dtype=np.float64).sum((1, 2)).mean()))
 
 
 def _compare(

@@ -42,7 +42,7 @@ def calm(folder: Path, x=None, **options) -> RunStore:
 
 # kill -9
 
-MANY = {"shape": (30, 40, 16)}
+MANY = (30, 40, 16)
 
 
 def _child(path: str, folder: str) -> None:
@@ -111,7 +111,7 @@ def workers_killed(tmp_path, kills, seed, starting):
 
     starting: also those that have only just been started, which Dask then gives up.
     """
-    dice, x, killed = random.Random(seed), features(**MANY), []
+    dice, x, killed = random.Random(seed), features(shape=MANY), []
     folder = tmp_path / "killed.zarr"
     calm(tmp_path / "calm.zarr", x, tile=2)
     over = threading.Event()
@@ -182,7 +182,7 @@ def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkey
 
 def test_two_processes_share_the_work(server, tmp_path):
     path, folder = tmp_path / "x.npy", tmp_path / "shared.zarr"
-    np.save(path, features(**MANY))
+    np.save(path, features(shape=MANY))
     mapped = np.load(path, mmap_mode="r")
     calm(tmp_path / "calm.zarr", mapped, tile=2)
     children = [

@@ -169,7 +169,10 @@ class Ranking:
         if not len(active):
             return active, active
         done = int(self.solved.sum() / len(self.solved))
-        count = max(self._known.shape[1], int(_GROWTH * done), chunk // len(active))
+        # As many neighbours as each query wants, for a threshold, in full chunks: when
+        # nothing is pruned, these are then no more than without pruning.
+        wanted = -(-self._known.shape[1] * len(active) // chunk) * chunk
+        count = max(int(_GROWTH * done), -(-wanted // len(active)))
         count = min(count, candidates.shape[1])
         ranked = np.where(candidates, -self.similarity, np.inf)[active]
         columns = np.argpartition(ranked, count - 1, axis=1)[:, :count]
@@ -180,8 +183,7 @@ class Ranking:
         rows, columns = np.repeat(active[None], count, 0).ravel(), columns.T.ravel()
         chosen = candidates[rows, columns]
         rows, columns = rows[chosen], columns[chosen]
-        # At first each query needs as many neighbours as it wants, for a threshold.
-        kept = (done and len(rows) // chunk * chunk) or len(rows)
+        kept = len(rows) // chunk * chunk or len(rows)
         order = np.argsort(rows[:kept], kind="stable")
         return rows[:kept][order], columns[:kept][order]
 
