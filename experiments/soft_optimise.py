@@ -131,7 +131,7 @@ def run(
     ).images
     starts, targets = np.split(crops, 2)
     model = untrained_network(config.network, config.seed, normalise(crops))
-    layer = f"stages.{config.stage}"
+    layer = f"resnet.encoder.stages.{config.stage}"
     parts = nnx.split(model)
     mean = extract(model, normalise(crops), [layer])[layer].mean((0, 1))
 

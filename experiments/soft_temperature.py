@@ -151,7 +151,7 @@ def _tokens(config: TemperatureConfig) -> Float[np.ndarray, "N S C"]:
     )
     pixels = normalise(crops.images)
     model = untrained_network(config.network, config.seed, pixels)
-    name = f"stages.{config.stage}"
+    name = f"resnet.encoder.stages.{config.stage}"
     return np.asarray(extract(model, pixels, [name])[name])
 
 

@@ -29,3 +29,10 @@ def x64():
     """float64 for one test: the global setting is put back."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs():
+    """Those of a module leave memory with it: a worker would hold gigabytes of them."""
+    yield
+    jax.clear_caches()

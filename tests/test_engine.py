@@ -219,7 +219,7 @@ def test_bad_arguments(tmp_path):
 
 def out_of_memory_above(most, monkeypatch, error):
     """Chunks of more pairs fail as a device does; returns the sizes of the others."""
-    sizes, chunk = [], pair_statistics_module._chunk
+    sizes, chunk = [], pair_statistics_module.match_pairs
 
     def limited(samples, rows, columns, rule):
         if len(rows) > most:
@@ -227,7 +227,7 @@ def out_of_memory_above(most, monkeypatch, error):
         sizes.append(len(rows))
         return chunk(samples, rows, columns, rule)
 
-    monkeypatch.setattr(pair_statistics_module, "_chunk", limited)
+    monkeypatch.setattr(pair_statistics_module, "match_pairs", limited)
     return sizes
 
 

@@ -67,7 +67,7 @@ def stereo_pair(
     small = (2, height // scale, width // scale, 3)
     pixels = normalise(jax.image.resize(pair, small, "linear"))
     model = untrained_network(network, seed, pixels)
-    names = [f"stages.{stage}" for stage in stages]
+    names = [f"resnet.encoder.stages.{stage}" for stage in stages]
     layers = extract(model, pixels, names)
     rows, columns = grid = token_grid(small[1:3], max(stages))
     tokens = [

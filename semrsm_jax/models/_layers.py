@@ -20,6 +20,11 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.nn.gelu(x, approximate=False)
 
 
+def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The rectifier; JAX's own is no function that `pickle` finds by its name."""
+    return jax.nn.relu(x)
+
+
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """X sigmoid(1.702 x), the GELU of CLIP (Radford et al. 2021)."""
     return x * jax.nn.sigmoid(1.702 * x)

@@ -22,6 +22,7 @@ from semrsm_jax.models._layers import (
     floating,
     linear,
     positive,
+    relu,
     statistics_dtype,
 )
 
@@ -61,7 +62,7 @@ class BiTConfig:
     output_stride: int = 32
     in_channels: int = 3
     num_classes: int | None = None
-    activation: Activation = jax.nn.relu
+    activation: Activation = relu
     dtype: DTypeLike = jnp.float32
 
     prefix_tokens = 0

@@ -22,6 +22,7 @@ from semrsm_jax.models._layers import (
     Activation,
     check_images,
     floating,
+    relu,
     statistics_dtype,
 )
 
@@ -76,7 +77,7 @@ class ResNetConfig:
     bottleneck: bool | None = None
     first_stage_stride: int = 1
     stride_first: bool = False
-    activation: Activation = jax.nn.relu
+    activation: Activation = relu
 
     prefix_tokens = 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from semrsm_jax.models._layers import Activation, gelu, quick_gelu
+from semrsm_jax.models._layers import Activation, gelu, quick_gelu, relu
 from semrsm_jax.store._stored import damage_named
 
 # The names of activations in a config, as transformers writes them.
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_python": gelu,
     "gelu_pytorch_tanh": jax.nn.gelu,
     "quick_gelu": quick_gelu,
-    "relu": jax.nn.relu,
+    "relu": relu,
     "relu6": jax.nn.relu6,
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
