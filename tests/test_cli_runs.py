@@ -62,6 +62,12 @@ def test_a_store_holds_what_a_file_does(folder):
             )
 
 
+def test_a_log_that_cannot_be_written_is_named(folder):
+    message = refused("rsm", "x.npy", "-o", "x.zarr", "--json-log", "no/log")
+    assert "JSON log no/log cannot be written" in message
+    assert not (folder / "x.zarr").exists()
+
+
 def test_resuming_status_and_log(folder):
     code, out, err = run(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
     assert (code, err) == (0, "")

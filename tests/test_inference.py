@@ -360,7 +360,7 @@ def rejects(p_values):
         (RSA("pearson"), distances, "two-sided"),
         (RSA("spearman"), distances, "less"),
     ],
-    ids=str,
+    ids=lambda v: getattr(v, "__name__", str(v)),
 )
 def test_type_1_error_of_permutation_test(statistic, rsm, alternative):
     def one(key):

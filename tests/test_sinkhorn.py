@@ -98,16 +98,20 @@ def agree(found, expected, rtol):
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-3), ("float64", 1e-6)])
-@pytest.mark.parametrize(
-    ("shape", "scales"),
-    [(shape, (1.0, 1.0)) for shape in SHAPES]
-    + [
-        pytest.param("masked", scales, marks=pytest.mark.slow)
-        for scales in ((1e-4, 1e-4), (1e4, 1e4), (1e4, 1e-4))
-    ],
-    ids=str,
-)
+def _against_ott():
+    """Some by default; every shape, and uneven scales, with the slow tests."""
+    quick = [("masked", "float32"), ("masked", "float64"), ("more in x", "float64")]
+    uneven = [(1e-4, 1e-4), (1e4, 1e4), (1e4, 1e-4)]
+    cases = [(shape, (1.0, 1.0)) for shape in SHAPES]
+    for shape, scales in cases + [("masked", scales) for scales in uneven]:
+        for dtype, rtol in (("float32", 1e-3), ("float64", 1e-6)):
+            default = scales == (1.0, 1.0) and (shape, dtype) in quick
+            marks = () if default else pytest.mark.slow
+            name = f"{shape}-{scales}-{dtype}"
+            yield pytest.param(dtype, rtol, shape, scales, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("dtype", "rtol", "shape", "scales"), _against_ott())
 def test_values_potentials_and_gradients_are_those_of_ott(
     rng, x64, dtype, rtol, shape, scales
 ):

@@ -33,12 +33,17 @@ def json_log(path: str | os.PathLike | None) -> Iterator[JSONLog | None]:
     """Opens a log until the block ends; None for None.
 
     Raises:
-      OSError: the file cannot be written.
+      ValueError: the file cannot be written.
     """
     if path is None:
         yield None
         return
-    log = JSONLog(Path(path))
+    try:
+        log = JSONLog(Path(path))
+    except OSError as error:
+        raise ValueError(
+            f"JSON log {path} cannot be written: {error.strerror or error}"
+        ) from error
     try:
         yield log
     finally:
