@@ -130,6 +130,12 @@ class Manifest:
             # Not part of the format's text yet; xarray warns where it is missing.
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(path, zarr_format=3)
+        # Older zarr lists the arrays as the disk does: the same run, the same bytes.
+        file = path / "zarr.json"
+        described = json.loads(file.read_text())
+        members = described["consolidated_metadata"]["metadata"]
+        described["consolidated_metadata"]["metadata"] = dict(sorted(members.items()))
+        file.write_text(json.dumps(described, indent=2))
 
     @classmethod
     def read(cls, path: Path) -> "tuple[Manifest, dict[str, Any]]":
