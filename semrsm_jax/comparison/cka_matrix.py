@@ -1,11 +1,13 @@
 """CKA and HSIC of many RSMs with each other: layers, models, definitions."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._row_blocks import Centred, Products, RowSliced
 from semrsm_jax.comparison.hsic import check_estimator, check_samples, normalizer
@@ -86,10 +88,17 @@ def _products(
                 f"{tuple(other.shape)} and {tuple(rsm.shape)}"
             )
     check_samples(rsm.shape[0], estimator)
-    passed = [
-        [_row_blocks.centred(*item, estimator == "biased") for item in side.items()]
-        for side in sides
-    ]
+    # Each reads and sums for itself, with the interpreter's lock released.
+    with ThreadPoolExecutor(cores()) as pool:
+        passed = [
+            list(
+                pool.map(
+                    lambda item: _row_blocks.centred(*item, estimator == "biased"),
+                    side.items(),
+                )
+            )
+            for side in sides
+        ]
     return _row_blocks.inner_products(*passed), passed[0], passed[-1], rsm.shape[0]
 
 
