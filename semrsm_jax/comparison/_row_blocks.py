@@ -6,11 +6,13 @@ to stay in the processor's cache between its few operations.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax._resources import cores
 from semrsm_jax.representations import accumulation_dtype
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not
@@ -167,12 +169,13 @@ def inner_products(
     count, n = len(left), every[0].rsm.shape[0]
     split = 0 if right is None else count
     mirrored = [k for k, each in enumerate(every) if not each.centring.symmetric]
-    cross = np.zeros((count, len(every) - split))
-    own, squares = np.zeros((2, len(every)))
     dtype = np.result_type(*(_dtype(each.rsm) for each in every))
     room = _ROOM if mirrored else _CACHE
     step = min(block_rows(len(every), n, each.rsm, room) for each in every)
-    for start, stop in blocks(n, step):
+
+    def of_rows(rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each with each; each entry squared; each with its own transpose."""
+        start, stop = rows
         block = np.empty((len(every), stop - start, n), dtype)
         for k, each in enumerate(every):
             block[k] = each.rows(start, stop)
@@ -181,10 +184,17 @@ def inner_products(
             turned = block.copy()
             for k in mirrored:
                 turned[k] = every[k].columns(start, stop)
-        cross += _products(block[:count], turned[split:])
-        squares += np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
+        own = np.zeros(len(every))
         for k in mirrored:
-            own[k] += np.einsum("bx,bx->b", block[k], turned[k]).sum(dtype=float)
+            own[k] = np.einsum("bx,bx->b", block[k], turned[k]).sum(dtype=float)
+        squares = np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
+        return _products(block[:count], turned[split:]), squares, own
+
+    cross, squares, own = np.zeros((count, len(every) - split)), 0.0, 0.0
+    # Blocks at once on all cores, unless they are large; summed in their order.
+    with ThreadPoolExecutor(1 if mirrored else cores()) as pool:
+        for part in pool.map(of_rows, blocks(n, step)):
+            cross, squares, own = cross + part[0], squares + part[1], own + part[2]
     noise = np.array([each.centring.noise for each in every])
     # What centring left of an RSM without structure is rounding.
     structured = squares > (n * noise) ** 2
