@@ -88,13 +88,15 @@ def _products(
                 f"{tuple(other.shape)} and {tuple(rsm.shape)}"
             )
     check_samples(rsm.shape[0], estimator)
+    diagonal = estimator == "biased"
     # Each reads and sums for itself, with the interpreter's lock released.
     with ThreadPoolExecutor(cores()) as pool:
         passed = [
             list(
                 pool.map(
-                    lambda item: _row_blocks.centred(*item, estimator == "biased"),
-                    side.items(),
+                    lambda name, each: _row_blocks.centred(name, each, diagonal),
+                    side.keys(),
+                    side.values(),
                 )
             )
             for side in sides

@@ -173,7 +173,7 @@ class _Crew:
         if now < self._next:
             return
         self._next = now + _ROLL_CALL
-        cluster = self._client.cluster
+        cluster: Any = self._client.cluster
         if isinstance(cluster, _distributed().LocalCluster):
             cluster.loop.add_callback(_replace_lost, cluster)
         if self._client.nthreads():
