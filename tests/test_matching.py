@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -348,3 +349,18 @@ def test_match_refuses(arguments, error, words):
     given = {"x_i": np.ones((8, 3)), "y_j": np.ones((8, 3)), "matcher": Identity()}
     with pytest.raises(error, match=words):
         match(**(given | arguments))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 0)])
+def test_statistics_on_the_host_are_those_under_jit(batch, dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(*batch, 7, 5)), dtype)
+    y = jnp.asarray(rng.normal(size=(*batch, 9, 5)), dtype)
+    x_mask = jnp.asarray(np.broadcast_to(np.arange(7) < 6, (*batch, 7)))
+    found = Exact().statistics(x, y, x_mask, None)
+    traced = jax.jit(lambda *args: Exact().statistics(*args, None))(x, y, x_mask)
+    matching = match(x, y, matcher=Exact(), x_mask=x_mask)
+    chex.assert_trees_all_close(found, traced, rtol=1e-5)
+    chex.assert_trees_all_close(found.value, matching.value, rtol=1e-5)
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, traced)

@@ -17,9 +17,9 @@ INFINITE = np.int64(np.float64(np.inf).view(np.int64)) | 1
 RESTARTS = 8
 
 
-def jit(function: Callable) -> Any:
+def jit(function: Callable, **more: Any) -> Any:
     """Compile lazily, without the GIL; cached on disk where a folder is writable."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no locator: read-only package and no user cache folder

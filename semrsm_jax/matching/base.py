@@ -5,6 +5,7 @@ from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
@@ -258,6 +259,34 @@ def hard_matching(
     value = jnp.where(jnp.isnan(upper_bound), jnp.nan, value)
     upper_bound = jnp.maximum(upper_bound, jax.lax.stop_gradient(value))
     return Matching(permutation, value, upper_bound)
+
+
+def hard_statistics(
+    x: Float[Array, "*batch S C"],
+    y: Float[Array, "*batch T C"],
+    permutation: Int[Array, "*batch S"],
+    upper_bound: Float[Array, "*batch"],
+) -> Statistics:
+    """The `Statistics` of a permutation; on the host where all of it is there."""
+    operands = (x, y, permutation, upper_bound)
+    if _checks.is_traced(*operands) or not all(map(_on_host, operands[:2])):
+        matching = hard_matching(*operands)
+        sq_dist = matched_sq_dist(x, y, permutation)
+        return Statistics(matching.value, sq_dist, matching.upper_bound)
+    from semrsm_jax.matching._matched import matched_sums
+
+    dtype, batch = upper_bound.dtype, upper_bound.shape
+    flat = [np.asarray(a).reshape(-1, *a.shape[len(batch) :]) for a in operands[:3]]
+    inner, sq_dist = (sums.astype(dtype).reshape(batch) for sums in matched_sums(*flat))
+    bound = np.asarray(upper_bound)
+    inner = np.where(np.isnan(bound), bound, inner)
+    return Statistics(*map(jnp.asarray, (inner, sq_dist, np.maximum(bound, inner))))
+
+
+def _on_host(tokens: Array) -> bool:
+    """Whether NumPy reads the tokens in place, and sums of them keep their dtype."""
+    in_memory = all(device.platform == "cpu" for device in tokens.devices())
+    return in_memory and tokens.dtype == accumulation_dtype(tokens.dtype)
 
 
 def better_of(first: Matching, second: Matching) -> Matching:

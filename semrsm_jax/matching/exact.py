@@ -3,9 +3,19 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Array
+
 from semrsm_jax.affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
-from semrsm_jax.matching.base import Mask, Matcher, Matching, Tokens, hard_matching
+from semrsm_jax.matching.base import (
+    Mask,
+    Matcher,
+    Matching,
+    Statistics,
+    Tokens,
+    hard_matching,
+    hard_statistics,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,18 @@ class Exact(Matcher[Matching]):
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the assignment of the full affinity."""
+        return hard_matching(x, y, *self._solve(x, y, x_mask, y_mask))
+
+    def statistics(
+        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
+    ) -> Statistics:
+        """What an RSM takes from it, in one pass over the matched tokens."""
+        return hard_statistics(x, y, *self._solve(x, y, x_mask, y_mask))
+
+    def _solve(
+        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
+    ) -> tuple[Array, Array]:
+        """The permutation and its bound."""
         permutation, bound, _ = solve(
             token_products(x, y),
             x_mask,
@@ -37,4 +59,4 @@ class Exact(Matcher[Matching]):
             tolerance=self.tolerance,
             solver=self.solver,
         )
-        return hard_matching(x, y, permutation, bound)
+        return permutation, bound
