@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments._common.intervals import Interval, t_interval
+from experiments._common.session import Session
 from experiments._common.study import Study, command
 from experiments._soft.distil import DistilConfig, Trial, distil
-from semrsm_jax.cli._console import Report
 from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ class Result(NamedTuple):
     trials: list[Trial]
 
 
-def run(
-    config: DistilConfig, report: Report = lambda description, done, total: None
-) -> Result:
+def run(config: DistilConfig, session: Session = Session()) -> Result:
     """Trains and tests all networks."""
-    return Result(config, distil(config, report))
+    return Result(config, distil(config, session.report))
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -179,7 +177,7 @@ STUDY = Study(
     run=run,
     summary=summary,
     rows=rows,
-    draw=draw,
+    figures={"": draw},
     needs={"matplotlib": "matplotlib", "sklearn": "scikit-learn"},
 )
 app = command(STUDY)

@@ -35,8 +35,8 @@ from experiments._common.photographs import (
     token_grid,
     untrained_network,
 )
+from experiments._common.session import Session
 from experiments._common.study import Study, command
-from semrsm_jax.cli._console import Report
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.kernels import Cosine
@@ -121,9 +121,7 @@ class Result(NamedTuple):
     courses: dict[str, Course]
 
 
-def run(
-    config: OptimiseConfig, report: Report = lambda description, done, total: None
-) -> Result:
+def run(config: OptimiseConfig, session: Session = Session()) -> Result:
     """Optimises all pairs by both objectives."""
     rng = np.random.default_rng(config.seed)
     crops = draw_crops(
@@ -158,7 +156,7 @@ def run(
             goal,
             features,
             objective,
-            partial(report, f"Optimising, {name}"),
+            partial(session.report, f"Optimising, {name}"),
         )
     return Result(config, starts, targets, courses)
 
@@ -320,7 +318,7 @@ STUDY = Study(
     run=run,
     summary=summary,
     rows=rows,
-    draw=draw,
+    figures={"": draw},
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
 )
 app = command(STUDY)

@@ -30,9 +30,9 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.intervals import block_bootstrap
+from experiments._common.session import Session
 from experiments._common.study import Study, command
 from experiments._soft.stereo import StereoPair, stereo_pair
-from semrsm_jax.cli._console import Report
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_correspondences
@@ -100,22 +100,20 @@ class Result(NamedTuple):
     converged: bool
 
 
-def run(
-    config: StereoConfig, report: Report = lambda description, done, total: None
-) -> Result:
+def run(config: StereoConfig, session: Session = Session()) -> Result:
     """Matches the pair by every rule."""
-    report("Features", 0, 4)
+    session.report("Features", 0, 4)
     pair = stereo_pair(config.network, config.seed, config.scale, config.stages)
-    report("Soft matching", 1, 4)
+    session.report("Soft matching", 1, 4)
     soft = match(*pair.tokens, matcher=config.matcher)
     plan = np.asarray(soft.plan)
     found = {"soft": pair.places[plan.argmax(1)]}
     rules = (("exact", Exact()), ("position-wise", Identity()))
     for done, (name, matcher) in enumerate(rules, start=2):
-        report(f"Matching, {name}", done, 4)
+        session.report(f"Matching, {name}", done, 4)
         permutation = match(*pair.tokens, matcher=matcher).permutation
         found[name] = pair.places[np.asarray(permutation)]
-    report("Done", 4, 4)
+    session.report("Done", 4, 4)
     return Result(config, pair, found, plan.max(1), bool(soft.converged))
 
 
@@ -251,7 +249,7 @@ STUDY = Study(
     run=run,
     summary=summary,
     rows=rows,
-    draw=draw,
+    figures={"": draw},
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
 )
 app = command(STUDY)

@@ -27,8 +27,8 @@ from experiments._common.photographs import (
     normalise,
     untrained_network,
 )
+from experiments._common.session import Session
 from experiments._common.study import Study, command
-from semrsm_jax.cli._console import Report
 from semrsm_jax.comparison import cka
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
@@ -104,9 +104,7 @@ class Result(NamedTuple):
     self_value: Float[np.ndarray, "E crops"]
 
 
-def run(
-    config: TemperatureConfig, report: Report = lambda description, done, total: None
-) -> Result:
+def run(config: TemperatureConfig, session: Session = Session()) -> Result:
     """Matches all pairs at every epsilon."""
     x = _tokens(config)
     left, right = np.triu_indices(config.crops, 1)
@@ -114,7 +112,7 @@ def run(
     first, second = x[np.concatenate([left, own])], x[np.concatenate([right, own])]
     soft = []
     for done, epsilon in enumerate(config.epsilons):
-        report("Matching softly", done, len(config.epsilons))
+        session.report("Matching softly", done, len(config.epsilons))
         matcher = dataclasses.replace(config.matcher, epsilon=epsilon)
         matching = match(first, second, matcher=matcher)
         soft.append(
@@ -124,7 +122,7 @@ def run(
                 np.asarray(matching.n_iters),
             ]
         )
-    report("Matching softly", len(config.epsilons), len(config.epsilons))
+    session.report("Matching softly", len(config.epsilons), len(config.epsilons))
     entropy, value, converged, n_iters = map(np.stack, zip(*soft, strict=True))
     exact, identity = (
         np.asarray(match(x[left], x[right], matcher=matcher).value)
@@ -275,7 +273,7 @@ STUDY = Study(
     run=run,
     summary=summary,
     rows=rows,
-    draw=draw,
+    figures={"": draw},
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
 )
 app = command(STUDY)

@@ -14,6 +14,7 @@ pytest.importorskip("skimage")
 
 from experiments import soft_optimise, soft_stereo, soft_temperature
 from experiments._common.intervals import block_bootstrap, t_interval
+from experiments._common.session import Session, fingerprint
 from experiments._common.study import command
 
 
@@ -43,7 +44,7 @@ def smoke(tmp_path_factory):
 def check_files(study, smoke):
     folder, text, document = smoke(study)
     names = {f"{study.name}{suffix}" for suffix in (".json", ".csv", ".png")}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir() if path.is_file()} == names
     assert (folder / f"{study.name}.png").read_bytes().startswith(b"\x89PNG")
     with (folder / f"{study.name}.csv").open(newline="") as stream:
         table = list(csv.DictReader(stream))
@@ -59,13 +60,50 @@ def test_files(study, smoke):
     check_files(study, smoke)
 
 
-def test_existing_output_is_kept_without_overwrite(smoke):
-    folder, _, _ = smoke(soft_temperature.STUDY)
-    before = (folder / "soft_temperature.json").read_bytes()
-    result = run(soft_temperature.STUDY, folder)
+def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
+    folder, _, document = smoke(soft_temperature.STUDY)
+    other = tmp_path / "soft_temperature.json"
+    other.write_text(json.dumps({**document, "scale": "bundled"}))
+    before = other.read_bytes()
+    result = run(soft_temperature.STUDY, tmp_path)
     assert result.exit_code == 2
     assert "exists; --overwrite replaces it" in result.output
-    assert (folder / "soft_temperature.json").read_bytes() == before
+    assert other.read_bytes() == before
+    # Its own results are what a second run comes to again.
+    assert run(soft_temperature.STUDY, folder).exit_code == 0
+
+
+def test_steps_are_done_once_and_kept_whole(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"x": np.arange(3), "name": "a"}
+
+    def broken():
+        raise ZeroDivisionError
+
+    session = Session(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        session.step("part/one", broken)
+    for _ in range(2):
+        found = Session(tmp_path).step("part/one", compute)
+        np.testing.assert_array_equal(found["x"], np.arange(3))
+        assert str(found["name"]) == "a"
+    assert len(calls) == 1
+    assert [p.name for p in (tmp_path / "part").iterdir()] == ["one.npz"]
+
+
+def test_matchings_are_kept_and_configs_have_names_of_their_own(tmp_path):
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    store = Session(tmp_path).run("layer", x)
+    before = {p: p.stat().st_mtime_ns for p in store.path.rglob("c.*")}
+    seen = []
+    again = Session(tmp_path, lambda *step: seen.append(step)).run("layer", x)
+    assert before == {p: p.stat().st_mtime_ns for p in again.path.rglob("c.*")}
+    assert seen[-1] == ("Matching layer", 6, 6)
+    first, second = (soft_stereo.SCALES[name] for name in ("bundled", "smoke"))
+    assert fingerprint(first) == fingerprint(first) != fingerprint(second)
 
 
 def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):

@@ -1,7 +1,7 @@
-"""A study: a frozen config for each scale, a result, a table and a figure of it.
+"""A study: a frozen config for each scale, a result, a table and figures of it.
 
-Every study has the same command line and leaves the same three files, so an experiment
-is what it computes and draws, and nothing else.
+Every study has the same command line and leaves the same kinds of files, so an
+experiment is what it computes and draws, and nothing else.
 """
 
 import csv
@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import typer
 
 from experiments._common.environment import environment, plain
+from experiments._common.session import Session, fingerprint, silent
 from semrsm_jax import _checks
 from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.cli._rsm_store import crew
 from semrsm_jax.store import check_output, new_file
 
 if TYPE_CHECKING:
+    from distributed import Client
     from matplotlib.figure import Figure
 
 _C = TypeVar("_C")
 _R = TypeVar("_R")
 
-_SUFFIXES = (".json", ".csv", ".png")
+_NUMBERS, _TABLE = ".json", ".csv"
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -38,21 +41,31 @@ class Study(Generic[_C, _R]):
       doc: its help: what it does, and what to expect.
       scales: name of each scale -> its config, a frozen dataclass; the first is the
         default.
-      run: computes the result; it reports as ``report(description, done, total)``.
-      summary: name -> figure, the few that answer the question.
-      rows: the table behind the figure, a dict a row, all with the same keys.
-      draw: the figure.
+      run: computes the result, in steps of the session that are not done twice.
+      summary: name -> number, the few that answer the question.
+      rows: the table behind the figures, a dict a row, all with the same keys.
+      figures: what the name of a figure's file ends in -> what draws it; "" for the one
+        named like the study.
       needs: module -> the distribution that brings it, beyond what the package needs.
+      data: what the folder given as ``--data`` must hold, for studies whose configs
+        have a field `data`; empty: there is no such option.
     """
 
     name: str
     doc: str
     scales: Mapping[str, _C]
-    run: Callable[[_C, Report], _R]
+    run: Callable[[_C, Session], _R]
     summary: Callable[[_R], Mapping[str, Any]]
     rows: Callable[[_R], Sequence[Mapping[str, Any]]]
-    draw: Callable[[_R], "Figure"]
+    figures: Mapping[str, Callable[[_R], "Figure"]]
     needs: Mapping[str, str]
+    data: str = ""
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """What each file ends in -> its path: numbers, table and figures."""
+        figures = (f"-{name}.png" if name else ".png" for name in self.figures)
+        ends = (_NUMBERS, _TABLE, *figures)
+        return {end: folder / f"{self.name}{end}" for end in ends}
 
 
 def command(study: Study[Any, Any]) -> typer.Typer:
@@ -64,16 +77,28 @@ def command(study: Study[Any, Any]) -> typer.Typer:
     )
     default, *_ = study.scales
 
-    # \b keeps the lines of a paragraph as they are, here of the indented ones.
-    @app.command(help=study.doc.replace("\n\n    ", "\n\n\b\n    "))
-    @guarded
     def main(
         scale: Annotated[
             str, typer.Option(help=f"How much to run: {' or '.join(study.scales)}.")
         ] = default,
         output: Annotated[
-            Path, typer.Option("--output", "-o", help="Folder for numbers and figure.")
+            Path,
+            typer.Option(
+                "--output",
+                "-o",
+                help="Folder for numbers and figures, and in steps/ what a run that is "
+                "interrupted goes on from.",
+            ),
         ] = Path("results") / study.name,
+        data: Annotated[
+            Path | None, typer.Option(help=study.data, hidden=not study.data)
+        ] = None,
+        workers: Annotated[
+            int | None, typer.Option(help="Match on so many local processes.")
+        ] = None,
+        cluster: Annotated[
+            str | None, typer.Option(help="Match on the Dask cluster at this address.")
+        ] = None,
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="Replace the files of another run.")
         ] = False,
@@ -82,21 +107,73 @@ def command(study: Study[Any, Any]) -> typer.Typer:
         ] = False,
     ) -> None:
         _checks.one_of("scale", scale, tuple(study.scales))
-        paths = [
-            check_output(
-                output / f"{study.name}{suffix}", overwrite, suffixes=(suffix,)
-            )
-            for suffix in _SUFFIXES
-        ]
-        _check_installed(study)
         config = study.scales[scale]
-        with progress_bar("steps", quiet) as report:
-            result = study.run(config, report)
-        _write(study, scale, config, result, paths, overwrite)
-        say_fields(study.summary(result))
-        say(f"Written: {', '.join(map(str, paths))}")
+        if data is not None:
+            if not study.data:
+                raise ValueError(f"{study.name} takes no --data")
+            config = dataclasses.replace(config, data=data)
+        _check_installed(study)
+        with (
+            progress_bar("steps", quiet) as report,
+            crew(workers, cluster) as client,
+        ):
+            paths = conduct(study, scale, config, output, report, client, overwrite)
+        say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
+        say(f"Written: {', '.join(map(str, paths.values()))}")
 
+    # \b keeps the lines of a paragraph as they are, here of the indented ones.
+    app.command(help=study.doc.replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
     return app
+
+
+def conduct(
+    study: Study[_C, Any],
+    scale: str,
+    config: _C,
+    output: Path,
+    report: Report = silent,
+    client: "Client | None" = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Runs a study, or what is missing of it, and writes its files.
+
+    Args:
+      study: what to run.
+      scale: the name of the config.
+      config: what its work depends on.
+      output: folder of its files; finished steps are kept below it.
+      report: called as ``report(description, done, total)``.
+      client: a Dask client for the matchings.
+      overwrite: replace files of another run. Those of the same one are what a second
+        call reads its steps for, and are written again.
+
+    Returns:
+      What each file ends in -> its path.
+
+    Raises:
+      ValueError: the files cannot be written, or are those of another run.
+    """
+    paths = study.paths(output)
+    overwrite = overwrite or _is_of(paths[_NUMBERS], scale, config)
+    for end, path in paths.items():
+        check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
+    steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
+    result = study.run(config, Session(steps, report, client))
+    _write(study, scale, config, result, paths, overwrite)
+    return paths
+
+
+def _is_of(numbers: Path, scale: str, config: Any) -> bool:
+    """Whether the numbers are those of a run of this very config."""
+    try:
+        document = json.loads(numbers.read_text())
+        return (document["scale"], document["config"]) == (scale, _described(config))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _described(config: Any) -> Any:
+    return plain(dataclasses.asdict(config))
 
 
 def _check_installed(study: Study[Any, Any]) -> None:
@@ -113,25 +190,28 @@ def _write(
     scale: str,
     config: Any,
     result: Any,
-    paths: Sequence[Path],
+    paths: Mapping[str, Path],
     overwrite: bool,
 ) -> None:
-    numbers, table, figure = paths
     rows = [plain(dict(row)) for row in study.rows(result)]
     document = {
         "study": study.name,
         "scale": scale,
-        "config": plain(dataclasses.asdict(config)),
+        "config": _described(config),
         "environment": environment((*_PACKAGES, *study.needs.values())),
         "summary": plain(dict(study.summary(result))),
         "rows": rows,
     }
-    with new_file(numbers, overwrite) as temporary:
-        temporary.write_text(json.dumps(document, indent=2))
-    with new_file(table, overwrite) as temporary:
+    # The numbers last: where they are, all is.
+    for path, draw in zip(
+        list(paths.values())[2:], study.figures.values(), strict=True
+    ):
+        with new_file(path, overwrite) as temporary:
+            draw(result).savefig(temporary)
+    with new_file(paths[_TABLE], overwrite) as temporary:
         with temporary.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    with new_file(figure, overwrite) as temporary:
-        study.draw(result).savefig(temporary)
+    with new_file(paths[_NUMBERS], overwrite) as temporary:
+        temporary.write_text(json.dumps(document, indent=2))

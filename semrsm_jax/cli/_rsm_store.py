@@ -56,7 +56,7 @@ def write_store(
     with (
         json_log(log) as lines,
         progress_bar("pairs", quiet) as bar,
-        _crew(workers, cluster) as client,
+        crew(workers, cluster) as client,
     ):
         watch = _Watch(output, bar, lines)
         with watch.interruptions():
@@ -90,7 +90,8 @@ def write_store(
     say(f"Next: semrsm status {shlex.quote(str(output))}")
 
 
-def _crew(workers: int | None, cluster: str | None) -> AbstractContextManager[Any]:
+def crew(workers: int | None, cluster: str | None) -> AbstractContextManager[Any]:
+    """A Dask client for `--workers` or `--cluster`; None where neither is given."""
     from semrsm_jax.engine import connected, local_cluster
 
     if workers is not None and cluster is not None:

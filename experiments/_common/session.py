@@ -1,0 +1,102 @@
+"""What an experiment works with: progress, a memory of finished steps, and stored runs.
+
+An experiment is a sequence of named steps. A step that is done is on the disk, whole or
+not at all, and is read from there when the experiment is run again; matchings are runs
+of the engine, resumed tile by tile.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments._common.environment import plain
+from semrsm_jax.cli._console import Report
+from semrsm_jax.engine import Progress
+from semrsm_jax.engine import run as run_engine
+from semrsm_jax.matching import Exact, Matcher
+from semrsm_jax.store import RunStore, new_file
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def silent(description: str, done: int, total: int | None) -> None:
+    """Shows no progress."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """Eight hex digits that change with any of the parts; dataclasses by their repr."""
+    text = json.dumps(plain([repr(part) for part in parts]))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where an experiment keeps what is done, and how it tells of it.
+
+    Attributes:
+      folder: of finished steps and runs; those of another config must have another one.
+        None: a new temporary folder.
+      report: called as ``report(description, done, total)``.
+      client: a Dask client that the matchings run on; None: this machine.
+    """
+
+    folder: Path | None = None
+    report: Report = silent
+    client: "Client | None" = None
+
+    @cached_property
+    def _place(self) -> Path:
+        return self.folder or Path(tempfile.mkdtemp(prefix="semrsm-"))
+
+    def step(self, name: str, compute: Callable[[], Arrays]) -> dict[str, np.ndarray]:
+        """The arrays that `compute` returns, computed once and read afterwards.
+
+        Args:
+          name: of the step, which says all of what it computes within the config; a
+            slash makes a folder.
+          compute: returns arrays by name; text and numbers as arrays of no axis.
+
+        Raises:
+          OSError: the disk is full, or the like; the step then is to be done again.
+        """
+        path = self._place / f"{name}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            found = {key: np.asarray(value) for key, value in compute().items()}
+            with new_file(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **found)
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    def run(
+        self, name: str, x: Any, y: Any = None, matcher: Matcher = Exact()
+    ) -> RunStore:
+        """The pair statistics of tokens (N, S, C) and (M, T, C), resumed tile by tile.
+
+        Any kernel then comes from ``open_similarity(store.path, kernel)[:]`` without
+        matching again.
+
+        Args:
+          name: of the run, as of a step.
+          x: what `semrsm_jax.engine.run` takes.
+          y: likewise; None: x with itself.
+          matcher: the rule.
+        """
+
+        def progress(at: Progress) -> None:
+            self.report(f"{at.stage.capitalize()} {name}", at.done, at.total)
+
+        path = self._place / f"{name}.zarr"
+        return run_engine(
+            x, y, store=path, matcher=matcher, cluster=self.client, progress=progress
+        )
