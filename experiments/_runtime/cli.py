@@ -13,6 +13,7 @@ from experiments._runtime.report import goals, to_json
 from experiments._runtime.sections import SECTIONS, run
 from experiments._runtime.tables import pareto_figure, tables
 from semrsm_jax import _checks
+from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
@@ -28,12 +29,8 @@ def main(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for figures and plot.")
     ] = Path("results/runtime"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files of another run.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no progress.")
-    ] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="SECTION", help=f"Of {', '.join(SECTIONS)}; repeatable."),
@@ -61,6 +58,8 @@ def main(
         with new_file(figure_path, overwrite) as temporary:
             pareto_figure(results["table5"]["sizes"]).savefig(temporary)
         written.append(figure_path)
+    if quiet:
+        return
     console = Console(width=max(_WIDTH, Console().width))
     for table in tables(results, goals(config, results)):
         console.print(table)
