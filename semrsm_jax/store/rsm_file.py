@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from safetensors.numpy import save
 
+from semrsm_jax._version import __version__
 from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.store._array_files import open_arrays
 from semrsm_jax.store._stored import ArrayFile, check_real
@@ -136,6 +137,8 @@ def sha256(path: str | os.PathLike) -> str:
 
 def package_version(name: str) -> str:
     """The version of an installed package; "unknown" where it is not installed."""
+    if name == "semrsm_jax":  # a checkout may be another version than the installed one
+        return __version__
     try:
         return packages.version(name)
     except packages.PackageNotFoundError:
