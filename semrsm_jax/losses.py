@@ -102,6 +102,9 @@ def rsm_alignment_loss(
       TypeError: as `rsm`, the target is not real, or `known` not boolean.
       ValueError: as `rsm`, fewer than 3 samples, a target or `known` of another shape,
         or a known similarity that is NaN or infinite.
+
+    References:
+      Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
     x = _representations("x", x)
     n = x.shape[0]

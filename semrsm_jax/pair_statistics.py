@@ -70,7 +70,7 @@ def pair_statistics(
     memory_budget: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PairStatistics:
-    """Matches every sample of x with every sample of y, chunk by chunk.
+    """Matches every sample of x with every sample of y, chunk by chunk, Algorithm 1.
 
     Peak memory is that of a chunk of pairs, beside inputs and outputs. Where `y` is
     None and the matcher symmetric, each pair is matched once; where a sample matches

@@ -24,12 +24,12 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
     come row by row: token ``h * W + w`` stands at row ``h`` and column ``w``.
 
     Args:
-      z: activations, rank 4 for ``"NHWC"`` and ``"NCHW"``, rank 3 for ``"NSC"`` and
-        ``"NCS"``, of any real dtype; integers become the default float.
+      z: activations (N, H, W, C) or (N, C, H, W), or (N, S, C) or (N, C, S), as
+        `layout` says, of any real dtype; integers become the default float.
       layout: the order of the axes: N samples, H rows, W columns, S tokens, C channels.
 
     Returns:
-      The tokens, in the floating-point dtype of `z`.
+      The tokens (N, S, C), in the floating-point dtype of `z`.
 
     Raises:
       TypeError: `z` is complex, boolean, object or string.

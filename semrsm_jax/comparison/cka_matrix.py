@@ -18,7 +18,7 @@ RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 def cka_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """CKA of every two RSMs over the same samples, as `cka` has it.
+    """CKA of every two RSMs over the same samples, Eq. 2, as `cka` has it.
 
     Each RSM is centred once, and all products are one matrix product, row block by row
     block: memory holds a few rows of each, so the RSMs may lie on disk.
@@ -52,7 +52,7 @@ def cka_matrix(
 def hsic_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """HSIC of every two RSMs over the same samples, as `hsic` has it.
+    """HSIC of every two RSMs over the same samples, Eq. 1, as `hsic` has it.
 
     Args:
       rsms: as in `cka_matrix`.

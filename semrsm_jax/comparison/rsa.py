@@ -34,7 +34,7 @@ def rsa(
 
     Args:
       K: RSM (N, N), or a matrix of dissimilarities.
-      L: the same of the same samples in the same order.
+      L: the same, (N, N), of the same samples in the same order.
       method: ``"pearson"``, ``"spearman"`` (mean ranks for ties), ``"kendall_tau_a"``,
         ``"kendall_tau_b"`` (corrected for ties), ``"cosine"``; or ``"whitened_cosine"``
         and ``"whitened_pearson"``, which weigh the entries by the inverse of the

@@ -167,7 +167,7 @@ def match(
     y_mask: ArrayLike | None = None,
     bound: Bound | None = None,
 ) -> M:
-    """Matches the tokens of two samples.
+    """Matches the tokens of two samples, Eq. 4.
 
     Args:
       x_i: tokens (..., S, C); leading axes are a batch of pairs.

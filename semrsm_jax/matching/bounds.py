@@ -32,6 +32,10 @@ class DualBound:
       block: rows of the affinity held at a time.
       tolerance: of the matching of the sub-sample, as in `Exact`.
       solver: likewise.
+
+    References:
+      Kuhn, "The Hungarian method for the assignment problem", 1955 (prices and
+      duality).
     """
 
     stride: int = 8

@@ -153,7 +153,7 @@ def round_plan(
     """Rounds soft permutations to the permutations that they agree with most.
 
     Of all matchings the one on which the plan has the largest sum is taken, an exact
-    linear assignment.
+    linear assignment, as Eq. 4 is.
 
     Args:
       plan: (..., S, T), finite, as `SoftMatching` holds it.

@@ -70,7 +70,7 @@ def jensen_shannon_matrix(
     base: float | None = None,
     from_logits: bool = False,
 ) -> Float[Array, "N M"]:
-    """The Jensen-Shannon divergence of every pair of samples.
+    """The Jensen-Shannon divergence of every pair of samples, Eq. 13.
 
     Row by row: beside the result, the memory of one row is needed.
 

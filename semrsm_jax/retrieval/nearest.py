@@ -42,7 +42,7 @@ def nearest(
     """Finds the k most similar columns of each row of an RSM.
 
     The RSM is read some rows at a time, so that it may be larger than memory. Of equal
-    similarities, the lower column comes first.
+    similarities, the lower column comes first. Section 4.2 retrieves images so.
 
     Args:
       K: RSM (N, M), queries by database: anything with ``shape``, ``dtype`` and rows by

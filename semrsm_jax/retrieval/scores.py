@@ -94,6 +94,8 @@ def scores_at_k(
 ) -> ScoresAtK:
     """Scores each query's neighbours: F1@k, IoU@k and the like for every k at once.
 
+    The paper's retrieval tables are means over queries of these, Section 4.2.
+
     Args:
       neighbors: (N, k) indices into the database, most similar first, as the index of
         `nearest`; -1 where there is none.

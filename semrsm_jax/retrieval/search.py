@@ -95,6 +95,8 @@ def search(
 ) -> SearchResult:
     """Finds the k samples of a database that are most similar to each query.
 
+    That is the retrieval of Section 4.2, for databases of any size.
+
     With exact matching, most pairs need not be matched: proven upper bounds tell that
     they are no neighbours. The neighbours are those of the full computation, equal
     similarities in the order of the database. The matrix of all similarities is never
@@ -117,8 +119,8 @@ def search(
         (RBF where all samples have as many tokens). Where a kernel is not ``monotone``,
         as RBF with a rule for its bandwidth, every pair is matched, and the statistics
         of all are held in memory.
-      exclude: which samples may not be neighbours, as in `nearest`: for example
-        ``same_group(query_videos, database_videos)``.
+      exclude: which samples may not be neighbours, a mask (Q, M) or a function, as in
+        `nearest`: for example ``same_group(query_videos, database_videos)``.
       prune: None decides as said above. True tries every bound whatever it costs;
         False matches every pair.
       memory_budget: bytes that the pairs in flight may take, see `pair_statistics`.

@@ -67,10 +67,16 @@ def bootstrap_interval(
       resamples: B.
       confidence: of the interval, in (0, 1).
 
+    Returns:
+      The `Interval`, with the statistic (B,) of each resample.
+
     Raises:
       TypeError: an array is not real, or `key` is neither a seed nor a key.
       ValueError: as `cka`; fewer than 2 resamples, a confidence outside (0, 1), or a
         statistic that is NaN.
+
+    References:
+      Efron, "Better bootstrap confidence intervals", 1987 (BCa).
     """
     resamples = _checks.at_least("resamples", resamples, 2)
     check_confidence(confidence)

@@ -16,7 +16,10 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     dependence.
 
     Args:
-      p_values: of all tests, of any shape.
+      p_values: of all tests, (...) of any shape.
+
+    Returns:
+      The adjusted p-values, of the shape of `p_values`, in float64.
 
     Raises:
       TypeError: they are not real.
@@ -38,7 +41,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     """Adjusted p-values that bound the expected *share* of false discoveries.
 
     Args:
-      p_values: of all tests, of any shape; independent or positively dependent.
+      p_values: of all tests, (...) of any shape; independent or positively dependent.
+
+    Returns:
+      The adjusted p-values, of the shape of `p_values`, in float64.
 
     Raises:
       TypeError: they are not real.
@@ -69,6 +75,9 @@ def max_statistic(
       null: (B, R) of each permutation, the same one for all tests, as
         `permutation_test` and `paired_test` return them.
       alternative: ``"greater"``, ``"less"`` or ``"two-sided"`` (by absolute value).
+
+    Returns:
+      The adjusted p-values (R,), in float64.
 
     Raises:
       TypeError: an array is not real.
