@@ -58,6 +58,13 @@ def semantic_cka_loss(
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import semantic_cka_loss
+      >>> x = np.random.default_rng(0).normal(size=(6, 9, 4)).astype("float32")
+      >>> print(f"{semantic_cka_loss(x, 2 * x):.3f}")
+      0.000
     """
     x, y = (_representations(*named) for named in (("x", x), ("y", y)))
     if x.shape[0] != y.shape[0]:

@@ -41,6 +41,14 @@ def cka_matrix(
       TypeError: an RSM is not real or is no array.
       ValueError: no RSMs, shapes that are not square or differ, NaN or infinity, an
         unknown estimator, or fewer than 4 samples for the unbiased one.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import cka_matrix
+      >>> X, Y = np.random.default_rng(0).normal(size=(2, 20, 4))
+      >>> found = cka_matrix({"first": X @ X.T, "second": Y @ Y.T})
+      >>> found.shape, found.diagonal()
+      ((2, 2), array([1.0, 1.0]))
     """
     products, _, _, _ = _products(rsms, others, estimator)
     structured = (products.left != 0)[:, None] & (products.right != 0)

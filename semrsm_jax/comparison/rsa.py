@@ -61,6 +61,13 @@ def rsa(
       "A toolbox for representational similarity analysis", 2014 (tau-a); Diedrichsen et
       al., "Comparing representational geometries using whitened unbiased-distance-
       matrix similarity", 2021.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import rsa
+      >>> K = np.array([[0.0, 1, 2], [1, 0, 3], [2, 3, 0]])
+      >>> print(rsa(K, K**3, "spearman"), rsa(K, -K, "pearson"))
+      1.0 -1.0
     """
     _checks.one_of("method", method, tuple(METHODS))
     K, L = check_rsms(K, L, shift=method not in _OF_ORIGIN, scale=True)

@@ -215,6 +215,11 @@ def variant(name: str) -> Variant:
 
     Raises:
       ValueError: there is none of that name; the nearest are named.
+
+    Examples:
+      >>> from semrsm_jax.models import variant
+      >>> variant("vit-b16").checkpoint, variant("vit-b16").tap
+      ('google/vit-base-patch16-224', 'vit.layernorm')
     """
     if name not in VARIANTS:
         near = difflib.get_close_matches(name, VARIANTS, n=3, cutoff=0.4)

@@ -27,6 +27,11 @@ def pearson(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
 
     References:
       Pearson, "Note on regression and inheritance in the case of two parents", 1895.
+
+    Examples:
+      >>> from semrsm_jax import pearson
+      >>> print(pearson([1.0, 2, 3], [2.0, 4, 6]))
+      1.0
     """
     return _MEASURES["pearson"](*_lists(a, b))
 
@@ -47,6 +52,11 @@ def spearman(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
 
     References:
       Spearman, "The proof and measurement of association between two things", 1904.
+
+    Examples:
+      >>> from semrsm_jax import spearman
+      >>> print(spearman([1.0, 2, 3], [1.0, 100, 90]))
+      0.5
     """
     return _MEASURES["spearman"](*_lists(a, b))
 

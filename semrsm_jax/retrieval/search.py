@@ -133,6 +133,15 @@ def search(
     Raises:
       TypeError: as `pair_statistics`; or `k` is no integer.
       ValueError: as `pair_statistics`; or `k` is below 1, or `exclude` does not fit.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Cosine, search
+      >>> database = np.random.default_rng(0).normal(size=(20, 16, 8)).astype("float32")
+      >>> queries = database[[7, 3]][:, ::-1]  # with their tokens in another order
+      >>> print(search(queries, database, k=1, kernel=Cosine()).index)
+      [[7]
+       [3]]
     """
     start = time.perf_counter()
     k = _checks.at_least("k", k, 1)

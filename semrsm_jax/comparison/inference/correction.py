@@ -27,6 +27,11 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
 
     References:
       Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Examples:
+      >>> from semrsm_jax import holm
+      >>> print(holm([0.01, 0.04, 0.03]))
+      [0.03 0.06 0.06]
     """
     p = _check_p_values(p_values)
     flat = p.ravel()
@@ -52,6 +57,11 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
 
     References:
       Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
+
+    Examples:
+      >>> from semrsm_jax import benjamini_hochberg
+      >>> print(benjamini_hochberg([0.01, 0.04, 0.03]))
+      [0.03 0.04 0.04]
     """
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import false_discovery_control

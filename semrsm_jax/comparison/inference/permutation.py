@@ -69,6 +69,14 @@ def permutation_test(
     References:
       Mantel, "The detection of disease clustering and a generalized regression
       approach", 1967.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import permutation_test
+      >>> X = np.random.default_rng(0).normal(size=(40, 5))
+      >>> Y = X + 0.5 * np.random.default_rng(1).normal(size=(40, 5))
+      >>> print(permutation_test(X @ X.T, Y @ Y.T, key=0).p_value)  # 1 / (999 + 1)
+      0.001
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
     resamples = _checks.at_least("resamples", resamples, 1)
