@@ -45,15 +45,14 @@ def packages():
 
 
 def public_names():
-    """Where each public object is defined, by the first package that exports it."""
+    """Each public object once: its name, and the first package that exports it."""
     found = {}
     for package in packages():
-        exported = getattr(importlib.import_module(package), "__all__", None)
-        assert exported is not None, f"{package} says not what is public"
-        for name in exported:
-            found.setdefault(name, package)
-    found.pop("__version__")
-    return sorted(found.items())
+        module = importlib.import_module(package)
+        assert hasattr(module, "__all__"), f"{package} says not what is public"
+        for name in module.__all__:
+            found.setdefault((name, id(getattr(module, name))), (name, package))
+    return sorted(pair for pair in found.values() if pair[0] != "__version__")
 
 
 def needs_source(name: str, package: str) -> bool:
