@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import checkpoints
+from checkpoints import PREPROCESSOR
+from PIL import Image
 
 sybil = pytest.importorskip("sybil")
 from sybil.example import Example  # noqa: E402
@@ -57,12 +57,18 @@ def folder(tmp_path, monkeypatch):
     return work
 
 
-def run(page: Path, parsers: list = PYTHON + COMMANDS, **namespace) -> int:
-    """Executes the examples of a page, in one namespace; how many there were."""
+def run(page: Path, parsers: list = PYTHON + COMMANDS, **given) -> int:
+    """Executes the examples of a page, in one namespace; how many there were.
+
+    Args:
+      page: a file in Markdown.
+      parsers: which examples.
+      **given: what each example takes as given, whatever those before it made of it.
+    """
     document = sybil.Sybil(parsers).parse(page)
-    document.namespace.update(namespace)
     count = 0
     for example in document.examples():
+        document.namespace.update(given)
         try:
             example.evaluate()
         except unittest.SkipTest:
@@ -93,45 +99,52 @@ def test_examples_are_found(folder):
     assert (folder / "version").read_text().startswith("semrsm_jax ")
 
 
-@pytest.fixture
-def readme_names(folder, rng):
-    """What the README's shorter examples take as given: arrays, files, checkpoints."""
-    checkpoints.write_vit(folder / "checkpoint")
-    write_dinov2(folder / "facebook" / "dinov2-base")
-    pictures = rng.integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
-    from PIL import Image
-
+@pytest.mark.slow
+def test_examples_of_the_readme_run(folder, rng):
+    """All but the one that needs a batch system."""
+    write_checkpoint(folder / "facebook" / "dinov2-base")
+    write_preprocessor(folder / "checkpoint")
     (folder / "photographs").mkdir()
-    for number, picture in enumerate(pictures):
+    for number, picture in enumerate(rng.integers(0, 256, (3, 40, 40, 3), np.uint8)):
         Image.fromarray(picture).save(folder / "photographs" / f"{number}.png")
     features = rng.normal(size=(300, 4, 3)).astype(np.float32)
     np.save(folder / "features.npy", features[:220])
     np.save(folder / "database.npy", features[220:])
 
-    def random_rsm(n=12):
-        x = rng.normal(size=(n, 5))
-        return x @ x.T
+    X, Y = rng.normal(size=(12, 5)), rng.normal(size=(12, 7))
+    query_counts, database_counts = rng.integers(0, 3, (2, 12, 4))
+    text = (ROOT / "README.md").read_text()
+    on_a_cluster = "```python\nfrom dask_jobqueue import"
+    assert text.count(on_a_cluster) == 1
+    page = folder / "README.md"
+    page.write_text(
+        text.replace(on_a_cluster, f"<!-- skip: next -->\n\n{on_a_cluster}")
+    )
+    count = run(
+        page,
+        PYTHON,
+        x=rng.normal(size=(12, 9, 3)),
+        **{"X": X, "Y": Y, "K": X @ X.T, "L": Y @ Y.T, "K1": X @ X.T, "K2": Y @ Y.T},
+        logits=rng.normal(size=(12, 6)),
+        query_counts=query_counts,
+        database_counts=database_counts,
+        student=rng.normal(size=(6, 4, 3)),
+        teacher=rng.normal(size=(6, 9, 5)),
+    )
+    assert count == text.count("```python\n") - 1
 
-    counts = rng.integers(0, 3, (2, 12, 4))
-    return {
-        **{name: random_rsm() for name in ("K1", "K2", "L")},
-        "X": rng.normal(size=(12, 5)),
-        "Y": rng.normal(size=(12, 7)),
-        "logits": rng.normal(size=(220, 6)).astype(np.float32),
-        "query_counts": counts[0],
-        "database_counts": counts[1],
-        "student": rng.normal(size=(6, 4, 3)),
-        "teacher": rng.normal(size=(6, 9, 5)),
-    }
 
-
-def write_dinov2(folder: Path) -> None:
-    """A checkpoint of the layout that the README names, small and random."""
+def write_checkpoint(folder: Path) -> None:
+    """DINOv2 of the depth that the README names, otherwise small, of random weights."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
     config = transformers.Dinov2Config(
         hidden_size=8, num_hidden_layers=12, num_attention_heads=2, image_size=28
     )
     transformers.Dinov2Model(config).save_pretrained(folder)
-    settings = checkpoints.PREPROCESSOR | {"size": {"height": 28, "width": 28}}
+
+
+def write_preprocessor(folder: Path) -> None:
+    folder.mkdir()
+    settings = PREPROCESSOR | {"size": {"height": 28, "width": 28}}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
