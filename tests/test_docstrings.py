@@ -4,13 +4,17 @@ import ast
 import importlib
 import pkgutil
 import re
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import semrsm_jax
 
 griffe = pytest.importorskip("griffe")
+
+ROOT = Path(__file__).parent.parent
 
 # A tuple of axes, or where to find them.
 SHAPE = re.compile(r"\((?:[A-Za-z]\w*,|\.\.\.)[^()]*\)|scalar|likewise|as for `")
@@ -281,3 +285,18 @@ def test_faults_are_found(tmp_path, name, expected):
     (tmp_path / "faulty.py").write_text(FAULTY)
     module = griffe.load("faulty", search_paths=[tmp_path], docstring_parser="google")
     assert list(faults(module[name], sourced=True)) == expected
+
+
+def test_every_public_name_has_a_place_in_the_api_pages():
+    pages = {p.name: p.read_text() for p in (ROOT / "docs" / "api").glob("*.md")}
+    shown = set(re.findall(r"^::: (\S+)", "\n".join(pages.values()), re.MULTILINE))
+    for package in packages():
+        parts = package.split(".")
+        if len(parts) == 2:
+            assert package in shown, f"no page in docs/api shows {package}"
+    listed = set(re.findall(r"\[`(\w+)`\]", pages["index.md"]))
+    assert listed == set(semrsm_jax.__all__) - {"__version__"}
+    # Where a submodule has a function's name, the function must be asked for.
+    for name, package in public_names():
+        if f"{package}.{name}" in sys.modules and package != "semrsm_jax":
+            assert f"{package}.{name}.{name}" in shown, f"{package}.{name} is hidden"
