@@ -1,5 +1,6 @@
 """Semantic representational similarity matrices in JAX."""
 
+from semrsm_jax._version import __version__
 from semrsm_jax.affinity import affinity
 from semrsm_jax.comparison import (
     CKA,
@@ -122,6 +123,7 @@ __all__ = [
     "StraightThrough",
     "TopKGreedy",
     "WhitenedPooling",
+    "__version__",
     "affinity",
     "benjamini_hochberg",
     "bootstrap_interval",

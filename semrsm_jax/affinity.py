@@ -31,6 +31,13 @@ def affinity(
       TypeError: an array is not real.
       ValueError: the channels or the leading axes differ, there are fewer than two axes
         or an empty one, or a value is not finite.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import affinity
+      >>> print(affinity(np.array([[3.0, 0], [0, 2]]), np.array([[0, 1.0], [3, 0]])))
+      [[0. 9.]
+       [2. 0.]]
     """
     x_i, y_j = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
     _checks.pair_of_tokens(x_i, y_j)

@@ -43,7 +43,15 @@ class FittedKernel(Kernel, Protocol):
 
 @dataclass(frozen=True)
 class Linear:
-    """The inner product, summed over tokens, Eq. 7."""
+    """The inner product, summed over tokens, Eq. 7.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Linear, rsm
+      >>> print(rsm(np.array([[[3.0, 0]], [[1.0, 2]]]), kernel=Linear()))
+      [[9. 3.]
+       [3. 5.]]
+    """
 
     monotone: ClassVar[bool] = True
 
@@ -57,6 +65,13 @@ class Cosine:
     """The cosine of the whole flattened, matched representations, Eq. 8.
 
     It lies in [-1, 1]; a zero representation has cosine 0 with every other.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Cosine, rsm
+      >>> print(rsm(np.array([[[3.0, 0]], [[3.0, 4]]]), kernel=Cosine()))
+      [[1.  0.6]
+       [0.6 1. ]]
     """
 
     monotone: ClassVar[bool] = True
@@ -86,6 +101,17 @@ class RBF:
 
     Raises:
       ValueError: a bandwidth that is not finite or not above 0, or an unknown rule.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import RBF, rsm
+      >>> x = np.array([[[0.0]], [[1.0]], [[3.0]]])
+      >>> print(rsm(x, kernel=RBF(bandwidth=2.0)).round(3))
+      [[1.    0.882 0.325]
+       [0.882 1.    0.607]
+       [0.325 0.607 1.   ]]
+      >>> print(rsm(x, kernel=RBF())[0].round(3))  # sigma^2 = 4: the median of 1, 4, 9
+      [1.    0.882 0.325]
     """
 
     bandwidth: float | str | None = None

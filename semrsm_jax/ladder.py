@@ -63,6 +63,19 @@ def invariance_ladder(
     Raises:
       TypeError: as `pair_statistics`.
       ValueError: as `pair_statistics`, or no matchers, or a single sample without y.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import invariance_ladder
+      >>> image = np.random.default_rng(0).normal(size=(1, 16, 8)).astype("float32")
+      >>> moved = np.roll(image.reshape(4, 4, 8), 1, axis=1).reshape(1, 16, 8)
+      >>> found = invariance_ladder(image[0], moved[0], grid=(4, 4))
+      >>> for matcher, share in zip(found.matchers, found.share, strict=True):
+      ...     print(f"{type(matcher).__name__:15}{share:5.2f}")
+      Identity        0.03
+      CircularShift   1.00
+      BatchOptimal    1.00
+      Exact           1.00
     """
     if matchers is None:
         shift = () if grid is None else (CircularShift(grid),)

@@ -58,6 +58,13 @@ def semantic_cka_loss(
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import semantic_cka_loss
+      >>> x = np.random.default_rng(0).normal(size=(6, 9, 4)).astype("float32")
+      >>> print(f"{semantic_cka_loss(x, 2 * x):.3f}")
+      0.000
     """
     x, y = (_representations(*named) for named in (("x", x), ("y", y)))
     if x.shape[0] != y.shape[0]:
@@ -102,6 +109,9 @@ def rsm_alignment_loss(
       TypeError: as `rsm`, the target is not real, or `known` not boolean.
       ValueError: as `rsm`, fewer than 3 samples, a target or `known` of another shape,
         or a known similarity that is NaN or infinite.
+
+    References:
+      Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
     x = _representations("x", x)
     n = x.shape[0]

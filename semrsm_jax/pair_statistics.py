@@ -70,7 +70,7 @@ def pair_statistics(
     memory_budget: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PairStatistics:
-    """Matches every sample of x with every sample of y, chunk by chunk.
+    """Matches every sample of x with every sample of y, chunk by chunk, Algorithm 1.
 
     Peak memory is that of a chunk of pairs, beside inputs and outputs. Where `y` is
     None and the matcher symmetric, each pair is matched once; where a sample matches
@@ -101,6 +101,26 @@ def pair_statistics(
       TypeError: an array is not real, a mask not boolean, or `matcher` no Matcher.
       ValueError: shapes do not fit, an axis is empty, a value is not finite, or
         `memory_budget` is below 1.
+
+    Examples:
+      Match once, then look through any kernel:
+
+      >>> import numpy as np
+      >>> from semrsm_jax import RBF, Cosine, pair_statistics
+      >>> x = np.array([[[3.0, 0], [0, 2]], [[0, 1], [3, 0]]])
+      >>> stats = pair_statistics(x)
+      >>> print(stats.inner)
+      [[13. 11.]
+       [11. 10.]]
+      >>> print(stats.sq_dist)
+      [[0. 1.]
+       [1. 0.]]
+      >>> print(Cosine()(stats))
+      [[1.    0.965]
+       [0.965 1.   ]]
+      >>> print(RBF(bandwidth=1.0)(stats))
+      [[1.    0.607]
+       [0.607 1.   ]]
     """
     rule = Rule(check_matcher(matcher), check_bound(bound))
     if memory_budget is not None:

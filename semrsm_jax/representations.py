@@ -24,17 +24,26 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
     come row by row: token ``h * W + w`` stands at row ``h`` and column ``w``.
 
     Args:
-      z: activations, rank 4 for ``"NHWC"`` and ``"NCHW"``, rank 3 for ``"NSC"`` and
-        ``"NCS"``, of any real dtype; integers become the default float.
+      z: activations (N, H, W, C) or (N, C, H, W), or (N, S, C) or (N, C, S), as
+        `layout` says, of any real dtype; integers become the default float.
       layout: the order of the axes: N samples, H rows, W columns, S tokens, C channels.
 
     Returns:
-      The tokens, in the floating-point dtype of `z`.
+      The tokens (N, S, C), in the floating-point dtype of `z`.
 
     Raises:
       TypeError: `z` is complex, boolean, object or string.
       ValueError: `layout` is unknown or does not fit the rank, an axis is empty, or
         `z` holds NaN or infinity.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import to_tokens
+      >>> activations = np.zeros((10, 7, 7, 512), np.float32)  # (N, H, W, C)
+      >>> to_tokens(activations).shape
+      (10, 49, 512)
+      >>> to_tokens(activations.transpose(0, 3, 1, 2), layout="NCHW").shape
+      (10, 49, 512)
     """
     _checks.one_of("layout", layout, tuple(AXES))
     z = _checks.real_array("z", z)
@@ -75,6 +84,14 @@ def center(
       TypeError: an array is not real, or `mask` is not boolean.
       ValueError: `axis` is unknown, `x` is empty or not of rank 3, or the shape of
         `mean` or `mask` does not fit.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import center
+      >>> x = np.array([[[1.0, 5.0], [3.0, 5.0]]])
+      >>> print(center(x))
+      [[[-1.  0.]
+        [ 1.  0.]]]
     """
     _checks.one_of("axis", axis, ("channel", "position"))
     x = _checks.real_array("x", x, rank=3)

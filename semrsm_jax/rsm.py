@@ -44,6 +44,19 @@ def rsm(
     Raises:
       TypeError: as `pair_statistics`, or `kernel` is not callable.
       ValueError: as `pair_statistics`.
+
+    Examples:
+      An image, and the same image with its content moved by one token:
+
+      >>> import numpy as np
+      >>> from semrsm_jax import Identity, rsm
+      >>> x = np.array([[[3.0, 0], [0, 2], [0, 0]], [[0, 0], [3, 0], [0, 2]]])
+      >>> print(rsm(x, matcher=Identity()))  # position by position
+      [[13.  0.]
+       [ 0. 13.]]
+      >>> print(rsm(x))  # whatever the position
+      [[13. 13.]
+       [13. 13.]]
     """
     if not callable(kernel) or isinstance(kernel, type):
         raise TypeError(f"kernel must be a kernel such as Linear(), got {kernel!r}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from semrsm_jax._version import __version__
 from semrsm_jax.cli import (
     compare,
     correlate,
@@ -60,9 +61,7 @@ for _command in (
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from semrsm_jax.store import package_version
-
-        say(f"semrsm_jax {package_version('semrsm_jax')}")
+        say(f"semrsm_jax {__version__}")
         raise typer.Exit
 
 

@@ -43,6 +43,18 @@ def cka(
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import cka
+      >>> X = np.random.default_rng(0).normal(size=(50, 8))
+      >>> K, rescaled = X @ X.T, 3 * X @ X.T + 1
+      >>> print(f"{cka(K, rescaled):.4f}")
+      1.0000
+      >>> noise = np.random.default_rng(1).normal(size=(50, 200))
+      >>> L = noise @ noise.T  # unrelated, of more features than samples
+      >>> bool(cka(K, L) > 0.3), bool(abs(cka(K, L, "unbiased")) < 0.1)
+      (True, True)
     """
     K, L = check_rsms(K, L, estimator, shift=True, scale=True)
     return _cka(K, L, check_counts(counts, K), estimator)

@@ -18,7 +18,7 @@ RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 def cka_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """CKA of every two RSMs over the same samples, as `cka` has it.
+    """CKA of every two RSMs over the same samples, Eq. 2, as `cka` has it.
 
     Each RSM is centred once, and all products are one matrix product, row block by row
     block: memory holds a few rows of each, so the RSMs may lie on disk.
@@ -41,6 +41,14 @@ def cka_matrix(
       TypeError: an RSM is not real or is no array.
       ValueError: no RSMs, shapes that are not square or differ, NaN or infinity, an
         unknown estimator, or fewer than 4 samples for the unbiased one.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import cka_matrix
+      >>> X, Y = np.random.default_rng(0).normal(size=(2, 20, 4))
+      >>> found = cka_matrix({"first": X @ X.T, "second": Y @ Y.T})
+      >>> found.shape, found.diagonal()
+      ((2, 2), array([1.0, 1.0]))
     """
     products, _, _, _ = _products(rsms, others, estimator)
     structured = (products.left != 0)[:, None] & (products.right != 0)
@@ -52,7 +60,7 @@ def cka_matrix(
 def hsic_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """HSIC of every two RSMs over the same samples, as `hsic` has it.
+    """HSIC of every two RSMs over the same samples, Eq. 1, as `hsic` has it.
 
     Args:
       rsms: as in `cka_matrix`.

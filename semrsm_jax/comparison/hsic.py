@@ -35,6 +35,13 @@ def hsic(
       TypeError: an RSM is not real.
       ValueError: shapes that are not square or differ, NaN or infinity, an unknown
         estimator, or fewer than 4 samples for the unbiased one.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import hsic
+      >>> K = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+      >>> print(hsic(K, K))  # its centred rows are (2, -1, -1) / 3 and so on
+      0.5
     """
     K, L = check_rsms(K, L, estimator, shift=True)
     return inner_product(K, L, estimator) / normalizer(K.shape[0], estimator)

@@ -70,8 +70,8 @@ def linear_hsic(
     """HSIC of the linear RSMs X X' and Y Y'; of one feature, its squared covariance.
 
     Args:
-      X: as in `linear_cka`.
-      Y: as in `linear_cka`.
+      X: features (N, ...), as in `linear_cka`.
+      Y: features (N, ...) of the same samples, likewise.
       estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
 
     Returns:
@@ -80,6 +80,10 @@ def linear_hsic(
     Raises:
       TypeError: as `linear_cka`.
       ValueError: as `linear_cka`.
+
+    References:
+      Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms",
+      2005; Song et al., "Feature selection via dependence maximization", 2012.
     """
     x, y = check_features(X, Y, estimator)
     cross, _, _ = products(x.unit, y.unit, estimator)

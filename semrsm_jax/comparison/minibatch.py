@@ -48,6 +48,12 @@ def minibatch_init(dtype: jax.typing.DTypeLike = float) -> MinibatchSums:
 
     Args:
       dtype: to sum in; float is float32, or float64 under x64.
+
+    Returns:
+      The `MinibatchSums` of no samples.
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     zero = jnp.zeros((), dtype)
     return MinibatchSums(*[zero] * len(MinibatchSums._fields))
@@ -61,9 +67,15 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
       K: RSM (b, b) of the batch, b at least 4: a diagonal block of a whole RSM.
       L: RSM (b, b) of the same samples.
 
+    Returns:
+      The `MinibatchSums` with this batch.
+
     Raises:
       TypeError: an RSM is not real.
       ValueError: as `cka`; fewer than 4 samples (leave out a short last batch).
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     K, L = check_rsms(K, L, "unbiased", shift=True)
     (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
@@ -81,9 +93,15 @@ def minibatch_update_features(
       X: features (b, ...) of the batch, see `linear_cka`, b at least 4.
       Y: features (b, ...) of the same samples.
 
+    Returns:
+      The `MinibatchSums` with this batch.
+
     Raises:
       TypeError: an array is not real.
       ValueError: as `linear_cka`; fewer than 4 samples (leave out a short last batch).
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     x, y = linear.check_features(X, Y, "unbiased")
     found = linear.products(x.unit, y.unit, "unbiased")
@@ -93,10 +111,16 @@ def minibatch_update_features(
 def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
     """CKA of all batches so far.
 
+    Args:
+      sums: of them.
+
     Returns:
       A scalar, never clamped; 0 where K or L had no structure in any batch, or before
       the first one, and NaN where the estimate of HSIC(K, K) or HSIC(L, L) is negative,
       which an RSM that is not symmetric can cause.
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     return ratio(sums.cross, sums.own_k, sums.own_l)
 
@@ -110,9 +134,15 @@ def minibatch_cka(
       batches: pairs (K, L) of RSMs (b, b), each over the samples of a batch. Draw the
         batches at random; they may differ in size.
 
+    Returns:
+      A scalar, as `minibatch_compute` gives it.
+
     Raises:
       TypeError: as `minibatch_update`.
       ValueError: as `minibatch_update`, or no batches.
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     return _over(minibatch_update, batches)
 
@@ -126,9 +156,15 @@ def minibatch_linear_cka(
       batches: pairs (X, Y) of features (b, ...), each of the samples of a batch. Draw
         the batches at random; they may differ in size.
 
+    Returns:
+      A scalar, as `minibatch_compute` gives it.
+
     Raises:
       TypeError: as `minibatch_update_features`.
       ValueError: as `minibatch_update_features`, or no batches.
+
+    References:
+      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     return _over(minibatch_update_features, batches)
 

@@ -34,7 +34,7 @@ def rsa(
 
     Args:
       K: RSM (N, N), or a matrix of dissimilarities.
-      L: the same of the same samples in the same order.
+      L: the same, (N, N), of the same samples in the same order.
       method: ``"pearson"``, ``"spearman"`` (mean ranks for ties), ``"kendall_tau_a"``,
         ``"kendall_tau_b"`` (corrected for ties), ``"cosine"``; or ``"whitened_cosine"``
         and ``"whitened_pearson"``, which weigh the entries by the inverse of the
@@ -61,6 +61,13 @@ def rsa(
       "A toolbox for representational similarity analysis", 2014 (tau-a); Diedrichsen et
       al., "Comparing representational geometries using whitened unbiased-distance-
       matrix similarity", 2021.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import rsa
+      >>> K = np.array([[0.0, 1, 2], [1, 0, 3], [2, 3, 0]])
+      >>> print(rsa(K, K**3, "spearman"), rsa(K, -K, "pearson"))
+      1.0 -1.0
     """
     _checks.one_of("method", method, tuple(METHODS))
     K, L = check_rsms(K, L, shift=method not in _OF_ORIGIN, scale=True)

@@ -32,12 +32,16 @@ COLUMNS = {
     "nearest_low": "lower end of its bootstrap interval",
     "nearest_high": "upper end of its bootstrap interval",
 }
+"""What the columns of the table of the demo mean, by their names."""
 
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "numpy", "numba", "scikit-image")
 
 
 def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
     """Two rows a stage, the spatio-semantic RSM first.
+
+    Args:
+      result: what `run` found.
 
     Returns:
       Dicts with the keys of `COLUMNS`; numbers are plain and not rounded, and the gain
@@ -89,6 +93,12 @@ def to_json(result: TranslationResult) -> dict[str, Any]:
     """The settings, versions and numbers, in types that `json` writes as they are.
 
     Similarities and RSMs are rounded to six decimals.
+
+    Args:
+      result: what `run` found.
+
+    Returns:
+      Nested dicts and lists of strings and numbers.
     """
     return {
         "experiment": "translation sensitivity, section 4.1 and Fig. 2",

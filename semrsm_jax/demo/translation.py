@@ -42,7 +42,12 @@ Progress = Callable[[str, int, int], object]
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer to look at, and the matcher of its semantic RSM."""
+    """A layer to look at, and the matcher of its semantic RSM.
+
+    Attributes:
+      layer: its name in the network.
+      matcher: how the tokens are paired there.
+    """
 
     layer: str
     matcher: Matcher
@@ -134,7 +139,17 @@ class TranslationConfig:
 
 
 class StageResult(NamedTuple):
-    """Both RSMs at one stage; `gain` is the semantic AUROC minus the other."""
+    """Both RSMs at one stage; `gain` is the semantic AUROC minus the other.
+
+    Attributes:
+      layer: its name in the network.
+      tokens: S, of a window.
+      channels: C.
+      matcher: how the tokens of the semantic RSM are paired.
+      spatio_semantic: how well position by position tells overlapping windows.
+      semantic: how well matched tokens do.
+      gain: the difference of both AUROCs.
+    """
 
     layer: str
     tokens: int
@@ -146,7 +161,13 @@ class StageResult(NamedTuple):
 
 
 class TranslationResult(NamedTuple):
-    """The settings, the crops that they gave, and what each stage says."""
+    """The settings, the crops that they gave, and what each stage says.
+
+    Attributes:
+      config: the settings.
+      crops: the windows, and which overlap.
+      stages: one result a stage, in the order of the settings.
+    """
 
     config: TranslationConfig
     crops: Crops

@@ -52,6 +52,12 @@ _own = threading.local()
 def local_cluster(workers: int) -> "Iterator[Client]":
     """Starts a cluster of processes on this machine, of one thread each.
 
+    Args:
+      workers: how many processes.
+
+    Yields:
+      The client of the cluster; both are closed at the end of the block.
+
     Raises:
       ImportError: Dask is not installed.
     """
@@ -93,6 +99,12 @@ def local_cluster(workers: int) -> "Iterator[Client]":
 @contextmanager
 def connected(address: str) -> "Iterator[Client]":
     """Connects to the scheduler of a cluster.
+
+    Args:
+      address: of the scheduler, for example ``"tcp://node1:8786"``.
+
+    Yields:
+      The client, closed at the end of the block.
 
     Raises:
       ImportError: Dask is not installed.

@@ -93,6 +93,9 @@ def token_rows(activations: Any, layout: str) -> Any:
       activations: an array, or a `Rows`; a memory-mapped file is read, not mapped.
       layout: the order of their axes, see `to_tokens`.
 
+    Returns:
+      Tokens (N, S, C): an array, or a `Rows` where `activations` is one.
+
     Raises:
       ValueError: the layout is unknown, or has another number of axes.
     """

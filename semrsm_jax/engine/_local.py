@@ -23,7 +23,11 @@ THREAD_NAME = "semrsm tiles"
 
 
 def is_computing() -> bool:
-    """Whether some thread is still at a tile; a pair cannot be interrupted."""
+    """Whether some thread is still at a tile; a pair cannot be interrupted.
+
+    Returns:
+      True where Ctrl-C has to wait for one.
+    """
     return any(thread.name == THREAD_NAME for thread in threading.enumerate())
 
 

@@ -89,6 +89,9 @@ def plan(
       memory_budget: likewise.
       workers: tiles that will be computed at a time, each as fast as here.
 
+    Returns:
+      The `Plan`.
+
     Raises:
       TypeError: as `run`.
       ValueError: as `run`.

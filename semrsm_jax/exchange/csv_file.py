@@ -66,6 +66,9 @@ def write_csv(
 def read_csv(path: str | os.PathLike) -> LabeledRSM:
     """Reads a CSV file as `write_csv` makes it, or another tool with its layout.
 
+    Args:
+      path: the file.
+
     Returns:
       The matrix in float64, and the names.
 

@@ -99,6 +99,13 @@ class TokenRule:
 def check_layers(layers: Any, known: Sequence[str]) -> tuple[str, ...]:
     """Returns the names as a tuple, each once, if all of them are layers.
 
+    Args:
+      layers: names of layers.
+      known: those that the network has.
+
+    Returns:
+      The names.
+
     Raises:
       TypeError: `layers` is no sequence of strings.
       ValueError: it is empty, or a name unknown; the error tells the nearest.

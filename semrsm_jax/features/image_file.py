@@ -31,6 +31,9 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
     it shows. Greyscale is repeated over the channels, one of 16 bits by its upper 8;
     palettes are looked up; CMYK is converted without a colour profile.
 
+    Args:
+      path: the file.
+
     Returns:
       (H, W, 3), uint8.
 

@@ -128,6 +128,9 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
     Args:
       config: the contents of preprocessor_config.json.
 
+    Returns:
+      The `Preprocessing` that this processor does.
+
     Raises:
       TypeError: a setting is of another type than expected.
       ValueError: the processor is unknown, or a setting out of its range.

@@ -77,6 +77,15 @@ def linear_assignment(
     References:
       Bertsekas, "The auction algorithm", 1988; Crouse, "On implementing 2D rectangular
       assignment algorithms", 2016 (SciPy); Goldberg and Kennedy, 1995 (OR-Tools).
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import linear_assignment
+      >>> found = linear_assignment(np.array([[5.0, 9, 1], [4, 8, 2], [7, 8, 3]]))
+      >>> print(found.permutation, found.value)
+      [1 2 0] 18.0
+      >>> print(linear_assignment(np.array([[5.0, 9], [4, 1]]), maximize=False).value)
+      6.0
     """
     if getattr(affinity, "dtype", None) == np.dtype(bool):
         affinity = jnp.asarray(affinity, int)

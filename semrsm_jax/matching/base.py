@@ -167,7 +167,7 @@ def match(
     y_mask: ArrayLike | None = None,
     bound: Bound | None = None,
 ) -> M:
-    """Matches the tokens of two samples.
+    """Matches the tokens of two samples, Eq. 4.
 
     Args:
       x_i: tokens (..., S, C); leading axes are a batch of pairs.
@@ -187,6 +187,14 @@ def match(
       TypeError: an array is not real, a mask not boolean, or `matcher` no Matcher.
       ValueError: shapes do not fit, an axis is empty, or a value is not finite. Under
         jit, values that are not finite give a NaN value instead.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Exact, match
+      >>> x_i, y_j = np.array([[3.0, 0], [0, 2]]), np.array([[0, 1.0], [3, 0]])
+      >>> m = match(x_i, y_j, matcher=Exact())
+      >>> print(m.permutation, m.value, m.upper_bound)
+      [1 0] 11.0 11.0
     """
     matcher = check_matcher(matcher)
     x, y = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)

@@ -43,6 +43,18 @@ class BatchOptimal(Matcher[Matching]):
       floor: ``"identity"`` keeps, pair by pair, the better of this matching and that of
         position with position, which can win where images are nearly aligned; samples
         then need the same number of tokens. None: the matching as it is.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import BatchOptimal, Exact, match
+      >>> x, y = np.random.default_rng(0).normal(size=(2, 64, 8)).astype("float32")
+      >>> best = match(x, y, matcher=Exact()).value
+      >>> windows, refined = (
+      ...     match(x, y, matcher=BatchOptimal(window=16, sweeps=sweeps)).value
+      ...     for sweeps in (0, 8)
+      ... )
+      >>> bool(windows < refined <= best)
+      True
     """
 
     symmetric: ClassVar[bool] = True

@@ -32,6 +32,18 @@ class DualBound:
       block: rows of the affinity held at a time.
       tolerance: of the matching of the sub-sample, as in `Exact`.
       solver: likewise.
+
+    References:
+      Kuhn, "The Hungarian method for the assignment problem", 1955 (prices and
+      duality).
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import BatchOptimal, DualBound, match
+      >>> x, y = np.random.default_rng(0).normal(size=(2, 256, 8)).astype("float32")
+      >>> m = match(x, y, matcher=BatchOptimal(window=64, sweeps=8), bound=DualBound(4))
+      >>> bool(0.8 < m.value / m.upper_bound <= 1)  # so much of the optimum is proven
+      True
     """
 
     stride: int = 8

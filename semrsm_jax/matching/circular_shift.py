@@ -32,6 +32,14 @@ class CircularShift(Matcher[Matching]):
     Attributes:
       grid: (H, W), rows and columns of the token grid; token ``h * W + w`` stands at
         row h and column w. Take a CLS token out first.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import CircularShift, match
+      >>> image = np.array([[3.0, 0], [0, 2], [0, 0], [1, 1]])
+      >>> moved = np.roll(image, 1, axis=0)  # a grid of one row, moved one column on
+      >>> print(match(image, moved, matcher=CircularShift(grid=(1, 4))).permutation)
+      [1 2 3 0]
     """
 
     symmetric: ClassVar[bool] = True

@@ -26,6 +26,14 @@ class Exact(Matcher[Matching]):
       tolerance: relative gap between value and proven bound at which the auction may
         stop; 0.0 asks for a provably optimal matching.
       solver: as in `linear_assignment`.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Exact, rsm
+      >>> x = np.array([[[3.0, 0], [0, 2]], [[0, 1], [3, 0]]])
+      >>> print(rsm(x, matcher=Exact(tolerance=0.0)))  # to the last digit
+      [[13. 11.]
+       [11. 10.]]
     """
 
     symmetric: ClassVar[bool] = True

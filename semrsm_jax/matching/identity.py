@@ -22,6 +22,13 @@ class Identity(Matcher[Matching]):
 
     Both samples need the same number of tokens. A token whose counterpart is masked
     stays unmatched. The upper bound is that of the token norms.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Identity, match
+      >>> x = np.array([[3.0, 0], [0, 2]])
+      >>> print(match(x, x[::-1], matcher=Identity()).value)
+      0.0
     """
 
     symmetric: ClassVar[bool] = True

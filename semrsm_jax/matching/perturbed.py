@@ -37,7 +37,8 @@ def perturbed_permutation(
     Args:
       affinity: (..., S, T), finite; differentiable. The spread of an affinity, which
         the noise is relative to, carries no gradient.
-      key: of the noise; each matrix of a batch draws its own.
+      key: of the noise, a JAX key or its two words (2,); each matrix of a batch draws
+        its own.
       num_samples: noisy copies of each matrix, all in memory at once.
       sigma: standard deviation of the noise of each entry, in standard deviations of
         the affinity's unmasked entries.

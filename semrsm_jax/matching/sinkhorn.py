@@ -63,6 +63,17 @@ class Sinkhorn(Matcher[SoftMatching]):
         every 10 iterations. 0: it stays the same.
       block: rows of the plan held at once, in place of all. None: all of a plan of up
         to 4096 x 4096 entries, else as many rows as make two million.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Sinkhorn, match
+      >>> x = np.array([[3.0, 0], [0, 2]])
+      >>> m = match(x, x[::-1], matcher=Sinkhorn(epsilon=1.0))
+      >>> print(m.plan.round(3))
+      [[0.002 0.998]
+       [0.998 0.002]]
+      >>> print(m.permutation, m.plan.sum(axis=1).round(3))
+      [1 0] [1. 1.]
     """
 
     symmetric: ClassVar[bool] = True
@@ -153,7 +164,7 @@ def round_plan(
     """Rounds soft permutations to the permutations that they agree with most.
 
     Of all matchings the one on which the plan has the largest sum is taken, an exact
-    linear assignment.
+    linear assignment, as Eq. 4 is.
 
     Args:
       plan: (..., S, T), finite, as `SoftMatching` holds it.

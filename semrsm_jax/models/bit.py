@@ -298,7 +298,16 @@ class Backbone(nnx.Module):
 
 
 class BiT(nnx.Module):
-    """BiT with a linear classifier over the pooled features."""
+    """BiT with a linear classifier over the pooled features.
+
+    Args:
+      config: the sizes, see `BiTConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Kolesnikov et al., "Big Transfer (BiT): General visual representation
+      learning", 2020.
+    """
 
     def __init__(self, config: BiTConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

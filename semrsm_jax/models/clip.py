@@ -16,7 +16,14 @@ from semrsm_jax.models.vit import Embeddings, Layer, ViTConfig
 
 
 def clip_vision_config(**settings: object) -> ViTConfig:
-    """`ViTConfig` with CLIP's defaults: B/32, quick GELU, epsilon 1e-5."""
+    """`ViTConfig` with CLIP's defaults: B/32, quick GELU, epsilon 1e-5.
+
+    Args:
+      **settings: fields of `ViTConfig` that differ from these defaults.
+
+    Returns:
+      The settings of a vision tower of CLIP.
+    """
     base = ViTConfig(patch_size=(32, 32), activation=quick_gelu, epsilon=1e-5)
     return dataclasses.replace(base, **settings)
 
@@ -62,7 +69,16 @@ class VisionTower(nnx.Module):
 
 
 class CLIPVision(nnx.Module):
-    """CLIP's vision tower."""
+    """CLIP's vision tower.
+
+    Args:
+      config: the sizes, see `ViTConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Radford et al., "Learning transferable visual models from natural language
+      supervision", 2021.
+    """
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

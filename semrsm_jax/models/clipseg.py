@@ -180,7 +180,15 @@ class ProjectedTower(nnx.Module):
 
 
 class CLIPSeg(nnx.Module):
-    """CLIPSeg without its text tower: the prompt is an embedding, or the image."""
+    """CLIPSeg without its text tower: the prompt is an embedding, or the image.
+
+    Args:
+      config: the sizes, see `CLIPSegConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Lüddecke and Ecker, "Image segmentation using text and image prompts", 2022.
+    """
 
     def __init__(self, config: CLIPSegConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

@@ -212,7 +212,16 @@ class Backbone(nnx.Module):
 
 
 class ConvNeXtV2(nnx.Module):
-    """ConvNeXt V2 with a linear classifier over the pooled features."""
+    """ConvNeXt V2 with a linear classifier over the pooled features.
+
+    Args:
+      config: the sizes, see `ConvNeXtV2Config`.
+      rngs: the keys of the random weights.
+
+    References:
+      Woo et al., "ConvNeXt V2: Co-designing and scaling ConvNets with masked
+      autoencoders", 2023.
+    """
 
     def __init__(self, config: ConvNeXtV2Config, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

@@ -273,7 +273,15 @@ class Backbone(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """Residual network: stem, stages, global average pool, linear classifier."""
+    """Residual network: stem, stages, global average pool, linear classifier.
+
+    Args:
+      config: the sizes, see `ResNetConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      He et al., "Deep residual learning for image recognition", 2016.
+    """
 
     def __init__(self, config: ResNetConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with He (fan-out) initialisation, in training mode."""
@@ -321,6 +329,10 @@ def _resnet(
 
 
 resnet18 = functools.partial(_resnet, 18)
+"""Builds a ResNet18, from the stem, the classes and ``rngs``, see `ResNetConfig`."""
 resnet34 = functools.partial(_resnet, 34)
+"""Builds a ResNet34, from the stem, the classes and ``rngs``, see `ResNetConfig`."""
 resnet50 = functools.partial(_resnet, 50)
+"""Builds a ResNet50, from the stem, the classes and ``rngs``, see `ResNetConfig`."""
 resnet101 = functools.partial(_resnet, 101)
+"""Builds a ResNet101, from the stem, the classes and ``rngs``, see `ResNetConfig`."""

@@ -266,7 +266,15 @@ class VisionEncoder(nnx.Module):
 
 
 class SAMVision(nnx.Module):
-    """SAM's image encoder."""
+    """SAM's image encoder.
+
+    Args:
+      config: the sizes, see `SAMConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Kirillov et al., "Segment anything", 2023.
+    """
 
     def __init__(self, config: SAMConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

@@ -201,13 +201,25 @@ _ALL = (
 )
 
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _ALL}
+"""The networks of the paper by their names on the command line (Appendix C)."""
 
 
 def variant(name: str) -> Variant:
     """Finds one of the paper's networks.
 
+    Args:
+      name: as `VARIANTS` has it, for example ``"vit-b16"``.
+
+    Returns:
+      The checkpoint, the class and the layers of that network.
+
     Raises:
       ValueError: there is none of that name; the nearest are named.
+
+    Examples:
+      >>> from semrsm_jax.models import variant
+      >>> variant("vit-b16").checkpoint, variant("vit-b16").tap
+      ('google/vit-base-patch16-224', 'vit.layernorm')
     """
     if name not in VARIANTS:
         near = difflib.get_close_matches(name, VARIANTS, n=3, cutoff=0.4)

@@ -222,7 +222,16 @@ class Backbone(nnx.Module):
 
 
 class ViT(nnx.Module):
-    """Vision transformer; its classifier reads the CLS token."""
+    """Vision transformer; its classifier reads the CLS token.
+
+    Args:
+      config: the sizes, see `ViTConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Dosovitskiy et al., "An image is worth 16x16 words: Transformers for image
+      recognition at scale", 2020.
+    """
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""
@@ -249,7 +258,16 @@ class ViT(nnx.Module):
 
 
 class DINOv2(nnx.Module):
-    """DINOv2; its linear classifier reads the CLS token and the mean of the patches."""
+    """DINOv2; its linear classifier reads the CLS token and the mean of the patches.
+
+    Args:
+      config: the sizes, see `ViTConfig`.
+      rngs: the keys of the random weights.
+
+    References:
+      Oquab et al., "DINOv2: Learning robust visual features without supervision",
+      2023.
+    """
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""

@@ -24,6 +24,14 @@ def pearson(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
       TypeError: a list is not real.
       ValueError: not of one axis, of different lengths, fewer than 2 values, NaN or
         infinity.
+
+    References:
+      Pearson, "Note on regression and inheritance in the case of two parents", 1895.
+
+    Examples:
+      >>> from semrsm_jax import pearson
+      >>> print(pearson([1.0, 2, 3], [2.0, 4, 6]))
+      1.0
     """
     return _MEASURES["pearson"](*_lists(a, b))
 
@@ -41,6 +49,14 @@ def spearman(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
     Raises:
       TypeError: as `pearson`.
       ValueError: as `pearson`.
+
+    References:
+      Spearman, "The proof and measurement of association between two things", 1904.
+
+    Examples:
+      >>> from semrsm_jax import spearman
+      >>> print(spearman([1.0, 2, 3], [1.0, 100, 90]))
+      0.5
     """
     return _MEASURES["spearman"](*_lists(a, b))
 
@@ -60,6 +76,10 @@ def kendall(a: ArrayLike, b: ArrayLike, variant: str = "b") -> Float[Array, ""]:
     Raises:
       TypeError: as `pearson`.
       ValueError: as `pearson`, or an unknown variant.
+
+    References:
+      Kendall, "A new measure of rank correlation", 1938 (tau-a); "The treatment of
+      ties in ranking problems", 1945 (tau-b).
     """
     _checks.one_of("variant", variant, ("a", "b"))
     return _MEASURES[f"kendall_tau_{variant}"](*_lists(a, b))

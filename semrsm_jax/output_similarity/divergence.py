@@ -46,6 +46,15 @@ def jensen_shannon_divergence(
         probabilities below 0 or that do not sum to 1 (within 0.001, or four roundings
         of the dtype where that is more); a logit of infinity, or a sample of which each
         logit is minus infinity; a base that is not above 0, or 1.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import jensen_shannon_divergence
+      >>> p, q = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+      >>> print(jensen_shannon_divergence(p, q, base=2))
+      1.0
+      >>> print(jensen_shannon_divergence(p, p))
+      0.0
     """
     p = distributions("p", p, from_logits)
     q = distributions("q", q, from_logits)
@@ -70,7 +79,7 @@ def jensen_shannon_matrix(
     base: float | None = None,
     from_logits: bool = False,
 ) -> Float[Array, "N M"]:
-    """The Jensen-Shannon divergence of every pair of samples.
+    """The Jensen-Shannon divergence of every pair of samples, Eq. 13.
 
     Row by row: beside the result, the memory of one row is needed.
 

@@ -48,7 +48,7 @@ def output_correlation(
     ranks: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> OutputCorrelation:
-    """Correlates similarity with the Jensen-Shannon divergence over pairs, section 4.3.
+    """Correlates similarity with the Jensen-Shannon divergence over pairs, Section 4.3.
 
     Everything is taken tile by tile. Pearson's correlation needs the memory of a tile.
     Spearman's is exact, and needs 8 bytes a pair (16 where `K` or the divergences are

@@ -24,7 +24,12 @@ from semrsm_jax.retrieval.descriptors import (
 
 @dataclass(frozen=True)
 class AveragePooling(GlobalDescriptor):
-    """The mean token (global average pooling), compared by cosine."""
+    """The mean token (global average pooling), compared by cosine.
+
+    References:
+      Babenko and Lempitsky, "Aggregating deep convolutional features for image
+      retrieval", 2015.
+    """
 
     def fit(self, database: Any, mask: ArrayLike | None = None) -> Descriptor:
         """There is nothing to fit."""
@@ -40,6 +45,14 @@ class ClassToken(GlobalDescriptor):
 
     Attributes:
       index: which token.
+
+    Raises:
+      TypeError: `index` is no integer.
+      ValueError: it is below 0.
+
+    References:
+      Dosovitskiy et al., "An image is worth 16x16 words: Transformers for image
+      recognition at scale", 2020 (the CLS token).
     """
 
     index: int = 0
@@ -64,6 +77,10 @@ class WhitenedPooling(GlobalDescriptor):
       components: how many, those of largest variance; None: all, as far as there is
         variance. Small ones are mostly noise.
       epsilon: added to each variance, as a share of the largest.
+
+    Raises:
+      TypeError: `components` is no integer.
+      ValueError: a setting is out of its range.
 
     References:
       Jegou and Chum, "Negative evidences and co-occurrences in image retrieval: the
@@ -125,6 +142,10 @@ class VLAD(GlobalDescriptor):
       tokens: at most so many, drawn from all of the database, go into k-means.
       iterations: of k-means.
       power: exponent that tempers large residuals, their sign kept; 1 leaves them.
+
+    Raises:
+      TypeError: a count is no integer.
+      ValueError: a setting is out of its range.
 
     References:
       Jegou et al., "Aggregating local descriptors into a compact image representation",

@@ -42,7 +42,7 @@ def nearest(
     """Finds the k most similar columns of each row of an RSM.
 
     The RSM is read some rows at a time, so that it may be larger than memory. Of equal
-    similarities, the lower column comes first.
+    similarities, the lower column comes first. Section 4.2 retrieves images so.
 
     Args:
       K: RSM (N, M), queries by database: anything with ``shape``, ``dtype`` and rows by
@@ -64,6 +64,15 @@ def nearest(
       TypeError: `K` is not real, `k` no integer, or the mask not boolean.
       ValueError: `K` has other than two axes, an empty one, NaN or infinity; `k` is
         below 1; or the mask has another shape.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import nearest, same_sample
+      >>> K = np.array([[9.0, 1, 5], [1, 9, 2], [5, 2, 9]])
+      >>> print(nearest(K, k=2, exclude=same_sample(3)).index)
+      [[2 1]
+       [2 0]
+       [0 1]]
     """
     k, K = _checks.at_least("k", k, 1), _checks.with_shape(K)
     if len(K.shape) != 2:

@@ -55,6 +55,12 @@ def instance_f1(
     Raises:
       TypeError: counts are not real.
       ValueError: counts are negative, NaN or infinite, or of other classes.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import instance_f1
+      >>> print(instance_f1(np.array([2, 1, 0]), np.array([1, 1, 1])))  # 2 TP / (3 + 3)
+      0.667
     """
     query, database = _counts(query_counts, database_counts)
     matched = 2 * jnp.sum(jnp.minimum(query, database), axis=-1)
@@ -80,6 +86,12 @@ def class_iou(
     Raises:
       TypeError: counts are neither real nor boolean.
       ValueError: as `instance_f1`.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import class_iou
+      >>> print(class_iou(np.array([2, 1, 0]), np.array([1, 1, 1])))
+      0.667
     """
     query, database = (c > 0 for c in _counts(query_counts, database_counts))
     shared = jnp.sum(query & database, axis=-1)
@@ -93,6 +105,8 @@ def scores_at_k(
     score: Score = instance_f1,
 ) -> ScoresAtK:
     """Scores each query's neighbours: F1@k, IoU@k and the like for every k at once.
+
+    The paper's retrieval tables are means over queries of these, Section 4.2.
 
     Args:
       neighbors: (N, k) indices into the database, most similar first, as the index of
@@ -109,6 +123,14 @@ def scores_at_k(
       TypeError: counts are neither real nor boolean, or indices no integers.
       ValueError: shapes that do not fit, counts that are negative or not finite, or an
         index outside the database.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import scores_at_k
+      >>> query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0]])
+      >>> found = scores_at_k(np.array([[0, 1]]), query, database)  # right: the 2nd
+      >>> print(found.mean, found.best)
+      [[0.0 0.5]] [[0. 1.]]
     """
     query, database = _counts(query_counts, database_counts)
     for name, counts in (("query_counts", query), ("database_counts", database)):

@@ -96,6 +96,8 @@ def search(
 ) -> SearchResult:
     """Finds the k samples of a database that are most similar to each query.
 
+    That is the retrieval of Section 4.2, for databases of any size.
+
     With exact matching, most pairs need not be matched: proven upper bounds tell that
     they are no neighbours. The neighbours are those of the full computation, equal
     similarities in the order of the database. The matrix of all similarities is never
@@ -118,8 +120,8 @@ def search(
         (RBF where all samples have as many tokens). Where a kernel is not ``monotone``,
         as RBF with a rule for its bandwidth, every pair is matched, and the statistics
         of all are held in memory.
-      exclude: which samples may not be neighbours, as in `nearest`: for example
-        ``same_group(query_videos, database_videos)``.
+      exclude: which samples may not be neighbours, a mask (Q, M) or a function, as in
+        `nearest`: for example ``same_group(query_videos, database_videos)``.
       prune: None decides as said above. True tries every bound whatever it costs;
         False matches every pair.
       memory_budget: bytes that the pairs in flight may take, see `pair_statistics`.
@@ -133,6 +135,15 @@ def search(
       TypeError: as `pair_statistics`; or `k` is no integer.
       ValueError: as `pair_statistics`; or `k` is below 1, `exclude` does not fit, or
         samples that are read from a file changed during the search.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import Cosine, search
+      >>> database = np.random.default_rng(0).normal(size=(20, 16, 8)).astype("float32")
+      >>> queries = database[[7, 3]][:, ::-1]  # with their tokens in another order
+      >>> print(search(queries, database, k=1, kernel=Cosine()).index)
+      [[7]
+       [3]]
     """
     start = time.perf_counter()
     k = _checks.at_least("k", k, 1)

@@ -19,6 +19,12 @@ IDS = "ids"
 def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
     """The names of the arrays in a file or folder of features.
 
+    Args:
+      path: as for `load_features`.
+
+    Returns:
+      The names, which `load_features` takes as its key.
+
     Raises:
       ValueError: as `load_features`, or the one array has no name.
     """
@@ -33,6 +39,12 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
 
     A `FeatureStore` does; so does an array ``ids`` of strings in an .npz file, and JSON
     under ``ids`` in the metadata of a .safetensors file.
+
+    Args:
+      path: as for `load_features`.
+
+    Returns:
+      A name for each sample, or None where there are none.
 
     Raises:
       ValueError: as `load_features`, or the names are damaged.
@@ -75,7 +87,7 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
       key: which array, or layer, where there are several.
 
     Returns:
-      The array, of any shape, of a float (bfloat16 included) or integer dtype.
+      The array, likewise of any shape, of a float (bfloat16 included) or integer dtype.
 
     Raises:
       TypeError: the dtype is another, for example complex, boolean or object.

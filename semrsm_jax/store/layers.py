@@ -45,6 +45,12 @@ def _folder_name(layer: str) -> str:
 def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
     """Opens the runs in a folder, finished or not, by layer; one run without has None.
 
+    Args:
+      path: the folder.
+
+    Returns:
+      The stores, at least one.
+
     Raises:
       ValueError: there is none, or its metadata is damaged.
     """
@@ -66,6 +72,9 @@ def open_run(path: str | os.PathLike, layer: str | None = None) -> RunStore:
     Args:
       path: the folder.
       layer: which one, where there are several.
+
+    Returns:
+      The `RunStore`.
 
     Raises:
       ValueError: as `open_runs`, or `layer` names none, or is needed.

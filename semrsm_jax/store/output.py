@@ -76,6 +76,14 @@ def new_file(
     The file appears in one step, with `wait` once it is on the disk itself. If the
     block raises, nothing is left of it, and a file that was there stays as it was.
 
+    Args:
+      path: the file to write; folders above it are made.
+      overwrite: whether a file that is there may be replaced.
+      wait: for the disk, so that a power cut leaves the old file or the new one.
+
+    Yields:
+      The temporary path.
+
     Raises:
       ValueError: the file exists and `overwrite` is False.
       OSError: a folder cannot be made, or the file not written.

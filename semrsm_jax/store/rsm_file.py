@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from safetensors.numpy import save
 
+from semrsm_jax._version import __version__
 from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.store._array_files import open_arrays
 from semrsm_jax.store._stored import ArrayFile, check_real
@@ -82,6 +83,12 @@ def save_rsm(
 def load_rsm(path: str | os.PathLike) -> RSMFile:
     """Reads an RSM that `save_rsm` wrote, or any .npy file of a matrix.
 
+    Args:
+      path: the file.
+
+    Returns:
+      The `RSMFile`.
+
     Raises:
       TypeError: the RSM is not real.
       ValueError: as `load_features`, or the file holds no RSM (N, M).
@@ -121,7 +128,14 @@ def _metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """The SHA-256, in hexadecimal, of a file, or of all files below a folder."""
+    """The SHA-256, in hexadecimal, of a file, or of all files below a folder.
+
+    Args:
+      path: the file or folder.
+
+    Returns:
+      64 hexadecimal digits.
+    """
     path = Path(path)
     if path.is_dir():
         digest = hashlib.sha256()
@@ -135,7 +149,16 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def package_version(name: str) -> str:
-    """The version of an installed package; "unknown" where it is not installed."""
+    """The version of an installed package; "unknown" where it is not installed.
+
+    Args:
+      name: of the package, as pip knows it.
+
+    Returns:
+      The version, for example ``"1.26.4"``.
+    """
+    if name == "semrsm_jax":  # a checkout may be another version than the installed one
+        return __version__
     try:
         return packages.version(name)
     except packages.PackageNotFoundError:

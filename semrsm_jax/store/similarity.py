@@ -106,6 +106,9 @@ def open_similarity(
         readings. None: ``Linear()`` of a run, and the RSM of a file as it is.
       layer: which one, where a run has several.
 
+    Returns:
+      The `Similarity` (N, M), read by rows.
+
     Raises:
       ValueError: there is no RSM, a run is not finished or damaged, a file lacks the
         statistics that `kernel` needs, or `layer` names none of the layers.

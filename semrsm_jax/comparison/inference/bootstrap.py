@@ -67,10 +67,25 @@ def bootstrap_interval(
       resamples: B.
       confidence: of the interval, in (0, 1).
 
+    Returns:
+      The `Interval`, with the statistic (B,) of each resample.
+
     Raises:
       TypeError: an array is not real, or `key` is neither a seed nor a key.
       ValueError: as `cka`; fewer than 2 resamples, a confidence outside (0, 1), or a
         statistic that is NaN.
+
+    References:
+      Efron, "Better bootstrap confidence intervals", 1987 (BCa).
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import bootstrap_interval
+      >>> X = np.random.default_rng(0).normal(size=(40, 5))
+      >>> Y = X + 0.5 * np.random.default_rng(1).normal(size=(40, 5))
+      >>> found = bootstrap_interval(X @ X.T, Y @ Y.T, key=0, resamples=500)
+      >>> bool(found.low < found.estimate < found.high)
+      True
     """
     resamples = _checks.at_least("resamples", resamples, 2)
     check_confidence(confidence)

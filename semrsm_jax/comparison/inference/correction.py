@@ -16,7 +16,10 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     dependence.
 
     Args:
-      p_values: of all tests, of any shape.
+      p_values: of all tests, (...) of any shape.
+
+    Returns:
+      The adjusted p-values, of the shape of `p_values`, in float64.
 
     Raises:
       TypeError: they are not real.
@@ -24,6 +27,11 @@ def holm(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
 
     References:
       Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Examples:
+      >>> from semrsm_jax import holm
+      >>> print(holm([0.01, 0.04, 0.03]))
+      [0.03 0.06 0.06]
     """
     p = _check_p_values(p_values)
     flat = p.ravel()
@@ -38,7 +46,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     """Adjusted p-values that bound the expected *share* of false discoveries.
 
     Args:
-      p_values: of all tests, of any shape; independent or positively dependent.
+      p_values: of all tests, (...) of any shape; independent or positively dependent.
+
+    Returns:
+      The adjusted p-values, of the shape of `p_values`, in float64.
 
     Raises:
       TypeError: they are not real.
@@ -46,6 +57,11 @@ def benjamini_hochberg(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
 
     References:
       Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
+
+    Examples:
+      >>> from semrsm_jax import benjamini_hochberg
+      >>> print(benjamini_hochberg([0.01, 0.04, 0.03]))
+      [0.03 0.04 0.04]
     """
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import false_discovery_control
@@ -69,6 +85,9 @@ def max_statistic(
       null: (B, R) of each permutation, the same one for all tests, as
         `permutation_test` and `paired_test` return them.
       alternative: ``"greater"``, ``"less"`` or ``"two-sided"`` (by absolute value).
+
+    Returns:
+      The adjusted p-values (R,), in float64.
 
     Raises:
       TypeError: an array is not real.

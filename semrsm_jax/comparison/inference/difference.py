@@ -75,9 +75,16 @@ def difference_test(
       resamples: B.
       confidence: of the interval, in (0, 1).
 
+    Returns:
+      The `Difference`: estimate, interval and p-value.
+
     Raises:
       TypeError: an array is not real, or `key` is neither a seed nor a key.
       ValueError: as `bootstrap_interval`.
+
+    References:
+      Schütt et al., "Statistical inference on representational geometries", 2023
+      (t-tests with the variance of a bootstrap).
     """
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import t as student

@@ -62,7 +62,7 @@ def paired_test(
 
     Args:
       a: (Q,) scores of Q queries, or (Q, ...), for example one column a k.
-      b: scores of the same queries in the same order.
+      b: scores of the same queries in the same order, of the shape of `a`: (Q, ...).
       key: a seed or a JAX key.
       resamples: draws of signs, and resamples, B.
       alternative: ``"greater"`` if `a` is thought better, ``"less"``, ``"two-sided"``.
@@ -70,11 +70,18 @@ def paired_test(
       groups: (Q,) integers, equal for queries that depend on each other, as frames of
         one video do: signs are drawn and queries resampled a group at a time.
 
+    Returns:
+      The `PairedTest`, whose arrays have the axes (...) that follow Q.
+
     Raises:
       TypeError: scores are not real, groups not integers, or `key` is neither a seed
         nor a key.
       ValueError: shapes that differ, fewer than 2 queries or groups, NaN or infinity,
         fewer than 2 resamples, an unknown alternative, a confidence outside (0, 1).
+
+    References:
+      Fisher, "The design of experiments", 1935 (random signs); Efron, "Better
+      bootstrap confidence intervals", 1987 (BCa).
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
     resamples = _checks.at_least("resamples", resamples, 2)

@@ -58,10 +58,25 @@ def permutation_test(
       resamples: permutations, B. The smallest p-value is 1 / (B + 1).
       alternative: ``"greater"``, ``"less"`` or ``"two-sided"``.
 
+    Returns:
+      The `PermutationTest`, with the statistics (B,), or (B, R), of all permutations.
+
     Raises:
       TypeError: an array is not real, or `key` is neither a seed nor a key.
       ValueError: arrays that do not fit, NaN, fewer than 1 permutation, an unknown
         alternative, or a statistic that is NaN.
+
+    References:
+      Mantel, "The detection of disease clustering and a generalized regression
+      approach", 1967.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import permutation_test
+      >>> X = np.random.default_rng(0).normal(size=(40, 5))
+      >>> Y = X + 0.5 * np.random.default_rng(1).normal(size=(40, 5))
+      >>> print(permutation_test(X @ X.T, Y @ Y.T, key=0).p_value)  # 1 / (999 + 1)
+      0.001
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
     resamples = _checks.at_least("resamples", resamples, 1)

@@ -31,6 +31,10 @@ class CKA:
       estimator: of HSIC. The unbiased one is the default, other than in `cka`: an
         interval around an estimate that is biased by more than its width covers
         nothing.
+
+    References:
+      Kornblith et al., "Similarity of neural network representations revisited",
+      2019; the unbiased HSIC is that of Song et al., 2012.
     """
 
     estimator: str = "unbiased"
@@ -51,6 +55,9 @@ class RSA:
 
     Attributes:
       method: of `rsa`.
+
+    References:
+      Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
 
     method: str = "spearman"
