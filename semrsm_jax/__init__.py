@@ -67,6 +67,7 @@ from semrsm_jax.output_similarity import (
     spearman,
 )
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
+from semrsm_jax.report import Report, report
 from semrsm_jax.representations import center, to_tokens
 from semrsm_jax.retrieval import (
     VLAD,
@@ -114,6 +115,7 @@ __all__ = [
     "PairStatistics",
     "PairedTest",
     "PermutationTest",
+    "Report",
     "ScoresAtK",
     "SearchResult",
     "Sinkhorn",
@@ -156,6 +158,7 @@ __all__ = [
     "pearson",
     "permutation_test",
     "perturbed_permutation",
+    "report",
     "round_plan",
     "rsa",
     "rsm",

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from semrsm_jax.store._array_files import SUFFIXES, open_arrays
 from semrsm_jax.store._stored import ArrayFile, StoredArray, check_real
 from semrsm_jax.store._zarr_files import is_zarr, open_zarr
 from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
+from semrsm_jax.store.rsm_file import file_metadata
 
 # What may stand beside the layers of a file.
 IDS = "ids"
@@ -54,6 +56,18 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
         raise ValueError(f"{path} has damaged ids: expected a list of strings")
     return tuple(ids)
+
+
+def feature_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """What a file or store of features says of how they were made; empty: nothing.
+
+    Raises:
+      ValueError: as `load_features`, or what it says is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FeatureStore.open(path).metadata if is_feature_store(path) else {}
+    return file_metadata(path, open_arrays(path))
 
 
 def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray | Rows:

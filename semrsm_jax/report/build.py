@@ -1,0 +1,434 @@
+"""From RSMs, images and features to the page."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison import cka_matrix
+from semrsm_jax.features.preprocessing import Preprocessing
+from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax.matching import Exact, Identity, Matcher
+from semrsm_jax.pair_statistics import pair_statistics
+from semrsm_jax.report import correspondences, orders, pictures
+from semrsm_jax.report import tokens as features_of
+from semrsm_jax.report.figures import require_bokeh
+from semrsm_jax.report.layers import (
+    SEMANTIC,
+    SPATIAL,
+    Layer,
+    check_finite,
+    lost_share,
+    similarity_bound,
+)
+from semrsm_jax.report.page import SUFFIXES, Content, Report, render
+from semrsm_jax.report.sources import (
+    Origin,
+    Progress,
+    Source,
+    array_sources,
+    on_host,
+    open_sources,
+)
+from semrsm_jax.report.tokens import Tokens
+from semrsm_jax.store import check_output, feature_ids, package_version
+
+# With more, the page would be too large for a browser to be quick.
+MOST_SAMPLES = 1500
+
+_Paths = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def report(
+    source: _Paths | ArrayLike | Mapping[str, ArrayLike],
+    images: str | os.PathLike | Sequence[Any] | np.ndarray | None = None,
+    output: str | os.PathLike | None = None,
+    *,
+    features: str | os.PathLike | None = None,
+    labels: str | os.PathLike | Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    kernel: Kernel | None = None,
+    matcher: Matcher = Exact(),
+    grid: tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+    neighbors: int = 5,
+    pairs: int | None = None,
+    also: Sequence[tuple[int, int]] = (),
+    samples: int | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Makes one page to look at RSMs: both definitions, and what was matched.
+
+    Beside the semantic RSM of each layer stands the spatio-semantic one (Eq. 3): that
+    of a second file or run over the same features with ``Identity``, or, where the
+    features are known, computed here. A click on a cell shows both images with the
+    patches that were matched. The page is one HTML file, which loads nothing.
+
+    Args:
+      source: files of RSMs and folders of runs; or activations (N, S, C) or
+        (N, H, W, C), or several layers of them by name, which are matched here.
+      images: a folder, where samples are found by their ids, or by order where they
+        have none; or N arrays (H, W, 3), uint8 or floats in [0, 1]. None: no images.
+      output: where to write the page, ``.html``; None: it is returned alone.
+      features: a file, in place of the one that the RSM names. Without features there
+        are no correspondences.
+      labels: N labels, or a .csv with the columns ``id`` and ``label``, or a file as
+        `load_labels` reads it, of which each image gets the class it shows most of.
+      layers: which of the layers; None: all.
+      kernel: the similarity; None: that of a file, linear for a run or activations.
+      matcher: for activations; files and runs tell theirs.
+      grid: rows and columns (H, W) of the token grid. None: that of the activations, or
+        the one that fits the shape of what the network saw. Tokens before the grid,
+        such as CLS, are matched but stand nowhere in the image.
+      preprocessing: how the network saw the images; None: what the features tell, else
+        the whole image.
+      neighbors: how many nearest neighbours of a sample are shown, their
+        correspondences stored first.
+      pairs: of how many pairs of each layer correspondences are stored, some S to 3 S
+        bytes each. None: as many as fit into 3 MiB, all layers together.
+      also: pairs (i, j) of rows whose correspondences are stored in any case.
+      samples: so many of the N samples, evenly spread; None: all.
+      title: of the page.
+      overwrite: replace an `output` that exists.
+      progress: called as ``progress(description, done, total)``.
+
+    Returns:
+      The `Report`, which notebooks show.
+
+    Raises:
+      ImportError: Bokeh is not installed.
+      TypeError: as `pair_statistics`.
+      ValueError: an input is missing, damaged, or does not fit the others; more than
+        1,500 samples; an RSM is not square, or the spatio-semantic one alone.
+      OSError: the page cannot be written.
+    """
+    require_bokeh()
+    if output is not None:
+        check_output(output, overwrite, suffixes=SUFFIXES)
+    neighbors = _checks.at_least("neighbors", neighbors, 1)
+    tell = progress or (lambda description, done, total: None)
+    sources = _opened(source, layers, kernel, matcher, tell)
+    if features is not None:
+        origins = [
+            features_of.file_of(
+                features, len(sources), s.name, s.origin and s.origin.key
+            )._replace(**_recorded(s.origin))
+            for s in sources
+        ]
+        sources = [
+            s._replace(origin=origin)
+            for s, origin in zip(sources, origins, strict=True)
+        ]
+    count, ids = _one_set(sources)
+    chosen = _chosen(count, samples)
+    asked = _asked(also, count, chosen)
+    files, names = _named(images, ids, count)
+    given = None if labels is None else orders.label_names(labels, ids, count)
+    given = None if given is None else tuple(given[n] for n in chosen)
+
+    twins = _paired(sources)
+    known: list[Tokens | None] = []
+    for semantic, _ in twins:
+        held = semantic.origin is not None and semantic.origin.features is not None
+        known.append(
+            features_of.load(semantic.origin, count, chosen)  # type: ignore[arg-type]
+            if held
+            else None
+        )
+    seen = preprocessing or next((x.preprocessing for x in known if x), None)
+    drawn = None
+    if files is not None:
+        drawn = pictures.draw(
+            [files[n] for n in chosen],
+            seen,
+            lambda done, total: tell("Reading images", done, total),
+        )
+    shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
+    room = pairs
+    if room is None:
+        room = correspondences.most_pairs([x.tokens for x in shown if x.tokens])
+    shown = [
+        _with_correspondences(layer, x, room, neighbors, asked, tell)
+        for layer, x in zip(shown, known, strict=True)
+    ]
+    estimator = "unbiased" if len(chosen) >= 4 else "biased"
+    rsms = {
+        f"{layer.name}, {kind}": K for layer in shown for kind, K in layer.rsms.items()
+    }
+    content = Content(
+        title=title or f"RSMs of {len(chosen)} samples",
+        names=tuple(names[n] for n in chosen),
+        numbers=chosen,
+        labels=given,
+        jpeg=None if drawn is None else drawn.jpeg,
+        orders=_orders(given, shown, len(chosen)),
+        layers=shown,
+        cka=(list(rsms), cka_matrix(rsms, estimator=estimator)),
+        estimator=estimator,
+        neighbors=neighbors,
+        facts=_facts(count, chosen, seen, drawn is not None),
+    )
+    page = Report(render(content))
+    if output is not None:
+        page.save(output, overwrite=overwrite)
+    return page
+
+
+def _opened(
+    source: Any,
+    layers: Sequence[str] | None,
+    kernel: Kernel | None,
+    matcher: Matcher,
+    tell: Progress,
+) -> list[Source]:
+    if isinstance(source, str | os.PathLike):
+        source = [source]
+    paths = isinstance(source, Sequence) and len(source) > 0
+    if paths and all(isinstance(path, str | os.PathLike) for path in source):
+        return open_sources(source, layers, kernel)
+    arrays = dict(source) if isinstance(source, Mapping) else {"features": source}
+    for name in layers or ():
+        if name not in arrays:
+            known = ", ".join(map(repr, arrays))
+            raise ValueError(f"layers must be of {known}, got {name!r}")
+    arrays = {name: arrays[name] for name in layers or arrays}
+    if not arrays:
+        raise ValueError("source must hold at least one layer, got none")
+    return array_sources(arrays, matcher, kernel or Linear(), tell)
+
+
+def _recorded(origin: Origin | None) -> dict[str, Any]:
+    """What stays true of features that were moved: their layout and centering."""
+    return {} if origin is None else {"layout": origin.layout, "center": origin.center}
+
+
+def _one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
+    """The number and the names of the samples that all RSMs are over.
+
+    Raises:
+      ValueError: they differ.
+    """
+    first, found = sources[0], None
+    for each in sources:
+        if each.count != first.count:
+            raise ValueError(
+                "RSMs must be over the same samples, got "
+                f"{first.count} of {first.name!r} and {each.count} of {each.name!r}"
+            )
+        ids = each.ids
+        if ids is None and each.origin and isinstance(each.origin.features, str):
+            ids = feature_ids(each.origin.features)
+        if ids is not None and found is not None and tuple(ids) != found:
+            raise ValueError(
+                "RSMs must be over the same samples in the same order; the ids of "
+                f"{each.name!r} differ from those before"
+            )
+        found = found if ids is None else tuple(ids)
+    return first.count, found
+
+
+def _chosen(count: int, samples: int | None) -> np.ndarray:
+    if samples is not None:
+        samples = min(_checks.at_least("samples", samples, 2), count)
+    if (samples or count) > MOST_SAMPLES:
+        raise ValueError(
+            f"a page holds at most {MOST_SAMPLES:,} samples, got {samples or count:,}; "
+            "take some of them, evenly spread, with samples=500 (--samples 500)"
+        )
+    return np.linspace(0, count - 1, samples or count).round().astype(int)
+
+
+def _asked(
+    also: Sequence[tuple[int, int]], count: int, chosen: np.ndarray
+) -> list[tuple[int, int]]:
+    """The pairs asked for, as places among the chosen samples."""
+    places = {int(number): place for place, number in enumerate(chosen)}
+    for pair in also:
+        if len(pair) != 2 or not all(0 <= n < count for n in pair):
+            raise ValueError(
+                f"also must hold pairs of rows from 0 to {count - 1}, got {pair}"
+            )
+        if not all(n in places for n in pair):
+            raise ValueError(f"also: {pair} is not among the samples that are shown")
+    return [(places[i], places[j]) for i, j in also]
+
+
+def _named(
+    images: Any, ids: tuple[str, ...] | None, count: int
+) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
+    """The images, and a name for each sample."""
+    if isinstance(images, str | os.PathLike):
+        return pictures.find(images, ids, count)
+    if images is not None and len(images) != count:
+        raise ValueError(
+            f"images must be one a sample, {count} of them, got {len(images)}"
+        )
+    return images, ids or tuple(f"sample {n}" for n in range(count))
+
+
+class _Twins(NamedTuple):
+    """A semantic RSM, and the spatio-semantic one of the same features."""
+
+    semantic: Source
+    spatial: Source | None
+
+
+def _paired(sources: Sequence[Source]) -> list[_Twins]:
+    """Puts the RSMs of the same features together.
+
+    Raises:
+      ValueError: a spatio-semantic RSM stands alone, or a layer comes twice.
+    """
+    spatial = [s for s in sources if isinstance(s.matcher, Identity)]
+    found = []
+    for source in sources:
+        if isinstance(source.matcher, Identity):
+            continue
+        twin = next(
+            (
+                s
+                for s in spatial
+                if s.content is not None
+                and s.content == source.content
+                or s.name == source.name
+            ),
+            None,
+        )
+        found.append(_Twins(source, twin))
+    if not found:
+        raise ValueError(
+            f"{sources[0].name!r} was made with Identity: that is the spatio-semantic "
+            "RSM alone; give the semantic one, of another matcher, too or instead"
+        )
+    names = [twins.semantic.name for twins in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"layer {name!r} was given twice; layers chooses some")
+    used = {id(twins.spatial) for twins in found}
+    for source in spatial:
+        if id(source) not in used:
+            raise ValueError(
+                f"{source.name!r} is a spatio-semantic RSM (Identity) of other features "
+                "than the others"
+            )
+    return found
+
+
+def _layers(
+    twins: Sequence[_Twins],
+    known: Sequence[Tokens | None],
+    chosen: np.ndarray,
+    grid: tuple[int, int] | None,
+    image: tuple[int, int] | None,
+    tell: Progress,
+) -> list[Layer]:
+    found = []
+    for (semantic, spatial), x in zip(twins, known, strict=True):
+        name, kernel = semantic.name, semantic.kernel
+        read = semantic.read(chosen)
+        if x is not None and read.statistics is not None:
+            features_of.check_same(name, x, read.statistics)
+        aligned = None
+        if spatial is not None:
+            aligned = spatial.read(chosen)
+        elif x is not None and kernel is not None:
+            stats = pair_statistics(
+                x.values,
+                matcher=Identity(),
+                progress=lambda done, total, name=name: tell(
+                    f"Comparing by position, {name}", done, total
+                ),
+            )
+            stats = on_host(stats)
+            aligned = read._replace(rsm=np.asarray(kernel(stats)), statistics=stats)
+        rsms, lost = {SEMANTIC: read.rsm}, None
+        if aligned is not None:
+            rsms[SPATIAL] = aligned.rsm
+            if read.statistics is not None and aligned.statistics is not None:
+                lost = lost_share(read.statistics, aligned.statistics)
+        for K in rsms.values():
+            check_finite(name, K)
+        layer = Layer(
+            name,
+            rsms,
+            similarity_bound(read, kernel),
+            lost,
+            kernel,
+            semantic.matcher,
+            note=_why_none(semantic, x),
+        )
+        if x is not None:
+            count = x.values.shape[1]
+            layer = layer._replace(
+                tokens=count,
+                grid=features_of.grid_of(name, count, grid, x.grid, image),
+            )
+        found.append(layer)
+    return found
+
+
+def _why_none(source: Source, x: Tokens | None) -> str:
+    """Why a layer has no correspondences; empty where it has."""
+    if source.matcher is None:
+        return "the file does not tell how its tokens were matched"
+    if x is not None:
+        return ""
+    if source.origin is None:
+        return "neither the features are known nor which of their tokens took part"
+    return "the features are not where they were; --features FILE says where they are"
+
+
+def _with_correspondences(
+    layer: Layer,
+    x: Tokens | None,
+    most: int,
+    neighbors: int,
+    also: Sequence[tuple[int, int]],
+    tell: Progress,
+) -> Layer:
+    if x is None or layer.matcher is None:
+        return layer
+    chosen = correspondences.choose_pairs(
+        list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
+    )
+    found = correspondences.match_pairs(
+        x.values,
+        chosen,
+        layer.matcher,
+        lambda done, total: tell(f"Matching pairs of {layer.name}", done, total),
+    )
+    return layer._replace(correspondences=found)
+
+
+def _orders(
+    labels: tuple[str, ...] | None, layers: Sequence[Layer], count: int
+) -> dict[str, list[int]]:
+    found = {"as they come": list(range(count))}
+    if labels is not None:
+        found["by label"] = orders.by_label(labels)
+    for layer in layers:
+        for kind, K in layer.rsms.items():
+            found[f"by clustering {layer.name}, {kind}"] = orders.by_clustering(K)
+    return found
+
+
+def _facts(
+    count: int, chosen: np.ndarray, seen: Preprocessing | None, images: bool
+) -> dict[str, str]:
+    """What a reader has to know to read the page right."""
+    facts = {"made with": f"semrsm_jax {package_version('semrsm_jax')}"}
+    if len(chosen) < count:
+        facts["samples"] = f"{len(chosen)} of {count}, evenly spread"
+    if images:
+        facts["images"] = (
+            "whole; the network may have seen a part of each, which the features do "
+            "not tell"
+            if seen is None
+            else f"as the network saw them: {seen}"
+        )
+    return facts
