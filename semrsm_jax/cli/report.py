@@ -25,7 +25,7 @@ Samples are found in --images by their ids, which semrsm extract keeps, or by th
 
 --labels takes a .csv with the columns id and label, or the counts of objects that semrsm retrieve takes; samples can then be sorted by label.
 
-Correspondences of every pair may be much: the page holds those of each sample's neighbours, and of the pairs that misalignment costs most and least, up to 3 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
+Correspondences of every pair may be much: the page holds those of each sample's neighbours, and of the pairs that misalignment costs most and least, up to 4 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
 
 
 def command(
@@ -94,7 +94,7 @@ def command(
             metavar="COUNT",
             show_default=False,
             help="Of how many pairs of each layer correspondences are held, or all. "
-            "Default: of as many as fit into 3 MiB.",
+            "Default: of as many as fit into 4 MiB.",
         ),
     ] = None,
     pair: Annotated[

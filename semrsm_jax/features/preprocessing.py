@@ -129,7 +129,9 @@ def preprocessing_from_text(text: str) -> Preprocessing | None:
         if not isinstance(node, ast.Call):
             return ast.literal_eval(node)
         assert isinstance(node.func, ast.Name) and not node.args
-        return known[node.func.id](**{k.arg or "": value(k.value) for k in node.keywords})
+        return known[node.func.id](
+            **{k.arg or "": value(k.value) for k in node.keywords}
+        )
 
     try:
         found = value(ast.parse(text, mode="eval").body)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -10,12 +10,21 @@ from jax.typing import ArrayLike
 from semrsm_jax import _checks
 from semrsm_jax.comparison import cka_matrix
 from semrsm_jax.features.preprocessing import Preprocessing
-from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.pair_statistics import pair_statistics
 from semrsm_jax.report import correspondences, orders, pictures
-from semrsm_jax.report import tokens as features_of
 from semrsm_jax.report.figures import require_bokeh
+from semrsm_jax.report.inputs import (
+    Twins,
+    asked_pairs,
+    chosen_samples,
+    named_images,
+    one_set,
+    opened,
+    paired,
+    with_features,
+)
 from semrsm_jax.report.layers import (
     SEMANTIC,
     SPATIAL,
@@ -25,19 +34,9 @@ from semrsm_jax.report.layers import (
     similarity_bound,
 )
 from semrsm_jax.report.page import SUFFIXES, Content, Report, render
-from semrsm_jax.report.sources import (
-    Origin,
-    Progress,
-    Source,
-    array_sources,
-    on_host,
-    open_sources,
-)
-from semrsm_jax.report.tokens import Tokens
-from semrsm_jax.store import check_output, feature_ids, package_version
-
-# With more, the page would be too large for a browser to be quick.
-MOST_SAMPLES = 1500
+from semrsm_jax.report.sources import Progress, Source, on_host
+from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
+from semrsm_jax.store import check_output, package_version
 
 _Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -89,8 +88,8 @@ def report(
         the whole image.
       neighbors: how many nearest neighbours of a sample are shown, their
         correspondences stored first.
-      pairs: of how many pairs of each layer correspondences are stored, some S to 3 S
-        bytes each. None: as many as fit into 3 MiB, all layers together.
+      pairs: of how many pairs of each layer correspondences are stored, 2 S bytes
+        each up to S=256, 3 S above. None: as many as fit into 4 MiB in all.
       also: pairs (i, j) of rows whose correspondences are stored in any case.
       samples: so many of the N samples, evenly spread; None: all.
       title: of the page.
@@ -112,31 +111,21 @@ def report(
         check_output(output, overwrite, suffixes=SUFFIXES)
     neighbors = _checks.at_least("neighbors", neighbors, 1)
     tell = progress or (lambda description, done, total: None)
-    sources = _opened(source, layers, kernel, matcher, tell)
-    if features is not None:
-        origins = [
-            features_of.file_of(
-                features, len(sources), s.name, s.origin and s.origin.key
-            )._replace(**_recorded(s.origin))
-            for s in sources
-        ]
-        sources = [
-            s._replace(origin=origin)
-            for s, origin in zip(sources, origins, strict=True)
-        ]
-    count, ids = _one_set(sources)
-    chosen = _chosen(count, samples)
-    asked = _asked(also, count, chosen)
-    files, names = _named(images, ids, count)
+    sources = opened(source, layers, kernel, matcher, tell)
+    sources = with_features(sources, features)
+    count, ids = one_set(sources)
+    chosen = chosen_samples(count, samples)
+    asked = asked_pairs(also, count, chosen)
+    files, names = named_images(images, ids, count)
     given = None if labels is None else orders.label_names(labels, ids, count)
     given = None if given is None else tuple(given[n] for n in chosen)
 
-    twins = _paired(sources)
+    twins = paired(sources)
     known: list[Tokens | None] = []
     for semantic, _ in twins:
         held = semantic.origin is not None and semantic.origin.features is not None
         known.append(
-            features_of.load(semantic.origin, count, chosen)  # type: ignore[arg-type]
+            load_tokens(semantic.origin, count, chosen)  # type: ignore[arg-type]
             if held
             else None
         )
@@ -149,12 +138,12 @@ def report(
             lambda done, total: tell("Reading images", done, total),
         )
     shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
-    room = pairs
-    if room is None:
-        room = correspondences.most_pairs([x.tokens for x in shown if x.tokens])
+    rooms = [pairs] * len(shown)
+    if pairs is None:
+        rooms = correspondences.rooms([x.tokens or 1 for x in shown], len(chosen))
     shown = [
-        _with_correspondences(layer, x, room, neighbors, asked, tell)
-        for layer, x in zip(shown, known, strict=True)
+        _with_correspondences(layer, x, room or 0, neighbors, asked, tell)
+        for layer, x, room in zip(shown, known, rooms, strict=True)
     ]
     estimator = "unbiased" if len(chosen) >= 4 else "biased"
     rsms = {
@@ -179,148 +168,8 @@ def report(
     return page
 
 
-def _opened(
-    source: Any,
-    layers: Sequence[str] | None,
-    kernel: Kernel | None,
-    matcher: Matcher,
-    tell: Progress,
-) -> list[Source]:
-    if isinstance(source, str | os.PathLike):
-        source = [source]
-    paths = isinstance(source, Sequence) and len(source) > 0
-    if paths and all(isinstance(path, str | os.PathLike) for path in source):
-        return open_sources(source, layers, kernel)
-    arrays = dict(source) if isinstance(source, Mapping) else {"features": source}
-    for name in layers or ():
-        if name not in arrays:
-            known = ", ".join(map(repr, arrays))
-            raise ValueError(f"layers must be of {known}, got {name!r}")
-    arrays = {name: arrays[name] for name in layers or arrays}
-    if not arrays:
-        raise ValueError("source must hold at least one layer, got none")
-    return array_sources(arrays, matcher, kernel or Linear(), tell)
-
-
-def _recorded(origin: Origin | None) -> dict[str, Any]:
-    """What stays true of features that were moved: their layout and centering."""
-    return {} if origin is None else {"layout": origin.layout, "center": origin.center}
-
-
-def _one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
-    """The number and the names of the samples that all RSMs are over.
-
-    Raises:
-      ValueError: they differ.
-    """
-    first, found = sources[0], None
-    for each in sources:
-        if each.count != first.count:
-            raise ValueError(
-                "RSMs must be over the same samples, got "
-                f"{first.count} of {first.name!r} and {each.count} of {each.name!r}"
-            )
-        ids = each.ids
-        if ids is None and each.origin and isinstance(each.origin.features, str):
-            ids = feature_ids(each.origin.features)
-        if ids is not None and found is not None and tuple(ids) != found:
-            raise ValueError(
-                "RSMs must be over the same samples in the same order; the ids of "
-                f"{each.name!r} differ from those before"
-            )
-        found = found if ids is None else tuple(ids)
-    return first.count, found
-
-
-def _chosen(count: int, samples: int | None) -> np.ndarray:
-    if samples is not None:
-        samples = min(_checks.at_least("samples", samples, 2), count)
-    if (samples or count) > MOST_SAMPLES:
-        raise ValueError(
-            f"a page holds at most {MOST_SAMPLES:,} samples, got {samples or count:,}; "
-            "take some of them, evenly spread, with samples=500 (--samples 500)"
-        )
-    return np.linspace(0, count - 1, samples or count).round().astype(int)
-
-
-def _asked(
-    also: Sequence[tuple[int, int]], count: int, chosen: np.ndarray
-) -> list[tuple[int, int]]:
-    """The pairs asked for, as places among the chosen samples."""
-    places = {int(number): place for place, number in enumerate(chosen)}
-    for pair in also:
-        if len(pair) != 2 or not all(0 <= n < count for n in pair):
-            raise ValueError(
-                f"also must hold pairs of rows from 0 to {count - 1}, got {pair}"
-            )
-        if not all(n in places for n in pair):
-            raise ValueError(f"also: {pair} is not among the samples that are shown")
-    return [(places[i], places[j]) for i, j in also]
-
-
-def _named(
-    images: Any, ids: tuple[str, ...] | None, count: int
-) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
-    """The images, and a name for each sample."""
-    if isinstance(images, str | os.PathLike):
-        return pictures.find(images, ids, count)
-    if images is not None and len(images) != count:
-        raise ValueError(
-            f"images must be one a sample, {count} of them, got {len(images)}"
-        )
-    return images, ids or tuple(f"sample {n}" for n in range(count))
-
-
-class _Twins(NamedTuple):
-    """A semantic RSM, and the spatio-semantic one of the same features."""
-
-    semantic: Source
-    spatial: Source | None
-
-
-def _paired(sources: Sequence[Source]) -> list[_Twins]:
-    """Puts the RSMs of the same features together.
-
-    Raises:
-      ValueError: a spatio-semantic RSM stands alone, or a layer comes twice.
-    """
-    spatial = [s for s in sources if isinstance(s.matcher, Identity)]
-    found = []
-    for source in sources:
-        if isinstance(source.matcher, Identity):
-            continue
-        twin = next(
-            (
-                s
-                for s in spatial
-                if s.content is not None
-                and s.content == source.content
-                or s.name == source.name
-            ),
-            None,
-        )
-        found.append(_Twins(source, twin))
-    if not found:
-        raise ValueError(
-            f"{sources[0].name!r} was made with Identity: that is the spatio-semantic "
-            "RSM alone; give the semantic one, of another matcher, too or instead"
-        )
-    names = [twins.semantic.name for twins in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"layer {name!r} was given twice; layers chooses some")
-    used = {id(twins.spatial) for twins in found}
-    for source in spatial:
-        if id(source) not in used:
-            raise ValueError(
-                f"{source.name!r} is a spatio-semantic RSM (Identity) of other features "
-                "than the others"
-            )
-    return found
-
-
 def _layers(
-    twins: Sequence[_Twins],
+    twins: Sequence[Twins],
     known: Sequence[Tokens | None],
     chosen: np.ndarray,
     grid: tuple[int, int] | None,
@@ -332,7 +181,7 @@ def _layers(
         name, kernel = semantic.name, semantic.kernel
         read = semantic.read(chosen)
         if x is not None and read.statistics is not None:
-            features_of.check_same(name, x, read.statistics)
+            check_same(name, x, read.statistics)
         aligned = None
         if spatial is not None:
             aligned = spatial.read(chosen)
@@ -366,7 +215,7 @@ def _layers(
             count = x.values.shape[1]
             layer = layer._replace(
                 tokens=count,
-                grid=features_of.grid_of(name, count, grid, x.grid, image),
+                grid=grid_of(name, count, grid, x.grid, image),
             )
         found.append(layer)
     return found

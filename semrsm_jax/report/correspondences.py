@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
@@ -13,7 +14,7 @@ from semrsm_jax.pair_statistics import Rule, pairs_in_flight
 from semrsm_jax.retrieval.nearest import nearest, same_sample
 
 # What the correspondences of all layers may take in a page, unless more are asked for.
-BUDGET = 3 * 2**20
+BUDGET = 4 * 2**20
 
 
 class Correspondences(NamedTuple):
@@ -37,10 +38,23 @@ def index_dtype(tokens: int) -> np.dtype:
     return np.min_scalar_type(tokens - 1)
 
 
-def most_pairs(tokens: Sequence[int]) -> int:
-    """How many pairs of every layer the budget allows, from the layers' tokens S."""
-    size = sum(s * (index_dtype(s).itemsize + 1) for s in tokens)
-    return max(1, BUDGET // max(1, size))
+def rooms(tokens: Sequence[int], samples: int) -> list[int]:
+    """How many pairs of each layer the budget allows.
+
+    Every layer gets the same number of bytes, and what the smaller ones do not need for
+    all of their pairs goes to the others.
+
+    Args:
+      tokens: S of each layer.
+      samples: n.
+    """
+    left, found = BUDGET, [0] * len(tokens)
+    every = samples * (samples + 1) // 2
+    for rank, place in enumerate(np.argsort(tokens, kind="stable")):
+        size = tokens[place] * (index_dtype(tokens[place]).itemsize + 1)
+        found[place] = min(every, left // (len(tokens) - rank) // size)
+        left -= found[place] * size
+    return found
 
 
 def choose_pairs(
@@ -132,7 +146,7 @@ def match_pairs(
         part = pairs[np.minimum(np.arange(start, start + size), len(pairs) - 1)]
         x, y = values[part[:, 0]], values[part[:, 1]]
         permutation = match(x, y, matcher=matcher).permutation
-        partner = np.asarray(matched_tokens(y, permutation))
+        partner = np.asarray(matched_tokens(jnp.asarray(y), permutation))
         added = np.maximum((x * partner).sum(-1), 0)
         largest = added.max(-1, keepdims=True)
         share = np.divide(added, largest, out=np.zeros_like(added), where=largest > 0)

@@ -43,13 +43,13 @@ def figures(samples: int) -> "dict[str, Model]":
     from bokeh.models import Range1d, Span
 
     ranges = [
-        Range1d(*ends, bounds=(0, samples), min_interval=min(samples, 4))
-        for ends in ((0, samples), (samples, 0))
+        Range1d(start=start, end=end, bounds=(0, samples), min_interval=min(samples, 4))
+        for start, end in ((0, samples), (samples, 0))
     ]
     lines = [
         Span(
             name=f"{what}-{axis}",
-            dimension=dimension,
+            dimension="width" if axis == "row" else "height",
             location=np.nan,
             line_color=color,
             line_width=1.5,
@@ -60,7 +60,7 @@ def figures(samples: int) -> "dict[str, Model]":
             ("hovered", "#ffffff", "dotted"),
             ("chosen", _SELECTED, "solid"),
         )
-        for axis, dimension in (("row", "width"), ("column", "height"))
+        for axis in ("row", "column")
     ]
     found: dict[str, Model] = {
         side: _heatmap(side, ranges, lines, samples) for side in SIDES
@@ -70,8 +70,10 @@ def figures(samples: int) -> "dict[str, Model]":
 
 def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
     from bokeh.models import (
+        BasicTicker,
         ColorBar,
         ColumnDataSource,
+        Image,
         LinearColorMapper,
         TapTool,
     )
@@ -84,6 +86,8 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
         y_range=ranges[1],
         tools="pan,box_zoom,wheel_zoom,reset,save",
         active_drag="box_zoom",
+        # Or the wheel would not scroll the page any more.
+        active_scroll=None,
         toolbar_location="above",
         sizing_mode="stretch_both",
         match_aspect=False,
@@ -91,12 +95,19 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
     )
     plot.add_tools(TapTool())
     plot.toolbar.logo = None
-    mapper = LinearColorMapper(Cividis256, low=0, high=1, nan_color="#808080")
+    mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="#808080")
     mapper.name = f"{side}-colors"
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)]})
     source.name = f"{side}-image"
     plot.image(
-        "image", 0, 0, samples, samples, source=source, color_mapper=mapper, level="image"
+        "image",
+        0,
+        0,
+        samples,
+        samples,
+        source=source,
+        color_mapper=mapper,
+        level="image",
     )
     bar = ColorBar(color_mapper=mapper, height=8, padding=4, title_standoff=2)
     plot.add_layout(bar, "below")
@@ -104,58 +115,49 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
         plot.add_layout(line)
     plot.grid.visible = False
     for axis in plot.axis:
-        axis.ticker.desired_num_ticks = 5
-        axis.ticker.min_interval = 1
+        axis.ticker = BasicTicker(desired_num_ticks=5, min_interval=1)
         axis.minor_tick_line_color = None
     return plot
 
 
 def _distribution() -> "Model":
-    from bokeh.models import ColumnDataSource, HoverTool, Legend, Span
+    from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, Span
     from bokeh.plotting import figure
 
     plot = figure(
         name="distribution",
+        y_range=DataRange1d(start=0),
         tools="save",
         toolbar_location=None,
         sizing_mode="stretch_both",
         x_axis_label="similarity",
         y_axis_label="density",
     )
-    plot.add_layout(Legend(), "above")
-    plot.legend.orientation = "horizontal"
-    for number, color in enumerate((COLORS[0], COLORS[1], COLORS[5], COLORS[4])):
-        source = ColumnDataSource(
-            {"left": [], "right": [], "top": []}, name=f"bars-{number}"
-        )
-        drawn = plot.quad(
-            left="left",
-            right="right",
-            top="top",
-            bottom=0,
+    plot.add_layout(
+        Legend(ncols=2, label_text_font_size="11px", glyph_width=28, margin=0), "above"
+    )
+    # A colour a definition; dashed for other labels, so that no colour need be seen.
+    styles = [(color, dash) for color in COLORS[:2] for dash in ("solid", "dashed")]
+    for number, (color, dash) in enumerate(styles):
+        source = ColumnDataSource({"from": [], "density": []}, name=f"steps-{number}")
+        drawn = plot.step(
+            "from",
+            "density",
             source=source,
+            mode="after",
             color=color,
-            fill_alpha=0.25,
-            line_alpha=0.9,
-            # A pattern too, for those who see no colour.
-            hatch_pattern=(None, "right_diagonal_line", "dot", "cross")[number],
-            hatch_alpha=0.35,
-            hatch_color=color,
+            line_dash=dash,
+            line_width=1.8,
             legend_label=f"group {number}",
             name=f"group-{number}",
         )
-        plot.add_tools(
-            HoverTool(
-                renderers=[drawn],
-                tooltips=[("similarity", "@left to @right"), ("density", "@top")],
-            )
-        )
+        tooltips = [("similarity from", "@from{0.0000}"), ("density", "@density")]
+        plot.add_tools(HoverTool(renderers=[drawn], tooltips=tooltips))
     for number in range(2):
-        line = Span(dimension="height", location=np.nan, line_width=2)
+        line = Span(dimension="height", location=np.nan, line_width=3)
         line.name, line.line_color = f"mark-{number}", COLORS[number]
         plot.add_layout(line)
-    plot.y_range.start = 0
-    plot.ygrid.visible = plot.xgrid.visible = False
+    plot.grid.visible = False
     return plot
 
 
@@ -181,7 +183,7 @@ def _comparison() -> "Model":
     )
     columns = ("row", "column", "value", "text", "ink")
     source = ColumnDataSource({name: [] for name in columns}, name="cka-cells")
-    mapper = LinearColorMapper(Cividis256, low=0, high=1, nan_color="#808080")
+    mapper = LinearColorMapper(palette=Cividis256, low=0, high=1, nan_color="#808080")
     cells = plot.rect(
         "column",
         "row",

@@ -66,7 +66,9 @@ def _from_file(path: Path) -> tuple[list[str], Sequence[str] | None]:
                 names = [row[header.index("id")] for row in rows]
                 if len(set(names)) < len(names):
                     twice = next(name for name in names if names.count(name) > 1)
-                    raise ValueError(f"{path} must have unique ids, got {twice!r} again")
+                    raise ValueError(
+                        f"{path} must have unique ids, got {twice!r} again"
+                    )
             return [row[place] for row in rows], names
     found = load_labels(path)
     classes = found.classes or [f"class {n}" for n in range(found.counts.shape[1])]

@@ -198,7 +198,7 @@ def _half(levels: np.ndarray) -> dict[str, Any]:
 def _encoded(values: np.ndarray) -> str:
     """Little-endian bytes in base64."""
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return base64.b64encode(np.ascontiguousarray(little)).decode("ascii")
+    return base64.b64encode(little.tobytes()).decode("ascii")
 
 
 def _json(value: Any) -> str:

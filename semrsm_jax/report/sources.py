@@ -194,9 +194,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
         origin = Origin(features, key, layout, center)
         content = (inputs[0].get("sha256"), key, layout, center)
     matcher = _built(matching, known.get("matcher"))
-    return Source(
-        path.stem, len(file.rsm), None, matcher, rule, origin, content, read
-    )
+    return Source(path.stem, len(file.rsm), None, matcher, rule, origin, content, read)
 
 
 def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
@@ -224,22 +222,21 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 )
                 matrices.append(matrix)
             norms: Any = store.sq_norm("x_sq_norm")[chosen]
-            part = PairStatistics(*matrices, norms, norms)
+            part = PairStatistics(*matrices, x_sq_norm=norms, y_sq_norm=norms)
             return Read(np.asarray(rule(part)), part)
 
         manifest = store.manifest
         origin = None
-        sources = store.made.get("sources") or [None]
+        recorded = (store.made.get("sources") or [None])[0] or {}
         prepared = manifest.x.preprocessing or {}
-        if sources[0] and "file" in sources[0] and manifest.x.mask is None:
+        if manifest.x.mask is None:  # which tokens took part is not kept
+            file = recorded.get("file")
             origin = Origin(
-                _located(sources[0]["file"], path),
-                sources[0].get("key"),
+                None if file is None else _located(file, path),
+                recorded.get("key"),
                 prepared.get("layout"),
                 prepared.get("center"),
             )
-        elif manifest.x.mask is None:
-            origin = Origin(None, None, prepared.get("layout"), prepared.get("center"))
         found.append(
             Source(
                 layer or path.stem,

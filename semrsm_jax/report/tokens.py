@@ -1,7 +1,7 @@
 """The tokens of the chosen samples, and where in the image each of them stands."""
 
 import math
-from pathlib import Path
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,8 @@ from semrsm_jax.engine import token_rows
 from semrsm_jax.engine._samples import survey
 from semrsm_jax.features.preprocessing import Preprocessing, preprocessing_from_text
 from semrsm_jax.pair_statistics import PairStatistics
-from semrsm_jax.report.sources import Origin, layout_of
-from semrsm_jax.store import feature_ids, load_features
+from semrsm_jax.report.sources import Origin, Source, layout_of
+from semrsm_jax.store import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_file import feature_metadata
 
 # float32: norms of the same features in another order of summation agree to this.
@@ -36,7 +36,7 @@ class Tokens(NamedTuple):
     ids: tuple[str, ...] | None
 
 
-def load(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
+def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
     """Reads the features of the chosen samples.
 
     Args:
@@ -119,8 +119,10 @@ def grid_of(
         height, width = image or (1, 1)
         for patches in (tokens, tokens - 1):
             rows = round(math.sqrt(patches * height / width))
-            if rows and patches % rows == 0 and patches // rows == round(
-                rows * width / height
+            if (
+                rows
+                and patches % rows == 0
+                and patches // rows == round(rows * width / height)
             ):
                 grid = rows, patches // rows
                 break
@@ -132,17 +134,23 @@ def grid_of(
     return grid
 
 
-def file_of(features: str | Path, layers: int, layer: str, key: str | None) -> Origin:
-    """A file of features given by hand, and which of its arrays a layer is."""
-    from semrsm_jax.store import feature_names
+def moved(features: str | os.PathLike, layers: int, source: Source) -> Origin:
+    """The features of an RSM in a file given by hand, with what is known of them.
 
-    try:
-        names = feature_names(features)
-    except ValueError:
-        names = ()
-    chosen = layer if layer in names else key if key in names else None
-    if chosen is None and layers > 1:
+    Args:
+      features: the file.
+      layers: how many RSMs there are.
+      source: one of them; the array of its name, or of its recorded key, is taken.
+
+    Raises:
+      ValueError: the file is missing or damaged, or has no such array.
+    """
+    recorded = source.origin or Origin(None)
+    names = feature_names(features, unnamed=True)
+    wanted = [key for key in (source.name, recorded.key) if key in names]
+    if not wanted and (layers > 1 or len(names) > 1):
         raise ValueError(
-            f"{features} must hold the layer {layer!r}, got {', '.join(names) or 'one'}"
+            f"{features} must hold the layer {source.name!r}, got "
+            f"{', '.join(map(repr, names)) or 'one without a name'}"
         )
-    return Origin(str(features), chosen)
+    return recorded._replace(features=str(features), key=wanted[0] if wanted else None)

@@ -18,13 +18,19 @@ from semrsm_jax.store.rsm_file import file_metadata
 IDS = "ids"
 
 
-def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
+def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[str, ...]:
     """The names of the arrays in a file or folder of features.
+
+    Args:
+      path: as in `load_features`.
+      unnamed: one array without a name may stand there, which adds none.
 
     Raises:
       ValueError: as `load_features`, or the one array has no name.
     """
     arrays = _feature_arrays(Path(path)).arrays
+    if unnamed:
+        return tuple(filter(None, arrays))
     if not arrays or "" in arrays:
         raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)

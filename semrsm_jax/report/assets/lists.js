@@ -52,10 +52,11 @@
           (alike ? same : other).push(matrix[i * n + j]);
         }
       }
-      if (!RSM.labels) found.push([kind, other]);
+      // Without labels the places of those with the same one stay empty.
+      if (!RSM.labels) found.push([kind, other], ["", []]);
       else found.push([`${kind}, same label`, same], [`${kind}, other label`, other]);
     }
-    return found.filter(([, values]) => values.length);
+    return found;
   }
 
   const drawn = new Map();
@@ -68,19 +69,20 @@
     const width = (high - low) / BINS || 1;
     const [legend] = RSM.model("distribution").above.filter((part) => part.type === "Legend");
     for (let number = 0; number < 4; number++) {
-      const source = RSM.model(`bars-${number}`), bars = {left: [], right: [], top: []};
-      legend.items[number].visible = number < parts.length;
-      if (number < parts.length) {
-        const [name, values] = parts[number], counts = new Array(BINS).fill(0);
+      const source = RSM.model(`steps-${number}`), steps = {from: [], density: []};
+      const [name, values] = parts[number] ?? ["", []];
+      legend.items[number].visible = values.length > 0;
+      if (values.length) {
+        const counts = new Array(BINS).fill(0);
         for (const v of values) counts[Math.min(BINS - 1, Math.floor((v - low) / width))] += 1;
-        counts.forEach((count, bin) => {
-          bars.left.push(low + bin * width);
-          bars.right.push(low + (bin + 1) * width);
-          bars.top.push(count / values.length / width);
+        // The step after the last bin brings the line back to the ground.
+        [...counts, 0].forEach((count, bin) => {
+          steps.from.push(low + bin * width);
+          steps.density.push(count / values.length / width);
         });
         legend.items[number].label = {value: name};
       }
-      source.data = bars;
+      source.data = steps;
     }
   };
   RSM.markDistribution = (layer, i, j) => {

@@ -107,10 +107,13 @@
       if (at) hover(...at);
     });
     RSM.listen(plot, "mouseleave", () => hover(null, null));
-    RSM.listen(plot, "tap", (event) => {
-      const at = cell(event);
-      if (at) choose(...at);
-    });
+    // Two quick clicks on different cells are a double one to Bokeh.
+    for (const click of ["tap", "doubletap"]) {
+      RSM.listen(plot, click, (event) => {
+        const at = cell(event);
+        if (at) choose(...at);
+      });
+    }
     get(`${side}-focus`).addEventListener("keydown", press);
     get(`${side}-focus`).addEventListener("blur", () => hover(null, null));
   }

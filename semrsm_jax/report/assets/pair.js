@@ -102,7 +102,7 @@
   }
 
   function drawOverlay() {
-    const parts = [], {layer, found} = shown;
+    const parts = [], {found} = shown;
     if (found) {
       if (hovered === null) {
         const best = found.strength.map((strength, token) => [strength, token])
@@ -122,9 +122,7 @@
       }
     }
     get("overlay").replaceChildren(...parts);
-    drawArrow();
-    const told = [layer.name, RSM.names[shown.i], RSM.names[shown.j]].join(", ");
-    get("overlay").setAttribute("data-pair", told);
+    markDisplacement();
   }
 
   function named(token) {
@@ -200,15 +198,20 @@
     const ramp = RSM.element("div", undefined, {class: "ramp"});
     ramp.style.background = `linear-gradient(to right, ${palette.filter((_, k) => k % 16 === 0).join(",")})`;
     const ends = RSM.element("div", undefined, {class: "ends"});
-    ends.append(RSM.element("span", "0"), RSM.element("span", "displacement"), RSM.element("span", `${most.toFixed(1)} patches`));
+    ends.append(RSM.element("span", "0"), RSM.element("span", `${most.toFixed(1)} patches`));
     get("displacement-legend").replaceChildren(ramp, ends);
   }
 
   // Marks the patch in the displacement map too.
-  function drawArrow() {
-    const canvas = get("displacement");
-    const at = hovered === null || !shown.found ? null : spot(hovered);
-    canvas.dataset.patch = at ? at.join(",") : "";
+  function markDisplacement() {
+    const at = hovered === null || !shown.found ? null : spot(hovered), mark = get("displacement-mark");
+    mark.hidden = !at;
+    if (!at) return;
+    const [rows, columns] = shown.layer.grid;
+    mark.style.left = `${(100 * at[1]) / columns}%`;
+    mark.style.top = `${(100 * at[0]) / rows}%`;
+    mark.style.width = `${100 / columns}%`;
+    mark.style.height = `${100 / rows}%`;
   }
 
   function tokenAt(event) {

@@ -83,8 +83,15 @@
 
   RSM.paintPlots = () => {
     const style = getComputedStyle(document.documentElement);
-    const [ground, ink, line] = ["--ground", "--ink", "--line"].map((name) =>
-      style.getPropertyValue(name).trim());
+    const [ground, ink, line, ...definitions] =
+      ["--ground", "--ink", "--line", "--semantic", "--spatial"].map((name) =>
+        style.getPropertyValue(name).trim());
+    definitions.forEach((color, number) => {
+      RSM.model(`mark-${number}`).line_color = color;
+      for (const group of [2 * number, 2 * number + 1]) {
+        RSM.model(`group-${group}`).glyph.line_color = {value: color};
+      }
+    });
     for (const name of ["left", "right", "distribution", "cka"]) {
       const plot = RSM.model(name);
       plot.setv({border_fill_color: ground, background_fill_color: ground, outline_line_color: line});
