@@ -34,7 +34,7 @@ from semrsm_jax.report.layers import (
     similarity_bound,
 )
 from semrsm_jax.report.page import SUFFIXES, Content, Report, render
-from semrsm_jax.report.sources import Progress, Source, on_host
+from semrsm_jax.report.sources import Progress, Read, Source, naming, on_host
 from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version
 
@@ -135,7 +135,7 @@ def report(
         drawn = pictures.draw(
             [files[n] for n in chosen],
             seen,
-            lambda done, total: tell("Reading images", done, total),
+            naming(tell, "Reading images"),
         )
     shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
     rooms = [pairs] * len(shown)
@@ -178,23 +178,19 @@ def _layers(
 ) -> list[Layer]:
     found = []
     for (semantic, spatial), x in zip(twins, known, strict=True):
-        name, kernel = semantic.name, semantic.kernel
-        read = semantic.read(chosen)
+        name, read = semantic.name, semantic.read(chosen)
+        kernel = read.kernel
         if x is not None and read.statistics is not None:
             check_same(name, x, read.statistics)
         aligned = None
         if spatial is not None:
             aligned = spatial.read(chosen)
         elif x is not None and kernel is not None:
-            stats = pair_statistics(
-                x.values,
-                matcher=Identity(),
-                progress=lambda done, total, name=name: tell(
-                    f"Comparing by position, {name}", done, total
-                ),
+            told = naming(tell, f"Comparing by position, {name}")
+            stats = on_host(
+                pair_statistics(x.values, matcher=Identity(), progress=told)
             )
-            stats = on_host(stats)
-            aligned = read._replace(rsm=np.asarray(kernel(stats)), statistics=stats)
+            aligned = Read(np.asarray(kernel(stats)), stats, kernel)
         rsms, lost = {SEMANTIC: read.rsm}, None
         if aligned is not None:
             rsms[SPATIAL] = aligned.rsm
@@ -205,7 +201,7 @@ def _layers(
         layer = Layer(
             name,
             rsms,
-            similarity_bound(read, kernel),
+            similarity_bound(read),
             lost,
             kernel,
             semantic.matcher,
@@ -249,7 +245,7 @@ def _with_correspondences(
         x.values,
         chosen,
         layer.matcher,
-        lambda done, total: tell(f"Matching pairs of {layer.name}", done, total),
+        naming(tell, f"Matching pairs of {layer.name}"),
     )
     return layer._replace(correspondences=found)
 

@@ -99,16 +99,8 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
     mapper.name = f"{side}-colors"
     source = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)]})
     source.name = f"{side}-image"
-    plot.image(
-        "image",
-        0,
-        0,
-        samples,
-        samples,
-        source=source,
-        color_mapper=mapper,
-        level="image",
-    )
+    image = Image(x=0, y=0, dw=samples, dh=samples, color_mapper=mapper)
+    plot.add_glyph(source, image, level="image")
     bar = ColorBar(color_mapper=mapper, height=8, padding=4, title_standoff=2)
     plot.add_layout(bar, "below")
     for line in lines:

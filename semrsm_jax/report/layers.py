@@ -60,14 +60,14 @@ def lost_share(
     return np.where(positive, 1 - share, np.nan)
 
 
-def similarity_bound(read: Read, kernel: Kernel | None) -> np.ndarray | None:
+def similarity_bound(read: Read) -> np.ndarray | None:
     """The similarity (n, n) that no matching of a pair exceeds.
 
     Returns:
       The kernel of the bound on the inner product and, through the norms, of that on
       the distance; None where the kernel does not grow with the inner product alone.
     """
-    stats = read.statistics
+    stats, kernel = read.statistics, read.kernel
     if stats is None or not getattr(kernel, "monotone", False) or kernel is None:
         return None
     inner = np.asarray(stats.upper_bound, np.float64)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax import kernels, matching
+from semrsm_jax import _checks, kernels, matching
 from semrsm_jax.kernels import FittedKernel, Kernel, Linear
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
@@ -39,10 +39,13 @@ class Read(NamedTuple):
     Attributes:
       rsm: (n, n).
       statistics: behind it, (n, n); None where they are not known.
+      kernel: that made the one of the other, its bandwidth that of the whole RSM; None
+        where it is not known.
     """
 
     rsm: Float[np.ndarray, "n n"]
     statistics: PairStatistics | None
+    kernel: Kernel | None
 
 
 class Source(NamedTuple):
@@ -53,7 +56,6 @@ class Source(NamedTuple):
       count: N.
       ids: names of the samples; None where they have none.
       matcher: that it was made with; None where that is not known.
-      kernel: likewise, fitted to the whole RSM.
       origin: its features; None where they are not known.
       content: equal for RSMs of the same features; None where that is not known.
       read: its part of some samples, by their numbers.
@@ -63,7 +65,6 @@ class Source(NamedTuple):
     count: int
     ids: tuple[str, ...] | None
     matcher: Matcher | None
-    kernel: Kernel | None
     origin: Origin | None
     content: Any
     read: Callable[[np.ndarray], Read]
@@ -96,26 +97,40 @@ def open_sources(
 def array_sources(
     arrays: Mapping[str, Any], matcher: Matcher, kernel: Kernel, progress: Progress
 ) -> list[Source]:
-    """Matches activations (N, S, C) or (N, H, W, C) in memory, layer by layer.
+    """Activations (N, S, C) or (N, H, W, C) in memory, matched once they are read.
 
     Raises:
-      TypeError: as `pair_statistics`.
-      ValueError: as `pair_statistics`.
+      ValueError: an array has another number of axes.
     """
     found = []
     for name, array in arrays.items():
-        layout = layout_of(np.shape(array))
-        x = to_tokens(array, layout)
+        array = _checks.with_shape(array)
+        layout = layout_of(array.shape)
 
-        def tell(done: int, total: int, name: str = name) -> None:
-            progress(f"Matching {name}", done, total)
+        def read(
+            chosen: np.ndarray,
+            name: str = name,
+            array: Any = array,
+            order: str = layout,
+        ) -> Read:
+            told = naming(progress, f"Matching {name}")
+            x = to_tokens(array[chosen], order)
+            stats = on_host(pair_statistics(x, matcher=matcher, progress=told))
+            fitted = _fitted(kernel, lambda: [stats.sq_dist])
+            return Read(np.asarray(fitted(stats)), stats, fitted)
 
-        stats = on_host(pair_statistics(x, matcher=matcher, progress=tell))
         origin = Origin(array, layout=layout)
-        fitted = _fitted(kernel, lambda stats=stats: [stats.sq_dist])
-        read = _reader(stats, fitted)
-        found.append(Source(name, len(x), None, matcher, fitted, origin, None, read))
+        found.append(Source(name, array.shape[0], None, matcher, origin, None, read))
     return found
+
+
+def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """Progress in one thing, told with its name."""
+
+    def tell(done: int, total: int) -> None:
+        progress(description, done, total)
+
+    return tell
 
 
 def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
@@ -149,14 +164,6 @@ def part_of(stats: PairStatistics, chosen: np.ndarray) -> PairStatistics:
     return PairStatistics(*arrays)
 
 
-def _reader(stats: PairStatistics, kernel: Kernel) -> Callable[[np.ndarray], Read]:
-    def read(chosen: np.ndarray) -> Read:
-        part = part_of(stats, chosen)
-        return Read(np.asarray(kernel(part)), part)
-
-    return read
-
-
 def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
     """The kernel with the bandwidth of the whole RSM, where it has one."""
     return kernel.fitted(sq_dist) if isinstance(kernel, FittedKernel) else kernel
@@ -165,7 +172,8 @@ def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
 def _file(path: Path, kernel: Kernel | None) -> Source:
     from semrsm_jax.store import load_rsm
 
-    file, known = load_rsm(path), load_rsm(path).metadata
+    file = load_rsm(path)
+    known = file.metadata
     _check_square(path, file.rsm.shape)
     recorded = _built(kernels, known.get("kernel"))
     stats = None if file.statistics is None else on_host(file.statistics)
@@ -181,8 +189,8 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
     def read(chosen: np.ndarray) -> Read:
         part = None if stats is None else part_of(stats, chosen)
         if kernel is not None and part is not None and rule is not None:
-            return Read(np.asarray(rule(part)), part)
-        return Read(file.rsm[np.ix_(chosen, chosen)], part)
+            return Read(np.asarray(rule(part)), part, rule)
+        return Read(file.rsm[np.ix_(chosen, chosen)], part, rule)
 
     inputs = known.get("inputs") or [{}]
     origin, content = None, None
@@ -194,7 +202,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
         origin = Origin(features, key, layout, center)
         content = (inputs[0].get("sha256"), key, layout, center)
     matcher = _built(matching, known.get("matcher"))
-    return Source(path.stem, len(file.rsm), None, matcher, rule, origin, content, read)
+    return Source(path.stem, len(file.rsm), None, matcher, origin, content, read)
 
 
 def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
@@ -223,7 +231,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 matrices.append(matrix)
             norms: Any = store.sq_norm("x_sq_norm")[chosen]
             part = PairStatistics(*matrices, x_sq_norm=norms, y_sq_norm=norms)
-            return Read(np.asarray(rule(part)), part)
+            return Read(np.asarray(rule(part)), part, rule)
 
         manifest = store.manifest
         origin = None
@@ -243,7 +251,6 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 store.grid.rows,
                 manifest.x.sample_ids,
                 _built(matching, manifest.matcher),
-                rule,
                 origin,
                 (manifest.x.sha256, prepared.get("center")),
                 read,
