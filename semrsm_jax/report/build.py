@@ -57,6 +57,7 @@ def report(
     pairs: int | None = None,
     also: Sequence[tuple[int, int]] = (),
     samples: int | None = None,
+    names: Sequence[str] | None = None,
     title: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -92,6 +93,7 @@ def report(
         each up to S=256, 3 S above. None: as many as fit into 4 MiB in all.
       also: pairs (i, j) of rows whose correspondences are stored in any case.
       samples: so many of the N samples, evenly spread; None: all.
+      names: of the N samples, in place of those that RSMs, features or images have.
       title: of the page.
       overwrite: replace an `output` that exists.
       progress: called as ``progress(description, done, total)``.
@@ -116,7 +118,10 @@ def report(
     count, ids = one_set(sources)
     chosen = chosen_samples(count, samples)
     asked = asked_pairs(also, count, chosen)
-    files, names = named_images(images, ids, count)
+    files, called = named_images(images, ids, count)
+    if names is not None and len(names) != count:
+        raise ValueError(f"names must be one a sample, {count}, got {len(names)}")
+    called = tuple(map(str, names or called))
     given = None if labels is None else orders.label_names(labels, ids, count)
     given = None if given is None else tuple(given[n] for n in chosen)
 
@@ -151,7 +156,7 @@ def report(
     }
     content = Content(
         title=title or f"RSMs of {len(chosen)} samples",
-        names=tuple(names[n] for n in chosen),
+        names=tuple(called[n] for n in chosen),
         numbers=chosen,
         labels=given,
         jpeg=None if drawn is None else drawn.jpeg,

@@ -49,7 +49,7 @@ def rooms(tokens: Sequence[int], samples: int) -> list[int]:
       samples: n.
     """
     left, found = BUDGET, [0] * len(tokens)
-    every = samples * (samples + 1) // 2
+    every = samples**2
     for rank, place in enumerate(np.argsort(tokens, kind="stable")):
         size = tokens[place] * (index_dtype(tokens[place]).itemsize + 1)
         found[place] = min(every, left // (len(tokens) - rank) // size)
