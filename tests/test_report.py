@@ -305,8 +305,10 @@ def test_the_most_wanted_pairs_come_first(rng):
 
 
 def test_room_goes_to_the_layers_that_need_it():
-    small, large = correspondences.rooms([64, 4096], 100)
-    assert small == 100**2  # all of them
+    assert correspondences.all_pairs(100, Exact()) == 4950
+    assert correspondences.all_pairs(100, Greedy()) == 10_000
+    small, large = correspondences.rooms([64, 4096], [4950, 4950])
+    assert small == 4950  # all of them
     assert large == (correspondences.BUDGET - small * 128) // (4096 * 3)
 
 

@@ -6,8 +6,6 @@ one that ``playwright install chromium`` gets; the variable CHROMIUM names anoth
 
 import os
 import shutil
-import subprocess
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -325,6 +323,7 @@ def test_a_cell_of_the_cka_matrix_puts_its_rsms_into_the_heatmaps(opened):
     assert page.inner_text("#right-title") == "spatio-semantic: last"
 
 
+@pytest.mark.slow
 def test_light_and_dark_follow_the_system_and_the_switch(browser, made):
     grounds = {}
     for scheme in ("light", "dark"):
@@ -342,6 +341,7 @@ def test_light_and_dark_follow_the_system_and_the_switch(browser, made):
     assert grounds["light"] != grounds["dark"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1366, 768), (1024, 700), (390, 844)])
 def test_nothing_stands_out_of_the_screen(browser, made, size):
     context = browser.new_context(
@@ -366,6 +366,7 @@ def test_pairs_that_are_not_in_the_page_are_said_to_be_so(browser, made, tmp_pat
     context.close()
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_page(browser, made, tmp_path):
     notebook = tmp_path / "notebook.html"
     notebook.write_text(
@@ -379,6 +380,7 @@ def test_a_notebook_shows_the_page(browser, made, tmp_path):
     page.close()
 
 
+@pytest.mark.slow
 def test_clicks_at_200_samples_are_answered_in_time(browser, tmp_path, capsys):
     """Prints the time from click to the next painted frame; none is asserted."""
     rng = np.random.default_rng(0)
@@ -419,10 +421,3 @@ def click_times(page, samples, rng, count) -> list[float]:
         page.mouse.click(*cell(page, "right", int(row), int(column)))
         page.wait_for_selector(f"body[data-answered='{number + 1}']")
     return page.evaluate("window.answered")
-
-
-def test_a_page_is_made_without_a_browser(tmp_path):
-    """What is drawn is decided when the page is read, not when it is written."""
-    code = "import semrsm_jax, sys; print('playwright' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "False"

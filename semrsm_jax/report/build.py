@@ -145,7 +145,10 @@ def report(
     shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
     rooms = [pairs] * len(shown)
     if pairs is None:
-        rooms = correspondences.rooms([x.tokens or 1 for x in shown], len(chosen))
+        rooms = correspondences.rooms(
+            [layer.tokens or 1 for layer in shown],
+            [correspondences.all_pairs(len(chosen), layer.matcher) for layer in shown],
+        )
     shown = [
         _with_correspondences(layer, x, room or 0, neighbors, asked, tell)
         for layer, x, room in zip(shown, known, rooms, strict=True)

@@ -38,7 +38,15 @@ def index_dtype(tokens: int) -> np.dtype:
     return np.min_scalar_type(tokens - 1)
 
 
-def rooms(tokens: Sequence[int], samples: int) -> list[int]:
+def all_pairs(samples: int, matcher: Matcher | None) -> int:
+    """How many pairs of n samples there are to match."""
+    if matcher is None:
+        return 0
+    pairs = samples * (samples - 1) // (2 if matcher.symmetric else 1)
+    return pairs if matcher.self_is_identity else pairs + samples
+
+
+def rooms(tokens: Sequence[int], pairs: Sequence[int]) -> list[int]:
     """How many pairs of each layer the budget allows.
 
     Every layer gets the same number of bytes, and what the smaller ones do not need for
@@ -46,13 +54,12 @@ def rooms(tokens: Sequence[int], samples: int) -> list[int]:
 
     Args:
       tokens: S of each layer.
-      samples: n.
+      pairs: all that there are of each.
     """
     left, found = BUDGET, [0] * len(tokens)
-    every = samples**2
     for rank, place in enumerate(np.argsort(tokens, kind="stable")):
         size = tokens[place] * (index_dtype(tokens[place]).itemsize + 1)
-        found[place] = min(every, left // (len(tokens) - rank) // size)
+        found[place] = min(pairs[place], left // (len(tokens) - rank) // size)
         left -= found[place] * size
     return found
 
