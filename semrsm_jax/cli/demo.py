@@ -71,7 +71,7 @@ def command(
         config = dataclasses.replace(config, stages=stages)
     if output is not None:
         from semrsm_jax.plotting import translation_figure
-        from semrsm_jax.report.figures import require_bokeh
+        from semrsm_jax.report.page import require_bokeh
 
         require_bokeh()
         figure_path, numbers_path, report_path = (

@@ -14,7 +14,6 @@ from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.pair_statistics import pair_statistics
 from semrsm_jax.report import correspondences, orders, pictures
-from semrsm_jax.report.figures import require_bokeh
 from semrsm_jax.report.inputs import (
     Twins,
     asked_pairs,
@@ -33,7 +32,13 @@ from semrsm_jax.report.layers import (
     lost_share,
     similarity_bound,
 )
-from semrsm_jax.report.page import SUFFIXES, Content, Report, render
+from semrsm_jax.report.page import (
+    SUFFIXES,
+    Content,
+    Report,
+    render,
+    require_bokeh,
+)
 from semrsm_jax.report.sources import Progress, Read, Source, naming, on_host
 from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version

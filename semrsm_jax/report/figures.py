@@ -13,20 +13,6 @@ SIDES = ("left", "right")
 _SELECTED = COLORS[1]
 
 
-def require_bokeh() -> None:
-    """Says what to install where Bokeh is missing.
-
-    Raises:
-      ImportError: it is.
-    """
-    try:
-        import bokeh  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            'reports need Bokeh: pip install "semrsm_jax[report]"'
-        ) from error
-
-
 def figures(samples: int) -> "dict[str, Model]":
     """Two linked heatmaps, distributions, and a comparison of layers, all empty yet.
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from semrsm_jax.store import load_labels
 from semrsm_jax.store.csv_rows import read_csv_rows
@@ -94,6 +92,10 @@ def by_clustering(K: Float[np.ndarray, "n n"]) -> list[int]:
     Args:
       K: RSM (n, n), finite.
     """
+    # Slow to import, and needed by no other part of the package.
+    from scipy.cluster import hierarchy
+    from scipy.spatial.distance import squareform
+
     if len(K) < 3:
         return list(range(len(K)))
     similarity = (K.astype(np.float64) + K.T) / 2

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_jax.report.figures import figures
 from semrsm_jax.report.layers import Layer
 from semrsm_jax.store import check_output, new_file
 
@@ -88,6 +87,20 @@ class Report:
         )
 
 
+def require_bokeh() -> None:
+    """Says what to install where Bokeh is missing.
+
+    Raises:
+      ImportError: it is.
+    """
+    try:
+        import bokeh  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'reports need Bokeh: pip install "semrsm_jax[report]"'
+        ) from error
+
+
 def render(content: Content) -> str:
     """Writes the page.
 
@@ -96,6 +109,8 @@ def render(content: Content) -> str:
     """
     from bokeh.embed import components
     from bokeh.resources import Resources
+
+    from semrsm_jax.report.figures import figures
 
     plots = figures(len(content.names))
     script, divs = components(plots, wrap_script=False)
