@@ -145,8 +145,10 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 def test_names_are_data_and_never_markup(folder, page):
     assert page.data["names"] == [name.replace("/", "∕") for name in IDS]
-    html = report(folder / "run.zarr", title=IDS[0], pairs=0).html
-    plain = report(folder / "run.zarr", title="plain", pairs=0).html
+    html, plain = (
+        report(folder / "run.zarr", title=title, grid=GRID, pairs=0).html
+        for title in (IDS[0], "plain")
+    )
     assert "<script>alert" not in html
     # No element that a name would bring along.
     assert [t for t, _ in Page(html).tags] == [t for t, _ in Page(plain).tags]
@@ -297,11 +299,11 @@ def test_the_most_wanted_pairs_come_first(rng):
     pairs = correspondences.choose_pairs([K, L], lost, 1, 20, [(8, 2)], Exact())
     assert pairs[0].tolist() == [2, 8] and len(pairs) == 20
     assert len({tuple(pair) for pair in pairs.tolist()}) == 20
+    few = correspondences.choose_pairs([K, L], lost, 1, 0, [(8, 2)], Exact())
+    assert few.tolist() == [[2, 8]]
     np.fill_diagonal(K, -np.inf)
     neighbours = {tuple(sorted((n, int(K[n].argmax())))) for n in range(9)}
     assert neighbours <= {tuple(pair) for pair in pairs.tolist()[:19]}
-    few = correspondences.choose_pairs([K, L], lost, 1, 0, [(8, 2)], Exact())
-    assert few.tolist() == [[2, 8]]
 
 
 def test_room_goes_to_the_layers_that_need_it():
@@ -377,7 +379,7 @@ def test_nan_and_other_shapes_are_refused(tmp_path):
 def test_images_that_are_missing_are_named(tmp_path, folder):
     Image.new("RGB", (4, 4)).save(tmp_path / "another.png")
     with pytest.raises(
-        ValueError, match="7 of 7 are missing, for example '0 <scr.*anot"
+        ValueError, match="7 of 7 are missing, for example .0 <.*anot"
     ):
         report(folder / "run.zarr", tmp_path)
 
