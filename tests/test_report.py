@@ -378,9 +378,7 @@ def test_nan_and_other_shapes_are_refused(tmp_path):
 
 def test_images_that_are_missing_are_named(tmp_path, folder):
     Image.new("RGB", (4, 4)).save(tmp_path / "another.png")
-    with pytest.raises(
-        ValueError, match="7 of 7 are missing, for example .0 <.*anot"
-    ):
+    with pytest.raises(ValueError, match="7 of 7 are missing, for example .0 <.*anot"):
         report(folder / "run.zarr", tmp_path)
 
 
