@@ -68,6 +68,7 @@ from semrsm_jax.output_similarity import (
     spearman,
 )
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
+from semrsm_jax.report import Report, report
 from semrsm_jax.representations import center, to_tokens
 from semrsm_jax.retrieval import (
     VLAD,
@@ -115,6 +116,7 @@ __all__ = [
     "PairStatistics",
     "PairedTest",
     "PermutationTest",
+    "Report",
     "ScoresAtK",
     "SearchResult",
     "Sinkhorn",
@@ -158,6 +160,7 @@ __all__ = [
     "pearson",
     "permutation_test",
     "perturbed_permutation",
+    "report",
     "round_plan",
     "rsa",
     "rsm",

@@ -466,12 +466,15 @@ def tiny_demo(folder, monkeypatch):
         stages = (Stage("resnet.encoder.stages.3", sj.Exact(solver="scipy")),)
         return real(dataclasses.replace(config, stages=stages, replicates=20), progress)
 
+    stage = "resnet.encoder.stages.3"
+    tokens = np.random.default_rng(1).normal(size=(40, 4, 3)).astype("f4")
     noise = np.random.default_rng(0).uniform(size=(2, 2, 20, 20))
     monkeypatch.setattr(demo, "run", run_small)
     for name, fake in {
         "ResNet": lambda *_, **__: None,
         "calibrate_batch_norm": lambda *_: None,
-        "_all_rsms": lambda *_: ([noise], [(64, 32)]),
+        "_all_rsms": lambda *_: ([noise], [(4, 3)]),
+        "extract": lambda *_, **__: {stage: tokens},
     }.items():
         monkeypatch.setattr(demo.translation, name, fake)
 
@@ -479,7 +482,11 @@ def tiny_demo(folder, monkeypatch):
 def test_demo_writes_figure_and_numbers(tiny_demo):
     code, out, err = run("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
     assert (code, err) == (0, "")
-    assert sorted(os.listdir("my demo")) == ["translation.json", "translation.png"]
+    files = ["report.html", "translation.json", "translation.png"]
+    assert sorted(os.listdir("my demo")) == files
+    # Both windows of each of the 20 crops, at the one stage.
+    page = Path("my demo/report.html").read_text(encoding="utf-8")
+    assert page.count(', upper"') == page.count(', lower"') == 20
     assert Path("my demo/translation.png").read_bytes().startswith(b"\x89PNG")
     numbers = json.loads(Path("my demo/translation.json").read_text())
     assert numbers["config"]["crops"] == 20

@@ -28,6 +28,7 @@ LEVELS = [
     {"retrieval", "exchange"},
     {"models", "features"},
     {"plotting", "demo"},
+    {"report"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -95,8 +96,8 @@ def test_import_changes_no_global_jax_setting():
 def test_import_leaves_solvers_and_plots_unloaded():
     code = (
         "import sys, jax, flax; import semrsm_jax;"
-        "print([m for m in ('numba', 'ortools', 'matplotlib', 'skimage', 'typer')"
-        " if m in sys.modules])"
+        "print([m for m in ('numba', 'ortools', 'matplotlib', 'skimage', 'typer',"
+        " 'bokeh') if m in sys.modules])"
     )
     assert run(code).strip() == "[]"
 

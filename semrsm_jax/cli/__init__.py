@@ -16,6 +16,7 @@ from semrsm_jax.cli import (
     match,
     models,
     plan,
+    report,
     retrieve,
     rsm,
     search,
@@ -54,6 +55,7 @@ for _command in (
     search,
     retrieve,
     match,
+    report,
     demo,
 ):
     app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))

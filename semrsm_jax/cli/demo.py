@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import progress_bar, say
+from semrsm_jax.cli._console import Report, progress_bar, say
 
 if TYPE_CHECKING:
+    from semrsm_jax import Report as ReportPage
     from semrsm_jax.demo import TranslationResult
 
 NAME = "demo"
@@ -20,9 +21,12 @@ Two windows of one photograph, shifted against each other, show the same things 
 
 Example: semrsm demo -o demo
 
-The folder then holds translation.png, the figure, and translation.json, all numbers and settings. Nothing is downloaded; photographs and figure need pip install 'semrsm_jax' with its extra demo."""  # noqa: E501 (lines are wrapped when shown)
+The folder then holds translation.png, the figure; translation.json, all numbers and settings; and report.html, a page in which a click on a pair of windows shows what was matched with what (semrsm report). Nothing is downloaded; photographs and figure need pip install 'semrsm_jax' with its extra demo."""  # noqa: E501 (lines are wrapped when shown)
 
-_FILES = ("translation.png", "translation.json")
+_FILES = ("translation.png", "translation.json", "report.html")
+
+# Of the report: 200 windows, at the stages that are matched in seconds.
+_REPORT_CROPS, _REPORT_TOKENS = 100, 256
 
 # What fits 80 columns; the other columns of `table_rows` are in the JSON file.
 _COLUMNS = {
@@ -67,25 +71,46 @@ def command(
         config = dataclasses.replace(config, stages=stages)
     if output is not None:
         from semrsm_jax.plotting import translation_figure
+        from semrsm_jax.report.page import require_bokeh
 
-        figure_path, numbers_path = (
+        require_bokeh()
+        figure_path, numbers_path, report_path = (
             check_output(output / name, overwrite, suffixes=(Path(name).suffix,))
             for name in _FILES
         )
     with progress_bar("steps", quiet) as report:
         result = run(config, report)
-    if output is not None:
+        page = None if output is None else _page(result, report)
+    if output is not None and page is not None:
         with new_file(figure_path, overwrite) as temporary:
             translation_figure(result).savefig(temporary)
         with new_file(numbers_path, overwrite) as temporary:
             temporary.write_text(json.dumps(to_json(result), indent=2))
+        page.save(report_path, overwrite=overwrite)
     if quiet:
         return
     _print_table(result)
     if output is None:
         say("Nothing was written; to keep the figure and all numbers: -o FOLDER")
     else:
-        say(f"Written: {' and '.join(str(output / name) for name in _FILES)}")
+        say(f"Written: {', '.join(str(output / name) for name in _FILES)}")
+
+
+def _page(result: "TranslationResult", progress: Report) -> "ReportPage":
+    """The report of many windows in one RSM."""
+    from semrsm_jax import Cosine, report
+    from semrsm_jax.demo import views
+
+    seen = views(result, _REPORT_CROPS, _REPORT_TOKENS)
+    return report(
+        seen.features,
+        seen.images,
+        labels=seen.scenes,
+        kernel=Cosine(),
+        names=seen.names,
+        title="Shifted windows of photographs, untrained ResNet18",
+        progress=progress,
+    )
 
 
 def _print_table(result: "TranslationResult") -> None:

@@ -6,7 +6,9 @@ from semrsm_jax.demo.translation import (
     StageResult,
     TranslationConfig,
     TranslationResult,
+    Views,
     run,
+    views,
 )
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "StageResult",
     "TranslationConfig",
     "TranslationResult",
+    "Views",
     "run",
     "table_rows",
     "to_json",
+    "views",
 ]

@@ -201,8 +201,7 @@ def run(
         lambda done, total: tell("Cropping photographs", done, total),
     )
     tell("Preparing the network", 0, 1)
-    model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
-    calibrate_batch_norm(model, _normalise(crops.images))
+    model = _network(config, crops)
     tell("Preparing the network", 1, 1)
     rsms, shapes = _all_rsms(model, crops, config, tell)
 
@@ -219,11 +218,71 @@ def run(
     return TranslationResult(config, crops, tuple(stages))
 
 
+class Views(NamedTuple):
+    """Windows of many crops, to be looked at in one RSM.
+
+    Attributes:
+      images: (n, size, size, 3) in [0, 1]: the upper windows, then the lower ones.
+      names: n, of crop, scene and window.
+      scenes: n, of the photograph behind each.
+      features: by stage, the centred tokens (n, S, C).
+    """
+
+    images: Float[np.ndarray, "n size size 3"]
+    names: tuple[str, ...]
+    scenes: tuple[str, ...]
+    features: dict[str, Array]
+
+
+def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
+    """The windows of the first crops, and their features again.
+
+    Args:
+      result: of `run`; its config gives the same network.
+      crops: how many, or all where there are fewer.
+      most_tokens: stages of more tokens S are left out.
+    """
+    config, count = result.config, min(crops, result.config.crops)
+    images = windows(result.crops.images[:count], config.window_size)
+    scenes = result.crops.scenes[:count]
+    layers = [
+        stage.layer
+        for stage, found in zip(config.stages, result.stages, strict=True)
+        if found.tokens <= most_tokens
+    ]
+    features = extract(
+        _network(config, result.crops),
+        _normalise(images),
+        layers,
+        batch_size=2 * config.crops_per_batch,
+    )
+    return Views(
+        images,
+        tuple(
+            f"{n} {scene}, {which}"
+            for which in ("upper", "lower")
+            for n, scene in enumerate(scenes)
+        ),
+        scenes * 2,
+        {
+            stage.name: center(features[stage.layer])
+            for stage in config.stages
+            if stage.layer in layers
+        },
+    )
+
+
 def windows(
     crops: Float[np.ndarray, "n H W 3"], size: int
 ) -> Float[np.ndarray, "2n size size 3"]:
     """The upper-left windows of all crops, then the lower-left ones, section 4.1."""
     return np.concatenate([crops[:, :size, :size], crops[:, -size:, :size]])
+
+
+def _network(config: TranslationConfig, crops: Crops) -> ResNet:
+    model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
+    calibrate_batch_norm(model, _normalise(crops.images))
+    return model
 
 
 def _normalise(images: Float[np.ndarray, "N H W 3"]) -> Float[Array, "N H W 3"]:

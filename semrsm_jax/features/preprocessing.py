@@ -5,7 +5,9 @@ newer ones, which compute with torch, filter slightly differently (by up to abou
 grey level of 255, where an image shrinks).
 """
 
+import ast
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -105,6 +107,37 @@ class Preprocessing:
         if self.std is not None:
             pixels /= np.asarray(self.std, np.float32)
         return pixels if self.pad is None else _padded(pixels, self.pad)
+
+    def seen(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """What of an image a network gets to see: resized, cropped and padded alone.
+
+        Raises as when it is called.
+        """
+        plain = dataclasses.replace(self, scale=None, mean=None, std=None)
+        return plain(image).astype(np.uint8)
+
+
+def preprocessing_from_text(text: str) -> Preprocessing | None:
+    """The preprocessing that ``str`` wrote, as stores of features keep it.
+
+    Returns:
+      The `Preprocessing`; None where the text is another.
+    """
+    known = {c.__name__: c for c in (Preprocessing, ShortestEdge, LongestEdge, Exactly)}
+
+    def value(node: ast.expr) -> Any:
+        if not isinstance(node, ast.Call):
+            return ast.literal_eval(node)
+        assert isinstance(node.func, ast.Name) and not node.args
+        return known[node.func.id](
+            **{k.arg or "": value(k.value) for k in node.keywords}
+        )
+
+    try:
+        found = value(ast.parse(text, mode="eval").body)
+    except (AssertionError, KeyError, SyntaxError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, Preprocessing) else None
 
 
 def _check_image(image: np.ndarray) -> None:

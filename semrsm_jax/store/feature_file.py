@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,18 @@ from semrsm_jax.store._array_files import SUFFIXES, open_arrays
 from semrsm_jax.store._stored import ArrayFile, StoredArray, check_real
 from semrsm_jax.store._zarr_files import is_zarr, open_zarr
 from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
+from semrsm_jax.store.rsm_file import file_metadata
 
 # What may stand beside the layers of a file.
 IDS = "ids"
 
 
-def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
+def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[str, ...]:
     """The names of the arrays in a file or folder of features.
 
     Args:
       path: as for `load_features`.
+      unnamed: one array without a name may stand there, which adds none.
 
     Returns:
       The names, which `load_features` takes as its key.
@@ -29,6 +32,8 @@ def feature_names(path: str | os.PathLike) -> tuple[str, ...]:
       ValueError: as `load_features`, or the one array has no name.
     """
     arrays = _feature_arrays(Path(path)).arrays
+    if unnamed:
+        return tuple(filter(None, arrays))
     if not arrays or "" in arrays:
         raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)
@@ -66,6 +71,18 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
     if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
         raise ValueError(f"{path} has damaged ids: expected a list of strings")
     return tuple(ids)
+
+
+def feature_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """What a file or store of features says of how they were made; empty: nothing.
+
+    Raises:
+      ValueError: as `load_features`, or what it says is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FeatureStore.open(path).metadata if is_feature_store(path) else {}
+    return file_metadata(path, open_arrays(path))
 
 
 def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray | Rows:

@@ -110,10 +110,15 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
         raise ValueError(f"{path} must hold an RSM (N, M), got shape {rsm.shape}")
     whole = set(PairStatistics._fields) <= set(arrays)
     statistics = PairStatistics(**arrays) if whole else None
-    return RSMFile(rsm, statistics, _metadata(path, file))
+    return RSMFile(rsm, statistics, file_metadata(path, file))
 
 
-def _metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
+def file_metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
+    """What an .npz or .safetensors file says, as JSON, of the arrays in it.
+
+    Raises:
+      ValueError: that is damaged.
+    """
     text = file.metadata.get(_METADATA)
     stored = file.arrays.get(_METADATA)
     if stored is not None and getattr(stored.dtype, "kind", None) == "U":

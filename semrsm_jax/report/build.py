@@ -1,0 +1,292 @@
+"""From RSMs, images and features to the page."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison import cka_matrix
+from semrsm_jax.features.preprocessing import Preprocessing
+from semrsm_jax.kernels import Kernel
+from semrsm_jax.matching import Exact, Identity, Matcher
+from semrsm_jax.pair_statistics import pair_statistics
+from semrsm_jax.report import correspondences, orders, pictures
+from semrsm_jax.report.inputs import (
+    Twins,
+    asked_pairs,
+    chosen_samples,
+    named_images,
+    one_set,
+    opened,
+    paired,
+    with_features,
+)
+from semrsm_jax.report.layers import (
+    SEMANTIC,
+    SPATIAL,
+    Layer,
+    check_finite,
+    lost_share,
+    similarity_bound,
+)
+from semrsm_jax.report.page import (
+    SUFFIXES,
+    Content,
+    Report,
+    render,
+    require_bokeh,
+)
+from semrsm_jax.report.sources import Progress, Read, Source, naming, on_host
+from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
+from semrsm_jax.store import check_output, package_version
+
+_Paths = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def report(
+    source: _Paths | ArrayLike | Mapping[str, ArrayLike],
+    images: str | os.PathLike | Sequence[Any] | np.ndarray | None = None,
+    output: str | os.PathLike | None = None,
+    *,
+    features: str | os.PathLike | None = None,
+    labels: str | os.PathLike | Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    kernel: Kernel | None = None,
+    matcher: Matcher = Exact(),
+    grid: tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+    neighbors: int = 5,
+    pairs: int | None = None,
+    also: Sequence[tuple[int, int]] = (),
+    samples: int | None = None,
+    names: Sequence[str] | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Makes one page to look at RSMs: both definitions, and what was matched.
+
+    Beside the semantic RSM of each layer stands the spatio-semantic one (Eq. 3): that
+    of a second file or run over the same features with ``Identity``, or, where the
+    features are known, computed here. A click on a cell shows both images with the
+    patches that were matched. The page is one HTML file, which loads nothing.
+
+    Args:
+      source: files of RSMs and folders of runs; or activations (N, S, C) or
+        (N, H, W, C), or several layers of them by name, which are matched here.
+      images: a folder, where samples are found by their ids, or by order where they
+        have none; or N arrays (H, W, 3), uint8 or floats in [0, 1]. None: no images.
+      output: where to write the page, ``.html``; None: it is returned alone.
+      features: a file, in place of the one that the RSM names. Without features there
+        are no correspondences.
+      labels: N labels, or a .csv with the columns ``id`` and ``label``, or a file as
+        `load_labels` reads it, of which each image gets the class it shows most of.
+      layers: which of the layers; None: all.
+      kernel: the similarity; None: that of a file, linear for a run or activations.
+      matcher: for activations; files and runs tell theirs.
+      grid: rows and columns (H, W) of the token grid. None: that of the activations, or
+        the one that fits the shape of what the network saw. Tokens before the grid,
+        such as CLS, are matched but stand nowhere in the image.
+      preprocessing: how the network saw the images; None: what the features tell, else
+        the whole image.
+      neighbors: how many nearest neighbours of a sample are shown, their
+        correspondences stored first.
+      pairs: of how many pairs of each layer correspondences are stored, 2 S bytes
+        each up to S=256, 3 S above. None: as many as fit into 4 MiB in all.
+      also: pairs (i, j) of rows whose correspondences are stored in any case.
+      samples: so many of the N samples, evenly spread; None: all.
+      names: of the N samples, in place of those that RSMs, features or images have.
+      title: of the page.
+      overwrite: replace an `output` that exists.
+      progress: called as ``progress(description, done, total)``.
+
+    Returns:
+      The `Report`, which notebooks show.
+
+    Raises:
+      ImportError: Bokeh is not installed.
+      TypeError: as `pair_statistics`.
+      ValueError: an input is missing, damaged, or does not fit the others; more than
+        1,500 samples; an RSM is not square, or the spatio-semantic one alone.
+      OSError: the page cannot be written.
+    """
+    require_bokeh()
+    if output is not None:
+        check_output(output, overwrite, suffixes=SUFFIXES)
+    neighbors = _checks.at_least("neighbors", neighbors, 1)
+    tell = progress or (lambda description, done, total: None)
+    sources = opened(source, layers, kernel, matcher, tell)
+    sources = with_features(sources, features)
+    count, ids = one_set(sources)
+    chosen = chosen_samples(count, samples)
+    asked = asked_pairs(also, count, chosen)
+    files, called = named_images(images, ids, count)
+    if names is not None and len(names) != count:
+        raise ValueError(f"names must be one a sample, {count}, got {len(names)}")
+    called = tuple(map(str, names or called))
+    given = None if labels is None else orders.label_names(labels, ids, count)
+    given = None if given is None else tuple(given[n] for n in chosen)
+
+    twins = paired(sources)
+    known: list[Tokens | None] = []
+    for semantic, _ in twins:
+        held = semantic.origin is not None and semantic.origin.features is not None
+        known.append(
+            load_tokens(semantic.origin, count, chosen)  # type: ignore[arg-type]
+            if held
+            else None
+        )
+    seen = preprocessing or next((x.preprocessing for x in known if x), None)
+    drawn = None
+    if files is not None:
+        drawn = pictures.draw(
+            [files[n] for n in chosen],
+            seen,
+            naming(tell, "Reading images"),
+        )
+    shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
+    rooms = [pairs] * len(shown)
+    if pairs is None:
+        rooms = correspondences.rooms(
+            [layer.tokens or 1 for layer in shown],
+            [correspondences.all_pairs(len(chosen), layer.matcher) for layer in shown],
+        )
+    shown = [
+        _with_correspondences(layer, x, room or 0, neighbors, asked, tell)
+        for layer, x, room in zip(shown, known, rooms, strict=True)
+    ]
+    estimator = "unbiased" if len(chosen) >= 4 else "biased"
+    rsms = {
+        f"{layer.name}, {kind}": K for layer in shown for kind, K in layer.rsms.items()
+    }
+    content = Content(
+        title=title or f"RSMs of {len(chosen)} samples",
+        names=tuple(called[n] for n in chosen),
+        numbers=chosen,
+        labels=given,
+        jpeg=None if drawn is None else drawn.jpeg,
+        orders=_orders(given, shown, len(chosen)),
+        layers=shown,
+        cka=(list(rsms), cka_matrix(rsms, estimator=estimator)),
+        estimator=estimator,
+        neighbors=neighbors,
+        facts=_facts(count, chosen, seen, drawn is not None),
+    )
+    page = Report(render(content))
+    if output is not None:
+        page.save(output, overwrite=overwrite)
+    return page
+
+
+def _layers(
+    twins: Sequence[Twins],
+    known: Sequence[Tokens | None],
+    chosen: np.ndarray,
+    grid: tuple[int, int] | None,
+    image: tuple[int, int] | None,
+    tell: Progress,
+) -> list[Layer]:
+    found = []
+    for (semantic, spatial), x in zip(twins, known, strict=True):
+        name, read = semantic.name, semantic.read(chosen)
+        kernel = read.kernel
+        if x is not None and read.statistics is not None:
+            check_same(name, x, read.statistics)
+        aligned = None
+        if spatial is not None:
+            aligned = spatial.read(chosen)
+        elif x is not None and kernel is not None:
+            told = naming(tell, f"Comparing by position, {name}")
+            stats = on_host(
+                pair_statistics(x.values, matcher=Identity(), progress=told)
+            )
+            aligned = Read(np.asarray(kernel(stats)), stats, kernel)
+        rsms, lost = {SEMANTIC: read.rsm}, None
+        if aligned is not None:
+            rsms[SPATIAL] = aligned.rsm
+            if read.statistics is not None and aligned.statistics is not None:
+                lost = lost_share(read.statistics, aligned.statistics)
+        for K in rsms.values():
+            check_finite(name, K)
+        layer = Layer(
+            name,
+            rsms,
+            similarity_bound(read),
+            lost,
+            kernel,
+            semantic.matcher,
+            note=_why_none(semantic, x),
+        )
+        if x is not None:
+            count = x.values.shape[1]
+            layer = layer._replace(
+                tokens=count,
+                grid=grid_of(name, count, grid, x.grid, image),
+            )
+        found.append(layer)
+    return found
+
+
+def _why_none(source: Source, x: Tokens | None) -> str:
+    """Why a layer has no correspondences; empty where it has."""
+    if source.matcher is None:
+        return "the file does not tell how its tokens were matched"
+    if x is not None:
+        return ""
+    if source.origin is None:
+        return "neither the features are known nor which of their tokens took part"
+    return "the features are not where they were; --features FILE says where they are"
+
+
+def _with_correspondences(
+    layer: Layer,
+    x: Tokens | None,
+    most: int,
+    neighbors: int,
+    also: Sequence[tuple[int, int]],
+    tell: Progress,
+) -> Layer:
+    if x is None or layer.matcher is None:
+        return layer
+    chosen = correspondences.choose_pairs(
+        list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
+    )
+    found = correspondences.match_pairs(
+        x.values,
+        chosen,
+        layer.matcher,
+        naming(tell, f"Matching pairs of {layer.name}"),
+    )
+    return layer._replace(correspondences=found)
+
+
+def _orders(
+    labels: tuple[str, ...] | None, layers: Sequence[Layer], count: int
+) -> dict[str, list[int]]:
+    found = {"as they come": list(range(count))}
+    if labels is not None:
+        found["by label"] = orders.by_label(labels)
+    for layer in layers:
+        for kind, K in layer.rsms.items():
+            found[f"by clustering {layer.name}, {kind}"] = orders.by_clustering(K)
+    return found
+
+
+def _facts(
+    count: int, chosen: np.ndarray, seen: Preprocessing | None, images: bool
+) -> dict[str, str]:
+    """What a reader has to know to read the page right."""
+    facts = {"made with": f"semrsm_jax {package_version('semrsm_jax')}"}
+    if len(chosen) < count:
+        facts["samples"] = f"{len(chosen)} of {count}, evenly spread"
+    if images:
+        facts["images"] = (
+            "whole; the network may have seen a part of each, which the features do "
+            "not tell"
+            if seen is None
+            else f"as the network saw them: {seen}"
+        )
+    return facts

@@ -1,0 +1,168 @@
+"""Which patch was matched with which: of the pairs that are worth it, packed small."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from semrsm_jax._checks import floating_dtype
+from semrsm_jax.matching import Matcher, match
+from semrsm_jax.matching.base import matched_tokens
+from semrsm_jax.pair_statistics import Rule, pairs_in_flight
+from semrsm_jax.retrieval.nearest import nearest, same_sample
+
+# What the correspondences of all layers may take in a page, unless more are asked for.
+BUDGET = 4 * 2**20
+
+
+class Correspondences(NamedTuple):
+    """Matchings of P pairs of samples (i, j), with S tokens each.
+
+    Attributes:
+      pairs: (P, 2) int32, i and j; where the matcher is symmetric, i < j.
+      permutation: (P, S), unsigned and as narrow as S allows: the token of j that goes
+        with each token of i.
+      strength: (P, S), the inner product that a matched token adds, in 255ths of the
+        largest of its pair; 0 where it adds nothing or takes away.
+    """
+
+    pairs: Int[np.ndarray, "P 2"]
+    permutation: np.ndarray
+    strength: UInt8[np.ndarray, "P S"]
+
+
+def index_dtype(tokens: int) -> np.dtype:
+    """The narrowest unsigned dtype for a token's number."""
+    return np.min_scalar_type(tokens - 1)
+
+
+def all_pairs(samples: int, matcher: Matcher | None) -> int:
+    """How many pairs of n samples there are to match."""
+    if matcher is None:
+        return 0
+    pairs = samples * (samples - 1) // (2 if matcher.symmetric else 1)
+    return pairs if matcher.self_is_identity else pairs + samples
+
+
+def rooms(tokens: Sequence[int], pairs: Sequence[int]) -> list[int]:
+    """How many pairs of each layer the budget allows.
+
+    Every layer gets the same number of bytes, and what the smaller ones do not need for
+    all of their pairs goes to the others.
+
+    Args:
+      tokens: S of each layer.
+      pairs: all that there are of each.
+    """
+    left, found = BUDGET, [0] * len(tokens)
+    for rank, place in enumerate(np.argsort(tokens, kind="stable")):
+        size = tokens[place] * (index_dtype(tokens[place]).itemsize + 1)
+        found[place] = min(pairs[place], left // (len(tokens) - rank) // size)
+        left -= found[place] * size
+    return found
+
+
+def choose_pairs(
+    rsms: Sequence[Float[np.ndarray, "n n"]],
+    lost: Float[np.ndarray, "n n"] | None,
+    neighbors: int,
+    most: int,
+    also: Sequence[tuple[int, int]],
+    matcher: Matcher,
+) -> Int[np.ndarray, "P 2"]:
+    """The pairs whose correspondences a page holds, the most wanted first.
+
+    Those asked for come first, then each sample's neighbours under every RSM, then in
+    turn the pairs that lose most and least to misalignment, as long as there is room.
+
+    Args:
+      rsms: the definitions of one layer.
+      lost: share of the similarity lost to misalignment; NaN where it has none.
+      neighbors: of each sample.
+      most: pairs.
+      also: pairs that were asked for; these are kept whatever `most` says.
+      matcher: symmetric or not.
+
+    Returns:
+      (P, 2), no pair twice.
+    """
+    n = len(rsms[0])
+
+    def wanted() -> Iterator[np.ndarray]:
+        count = min(neighbors, n - 1)
+        if count > 0:
+            found = [nearest(K, count, same_sample(n)).index for K in rsms]
+            for rank in range(count):
+                for index in found:
+                    yield np.stack([np.arange(n), np.asarray(index)[:, rank]], 1)
+        rows, columns = np.nonzero(~np.eye(n, dtype=bool))
+        if lost is not None:
+            order = np.argsort(np.nan_to_num(lost[rows, columns]), kind="stable")
+            # First, last, second, last but one, ...
+            turns = np.stack([order, order[::-1]], 1).reshape(-1)[: len(order)]
+            rows, columns = rows[turns], columns[turns]
+        yield np.stack([rows, columns], 1)
+
+    asked = np.asarray(also, int).reshape(-1, 2)
+    listed = np.concatenate([asked, *wanted()])
+    if matcher.symmetric:
+        listed = np.sort(listed, axis=1)
+    if matcher.self_is_identity:
+        listed = listed[listed[:, 0] != listed[:, 1]]
+    elif n:
+        # A sample with itself is a matching like any other.
+        own = np.repeat(np.arange(n)[:, None], 2, axis=1)
+        listed = np.concatenate([listed[: len(asked)], own, listed[len(asked) :]])
+    numbers = listed[:, 0] * n + listed[:, 1]
+    _, first = np.unique(numbers, return_index=True)
+    first = np.sort(first)
+    kept = (first < len(asked)) | (np.arange(len(first)) < most)
+    return listed[first[kept]].astype(np.int32)
+
+
+def match_pairs(
+    values: Float[np.ndarray, "n S C"],
+    pairs: Int[np.ndarray, "P 2"],
+    matcher: Matcher,
+    progress: Callable[[int, int], object],
+) -> Correspondences:
+    """Matches the tokens of some pairs, as `match` does.
+
+    Args:
+      values: tokens of the samples.
+      pairs: (P, 2), numbers of samples.
+      matcher: the rule.
+      progress: called as ``progress(done, total)``, in pairs.
+
+    Raises:
+      TypeError: as `match`.
+      ValueError: as `match`, or a token stays unmatched.
+    """
+    tokens = values.shape[1]
+    dtype = index_dtype(tokens)
+    permutations = np.empty((len(pairs), tokens), dtype)
+    strengths = np.empty((len(pairs), tokens), np.uint8)
+    size = pairs_in_flight(
+        values.shape, values.shape, floating_dtype(values.dtype), Rule(matcher, None)
+    )
+    size = min(size, max(1, len(pairs)))
+    for start in range(0, len(pairs), size):
+        # Always of one size, for one compilation.
+        part = pairs[np.minimum(np.arange(start, start + size), len(pairs) - 1)]
+        x, y = values[part[:, 0]], values[part[:, 1]]
+        permutation = match(x, y, matcher=matcher).permutation
+        partner = np.asarray(matched_tokens(jnp.asarray(y), permutation))
+        added = np.maximum((x * partner).sum(-1), 0)
+        largest = added.max(-1, keepdims=True)
+        share = np.divide(added, largest, out=np.zeros_like(added), where=largest > 0)
+        kept = slice(0, min(size, len(pairs) - start))
+        there = slice(start, start + kept.stop)
+        found = np.asarray(permutation)
+        if (found < 0).any():
+            raise ValueError(f"matcher must match every token, {matcher!r} left some")
+        permutations[there] = found[kept]
+        strengths[there] = np.rint(255 * share)[kept]
+        progress(there.stop, len(pairs))
+    return Correspondences(pairs, permutations, strengths)

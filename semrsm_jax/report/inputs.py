@@ -1,0 +1,186 @@
+"""What a report is made of, checked and put together before anything long."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semrsm_jax import _checks
+from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax.matching import Identity, Matcher
+from semrsm_jax.report import pictures
+from semrsm_jax.report.sources import (
+    Progress,
+    Source,
+    array_sources,
+    open_sources,
+)
+from semrsm_jax.report.tokens import moved
+from semrsm_jax.store import feature_ids
+
+# With more, the page would be too large for a browser to be quick.
+MOST_SAMPLES = 1500
+
+
+def opened(
+    source: Any,
+    layers: Sequence[str] | None,
+    kernel: Kernel | None,
+    matcher: Matcher,
+    tell: Progress,
+) -> list[Source]:
+    """Opens what `report` was given, whatever it is.
+
+    Raises:
+      TypeError: as `array_sources`.
+      ValueError: as `open_sources` and `array_sources`.
+    """
+    if isinstance(source, str | os.PathLike):
+        source = [source]
+    paths = isinstance(source, Sequence) and len(source) > 0
+    if paths and all(isinstance(path, str | os.PathLike) for path in source):
+        return open_sources(source, layers, kernel)
+    arrays = dict(source) if isinstance(source, Mapping) else {"features": source}
+    for name in layers or ():
+        if name not in arrays:
+            known = ", ".join(map(repr, arrays))
+            raise ValueError(f"layers must be of {known}, got {name!r}")
+    arrays = {name: arrays[name] for name in layers or arrays}
+    if not arrays:
+        raise ValueError("source must hold at least one layer, got none")
+    return array_sources(arrays, matcher, kernel or Linear(), tell)
+
+
+def with_features(
+    sources: Sequence[Source], features: str | os.PathLike | None
+) -> list[Source]:
+    """The sources, their features in a file given by hand where there is one.
+
+    Raises:
+      ValueError: as `moved`.
+    """
+    if features is None:
+        return list(sources)
+    return [
+        source._replace(origin=moved(features, len(sources), source))
+        for source in sources
+    ]
+
+
+def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
+    """The number and the names of the samples that all RSMs are over.
+
+    Raises:
+      ValueError: they differ.
+    """
+    first, found = sources[0], None
+    for each in sources:
+        if each.count != first.count:
+            raise ValueError(
+                "RSMs must be over the same samples, got "
+                f"{first.count} of {first.name!r} and {each.count} of {each.name!r}"
+            )
+        ids = each.ids
+        if ids is None and each.origin and isinstance(each.origin.features, str):
+            ids = feature_ids(each.origin.features)
+        if ids is not None and found is not None and tuple(ids) != found:
+            raise ValueError(
+                "RSMs must be over the same samples in the same order; the ids of "
+                f"{each.name!r} differ from those before"
+            )
+        found = found if ids is None else tuple(ids)
+    return first.count, found
+
+
+def chosen_samples(count: int, samples: int | None) -> np.ndarray:
+    """The numbers of the samples that are shown.
+
+    Raises:
+      TypeError: `samples` is no integer.
+      ValueError: there are too many.
+    """
+    if samples is not None:
+        samples = min(_checks.at_least("samples", samples, 2), count)
+    if (samples or count) > MOST_SAMPLES:
+        raise ValueError(
+            f"a page holds at most {MOST_SAMPLES:,} samples, got {samples or count:,}; "
+            "take some of them, evenly spread, with samples=500 (--samples 500)"
+        )
+    return np.linspace(0, count - 1, samples or count).round().astype(int)
+
+
+def asked_pairs(
+    also: Sequence[tuple[int, int]], count: int, chosen: np.ndarray
+) -> list[tuple[int, int]]:
+    """The pairs asked for, as places among the chosen samples."""
+    places = {int(number): place for place, number in enumerate(chosen)}
+    for pair in also:
+        if len(pair) != 2 or not all(0 <= n < count for n in pair):
+            raise ValueError(
+                f"also must hold pairs of rows from 0 to {count - 1}, got {pair}"
+            )
+        if not all(n in places for n in pair):
+            raise ValueError(f"also: {pair} is not among the samples that are shown")
+    return [(places[i], places[j]) for i, j in also]
+
+
+def named_images(
+    images: Any, ids: tuple[str, ...] | None, count: int
+) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
+    """The images, and a name for each sample."""
+    if isinstance(images, str | os.PathLike):
+        return pictures.find(images, ids, count)
+    if images is not None and len(images) != count:
+        raise ValueError(
+            f"images must be one a sample, {count} of them, got {len(images)}"
+        )
+    return images, ids or tuple(f"sample {n}" for n in range(count))
+
+
+class Twins(NamedTuple):
+    """A semantic RSM, and the spatio-semantic one of the same features."""
+
+    semantic: Source
+    spatial: Source | None
+
+
+def paired(sources: Sequence[Source]) -> list[Twins]:
+    """Puts the RSMs of the same features together.
+
+    Raises:
+      ValueError: a spatio-semantic RSM stands alone, or a layer comes twice.
+    """
+    spatial = [s for s in sources if isinstance(s.matcher, Identity)]
+    found = []
+    for source in sources:
+        if isinstance(source.matcher, Identity):
+            continue
+        twin = next(
+            (
+                s
+                for s in spatial
+                if s.content is not None
+                and s.content == source.content
+                or s.name == source.name
+            ),
+            None,
+        )
+        found.append(Twins(source, twin))
+    if not found:
+        raise ValueError(
+            f"{sources[0].name!r} was made with Identity: that is the spatio-semantic "
+            "RSM alone; give the semantic one, of another matcher, too or instead"
+        )
+    names = [twins.semantic.name for twins in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"layer {name!r} was given twice; layers chooses some")
+    used = {id(twins.spatial) for twins in found}
+    for source in spatial:
+        if id(source) not in used:
+            raise ValueError(
+                f"{source.name!r} is a spatio-semantic RSM (Identity), of other "
+                "features than the others"
+            )
+    return found

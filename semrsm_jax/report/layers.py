@@ -1,0 +1,92 @@
+"""What the page shows of one layer, in numbers."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax.kernels import Kernel
+from semrsm_jax.matching import Matcher
+from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.report.correspondences import Correspondences
+from semrsm_jax.report.sources import Read
+
+SEMANTIC, SPATIAL = "semantic", "spatio-semantic"
+
+
+class Layer(NamedTuple):
+    """One layer, over n samples.
+
+    Attributes:
+      name: of the layer.
+      rsms: by definition, the RSM (n, n), finite.
+      bound: (n, n), proven: no matching makes a pair more similar; None where that is
+        not known.
+      lost: (n, n), the share of the matched inner product that is lost when tokens are
+        compared position by position; NaN where nothing is matched.
+      kernel: the similarity; None where it is not known.
+      matcher: of the semantic RSM; None where it is not known.
+      grid: (H, W) of its patches, the last of its tokens; None without features.
+      tokens: S; None without features.
+      correspondences: None without features.
+      note: why there are none, for the reader.
+    """
+
+    name: str
+    rsms: dict[str, Float[np.ndarray, "n n"]]
+    bound: Float[np.ndarray, "n n"] | None
+    lost: Float[np.ndarray, "n n"] | None
+    kernel: Kernel | None
+    matcher: Matcher | None
+    grid: tuple[int, int] | None = None
+    tokens: int | None = None
+    correspondences: Correspondences | None = None
+    note: str = ""
+
+
+def lost_share(
+    semantic: PairStatistics, spatial: PairStatistics
+) -> Float[np.ndarray, "n n"]:
+    """What share of the matched inner product misalignment costs, whatever the kernel.
+
+    Returns:
+      (n, n): ``1 - spatial.inner / semantic.inner``; above 1 where tokens in the same
+      place point apart, NaN where nothing above zero is matched.
+    """
+    matched = np.asarray(semantic.inner, np.float64)
+    positive = matched > 0
+    aligned = np.asarray(spatial.inner, np.float64)
+    share = aligned / np.where(positive, matched, 1)
+    return np.where(positive, 1 - share, np.nan)
+
+
+def similarity_bound(read: Read) -> np.ndarray | None:
+    """The similarity (n, n) that no matching of a pair exceeds.
+
+    Returns:
+      The kernel of the bound on the inner product and, through the norms, of that on
+      the distance; None where the kernel does not grow with the inner product alone.
+    """
+    stats, kernel = read.statistics, read.kernel
+    if stats is None or not getattr(kernel, "monotone", False) or kernel is None:
+        return None
+    inner = np.asarray(stats.upper_bound, np.float64)
+    norms = np.add.outer(*(np.asarray(n, np.float64) for n in stats[3:]))
+    sq_dist = np.clip(norms - 2 * inner, 0, np.asarray(stats.sq_dist))
+    best = kernel(stats._replace(inner=stats.upper_bound, sq_dist=sq_dist))  # type: ignore[arg-type]
+    # A rounded bound may fall below the value that it bounds.
+    return np.maximum(np.asarray(best), read.rsm)
+
+
+def check_finite(name: str, K: np.ndarray) -> None:
+    """Refuses an RSM with NaN or infinity.
+
+    Raises:
+      ValueError: there is such a value.
+    """
+    bad = np.argwhere(~np.isfinite(K))
+    if len(bad):
+        raise ValueError(
+            f"the RSM of {name!r} must be finite, got {len(bad)} NaN or infinite "
+            f"values, the first at row {bad[0][0]}, column {bad[0][1]}"
+        )

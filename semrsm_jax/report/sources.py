@@ -1,0 +1,291 @@
+"""Where the RSMs of a report come from: files, runs, or features in memory."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax import _checks, kernels, matching
+from semrsm_jax.kernels import FittedKernel, Kernel, Linear
+from semrsm_jax.matching import Matcher
+from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
+from semrsm_jax.representations import AXES, to_tokens
+
+Progress = Callable[[str, int, int], object]
+
+
+class Origin(NamedTuple):
+    """The features that an RSM was computed from.
+
+    Attributes:
+      features: a path, or activations in memory.
+      key: which array of the file; None where there is one.
+      layout: the order of its axes; None: that of their number.
+      center: what mean was subtracted, see `center`; None: none.
+    """
+
+    features: Any
+    key: str | None = None
+    layout: str | None = None
+    center: str | None = None
+
+
+class Read(NamedTuple):
+    """An RSM of n chosen samples.
+
+    Attributes:
+      rsm: (n, n).
+      statistics: behind it, (n, n); None where they are not known.
+      kernel: that made the one of the other, its bandwidth that of the whole RSM; None
+        where it is not known.
+    """
+
+    rsm: Float[np.ndarray, "n n"]
+    statistics: PairStatistics | None
+    kernel: Kernel | None
+
+
+class Source(NamedTuple):
+    """An RSM that can be read.
+
+    Attributes:
+      name: of the layer.
+      count: N.
+      ids: names of the samples; None where they have none.
+      matcher: that it was made with; None where that is not known.
+      origin: its features; None where they are not known.
+      content: equal for RSMs of the same features; None where that is not known.
+      read: its part of some samples, by their numbers.
+    """
+
+    name: str
+    count: int
+    ids: tuple[str, ...] | None
+    matcher: Matcher | None
+    origin: Origin | None
+    content: Any
+    read: Callable[[np.ndarray], Read]
+
+
+def open_sources(
+    paths: Iterable[str | os.PathLike],
+    layers: Sequence[str] | None,
+    kernel: Kernel | None,
+) -> list[Source]:
+    """Opens the RSMs of files and runs; a run of several layers has one for each.
+
+    Raises:
+      ValueError: as `open_similarity`, an RSM is not square, or `layers` names one that
+        is not there.
+    """
+    found: list[Source] = []
+    for path in map(Path, paths):
+        found += _runs(path, kernel) if path.is_dir() else [_file(path, kernel)]
+    if layers is not None:
+        names = [source.name for source in found]
+        for name in layers:
+            if name not in names:
+                known = ", ".join(map(repr, dict.fromkeys(names)))
+                raise ValueError(f"layers must be of {known}, got {name!r}")
+        found = [source for source in found if source.name in layers]
+    return found
+
+
+def array_sources(
+    arrays: Mapping[str, Any], matcher: Matcher, kernel: Kernel, progress: Progress
+) -> list[Source]:
+    """Activations (N, S, C) or (N, H, W, C) in memory, matched once they are read.
+
+    Raises:
+      ValueError: an array has another number of axes.
+    """
+    found = []
+    for name, array in arrays.items():
+        array = _checks.with_shape(array)
+        layout = layout_of(array.shape)
+
+        def read(
+            chosen: np.ndarray,
+            name: str = name,
+            array: Any = array,
+            order: str = layout,
+        ) -> Read:
+            told = naming(progress, f"Matching {name}")
+            x = to_tokens(array[chosen], order)
+            stats = on_host(pair_statistics(x, matcher=matcher, progress=told))
+            fitted = _fitted(kernel, lambda: [stats.sq_dist])
+            return Read(np.asarray(fitted(stats)), stats, fitted)
+
+        origin = Origin(array, layout=layout)
+        found.append(Source(name, array.shape[0], None, matcher, origin, None, read))
+    return found
+
+
+def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """Progress in one thing, told with its name."""
+
+    def tell(done: int, total: int) -> None:
+        progress(description, done, total)
+
+    return tell
+
+
+def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
+    """The layout given, or that of the number of axes.
+
+    Raises:
+      ValueError: it does not fit.
+    """
+    if layout is None:
+        layout = {3: "NSC", 4: "NHWC"}.get(len(shape), "NHWC")
+    if len(AXES[layout]) != len(shape):
+        raise ValueError(
+            "features must have shape (N, S, C) or (N, H, W, C), or the axes of their "
+            f"layout {layout}; got shape {tuple(shape)}"
+        )
+    return layout
+
+
+def on_host(stats: PairStatistics) -> PairStatistics:
+    """The statistics as NumPy arrays."""
+    arrays: list[Any] = [np.asarray(values) for values in stats]
+    return PairStatistics(*arrays)
+
+
+def part_of(stats: PairStatistics, chosen: np.ndarray) -> PairStatistics:
+    """The statistics of some samples with each other."""
+    arrays: list[Any] = [
+        values[np.ix_(chosen, chosen)] if values.ndim == 2 else values[chosen]
+        for values in map(np.asarray, stats)
+    ]
+    return PairStatistics(*arrays)
+
+
+def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
+    """The kernel with the bandwidth of the whole RSM, where it has one."""
+    return kernel.fitted(sq_dist) if isinstance(kernel, FittedKernel) else kernel
+
+
+def _file(path: Path, kernel: Kernel | None) -> Source:
+    from semrsm_jax.store import load_rsm
+
+    file = load_rsm(path)
+    known = file.metadata
+    _check_square(path, file.rsm.shape)
+    recorded = _built(kernels, known.get("kernel"))
+    stats = None if file.statistics is None else on_host(file.statistics)
+    if kernel is not None and stats is None:
+        raise ValueError(
+            f"{path} holds an RSM without the statistics behind it; {kernel!r} cannot "
+            "be applied"
+        )
+    rule = kernel if kernel is not None else recorded
+    if stats is not None and rule is not None:
+        rule = _fitted(rule, lambda: [stats.sq_dist])
+
+    def read(chosen: np.ndarray) -> Read:
+        part = None if stats is None else part_of(stats, chosen)
+        if kernel is not None and part is not None and rule is not None:
+            return Read(np.asarray(rule(part)), part, rule)
+        return Read(file.rsm[np.ix_(chosen, chosen)], part, rule)
+
+    inputs = known.get("inputs") or [{}]
+    origin, content = None, None
+    if "file" in inputs[0]:
+        center = known.get("center")
+        center = None if center == "none" else center
+        features = _located(inputs[0]["file"], path)
+        key, layout = inputs[0].get("key"), inputs[0].get("layout")
+        origin = Origin(features, key, layout, center)
+        content = (inputs[0].get("sha256"), key, layout, center)
+    matcher = _built(matching, known.get("matcher"))
+    return Source(path.stem, len(file.rsm), None, matcher, origin, content, read)
+
+
+def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
+    from semrsm_jax.store import open_runs, open_similarity
+
+    found, runs = [], open_runs(path)
+    for layer, store in runs.items():
+        part = layer if len(runs) > 1 else None
+        similarity = open_similarity(path, kernel or Linear(), layer=part)
+        _check_square(path, similarity.shape)
+        rule: Any = similarity.kernel
+
+        def read(chosen: np.ndarray, store: Any = store, rule: Any = rule) -> Read:
+            # A row of tiles at a time, and of it the chosen samples alone.
+            side, rows = store.grid.side, []
+            for start in range(0, store.grid.rows, side):
+                stop = min(start + side, store.grid.rows)
+                here = chosen[(start <= chosen) & (chosen < stop)]
+                if len(here):
+                    rows.append((here, store.statistics(start, stop), here - start))
+            matrices: list[Any] = []
+            for name in ("inner", "sq_dist", "upper_bound"):
+                matrix = np.concatenate(
+                    [getattr(s, name)[i][:, chosen] for _, s, i in rows]
+                )
+                matrices.append(matrix)
+            norms: Any = store.sq_norm("x_sq_norm")[chosen]
+            part = PairStatistics(*matrices, x_sq_norm=norms, y_sq_norm=norms)
+            return Read(np.asarray(rule(part)), part, rule)
+
+        manifest = store.manifest
+        origin = None
+        recorded = (store.made.get("sources") or [None])[0] or {}
+        prepared = manifest.x.preprocessing or {}
+        if manifest.x.mask is None:  # which tokens took part is not kept
+            file = recorded.get("file")
+            origin = Origin(
+                None if file is None else _located(file, path),
+                recorded.get("key"),
+                prepared.get("layout"),
+                prepared.get("center"),
+            )
+        found.append(
+            Source(
+                layer or path.stem,
+                store.grid.rows,
+                manifest.x.sample_ids,
+                _built(matching, manifest.matcher),
+                origin,
+                (manifest.x.sha256, prepared.get("center")),
+                read,
+            )
+        )
+    return found
+
+
+def _check_square(path: Path, shape: tuple[int, ...]) -> None:
+    if shape[0] != shape[1]:
+        raise ValueError(
+            f"{path} must hold a square RSM, of samples with themselves, got shape "
+            f"{shape}"
+        )
+
+
+def _located(file: str, beside: Path) -> str | None:
+    """A recorded path: as it stands, or beside what recorded it; None: neither."""
+    for path in (Path(file), beside.parent / file, beside.parent / Path(file).name):
+        if path.exists():
+            return str(path)
+    return None
+
+
+def _built(module: Any, described: Mapping[str, Any] | None) -> Any:
+    """What `described` described, a matcher or a kernel; None where it is unknown."""
+    if not described:
+        return None
+    cls = getattr(module, described["name"], None)
+    if cls is None or "repr" in described:
+        return None
+    settings = {}
+    for key, value in described.items():
+        if key != "name":
+            nested = isinstance(value, Mapping) and "name" in value
+            value = _built(module, value) if nested else value
+            settings[key] = tuple(value) if isinstance(value, list) else value
+    return cls(**settings)

@@ -1,0 +1,156 @@
+"""The tokens of the chosen samples, and where in the image each of them stands."""
+
+import math
+import os
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from semrsm_jax._resources import free_memory
+from semrsm_jax.engine import token_rows
+from semrsm_jax.engine._samples import survey
+from semrsm_jax.features.preprocessing import Preprocessing, preprocessing_from_text
+from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.report.sources import Origin, Source, layout_of
+from semrsm_jax.store import feature_ids, feature_names, load_features
+from semrsm_jax.store.feature_file import feature_metadata
+
+# float32: norms of the same features in another order of summation agree to this.
+_SAME = 1e-3
+
+
+class Tokens(NamedTuple):
+    """Features of n chosen samples, as they were matched.
+
+    Attributes:
+      values: (n, S, C), float32 or float64, centred where the RSM's were.
+      grid: (H, W) of the activations; None where they are tokens (S, C).
+      preprocessing: what the images went through; None where that is not known.
+      ids: names of all samples, where the file tells them.
+    """
+
+    values: Float[np.ndarray, "n S C"]
+    grid: tuple[int, int] | None
+    preprocessing: Preprocessing | None
+    ids: tuple[str, ...] | None
+
+
+def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
+    """Reads the features of the chosen samples.
+
+    Args:
+      origin: where they are.
+      count: N, of the RSM.
+      chosen: (n,), numbers of the samples.
+
+    Raises:
+      TypeError: as `load_features`.
+      ValueError: as `load_features`; another number of samples, or too little memory.
+    """
+    where, ids, preprocessing = "features", None, None
+    activations = origin.features
+    if isinstance(activations, str):
+        where = activations
+        ids = feature_ids(where)
+        text = feature_metadata(where).get("preprocessing")
+        preprocessing = preprocessing_from_text(text) if text else None
+        activations = load_features(where, origin.key)
+    layout = layout_of(activations.shape, origin.layout)
+    axes = dict(zip(layout, activations.shape, strict=True))
+    grid = (axes["H"], axes["W"]) if "H" in axes else None
+    rows = token_rows(activations, layout)
+    if rows.shape[0] != count:
+        raise ValueError(
+            f"{where} must hold the {count} samples of the RSM, got {rows.shape[0]}"
+        )
+    need = 4 * len(chosen) * math.prod(rows.shape[1:])
+    if need > free_memory() / 2:
+        raise ValueError(
+            f"{where}: features of {len(chosen)} samples take {need / 2**30:.1f} GiB, "
+            "more than half of the free memory; take fewer with samples (--samples)"
+        )
+    values = np.asarray(rows[chosen])
+    dtype = np.float64 if values.dtype == np.float64 else np.float32
+    values = values.astype(dtype)
+    if origin.center is not None:
+        mean = survey(where, rows, origin.center, lambda done: None).mean
+        values = (values - np.asarray(mean)).astype(dtype)
+    return Tokens(values, grid, preprocessing, ids)
+
+
+def check_same(name: str, tokens: Tokens, stats: PairStatistics) -> None:
+    """Refuses features other than those that an RSM was computed from.
+
+    Raises:
+      ValueError: their norms differ.
+    """
+    found = np.square(tokens.values, dtype=np.float64).sum((1, 2))
+    wrong = ~np.isclose(found, np.asarray(stats.x_sq_norm), rtol=_SAME)
+    if wrong.any():
+        raise ValueError(
+            f"features of {name!r} must be those that its RSM was computed from; the "
+            f"norms of {wrong.sum()} of {len(wrong)} samples differ. Another layer, "
+            "order, layout or centering?"
+        )
+
+
+def grid_of(
+    name: str,
+    tokens: int,
+    given: tuple[int, int] | None,
+    known: tuple[int, int] | None,
+    image: tuple[int, int] | None,
+) -> tuple[int, int]:
+    """The rows and columns (H, W) in which the last H * W tokens stand in the image.
+
+    Args:
+      name: of the layer, for the error.
+      tokens: S, the grid and what stands before it, such as a CLS token.
+      given: by the user, which prevails.
+      known: of the activations.
+      image: height and width that the network saw.
+
+    Raises:
+      ValueError: the grid has more tokens than there are, or must be given.
+    """
+    grid = given or known
+    if grid is None:
+        height, width = image or (1, 1)
+        for patches in (tokens, tokens - 1):
+            rows = round(math.sqrt(patches * height / width))
+            if (
+                rows
+                and patches % rows == 0
+                and patches // rows == round(rows * width / height)
+            ):
+                grid = rows, patches // rows
+                break
+    if grid is None or grid[0] * grid[1] > tokens or min(grid) < 1:
+        raise ValueError(
+            f"grid must be the rows and columns (H, W) of the token grid of {name!r}, "
+            f"of at most S={tokens} tokens, got {grid}; on the command line --grid HxW"
+        )
+    return grid
+
+
+def moved(features: str | os.PathLike, layers: int, source: Source) -> Origin:
+    """The features of an RSM in a file given by hand, with what is known of them.
+
+    Args:
+      features: the file.
+      layers: how many RSMs there are.
+      source: one of them; the array of its name, or of its recorded key, is taken.
+
+    Raises:
+      ValueError: the file is missing or damaged, or has no such array.
+    """
+    recorded = source.origin or Origin(None)
+    names = feature_names(features, unnamed=True)
+    wanted = [key for key in (source.name, recorded.key) if key in names]
+    if not wanted and (layers > 1 or len(names) > 1):
+        raise ValueError(
+            f"{features} must hold the layer {source.name!r}, got "
+            f"{', '.join(map(repr, names)) or 'one without a name'}"
+        )
+    return recorded._replace(features=str(features), key=wanted[0] if wanted else None)
