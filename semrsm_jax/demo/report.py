@@ -15,6 +15,7 @@ from semrsm_jax.matching import Identity
 
 # The columns of `table_rows`, in their order.
 COLUMNS = {
+    "weights": "trained or random, of the network",
     "stage": "layer of the network",
     "tokens": "S, tokens of a window there",
     "shift": "shift of the lower window in tokens; a fraction puts no token on another",
@@ -38,7 +39,7 @@ _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "numpy", "numba", "scikit-im
 
 
 def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
-    """Two rows a stage, the spatio-semantic RSM first.
+    """Two rows a stage of each network, the spatio-semantic RSM first.
 
     Args:
       result: what `run` found.
@@ -57,6 +58,7 @@ def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
             ("semantic", stage.matcher, stage.semantic),
         ):
             row = {
+                "weights": stage.weights,
                 "stage": stage.layer,
                 "tokens": stage.tokens,
                 "shift": shift,
