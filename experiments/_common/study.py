@@ -16,6 +16,7 @@ import typer
 
 from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
+from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
 from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.cli._rsm_store import crew
@@ -112,7 +113,6 @@ def command(study: Study[Any, Any]) -> typer.Typer:
             if not study.data:
                 raise ValueError(f"{study.name} takes no --data")
             config = dataclasses.replace(config, data=data)
-        _check_installed(study)
         with (
             progress_bar("steps", quiet) as report,
             crew(workers, cluster) as client,
@@ -151,15 +151,19 @@ def conduct(
       What each file ends in -> its path.
 
     Raises:
+      ImportError: a module that the study needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
     """
+    _check_installed(study)
     paths = study.paths(output)
-    overwrite = overwrite or _is_of(paths[_NUMBERS], scale, config)
+    finished = _is_of(paths[_NUMBERS], scale, config)
+    overwrite = overwrite or finished
     for end, path in paths.items():
         check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
     steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
-    result = study.run(config, Session(steps, report, client))
-    _write(study, scale, config, result, paths, overwrite)
+    with time_kept(steps, finished):
+        result = study.run(config, Session(steps, report, client))
+    _write(study, scale, config, result, seconds(steps), paths, overwrite)
     return paths
 
 
@@ -190,6 +194,7 @@ def _write(
     scale: str,
     config: Any,
     result: Any,
+    spent: float,
     paths: Mapping[str, Path],
     overwrite: bool,
 ) -> None:
@@ -199,6 +204,7 @@ def _write(
         "scale": scale,
         "config": _described(config),
         "environment": environment((*_PACKAGES, *study.needs.values())),
+        "seconds": round(spent, 1),
         "summary": plain(dict(study.summary(result))),
         "rows": rows,
     }
