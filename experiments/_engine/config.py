@@ -32,9 +32,9 @@ class EngineConfig:
 
     scale: str = "full"
     has_goals: bool = True
-    overhead: tuple[Size, ...] = (Size(96, 256, 64, 1.10), Size(32, 1024, 64, 1.05))
-    overhead_rounds: int = 7
-    cluster: Size = Size(40, 1024, 64, 1.6)
+    overhead: tuple[Size, ...] = (Size(160, 256, 64, 1.10), Size(64, 1024, 64, 1.05))
+    overhead_rounds: int = 5
+    cluster: Size = Size(64, 1024, 64, 1.6)
     cluster_rounds: int = 3
     memory: tuple[int, int, int, int] = (100, 400, 256, 64)
     memory_rounds: int = 3
