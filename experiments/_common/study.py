@@ -156,7 +156,7 @@ def conduct(
     """
     _check_installed(study)
     paths = study.paths(output)
-    finished = _is_of(paths[_NUMBERS], scale, config)
+    finished = is_of(paths[_NUMBERS], scale, config)
     overwrite = overwrite or finished
     for end, path in paths.items():
         check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
@@ -167,16 +167,17 @@ def conduct(
     return paths
 
 
-def _is_of(numbers: Path, scale: str, config: Any) -> bool:
+def is_of(numbers: Path, scale: str, config: Any) -> bool:
     """Whether the numbers are those of a run of this very config."""
     try:
         document = json.loads(numbers.read_text())
-        return (document["scale"], document["config"]) == (scale, _described(config))
+        return (document["scale"], document["config"]) == (scale, described(config))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _described(config: Any) -> Any:
+def described(config: Any) -> Any:
+    """A config in types that JSON knows."""
     return plain(dataclasses.asdict(config))
 
 
@@ -202,7 +203,7 @@ def _write(
     document = {
         "study": study.name,
         "scale": scale,
-        "config": _described(config),
+        "config": described(config),
         "environment": environment((*_PACKAGES, *study.needs.values())),
         "seconds": round(spent, 1),
         "summary": plain(dict(study.summary(result))),

@@ -15,7 +15,12 @@ Document = Mapping[str, Any]  # the JSON that an experiment writes
 
 
 class Experiment(Protocol):
-    """What can be run at a scale and leaves a JSON with a summary, and figures."""
+    """What can be run at a scale.
+
+    It leaves ``NAME.json`` in its folder, with the keys `scale`, `summary`, `seconds`
+    and `environment`, and figures ``NAME.png`` or ``NAME-END.png``. Called again, it
+    does what is missing.
+    """
 
     @property
     def scales(self) -> Collection[str]:
@@ -26,15 +31,11 @@ class Experiment(Protocol):
         self,
         scale: str,
         data: Path | None,
-        output: Path,
+        folder: Path,
         report: Report,
         overwrite: bool,
-    ) -> Mapping[str, Path]:
-        """Runs what is missing of it.
-
-        Returns:
-          What each file ends in -> its path: ".json", and figures ("-name.png").
-        """
+    ) -> None:
+        """Runs what is missing of it, and writes its files."""
         ...
 
 
@@ -53,19 +54,17 @@ class FromStudy:
         self,
         scale: str,
         data: Path | None,
-        output: Path,
+        folder: Path,
         report: Report,
         overwrite: bool,
-    ) -> Mapping[str, Path]:
+    ) -> None:
         """As in `Experiment`."""
         config = self.study.scales[scale]
         if data is not None:
             if not self.study.data:
                 raise ValueError(f"{self.study.name} takes no data")
             config = replace(config, data=data)
-        return conduct(
-            self.study, scale, config, output, report, overwrite=overwrite
-        )
+        conduct(self.study, scale, config, folder, report, overwrite=overwrite)
 
 
 class Comparison(NamedTuple):
@@ -93,13 +92,14 @@ class Entry:
     """An experiment on the page.
 
     Attributes:
-      name: of its section and of its folder of results.
+      name: of its files, and of the folder that they are in.
       title: of its section.
       question: what it asks, in words that need no paper.
       load: imports it, which may fail where an extra is missing.
       compare: sets its JSON beside the paper's numbers.
       differs: how the set-up at each scale differs from the paper's, in plain words.
-      captions: what a figure's file name ends in -> its caption; others are not shown.
+      captions: what the name of a figure's file ends in, "" for ``NAME.png`` -> what
+        it shows; figures without a caption are not on the page.
       minutes: scale -> about how long it takes on two cores, for the time remaining.
     """
 

@@ -5,33 +5,33 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experiments._reproduce.entry import Document, Entry
 from semrsm_jax.cli._console import Report
 from semrsm_jax.store import new_file
 
-_ERROR = "error.txt"
+ERROR_FILE = "error.txt"  # in the folder of an experiment that failed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an experiment ended.
+    """How an experiment stands.
 
     Attributes:
-      entry: what was run.
-      seconds: that it took now, which is little where its results were there already.
-      document: what it found, with the `seconds` of all runs; None where it failed.
-      files: what each file ends in -> its path; none where it failed.
-      error: its message, empty where it did not fail.
+      entry: what it is.
+      document: what it found; None where it failed, or was not run yet.
+      figures: the end of each figure's name -> its path.
+      error: the message that it failed with; else empty.
+      seconds: that it took now, little where its results were there already.
     """
 
     entry: Entry
-    seconds: float
     document: Document | None = None
-    files: Mapping[str, Path] = field(default_factory=dict)
+    figures: Mapping[str, Path] = field(default_factory=dict)
     error: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Plan:
     overwrite: bool = False
 
 
-def outcomes(
+def run(
     plan: Plan, progress: Callable[[Entry], AbstractContextManager[Report]]
 ) -> Iterator[Outcome]:
     """Runs the experiments of a plan, and yields how each ended as it does.
@@ -63,15 +63,13 @@ def outcomes(
       progress: gives what an experiment tells its progress to, as long as it runs.
     """
     for entry in plan.entries:
-        folder = plan.output / entry.name
         with progress(entry) as report:
-            yield _outcome(plan, entry, folder, report)
+            yield _outcome(plan, entry, report)
 
 
-def _outcome(plan: Plan, entry: Entry, folder: Path, report: Report) -> Outcome:
-    data = plan.data.get(entry.name)
+def _outcome(plan: Plan, entry: Entry, report: Report) -> Outcome:
+    folder = plan.output / entry.name
     start = time.perf_counter()
-    error_file = folder / _ERROR
     try:
         experiment = entry.load()
         if plan.scale not in experiment.scales:
@@ -79,17 +77,35 @@ def _outcome(plan: Plan, entry: Entry, folder: Path, report: Report) -> Outcome:
                 f"{entry.name} has no scale {plan.scale!r}, only "
                 f"{', '.join(experiment.scales)}"
             )
-        files = experiment.run(plan.scale, data, folder, report, plan.overwrite)
-        document = json.loads(files[".json"].read_text())
+        data = plan.data.get(entry.name)
+        experiment.run(plan.scale, data, folder, report, plan.overwrite)
+        found = stored(entry, plan.scale, plan.output)
+        # What is to be shown is tried here, where it stops nothing else.
+        entry.compare(found.document or {})
     # Whatever happens in one experiment, the others are to run.
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
-        with new_file(error_file, overwrite=True) as temporary:
+        with new_file(folder / ERROR_FILE, overwrite=True) as temporary:
             temporary.write_text(traceback.format_exc())
         message = f"{type(error).__name__}: {error}"
-        return Outcome(entry, time.perf_counter() - start, error=message)
-    error_file.unlink(missing_ok=True)
-    return Outcome(entry, time.perf_counter() - start, document, files)
+        return Outcome(entry, error=message, seconds=time.perf_counter() - start)
+    (folder / ERROR_FILE).unlink(missing_ok=True)
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def stored(entry: Entry, scale: str, output: Path) -> Outcome:
+    """An experiment as its files have it; without document where there are none."""
+    folder = output / entry.name
+    try:
+        document = json.loads((folder / f"{entry.name}.json").read_text())
+    except (OSError, ValueError):
+        return Outcome(entry)
+    if document.get("scale") != scale:
+        return Outcome(entry)
+    paths = {
+        end: folder / f"{entry.name}{end and '-' + end}.png" for end in entry.captions
+    }
+    return Outcome(entry, document, {e: p for e, p in paths.items() if p.exists()})
 
 
 def remaining(plan: Plan, done: Sequence[Outcome]) -> float | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
+from experiments._common.networks import Network
 from experiments._common.session import Session
-from experiments._translation.networks import Network
 from semrsm_jax import _checks
 from semrsm_jax.kernels import RBF, Kernel
 from semrsm_jax.matching import Exact, Matcher

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from experiments._common.networks import Network, Tokens
 from experiments._common.session import Session, silent
 from experiments._translation.config import Case, Crops, TranslationConfig
-from experiments._translation.networks import Network, Tokens
 from semrsm_jax.demo import separation
 from semrsm_jax.demo.translation import StageResult, windows
 from semrsm_jax.matching import Identity

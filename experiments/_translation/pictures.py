@@ -1,28 +1,15 @@
 """Crops of the photographs at hand, and of the user's folder of images."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from experiments._common.photographs import LEAST_CONTRAST
 from experiments._common.session import Session
-from experiments._data._folders import DataSet
+from experiments._data.images import draw_files, read_squares
 from experiments._translation.config import Case, Crops, TranslationConfig
 from semrsm_jax.demo.photographs import draw_crops
-from semrsm_jax.features.image_file import read_image
-from semrsm_jax.features.image_folder import find_images
-from semrsm_jax.features.preprocessing import Exactly, Preprocessing
-
-IMAGES = DataSet(
-    "ImageNet or Tiny-ImageNet",
-    "https://image-net.org/download.php, after registration; Tiny-ImageNet at "
-    "http://cs231n.stanford.edu/tiny-imagenet-200.zip.",
-    """
-    any/folders/below/it/*.JPEG   images, at any depth; at least as many as are drawn
-    """,
-)
 
 
 @dataclass(frozen=True)
@@ -73,28 +60,15 @@ class ImageFiles:
         Raises:
           ValueError: there is no such folder, or it holds too few images.
         """
-        folder = IMAGES.folder(config.data)
         wanted = config.batches * config.crops
-
-        def choose() -> dict[str, np.ndarray]:
-            paths = find_images(folder)
-            if len(paths) < wanted:
-                raise IMAGES.error(
-                    f"{folder} must hold at least {wanted} images, found {len(paths)}"
-                )
-            rng = np.random.default_rng((config.seed, 0))
-            chosen = rng.choice(len(paths), wanted, replace=False)
-            return {
-                "files": np.array([str(paths[k].relative_to(folder)) for k in chosen])
-            }
-
-        files = session.step("files", choose)["files"]
-        # The paper downsamples or resamples whole images; nothing is normalised here.
-        size = Exactly(case.crop, case.crop)
-        prepare = Preprocessing(resize=size, crop=None, mean=None, std=None)
+        rng = np.random.default_rng((config.seed, 0))
+        files = session.step(
+            "files", lambda: {"files": np.array(draw_files(config.data, wanted, rng))}
+        )["files"]
 
         def read(batch: int) -> Float[np.ndarray, "n size size 3"]:
-            names = files[batch * config.crops : (batch + 1) * config.crops]
-            return np.stack([prepare(read_image(Path(folder, n))) for n in names])
+            chosen = files[batch * config.crops : (batch + 1) * config.crops]
+            # The paper downsamples, or resamples, whole images.
+            return read_squares(config.data, chosen.tolist(), case.crop)
 
         return Crops(np.arange(wanted).reshape(config.batches, config.crops), read)

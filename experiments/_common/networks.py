@@ -1,4 +1,4 @@
-"""The networks whose sense of place is tried: shipped, published, or never trained."""
+"""Networks by value: shipped here, published with the paper, or never trained."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments._common.photographs import normalise, untrained_network
 from semrsm_jax.features.extract import extract
-from semrsm_jax.models import calibrate_batch_norm, load, variant
+from semrsm_jax.models import ResNetConfig, calibrate_batch_norm, load, variant
 
 Images = Float[np.ndarray, "N H W 3"]
 # Images in [0, 1] -> the tokens (N, S, C) of each layer, patches alone.
@@ -145,3 +146,36 @@ class Published:
     def _normalised(self, images: Images) -> Float[Array, "N H W 3"]:
         mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
         return jnp.asarray((images - mean) / std)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A ResNet of any size that was never trained."""
+
+    config: ResNetConfig
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As in `Network`."""
+        return f"resnet{self.config.depth}-random"
+
+    @property
+    def title(self) -> str:
+        """As in `Network`."""
+        return f"ResNet{self.config.depth}, random weights"
+
+    @property
+    def trained(self) -> bool:
+        """As in `Network`."""
+        return False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """As in `Network`."""
+        return tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
+
+    def open(self, images: Images) -> Tokens:
+        """As in `Network`."""
+        model = untrained_network(self.config, self.seed, normalise(images))
+        return lambda pictures: extract(model, normalise(pictures), self.layers)
