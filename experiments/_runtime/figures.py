@@ -84,7 +84,7 @@ def quality_figure(results: Results) -> "Figure":
         for ax, (network, layers) in zip(panels, networks.items(), strict=True):
             _draw_shares(ax, layers)
             ax.set_title(network)
-        panels[0].set_ylabel("k / k_opt [%], mean and middle 90 % of pairs")
+        panels[0].set_ylabel("k / k_opt [%]")
         handles = {
             name: handle
             for ax in panels
@@ -94,7 +94,7 @@ def quality_figure(results: Results) -> "Figure":
             handles.values(),
             handles.keys(),
             loc="outside lower center",
-            ncols=3,
+            ncols=1 + len(networks),
             frameon=False,
         )
     return figure
