@@ -38,26 +38,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STAGES = tuple(f"resnet.encoder.stages.{k}" for k in range(4))
+_VIT_2 = ("vit.encoder.layer.0", "vit.encoder.layer.1", "vit.layernorm")
+_VIT_4 = (
+    *(f"vit.encoder.layer.{k}" for k in range(4)),
+    "vit.layernorm",
+)
 # Of twelve layers those that a figure has room for.
 _BLOCKS = tuple(f"vit.encoder.layer.{k}" for k in (0, 3, 6, 9, 11))
 _HALF = (0.5, 0.5, 0.5)  # what Google's checkpoints of ViT expect
 
 
-def _shipped(crop: int, window: int, name: str, network: str) -> Case:
-    return Case(name, (Shipped(network), Shipped(network, seed=0)), crop, window)
+def _resnet(network: str) -> Case:
+    layers = _STAGES[:3]
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
+    return Case("resnet", both, 84, 64)
+
+
+def _vit(network: str, layers: tuple[str, ...]) -> Case:
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
+    # 28 pixels are 3.5 patches of 8; 100 of 224 are 6.25 of 16.
+    return Case("vit", both, 92, 64)
 
 
 SCALES = {
     "bundled": TranslationConfig(
         pictures=Photographs(),
-        resnet=_shipped(84, 64, "resnet", "resnet-18"),
-        # 28 pixels are 3.5 patches of 8; 100 of 224 are 6.25 of 16.
-        vit=_shipped(92, 64, "vit", "vit-4"),
+        resnet=_resnet("resnet-18"),
+        vit=_vit("vit-4", _VIT_4),
     ),
     "smoke": TranslationConfig(
         pictures=Photographs(),
-        resnet=_shipped(84, 64, "resnet", "resnet-10"),
-        vit=_shipped(92, 64, "vit", "vit-2"),
+        resnet=_resnet("resnet-10"),
+        vit=_vit("vit-2", _VIT_2),
         batches=2,
         crops=3,
         replicates=50,

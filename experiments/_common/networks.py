@@ -52,10 +52,12 @@ class Shipped:
 
     Attributes:
       network: its name there.
+      layers: the layers that are looked at, by depth.
       seed: of random weights in place of the trained ones; None: the trained ones.
     """
 
     network: str
+    layers: tuple[str, ...]
     seed: int | None = None
 
     @property
@@ -72,13 +74,6 @@ class Shipped:
     def trained(self) -> bool:
         """As in `Network`."""
         return self.seed is None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """As in `Network`."""
-        from experiments._trained.networks import NETWORKS
-
-        return NETWORKS[self.network].layers
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""

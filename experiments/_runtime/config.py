@@ -131,11 +131,12 @@ class RuntimeConfig:
 
 
 def _stages(side: int, network: Network) -> tuple[Layer, ...]:
-    return tuple(Layer(side, stage, network) for stage in range(4))
+    return tuple(Layer(side, stage, network) for stage in range(len(network.layers)))
 
 
-_TRAINED = Shipped("resnet-18")
 _RESNET_STAGES = tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
+# Its first stage has 4096 tokens for images of 128 pixels, and the others 1024 and 256.
+_TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
 _RESNET18 = Published("resnet18", _RESNET_STAGES)
 _RESNET101 = Published("resnet101", _RESNET_STAGES)
 _TINY = Untrained(ResNetConfig(18, "cifar", None, width=8))
@@ -143,18 +144,14 @@ _TINY = Untrained(ResNetConfig(18, "cifar", None, width=8))
 SCALES = {
     "bundled": RuntimeConfig(
         table=(
-            *(
-                TableSize(Layer(64, 2, network), pairs=32, rounds=16)
-                for network in (_TRAINED, UNTRAINED)
-            ),
-            *(
-                TableSize(Layer(64, 1, network), pairs=16, rounds=6)
-                for network in (_TRAINED, UNTRAINED)
-            ),
-            TableSize(Layer(64, 0, _TRAINED), pairs=4, rounds=1),
-            TableSize(Layer(64), pairs=4, rounds=1, without=_SLOW),
+            TableSize(Layer(128, 2, _TRAINED), pairs=32, rounds=16),
+            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=6),
+            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1),
+            TableSize(Layer(64, 2), pairs=32, rounds=16),
+            TableSize(Layer(64, 1), pairs=16, rounds=6),
+            TableSize(Layer(64, 0), pairs=4, rounds=1, without=_SLOW),
         ),
-        depth=(*_stages(64, _TRAINED), *_stages(64, UNTRAINED)),
+        depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
         adversarial=(1024,),
         adversarial_rounds=1,
         rsm=(
@@ -173,8 +170,11 @@ SCALES = {
             TableSize(Layer(64, 2), pairs=32, rounds=32, matcher_rounds=7),
             TableSize(Layer(64, 1), pairs=16, rounds=12, centred=True),
             TableSize(Layer(64, 0), pairs=4, rounds=2, matcher_rounds=3, centred=True),
+            TableSize(Layer(128, 2, _TRAINED), pairs=32, rounds=32, matcher_rounds=7),
+            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=12, centred=True),
+            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1, centred=True),
         ),
-        depth=(*_stages(64, _TRAINED), *_stages(64, UNTRAINED)),
+        depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
         has_goals=True,
     ),
     # The network and the sizes of Table 5, and those of Fig. 5, on the user's images:

@@ -4,45 +4,60 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from PIL import Image
 
 from experiments._common.photographs import LEAST_CONTRAST
 from experiments._common.session import Session
 from experiments._data.images import draw_files, read_squares
+from experiments._scenes.parts import BACKGROUNDS, crop, photograph
 from experiments._translation.config import Case, Crops, TranslationConfig
-from semrsm_jax.demo.photographs import draw_crops
+
+_LEAST_SHARE = 0.7  # of a tile's short side; smaller crops would be enlarged much
+_MOST_TRIES = 1000  # of a photograph all of whose crops were blank
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """Crops at many scales of scikit-image's photographs, those of a batch unlike."""
+    """Crops of scikit-image's photographs, those of a batch of different ones.
+
+    They are of the tiles that no shipped network was trained on.
+    """
 
     def __call__(
         self, config: TranslationConfig, case: Case, session: Session
     ) -> Crops:
-        """Draws the crops; two crops show one scene where their photographs do."""
-
-        def shared_differ(crop: Float[np.ndarray, "H W 3"]) -> bool:
-            # Two windows of blank sky have nothing in common to be found.
-            return crop[case.shift : case.window].std() >= LEAST_CONTRAST
+        """Draws the crops; those of one photograph are of one scene."""
 
         def draw() -> dict[str, np.ndarray]:
-            crops = draw_crops(
-                config.batches,
-                config.crops,
-                case.crop,
-                np.random.default_rng((config.seed, 0)),
-                shared_differ,
-                lambda done, total: session.report(
-                    f"Cropping photographs, {case.name}", done, total
-                ),
+            rng = np.random.default_rng((config.seed, 0))
+            scenes = np.stack(
+                [
+                    rng.choice(len(BACKGROUNDS), config.crops, replace=False)
+                    for _ in range(config.batches)
+                ]
             )
-            _, scenes = np.unique(crops.scenes, return_inverse=True)
-            return {"images": crops.images, "scenes": scenes}
+            images = [_crop(BACKGROUNDS[scene], case, rng) for scene in scenes.flat]
+            return {"images": np.stack(images), "scenes": scenes}
 
         found = session.step(f"{case.name}/crops", draw)
-        shape = config.batches, config.crops
-        images = found["images"].reshape(*shape, *found["images"].shape[1:])
-        return Crops(found["scenes"].reshape(shape), images.__getitem__)
+        scenes, images = found["scenes"], found["images"]
+        return Crops(
+            scenes, images.reshape(*scenes.shape, *images.shape[1:]).__getitem__
+        )
+
+
+def _crop(
+    scene: str, case: Case, rng: np.random.Generator
+) -> Float[np.ndarray, "size size 3"]:
+    for _ in range(_MOST_TRIES):
+        box = crop(scene, "test", rng.uniform(_LEAST_SHARE, 1.0), rng)
+        size = case.crop, case.crop
+        picture = photograph(scene).resize(size, Image.Resampling.BILINEAR, box)
+        pixels = np.asarray(picture, np.float32) / 255
+        # Two windows of blank sky have nothing in common to be found.
+        if pixels[case.shift : case.window, : case.window].std() >= LEAST_CONTRAST:
+            return pixels
+    raise ValueError(f"all of {_MOST_TRIES} crops of {scene!r} are blank")
 
 
 @dataclass(frozen=True)
