@@ -107,7 +107,7 @@ def _scored(
         scores = separation.score(
             spatio, semantic, crops.scenes, weights, config.confidence
         )
-        short = name.rpartition("encoder.")[2]
+        short = name.rpartition("encoder.")[2].removeprefix("vit.")
         shape = int(tokens), int(channels)
         layers.append(StageResult(short, *shape, config.matcher, *scores))
     return tuple(layers)

@@ -116,8 +116,8 @@ def _size(size: _Size) -> list[Comparison]:
             _speedup(tokens),
             "section 4.4" if tokens == 4096 else "Table 5",
             f"{solvers[peer] / (1e3 * spent['BatchOptimal(128)']):.1f} times faster "
-            f"than {peer}, {spent['Exact'] / spent['BatchOptimal(128)']:.1f} times than "
-            "the exact solver of this package",
+            f"than {peer}, {spent['Exact'] / spent['BatchOptimal(128)']:.1f} times "
+            "than the exact solver of this package",
             solvers[peer] > 1e3 * spent["BatchOptimal(128)"],
             "the exact solver is as fast here.",
         ),
@@ -148,8 +148,8 @@ def _scaling(sizes: Sequence[_Size]) -> list[Comparison]:
     expected = log(theirs) / log(large / small)
     return [
         Comparison(
-            "the time of Batch-Optimal 128 grows linearly with S, that of exact solvers "
-            "with its cube at worst",
+            "the time of Batch-Optimal 128 grows linearly with S, that of exact "
+            "solvers with its cube at worst",
             f"as S to the power of {number(expected, 2)}",
             "Table 5",
             f"as S to the power of {number(exponent, 2)}",
@@ -180,8 +180,8 @@ def _depth(layers: Sequence[Mapping[str, Any]]) -> list[Comparison]:
                 "shown as a picture",
                 "Fig. 6",
                 f"in the first stage the middle 90 % of pairs reach "
-                f"{number(100 * worst['low'], 0)} to {number(100 * worst['high'], 0)} % "
-                "of their best similarity",
+                f"{number(100 * worst['low'], 0)} to "
+                f"{number(100 * worst['high'], 0)} % of their best similarity",
                 None,
             ),
         ]
@@ -196,14 +196,14 @@ ENTRY = Entry(
     load=_load,
     compare=_compare,
     differs={
-        "bundled": "Features are of a small ResNet trained here (and of a ResNet18 with "
-        "random weights, in the figures and files) on crops of photographs; the paper "
-        "has a ResNet101 trained on Tiny-ImageNet. Times are of this machine, and those "
-        "of matchers include the affinities that they need, which the paper had "
-        "computed beforehand. lapx stands for lapjv.",
+        "bundled": "Features are of a small ResNet trained here (and of a ResNet18 "
+        "with random weights, in the figures and files) on crops of photographs; the "
+        "paper has a ResNet101 trained on Tiny-ImageNet. Times are of this machine, "
+        "and those of matchers include the affinities that they need, which the paper "
+        "had computed beforehand. lapx stands for lapjv.",
         "smoke": "Everything is tiny: the numbers mean nothing.",
-        "paper": "ResNet101 is the published one for ImageNet, on images of 256 pixels, "
-        "which give the paper's numbers of tokens.",
+        "paper": "ResNet101 is the published one for ImageNet, on images of 256 "
+        "pixels, which give the paper's numbers of tokens.",
     },
     captions={
         "": "Time of a pair against the share of the best possible similarity; what no "
@@ -211,7 +211,7 @@ ENTRY = Entry(
         "quality": "Share of the best possible similarity by depth: mean, and the "
         "middle 90 % of pairs.",
         "isotropy": "Share of the best possible similarity of each pair of images, "
-        "compared position by position: some pairs are far more misaligned than others.",
+        "compared position by position: some pairs are misaligned more than others.",
     },
     minutes={"bundled": 4, "smoke": 0.7, "paper": 300},
 )

@@ -27,12 +27,12 @@ def _compare(document: Document) -> list[Comparison]:
         gains = [semantic["gain"] for _, semantic in trained]
         found.append(
             Comparison(
-                f"{title}: the semantic RSM tells two shifted views of one picture from "
-                "other pairs better than the spatio-semantic one, at every depth",
+                f"{title}: the semantic RSM tells two shifted views of one picture "
+                "from other pairs better than the spatio-semantic one, at every depth",
                 "at every depth shown",
                 source,
-                f"in {how_many(better)} layers, 95 % interval above zero; gain in AUROC "
-                f"by depth {listed(gains)}",
+                f"in {how_many(better)} layers, 95 % interval above zero; gain in "
+                f"AUROC by depth {listed(gains)}",
                 all(better),
                 _why_not(trained),
             )
@@ -117,8 +117,9 @@ ENTRY = Entry(
     captions={
         "": "AUROC by depth: shifted pairs against others, with 95 % intervals over "
         "scenes.",
-        "resnet": "The trained ResNet: windows, RSMs of one batch (the bright diagonals "
-        "beside the main one are shifted pairs), and distributions over all batches.",
+        "resnet": "The trained ResNet: windows, RSMs of one batch (the bright "
+        "diagonals beside the main one are shifted pairs), and distributions over all "
+        "batches.",
         "resnet-random": "The same ResNet with random weights.",
         "vit": "The trained vision transformer.",
         "vit-random": "The same transformer with random weights.",
