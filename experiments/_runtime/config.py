@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments._common.networks import Network, Published, Shipped, Untrained
-from semrsm_jax.models.resnet import ResNetConfig
 
-UNTRAINED = Untrained(ResNetConfig(18, "cifar", None))
+UNTRAINED = Untrained()
 _SLOW = ("SciPy", "lapx")  # a minute and half a minute a matrix, at S=4096
 
 
@@ -139,7 +138,7 @@ _RESNET_STAGES = tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
 _TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
 _RESNET18 = Published("resnet18", _RESNET_STAGES)
 _RESNET101 = Published("resnet101", _RESNET_STAGES)
-_TINY = Untrained(ResNetConfig(18, "cifar", None, width=8))
+_TINY = Untrained(width=8)
 
 SCALES = {
     "bundled": RuntimeConfig(
