@@ -23,7 +23,7 @@ from experiments._data.images import draw_files, read_squares
 from experiments._scenes.parts import BACKGROUNDS, crop, photograph
 from experiments._translation.config import Case, TranslationConfig
 from experiments._translation.pictures import ImageFiles, Photographs
-from semrsm_jax import RBF, Exact, Identity, center, rsm, to_tokens
+from semrsm_jax import RBF, Exact, Identity, center, rsm
 from semrsm_jax.demo.separation import auroc
 from semrsm_jax.demo.translation import windows
 from semrsm_jax.features import extract

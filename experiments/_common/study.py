@@ -6,7 +6,6 @@ experiment is what it computes and draws, and nothing else.
 
 import csv
 import dataclasses
-import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
+from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
 from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
 from semrsm_jax.cli._rsm_store import crew
 from semrsm_jax.store import check_output, new_file
 
@@ -71,11 +71,6 @@ class Study(Generic[_C, _R]):
 
 def command(study: Study[Any, Any]) -> typer.Typer:
     """The command line of a study."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
     default, *_ = study.scales
 
     def main(
@@ -121,9 +116,7 @@ def command(study: Study[Any, Any]) -> typer.Typer:
         say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
         say(f"Written: {', '.join(map(str, paths.values()))}")
 
-    # \b keeps the lines of a paragraph as they are, here of the indented ones.
-    app.command(help=study.doc.replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
-    return app
+    return app_of(study.doc, main)
 
 
 def conduct(
@@ -154,7 +147,7 @@ def conduct(
       ImportError: a module that the study needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
     """
-    _check_installed(study)
+    check_installed(study.name, study.needs)
     paths = study.paths(output)
     finished = is_of(paths[_NUMBERS], scale, config)
     overwrite = overwrite or finished
@@ -179,15 +172,6 @@ def is_of(numbers: Path, scale: str, config: Any) -> bool:
 def described(config: Any) -> Any:
     """A config in types that JSON knows."""
     return plain(dataclasses.asdict(config))
-
-
-def _check_installed(study: Study[Any, Any]) -> None:
-    """Raises ImportError before the work, not after it."""
-    for module, distribution in study.needs.items():
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(
-                f"{study.name} needs {module}: pip install {distribution}"
-            )
 
 
 def _write(

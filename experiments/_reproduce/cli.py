@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from experiments import reproduce
+from experiments._common.command_line import app_of
 from experiments._reproduce.entries import ENTRIES
 from experiments._reproduce.entry import Entry
 from experiments._reproduce.page import page
 from experiments._reproduce.run import Outcome, Plan, remaining, run, stored
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import Report, duration, guarded, progress_bar, say
+from semrsm_jax.cli._console import Report, duration, progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
 _SCALES = ("bundled", "smoke", "paper")
@@ -22,11 +23,6 @@ _PAGE = "results.md"
 
 def command(entries: Sequence[Entry]) -> typer.Typer:
     """The command line that runs some experiments."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
 
     def main(
         scale: Annotated[
@@ -95,10 +91,7 @@ def command(entries: Sequence[Entry]) -> typer.Typer:
             say(f"Failed: {', '.join(failed)}; the page says why.")
             raise typer.Exit(1)
 
-    # \b keeps the lines of a paragraph as they are, here of the indented ones.
-    shown = (reproduce.__doc__ or "").replace("\n\n    ", "\n\n\b\n    ")
-    app.command(help=shown)(guarded(main))
-    return app
+    return app_of(reproduce.__doc__ or "", main)
 
 
 def folders(given: Sequence[str], names: Sequence[str]) -> Mapping[str, Path]:

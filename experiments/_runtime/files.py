@@ -1,12 +1,12 @@
 """The files of the benchmark: run what is missing of it, write what it found."""
 
 import csv
-import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments._common.command_line import check_installed
 from experiments._common.session import Session, fingerprint
 from experiments._common.spent import seconds, time_kept
 from experiments._common.study import is_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "runtime"
+_NEEDS = {"skimage": "scikit-image", "matplotlib": "matplotlib", "lap": "lapx"}
 _NUMBERS, _TABLE = f"{NAME}.json", f"{NAME}.csv"
 # File -> the section that it shows, and what draws it.
 _FIGURES: dict[str, tuple[str, "Callable[[Results], Figure]"]] = {
@@ -60,7 +61,7 @@ def conduct(
       ImportError: what the benchmark needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
     """
-    _check_installed()
+    check_installed("the benchmark", _NEEDS)
     names = [name for name in SECTIONS if not only or name in only]
     overwrite = overwrite or is_of(output / _NUMBERS, scale, config)
     for name in (_NUMBERS, _TABLE, *_FIGURES):
@@ -89,12 +90,3 @@ def _write_csv(path: Path, rows: Sequence[dict]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _check_installed() -> None:
-    """Raises ImportError before the work, not after it, where an extra is missing."""
-    for module, extra in (("skimage", "demo"), ("matplotlib", "demo"), ("lap", "test")):
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(
-                f"the benchmark needs {module}: pip install 'semrsm_jax[{extra}]'"
-            )

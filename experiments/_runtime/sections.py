@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments._common.session import Session
+from experiments._common.worker import Outcome, Report, worker
 from experiments._runtime import (
     adversarial,
     depth,
@@ -20,7 +21,6 @@ from experiments._runtime import (
     whole_rsm,
 )
 from experiments._runtime.config import Layer, RuntimeConfig
-from experiments._runtime.worker import Outcome, Report, worker
 
 
 class Task(NamedTuple):
