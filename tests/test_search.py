@@ -257,3 +257,22 @@ def test_bad_arguments_are_named(data, change, error, match):
     arguments = {"queries": data[0], "database": data[1]} | change
     with pytest.raises(error, match=match):
         search(**arguments)
+
+
+@pytest.mark.parametrize("prune", [None, False])
+def test_files_that_change_during_a_search_are_noticed(tmp_path, data, prune):
+    queries, database = data
+    path = tmp_path / "database.npy"
+    np.save(path, database)
+    stored = np.load(path, mmap_mode="r")
+    options = {"k": 3, "prune": prune, "memory_budget": BUDGET}
+    check(search(queries, stored, **options), expected(queries, database, 3, Linear()))
+
+    def overwrite(done, total):
+        # One bit of the last sample, once some pairs are done.
+        contents = bytearray(path.read_bytes())
+        contents[-1] ^= 1
+        path.write_bytes(contents)
+
+    with pytest.raises(ValueError, match="database changed during the search: sample"):
+        search(queries, stored, progress=overwrite, **options)

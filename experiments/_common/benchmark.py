@@ -15,6 +15,7 @@ from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.worker import Report
 from semrsm_jax import _checks
+from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
@@ -63,12 +64,8 @@ def command(benchmark: Benchmark[Any]) -> typer.Typer:
                 help=f"Folder of {benchmark.name}.json, or a file that ends in .json.",
             ),
         ] = Path("results") / benchmark.name,
-        overwrite: Annotated[
-            bool, typer.Option("--overwrite", help="Replace the file of another run.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Show no progress.")
-        ] = False,
+        overwrite: options.Overwrite = False,
+        quiet: options.Quiet = False,
     ) -> None:
         _checks.one_of("scale", scale, tuple(benchmark.scales))
         if output.suffix != ".json":
@@ -86,6 +83,8 @@ def command(benchmark: Benchmark[Any]) -> typer.Typer:
         }
         with new_file(path, overwrite) as temporary:
             temporary.write_text(json.dumps(document, indent=2))
+        if quiet:
+            return
         for line in benchmark.lines(config, found):
             say(line)
         say(f"Written: {path}")

@@ -18,6 +18,7 @@ from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
 from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
+from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
 from semrsm_jax.cli._rsm_store import crew
 from semrsm_jax.store import check_output, new_file
@@ -95,12 +96,8 @@ def command(study: Study[Any, Any]) -> typer.Typer:
         cluster: Annotated[
             str | None, typer.Option(help="Match on the Dask cluster at this address.")
         ] = None,
-        overwrite: Annotated[
-            bool, typer.Option("--overwrite", help="Replace the files of another run.")
-        ] = False,
-        quiet: Annotated[
-            bool, typer.Option("--quiet", "-q", help="Show no progress.")
-        ] = False,
+        overwrite: options.Overwrite = False,
+        quiet: options.Quiet = False,
     ) -> None:
         _checks.one_of("scale", scale, tuple(study.scales))
         config = study.scales[scale]
@@ -113,6 +110,8 @@ def command(study: Study[Any, Any]) -> typer.Typer:
             crew(workers, cluster) as client,
         ):
             paths = conduct(study, scale, config, output, report, client, overwrite)
+        if quiet:
+            return
         say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
         say(f"Written: {', '.join(map(str, paths.values()))}")
 

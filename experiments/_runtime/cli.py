@@ -15,6 +15,7 @@ from experiments._runtime.report import goals
 from experiments._runtime.sections import SECTIONS
 from experiments._runtime.tables import tables
 from semrsm_jax import _checks
+from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import progress_bar, say
 
 _WIDTH = 100  # columns of the tables where the terminal has fewer
@@ -34,12 +35,8 @@ def main(
         ),
     ] = Path("results/runtime"),
     data: Annotated[Path | None, typer.Option(help=IMAGES.help)] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files of another run.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no progress.")
-    ] = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="SECTION", help=f"Of {', '.join(SECTIONS)}; repeatable."),
@@ -56,6 +53,8 @@ def main(
         config = dataclasses.replace(config, data=data)
     with progress_bar("turns", quiet) as show:
         results, written = conduct(scale, config, output, show, only or (), overwrite)
+    if quiet:
+        return
     console = Console(width=max(_WIDTH, Console().width))
     for table in tables(results, goals(config, results)):
         console.print(table)

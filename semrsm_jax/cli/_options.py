@@ -38,6 +38,14 @@ class CenterName(StrEnum):
 MATCHER_PANEL = "Matcher options"
 STORE_PANEL = "With an output .zarr"
 
+Similarity = Annotated[
+    KernelName,
+    typer.Option(
+        "--kernel",
+        case_sensitive=False,
+        help="The similarity of matched representations.",
+    ),
+]
 Bound = Annotated[
     int | None,
     typer.Option(

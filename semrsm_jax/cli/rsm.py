@@ -46,12 +46,7 @@ def command(
     ] = None,
     *,
     matcher: MatcherOptions,
-    kernel: Annotated[
-        KernelName,
-        typer.Option(
-            case_sensitive=False, help="The similarity of matched representations."
-        ),
-    ] = KernelName.Linear,
+    kernel: options.Similarity = KernelName.Linear,
     bandwidth: Annotated[
         str | None,
         typer.Option(

@@ -48,12 +48,7 @@ def command(
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 5,
-    kernel: Annotated[
-        KernelName,
-        typer.Option(
-            case_sensitive=False, help="The similarity of matched representations."
-        ),
-    ] = KernelName.Linear,
+    kernel: options.Similarity = KernelName.Linear,
     bandwidth: Annotated[
         str | None,
         typer.Option(

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._pairs import batches
-from semrsm_jax._rows import Part
+from semrsm_jax._rows import Part, Rows
 from semrsm_jax.engine._inputs import opened
 from semrsm_jax.kernels import Kernel, Linear
 from semrsm_jax.matching.base import Matcher, check_matcher
@@ -29,6 +29,7 @@ from semrsm_jax.representations import accumulation_dtype
 from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich
 from semrsm_jax.retrieval._cascade import Ranking, Solver, Stage
 from semrsm_jax.retrieval._summaries import summarise
+from semrsm_jax.retrieval._watched import WatchedRows
 from semrsm_jax.retrieval.nearest import Exclusion, checked_rule, nearest
 
 # Queries, and pairs of them with a part of the database, that are held at a time.
@@ -130,7 +131,8 @@ def search(
 
     Raises:
       TypeError: as `pair_statistics`; or `k` is no integer.
-      ValueError: as `pair_statistics`; or `k` is below 1, or `exclude` does not fit.
+      ValueError: as `pair_statistics`; or `k` is below 1, `exclude` does not fit, or
+        samples that are read from a file changed during the search.
     """
     start = time.perf_counter()
     k = _checks.at_least("k", k, 1)
@@ -165,10 +167,7 @@ class _Input(NamedTuple):
 def _inputs(
     queries: Any, database: Any, rule: Rule
 ) -> tuple[_Input, _Input, tuple[int, int]]:
-    given, mask = opened("queries", queries)
-    x = _Input(given.rows, mask)
-    given, mask = opened("database", database)
-    y = _Input(given.rows, mask)
+    x, y = _input("queries", queries), _input("database", database)
     if x.rows.shape[2] != y.rows.shape[2]:
         raise ValueError(
             "queries and database must have the same channels, got "
@@ -176,6 +175,12 @@ def _inputs(
         )
     rule.matcher.validate(x.rows.shape, y.rows.shape)
     return x, y, (x.rows.shape[0], y.rows.shape[0])
+
+
+def _input(name: str, given: Any) -> _Input:
+    features, mask = opened(name, given)
+    rows = features.rows
+    return _Input(WatchedRows(name, rows) if isinstance(rows, Rows) else rows, mask)
 
 
 def _samples(x: _Input, y: _Input) -> Samples:

@@ -14,8 +14,8 @@ from semrsm_jax import _checks
 from semrsm_jax.store._zarr_metadata import (
     ZarrArray,
     is_array,
-    read_array,
     read_attributes,
+    read_described,
 )
 from semrsm_jax.store.rsm_file import package_version
 
@@ -88,21 +88,13 @@ class Described:
         Raises:
           ValueError: there is none, or its arrays are not as it says.
         """
-        if not path.is_dir():
-            what = "is a file" if path.exists() else "does not exist"
-            raise ValueError(f"{path} {what}, expected a folder of features")
-        attributes = read_attributes(path)
-        if attributes.pop("kind", None) != _KIND:
-            raise ValueError(f"{path} is no store of features of this version")
-        try:
-            attributes["ids"] = attributes.pop("sample_ids")
-            found = cls.checked(**attributes)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} has damaged metadata: {error}") from error
-        for name, array in found._arrays().items():
-            if read_array(path / name) != array:
-                raise ValueError(f"{path / name} has damaged metadata")
-        return found
+
+        def parse(attributes: dict[str, Any]) -> "Described":
+            return cls.checked(ids=attributes.pop("sample_ids"), **attributes)
+
+        return read_described(
+            path, _KIND, "store of features", parse, lambda found: found._arrays()
+        )
 
     def write(self, path: Path) -> None:
         """Writes the metadata of the group and its arrays into an empty folder."""

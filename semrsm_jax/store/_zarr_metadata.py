@@ -3,10 +3,13 @@
 import json
 import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+_T = TypeVar("_T")
 
 # The ids of a million samples take some 30 MB.
 _MOST_METADATA = 256 * 2**20
@@ -56,6 +59,42 @@ def read_attributes(path: Path) -> dict[str, Any]:
     if not isinstance(attributes, dict):
         raise ValueError(f"{path} has damaged metadata: attributes of another kind")
     return attributes
+
+
+def read_described(
+    path: Path,
+    kind: str,
+    name: str,
+    parse: Callable[[dict[str, Any]], _T],
+    arrays: Callable[[_T], Mapping[str, ZarrArray]],
+) -> _T:
+    """What the attributes of a group describe, once its arrays are as they say.
+
+    Args:
+      path: the folder.
+      kind: what the attribute of that name must say.
+      name: of what there should be, for errors.
+      parse: makes the description of the other attributes.
+      arrays: what it says of each array.
+
+    Raises:
+      ValueError: there is none, or it is damaged.
+    """
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}, expected a folder with a {name}")
+    attributes = read_attributes(path)
+    if attributes.pop("kind", None) != kind:
+        raise ValueError(f"{path} is no {name} of this version of semrsm_jax")
+    try:
+        found = parse(attributes)
+        expected = arrays(found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has damaged metadata: {error}") from error
+    for member, array in expected.items():
+        if read_array(path / member) != array:
+            raise ValueError(f"{path / member} has damaged metadata")
+    return found
 
 
 def read_array(path: Path) -> ZarrArray:

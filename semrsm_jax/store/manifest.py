@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_jax.store._zarr_metadata import ZarrArray, read_array, read_attributes
+from semrsm_jax.store._zarr_metadata import ZarrArray, read_described
 from semrsm_jax.store.tiles import TileGrid
 
 KIND = "semrsm_jax run, version 1"
@@ -144,25 +144,15 @@ class Manifest:
         Raises:
           ValueError: there is none, or its arrays are not as it says.
         """
-        if not path.is_dir():
-            what = "is a file" if path.exists() else "does not exist"
-            raise ValueError(f"{path} {what}, expected the folder of a run")
-        attributes = read_attributes(path)
-        if attributes.pop("kind", None) != KIND:
-            raise ValueError(f"{path} is no run of this version of semrsm_jax")
-        try:
+
+        def parse(attributes: dict[str, Any]) -> "tuple[Manifest, dict[str, Any]]":
             made = dict(attributes.pop("made"))
             for side in ("x", "y"):
                 if attributes[side] is not None:
                     attributes[side] = _input(attributes[side])
-            found = cls(**attributes)
-            arrays = found.arrays
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} has damaged metadata: {error}") from error
-        for name, array in arrays.items():
-            if read_array(path / name) != array:
-                raise ValueError(f"{path / name} has damaged metadata")
-        return found, made
+            return cls(**attributes), made
+
+        return read_described(path, KIND, "run", parse, lambda found: found[0].arrays)
 
     def refuse_other(self, path: Path, found: "Manifest") -> None:
         """Raises ValueError, naming what differs from the run at `path`."""
