@@ -10,6 +10,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from retrieval_data import EVAL, annotation, frame, write_ego, write_streets
 
 from experiments._data.cityscapes import (
     CITYSCAPES,
@@ -18,38 +19,6 @@ from experiments._data.cityscapes import (
     load_cityscapes,
 )
 from experiments._data.egoobjects import EGOOBJECTS, load_egoobjects
-
-EVAL = "EgoObjectsV1_unified_eval.json"
-
-
-def frame(number, group="G1", video="01", size=(1920, 1080), subset="test"):
-    """An image of the annotation file, with the fields that are not read as well."""
-    return {
-        "id": number,
-        "url": f"{group}_{video}_{number}.jpg",
-        "width": size[0],
-        "height": size[1],
-        "group_id": group,
-        "video_id": video,
-        "frame_id": number,
-        "subset": subset,
-        "main_category": "mug",
-        "timestamp": [0.5],
-        "neg_category_ids": [4],
-    }
-
-
-def annotation(number, image, category, instance="a"):
-    found = {
-        "id": number,
-        "image_id": image,
-        "bbox": [1.0, 2.0, 30.0, 40.0],
-        "area": 1200.0,
-        "instance_id": instance,
-        "category_freeform": "a mug",
-    }
-    return found if category is None else {**found, "category_id": category}
-
 
 FRAMES = [
     frame(1),
@@ -73,17 +42,12 @@ ANNOTATIONS = [
 ]
 
 
-def write_ego(folder, images=FRAMES, annotations=ANNOTATIONS):
-    (folder / "images").mkdir(parents=True)
-    document = {"info": {}, "images": images, "annotations": annotations}
-    (folder / EVAL).write_text(json.dumps(document))
-    for image in images:
-        Image.new("RGB", (16, 9)).save(folder / "images" / image["url"])
-    return folder
+def write(folder):
+    return write_ego(folder, FRAMES, ANNOTATIONS)
 
 
 def test_egoobjects_counts_instances_and_keeps_frames_of_16_to_9(tmp_path):
-    folder = write_ego(tmp_path / "ego")
+    folder = write(tmp_path / "ego")
     # Surplus files are none of the loader's business.
     (folder / "EgoObjectsV1_unified_metadata.json").write_text("{}")
     (folder / "images" / "notes.txt").write_text("")
@@ -103,7 +67,7 @@ def test_egoobjects_counts_instances_and_keeps_frames_of_16_to_9(tmp_path):
 
 
 def test_egoobjects_has_subsets(tmp_path):
-    folder = write_ego(tmp_path / "ego")
+    folder = write(tmp_path / "ego")
     assert [path.name for path in load_egoobjects(folder, "val").paths] == [
         "G1_01_6.jpg"
     ]
@@ -144,7 +108,7 @@ def test_missing_folder_says_where_to_get_it_and_its_layout(tmp_path, dataset, l
 
 
 def test_egoobjects_missing_files_are_named(tmp_path):
-    folder = write_ego(tmp_path / "ego")
+    folder = write(tmp_path / "ego")
     (folder / "images" / "G1_02_2.jpg").unlink()
     (folder / "images" / "G1_01_4.jpg").unlink()  # of another shape: not needed
     with pytest.raises(ValueError, match="1 of 3 frames(.|\n)*G1_02_2.jpg"):
@@ -184,35 +148,10 @@ def without(key):
     ],
 )
 def test_broken_annotations_of_egoobjects_say_what_is_wrong(tmp_path, document, wrong):
-    folder = write_ego(tmp_path / "ego")
+    folder = write(tmp_path / "ego")
     (folder / EVAL).write_text(document)
     with pytest.raises(ValueError, match=wrong):
         load_egoobjects(folder)
-
-
-# Files of a split: city, sequence, frame, and the ids that the annotation holds.
-STREETS = {
-    "train": [("aachen", 0, 19, (7, 11, 26)), ("aachen", 1, 19, (7, 0))],
-    "val": [("lindau", 0, 19, (7, 33)), ("frankfurt", 1, 294, (23, 24, 4))],
-}
-
-
-def write_streets(folder):
-    for split, images in STREETS.items():
-        for city, sequence, number, ids in images:
-            name = f"{city}_{sequence:06}_{number:06}"
-            for kind in ("leftImg8bit", "gtFine"):
-                (folder / kind / split / city).mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 4)).save(
-                folder / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png"
-            )
-            labels = np.resize(np.array(ids, np.uint8), (4, 8))
-            place = folder / "gtFine" / split / city
-            Image.fromarray(labels).save(place / f"{name}_gtFine_labelIds.png")
-            # What the archive holds beside them.
-            Image.fromarray(labels).save(place / f"{name}_gtFine_instanceIds.png")
-            (place / f"{name}_gtFine_polygons.json").write_text("{}")
-    return folder
 
 
 def test_cityscapes_pairs_images_with_their_classes(tmp_path):
