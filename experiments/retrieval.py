@@ -21,7 +21,7 @@ VLAD, compared by cosine.
 
     bundled            scenes composed of photographs' parts and digits, 4 views each;
                        300 queries, 900 images; two networks trained here on such
-                       scenes, at their last two layers
+                       scenes, at the last hidden layer and at an earlier one
     paper              section 4.2: 2,000 frames of EgoObjects, looked up in 2,500,
                        5,000 and 10,000; five networks with their public checkpoints
     paper-cityscapes   Appendix D.4: 500 validation images, looked up in 2,975

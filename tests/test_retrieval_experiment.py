@@ -1,6 +1,5 @@
 """The retrieval experiment, from images to scores, on each source of images."""
 
-import csv
 import dataclasses
 import json
 
@@ -18,7 +17,7 @@ from experiments import retrieval
 from experiments._common.intervals import cluster_bootstrap
 from experiments._common.session import Session
 from experiments._common.study import command, conduct
-from experiments._retrieval.config import Groups, RetrievalConfig
+from experiments._retrieval.config import RetrievalConfig
 from experiments._retrieval.datasets import Cityscapes, EgoObjects
 from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
 from experiments._retrieval.scores import GAIN, LEAD, select

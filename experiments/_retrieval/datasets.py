@@ -152,7 +152,7 @@ def _some(streets: Streets, chosen: Int[np.ndarray, " n"]) -> Streets:
 def _features(
     source: EgoObjects | Cityscapes,
     data_set: DataSet,
-    folder: Path,
+    folder: Path | None,
     files: tuple[Files, Files],
     session: Session,
     network: str,
@@ -161,9 +161,9 @@ def _features(
     session.report(f"Loading {network}", 0, None)
     loaded = load_model(network, source.dtype)
     preprocess = load_preprocessing(loaded.folder)
-    rows = []
+    root, rows = data_set.folder(folder), []
     for name, paths in zip(("queries", "database"), files, strict=True):
-        images = data_set.images(folder, list(paths), preprocess, session.report)
+        images = data_set.images(root, list(paths), preprocess, session.report)
         layers = session.features(
             f"{folder_name(network)}/{name}",
             loaded.model,

@@ -1,13 +1,13 @@
 """Scores of all methods, scores against the size of the database, and a gallery."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments._retrieval.config import Collection, RetrievalConfig
 from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Found, Key
-from experiments._retrieval.scores import AGAINST, Score, select
+from experiments._retrieval.scores import AGAINST, GAIN, Score, select
 from semrsm_jax.plotting import Retrieved, retrieval_gallery
 from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
 
@@ -16,11 +16,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NEIGHBORS = 3  # of a query in the gallery
-# Colour, marker and legend of each way.
-_STYLES = {
-    WITHOUT: (COLORS[0], "o", "none"),
-    WITH: (COLORS[1], "s", COLORS[1]),
+# What the points of each way look like.
+_STYLES: dict[str, dict[str, Any]] = {
+    WITHOUT: {
+        "color": COLORS[0],
+        "marker": "o",
+        "markerfacecolor": "white",
+        "label": WITHOUT,
+    },
+    WITH: {"color": COLORS[1], "marker": "s", "label": WITH},
 }
+_GREY: dict[str, Any] = {
+    "color": "0.35",
+    "marker": "D",
+    "label": "classical descriptor",
+}
+_KERNELS: list[dict[str, Any]] = [
+    {"color": color, "marker": marker, "label": name}
+    for name, color, marker in zip(KERNELS, COLORS, MARKERS, strict=False)
+]
+_OPEN: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "white"}
+_FILLED: dict[str, Any] = {"linestyle": "-"}
 
 
 def draw_methods(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
@@ -34,46 +50,58 @@ def draw_methods(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
     methods = [*KERNELS, *(name for name, _ in config.baselines)]
 
     def panel(ax: "Axes", entries: list[Score]) -> None:
-        for quantity, (color, marker, face) in _STYLES.items():
+        for quantity, style in _STYLES.items():
             points = select(entries, quantity=quantity)
             kernels = [entry for entry in points if entry.method in KERNELS]
             classical = [entry for entry in points if entry.method not in KERNELS]
-            _points(ax, kernels, methods, color, marker, face, quantity)
-            _points(ax, classical, methods, "0.35", "D", "0.35", "classical descriptor")
+            offset = 0.13 if quantity == WITH else -0.13
+            for group, shift, look in ((kernels, offset, style), (classical, 0, _GREY)):
+                places = [methods.index(entry.method) + shift for entry in group]
+                _bars(ax, places, group, **look)
         ax.axvline(len(KERNELS) - 0.5, color="0.85", linewidth=0.8)
         ax.set_xticks(range(len(methods)), methods, rotation=90)
         ax.set_xlim(-0.6, len(methods) - 0.4)
 
-    return _grid(shown, panel, f"{measure}@1, {size} images")
+    rows = [
+        (f"{measure}@1\nallowed: {protocol}", select(shown, protocol=protocol), panel)
+        for protocol in dict.fromkeys(entry.protocol for entry in shown)
+    ]
+    return _grid(rows, f"database of {size} images", list(_STYLES.values()) + [_GREY])
 
 
 def draw_sizes(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
-    """Scores against the size of the database, the numbers of Table 2."""
-    measure = scores[0].measure
-    shown = select(scores, measure=measure, k=1)
+    """Scores and gains against the size of the database, the numbers of Table 2."""
+    measure, protocol = scores[0].measure, scores[0].protocol
+    shown = select(scores, measure=measure, protocol=protocol, k=1)
+    spread = 0.03 * (config.sizes[-1] - config.sizes[0])
 
-    def panel(ax: "Axes", entries: list[Score]) -> None:
-        for number, method in enumerate(KERNELS):
-            for quantity, line in ((WITHOUT, "--"), (WITH, "-")):
+    def scored(ax: "Axes", entries: list[Score]) -> None:
+        for look, method in zip(_KERNELS, KERNELS, strict=True):
+            for quantity, line in ((WITHOUT, _OPEN), (WITH, _FILLED)):
                 points = select(entries, method=method, quantity=quantity)
                 x = [entry.database for entry in points]
-                middle, low, high = np.array([entry.interval for entry in points]).T
-                ax.plot(
-                    x,
-                    middle,
-                    line,
-                    color=COLORS[number],
-                    marker=MARKERS[number],
-                    markersize=4,
-                    markerfacecolor=COLORS[number] if quantity == WITH else "white",
-                    linewidth=1.2,
-                    label=f"{method}, {quantity}",
-                )
-                ax.fill_between(x, low, high, color=COLORS[number], alpha=0.12, lw=0)
+                y = [entry.interval.value for entry in points]
+                drawn: Look = {"linewidth": 1.2, "markersize": 4, **look, **line}
+                ax.plot(x, y, **drawn)
+
+    def gained(ax: "Axes", entries: list[Score]) -> None:
+        ax.axhline(0, color="0.5", linewidth=0.8)
+        for number, (look, method) in enumerate(zip(_KERNELS, KERNELS, strict=True)):
+            points = select(entries, method=method, quantity=GAIN)
+            places = [entry.database + (number - 1) * spread for entry in points]
+            _bars(ax, places, points, **look)
         ax.set_xlabel("images in the database")
         ax.set_xticks(config.sizes)
 
-    return _grid(shown, panel, f"{measure}@1")
+    rows = [
+        (f"{measure}@1\nallowed: {protocol}", shown, scored),
+        (GAIN.replace(" by ", "\nby ", 1), shown, gained),
+    ]
+    ways = [
+        {"color": "0.3", "marker": "", "label": how} | line
+        for how, line in ((WITHOUT, _OPEN), (WITH, _FILLED))
+    ]
+    return _grid(rows, "", [*_KERNELS, *ways])
 
 
 def draw_gallery(
@@ -107,38 +135,34 @@ def draw_gallery(
     )
 
 
-def _grid(
-    scores: Sequence[Score],
-    panel: Callable[["Axes", list[Score]], None],
-    label: str,
-) -> "Figure":
-    """A column a network and layer, a row a protocol; one legend for all."""
-    from matplotlib import rc_context
+Row = tuple[str, list[Score], Callable[["Axes", list[Score]], None]]
+Look = Mapping[str, Any]
 
-    columns = list(dict.fromkeys((s.network, s.layer, s.tokens) for s in scores))
-    protocols = list(dict.fromkeys(s.protocol for s in scores))
-    figure = new_figure((1.9 * len(columns) + 0.9, 2.0 * len(protocols) + 1.4))
+
+def _grid(rows: Sequence[Row], title: str, looks: Sequence[Look]) -> "Figure":
+    """A column a network and layer; each row has a label, scores, and what draws them.
+
+    The legend, below all, is of the looks.
+    """
+    from matplotlib import rc_context
+    from matplotlib.lines import Line2D
+
+    columns = list(dict.fromkeys((s.network, s.layer, s.tokens) for s in rows[0][1]))
+    figure = new_figure((max(5.2, 1.8 * len(columns) + 0.9), 1.9 * len(rows) + 1.5))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        figure.suptitle(title, fontsize=FONT_SIZE + 1)
         axes = figure.subplots(
-            len(protocols), len(columns), sharex=True, sharey="row", squeeze=False
+            len(rows), len(columns), sharex=True, sharey="row", squeeze=False
         )
-        for row, protocol in enumerate(protocols):
-            for ax, (network, layer, tokens) in zip(axes[row], columns, strict=True):
-                of_panel = select(
-                    scores, network=network, layer=layer, protocol=protocol
-                )
-                panel(ax, of_panel)
+        for of_row, (label, scores, draw) in zip(axes, rows, strict=True):
+            of_row[0].set_ylabel(label)
+            for ax, (network, layer, _) in zip(of_row, columns, strict=True):
+                draw(ax, select(scores, network=network, layer=layer))
                 ax.spines[["top", "right"]].set_visible(False)
-                if row == 0:
-                    ax.set_title(f"{_short(network)}\n{_short(layer)}, {tokens} tokens")
-                if row < len(protocols) - 1:
-                    ax.set_xlabel("")
-            axes[row, 0].set_ylabel(f"{label}\nallowed: {protocol}")
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        chosen = dict(zip(names, handles, strict=True))
+        for ax, (network, layer, tokens) in zip(axes[0], columns, strict=True):
+            ax.set_title(f"{_short(network)}\n{_short(layer)}, {tokens} tokens")
         figure.legend(
-            chosen.values(),
-            chosen.keys(),
+            handles=[Line2D([], [], **{"linestyle": "none", **look}) for look in looks],
             loc="outside lower center",
             ncols=3,
             frameon=False,
@@ -146,30 +170,22 @@ def _grid(
     return figure
 
 
-def _points(
-    ax: "Axes",
-    entries: list[Score],
-    methods: list[str],
-    color: str,
-    marker: str,
-    face: str,
-    label: str,
+def _bars(
+    ax: "Axes", places: Sequence[float], entries: Sequence[Score], **look: Any
 ) -> None:
+    """Estimates and their intervals."""
     if not entries:
         return
     middle, low, high = np.array([entry.interval for entry in entries]).T
     ax.errorbar(
-        [methods.index(entry.method) for entry in entries],
+        places,
         middle,
         (middle - low, high - middle),
-        color=color,
-        marker=marker,
-        markerfacecolor=face,
-        markersize=4.5,
         linestyle="none",
+        markersize=4.5,
         linewidth=1.0,
         capsize=2,
-        label=label,
+        **look,
     )
 
 

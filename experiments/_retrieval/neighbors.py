@@ -71,10 +71,12 @@ def find(
     """The neighbours by a network's features, or those found before."""
     compute = partial(_compute, config, collection, network, session)
     stored = session.step(f"{folder_name(network)}/neighbors", compute)
-    tokens = dict(zip(stored["layers"].tolist(), stored["tokens"].tolist(), strict=True))
+    tokens = dict(
+        zip(stored["layers"].tolist(), stored["tokens"].tolist(), strict=True)
+    )
     keys = (
-        Key(*row[:-1], int(row[-1]))  # sizes come back as text, like the rest
-        for row in stored["keys"].tolist()
+        Key(layer, method, how, protocol, int(size))  # a number, stored as text
+        for layer, method, how, protocol, size in stored["keys"].tolist()
     )
     return Found(tokens, dict(zip(keys, stored["index"], strict=True)))
 
@@ -112,7 +114,7 @@ def _compute(
 
 
 def cosines(rule: GlobalDescriptor, x: Any, y: Any) -> Float[np.ndarray, "Q M"]:
-    """The similarities of a descriptor fitted to y, whose vectors are never all held."""
+    """Similarities by a descriptor fitted to y, whose vectors are never all held."""
     fitted = rule.fit(y)
     queries = np.asarray(fitted.vectors(x))
     rows = max(1, _BLOCK // queries.shape[1])
@@ -129,9 +131,10 @@ def _similarities(rule: GlobalDescriptor, x: Any, y: Any) -> dict[str, np.ndarra
     return {"similarity": cosines(rule, x, y)}
 
 
-def _beyond(groups: Groups, size: int) -> Callable[[np.ndarray], Bool[np.ndarray, "n M"]]:
-    """Leaves out images of the same group, and those that a database is too small for."""
+def _beyond(
+    groups: Groups, size: int
+) -> Callable[[np.ndarray], Bool[np.ndarray, "n M"]]:
+    """Leaves out images of the same group, and all after the first `size`."""
     same = same_group(*groups)
     beyond = np.arange(len(groups.database)) >= size
     return lambda numbers: np.asarray(same(numbers)) | beyond
-

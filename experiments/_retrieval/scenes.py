@@ -33,13 +33,13 @@ class Scenes:
       scene: how scenes are composed.
       scenes: how many.
       views: of each.
-      depths: layers of a network, from the last one on backwards.
+      depths: layers of a network, counted from the end; the last one first.
     """
 
     scene: SceneConfig = SceneConfig()
     scenes: int = 300
     views: int = 4
-    depths: tuple[int, ...] = (-1, -2)
+    depths: tuple[int, ...] = (-1, -3)
 
     def collect(self, config: RetrievalConfig, session: Session) -> Collection:
         """Composes the scenes, and draws queries and database among all views."""
@@ -93,7 +93,8 @@ class Scenes:
         def compute() -> Mapping[str, Float[np.ndarray, "N S C"]]:
             session.report(f"Features of {network}", 0, None)
             both = np.concatenate(images).astype(np.float32) / 255
-            return zoo.tokens(zoo.load(network), both, layers)
+            tokens = zoo.tokens(zoo.load(network), both, layers)
+            return {layer: np.asarray(tokens[layer]) for layer in layers}
 
         tokens = session.step(f"{network}/features", compute)
         return {

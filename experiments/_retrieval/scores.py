@@ -12,7 +12,7 @@ from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Found, Key
 from semrsm_jax.retrieval import scores_at_k
 
 GAIN = "gain by permutation invariance"
-# The kernel that the classical descriptors, which are compared by cosine, stand against.
+# The kernel that classical descriptors, which are compared by cosine, stand against.
 AGAINST = "cosine"
 LEAD = "lead of matched cosine"
 
