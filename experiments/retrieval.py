@@ -153,7 +153,7 @@ def summary(result: Result) -> dict[str, Any]:
         gains = select(at, protocol=protocol, quantity=GAIN)
         above = sum(entry.interval.low > 0 for entry in gains)
         below = sum(entry.interval.high < 0 for entry in gains)
-        found[f"gains with an interval above 0, allowed: {protocol}"] = (
+        found[f"gains with an interval above 0, {protocol}"] = (
             f"{above} of {len(gains)}, {below} below 0"
         )
     return found

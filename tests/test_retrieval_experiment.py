@@ -1,5 +1,6 @@
 """The retrieval experiment, from images to scores, on each source of images."""
 
+import csv
 import dataclasses
 import json
 
@@ -16,8 +17,15 @@ pytest.importorskip("sklearn")
 from experiments import retrieval
 from experiments._common.intervals import cluster_bootstrap
 from experiments._common.session import Session
-from experiments._common.study import command, conduct
-from experiments._retrieval.config import RetrievalConfig
+from experiments._common.study import command
+from experiments._retrieval.config import (
+    OTHER_SCENES,
+    SAME_SCENE,
+    Collection,
+    Groups,
+    Measure,
+    RetrievalConfig,
+)
 from experiments._retrieval.datasets import Cityscapes, EgoObjects
 from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
 from experiments._retrieval.scores import GAIN, LEAD, select
@@ -112,7 +120,7 @@ def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbour(
 ):
     collection = result[0].collection
     videos, scenes = collection.protocols.values()
-    assert list(collection.protocols) == ["other videos", "other scenes"]
+    assert list(collection.protocols) == [SAME_SCENE, OTHER_SCENES]
     # A group has two videos; scenes are left out whole.
     assert len({*videos.queries, *videos.database}) == GROUPS * VIDEOS
     assert len({*scenes.queries, *scenes.database}) == GROUPS
@@ -132,7 +140,7 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
     assert collection.measures["IoU"].score is class_iou
     found = result[0].found[checkpoint]
     (layer,) = found.tokens
-    key = Key(layer, "cosine", WITH, "other videos", 10)
+    key = Key(layer, "cosine", WITH, SAME_SCENE, 10)
     _, queries, database = collection.measures["F1"]
 
     def f1(how):
@@ -140,7 +148,12 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
         shared = np.minimum(queries, database[index]).sum(1)
         return 2 * shared / (queries.sum(1) + database[index].sum(1))
 
-    where = {"method": "cosine", "protocol": "other videos", "database": 10, "k": 1}
+    where = {
+        "method": "cosine",
+        "protocol": SAME_SCENE,
+        "database": 10,
+        "k": 1,
+    }
     for quantity, expected in (
         (WITH, f1(WITH).mean()),
         (WITHOUT, f1(WITHOUT).mean()),
@@ -170,7 +183,7 @@ def test_table_has_a_row_for_everything(result, of_frames):
         assert row[f"{GAIN}, low"] <= row[GAIN] <= row[f"{GAIN}, high"]
     summary = retrieval.summary(result[0])
     assert summary["images"] == "EgoObjects" and summary["database"] == 10
-    (text,) = (v for k, v in summary.items() if k.endswith("allowed: other videos"))
+    (text,) = (v for k, v in summary.items() if k.endswith(SAME_SCENE))
     assert text.split(" of ")[1].startswith("3")
 
 
@@ -209,6 +222,89 @@ def test_interrupted_run_goes_on(of_frames, result, tmp_path, monkeypatch):
     assert done == {p: p.stat().st_mtime_ns for p in done}
 
 
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """Queries show what an image of the database does, each token elsewhere."""
+
+    def collect(self, config, session):
+        rng = np.random.default_rng(config.seed)
+        y = rng.normal(size=(config.sizes[-1], 9, 16)).astype(np.float32)
+        x = np.stack([rng.permutation(tokens) for tokens in y[: config.queries]])
+        counts = np.eye(len(y), dtype=int)
+        nobody = np.arange(len(x)), len(x) + np.arange(len(y))
+        return Collection(
+            "moved",
+            {"F1": Measure(instance_f1, counts[: len(x)], counts)},
+            {"all": Groups(*nobody)},
+            np.arange(len(x)),
+            lambda n: np.zeros((4, 4, 3), np.uint8),
+            lambda n: np.zeros((4, 4, 3), np.uint8),
+            lambda network: {"tokens": (x, y)},
+        )
+
+
+def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
+    config = RetrievalConfig(
+        Moved(), ("none",), queries=12, sizes=(12, 24), k=1, resamples=50, baselines=()
+    )
+    result = retrieval.run(config, Session(tmp_path))
+    for entry in result.scores:
+        if entry.quantity == WITH:
+            assert entry.interval == (1, 1, 1)
+        elif entry.quantity == WITHOUT:
+            assert entry.interval.value < 0.4
+    gains = select(result.scores, quantity=GAIN)
+    assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
+    text = retrieval.summary(result)["gains with an interval above 0, all"]
+    assert text == "3 of 3, 0 below 0"
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The folder of a run of the scale of that name."""
+    folder = tmp_path_factory.mktemp("smoke") / "out"
+    arguments = ["--scale", "smoke", "-o", str(folder)]
+    found = CliRunner().invoke(command(retrieval.STUDY), arguments)
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def test_smoke_writes_numbers_table_and_figures(smoke):
+    names = {path.name for path in smoke.iterdir() if path.is_file()}
+    assert names == {
+        "retrieval.json",
+        "retrieval.csv",
+        "retrieval.png",
+        "retrieval-sizes.png",
+        "retrieval-gallery.png",
+    }
+    document = json.loads((smoke / "retrieval.json").read_text())
+    with (smoke / "retrieval.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == len(document["rows"]) == (3 + 3) * 2 * 2 * 2 * 2
+    assert document["config"]["source"]["scene"]["side"] == 64
+    for name in names - {"retrieval.json", "retrieval.csv"}:
+        assert (smoke / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_scenes_are_views_of_which_none_is_query_and_entry(smoke):
+    config = retrieval.SCALES["smoke"]
+    (steps,) = (smoke / "steps").iterdir()
+    before = (steps / "scenes.npz").stat().st_mtime_ns
+    collection = config.source.collect(config, Session(steps))
+    assert (steps / "scenes.npz").stat().st_mtime_ns == before
+    assert list(collection.protocols) == [SAME_SCENE, OTHER_SCENES]
+    scenes = collection.protocols[OTHER_SCENES]
+    drawn = np.concatenate([scenes.queries, scenes.database])
+    assert len(drawn) == 6 + 12 and np.bincount(drawn).max() <= config.source.views
+    np.testing.assert_array_equal(collection.clusters, scenes.queries)
+    every = collection.protocols[SAME_SCENE]
+    assert not np.isin(every.queries, every.database).any()
+    # Half of an object is seen where it counts, and then some of its pixels are there.
+    counts, present = (collection.measures[n].queries for n in ("F1", "IoU"))
+    assert (present[counts > 0]).all() and counts.sum() > 0
+
+
 def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
     streets = {
         "train": [("aachen", n, 19, (7, 11 + n)) for n in range(4)],
@@ -225,12 +321,13 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
         baselines=(),
         data=write_streets(tmp_path / "streets", streets),
     )
-    paths = conduct(retrieval.STUDY, "paper-cityscapes", config, tmp_path / "out")
-    document = json.loads(paths[".json"].read_text())
-    assert {row["measure"] for row in document["rows"]} == {"IoU"}
-    assert {row["database"] for row in document["rows"]} == {4}
-    assert all(0 <= row[WITH] <= 1 for row in document["rows"])
-    assert all(path.exists() for path in paths.values())
+    found = retrieval.run(config, Session(tmp_path / "steps"))
+    assert {entry.measure for entry in found.scores} == {"IoU"}
+    assert {entry.database for entry in found.scores} == {4}
+    # Road alone of three classes, or both of two.
+    allowed = {1 / 3, 1.0, 2 / 3}
+    scores = [e.interval.value for e in found.scores if e.quantity == WITH]
+    assert all(min(abs(s - a) for a in allowed) < 1e-6 for s in scores)
     few = dataclasses.replace(config, sizes=(5,))
     with pytest.raises(ValueError, match="'train' has 4 images, 5 are needed"):
         retrieval.run(few, Session(tmp_path / "few"))

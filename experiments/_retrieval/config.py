@@ -66,6 +66,10 @@ class Collection(NamedTuple):
     features: Callable[[str], Mapping[str, tuple[Any, Any]]]
 
 
+# What may be retrieved: images of the query's video never, of its scene or not.
+SAME_SCENE, OTHER_SCENES = "same scene allowed", "other scenes only"
+
+
 class Source(Protocol):
     """Where images, what they show, and their features come from."""
 

@@ -20,6 +20,8 @@ from experiments._data.cityscapes import (
 )
 from experiments._data.egoobjects import EGOOBJECTS, load_egoobjects
 from experiments._retrieval.config import (
+    OTHER_SCENES,
+    SAME_SCENE,
     Collection,
     Groups,
     Measure,
@@ -68,8 +70,8 @@ class EgoObjects:
             "EgoObjects",
             {"F1": Measure(instance_f1, *counts), "IoU": Measure(class_iou, *counts)},
             {
-                "other videos": Groups(*split(frames.videos)),
-                "other scenes": Groups(*split(frames.groups)),
+                SAME_SCENE: Groups(*split(frames.videos)),
+                OTHER_SCENES: Groups(*split(frames.groups)),
             },
             frames.groups[queries],
             partial(_picture, files[0]),

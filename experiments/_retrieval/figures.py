@@ -1,6 +1,7 @@
 """Scores of all methods, scores against the size of the database, and a gallery."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def draw_methods(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
         ax.set_xlim(-0.6, len(methods) - 0.4)
 
     rows = [
-        (f"{measure}@1\nallowed: {protocol}", select(shown, protocol=protocol), panel)
+        (f"{measure}@1,\n{protocol}", select(shown, protocol=protocol), panel)
         for protocol in dict.fromkeys(entry.protocol for entry in shown)
     ]
     return _grid(rows, f"database of {size} images", list(_STYLES.values()) + [_GREY])
@@ -94,7 +95,7 @@ def draw_sizes(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
         ax.set_xticks(config.sizes)
 
     rows = [
-        (f"{measure}@1\nallowed: {protocol}", shown, scored),
+        (f"{measure}@1,\n{protocol}", shown, scored),
         (GAIN.replace(" by ", "\nby ", 1), shown, gained),
     ]
     ways = [
@@ -131,7 +132,7 @@ def draw_gallery(
     return retrieval_gallery(
         [Retrieved(collection.query(row)) for row in rows],
         neighbors,
-        title=f"{collection.title}, {network}: the most similar images by cosine",
+        title=f"{collection.title}, {Path(network).name}: most similar by {AGAINST}",
     )
 
 
@@ -148,7 +149,7 @@ def _grid(rows: Sequence[Row], title: str, looks: Sequence[Look]) -> "Figure":
     from matplotlib.lines import Line2D
 
     columns = list(dict.fromkeys((s.network, s.layer, s.tokens) for s in rows[0][1]))
-    figure = new_figure((max(5.2, 1.8 * len(columns) + 0.9), 1.9 * len(rows) + 1.5))
+    figure = new_figure((max(6.4, 1.8 * len(columns) + 0.9), 1.9 * len(rows) + 1.5))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
         figure.suptitle(title, fontsize=FONT_SIZE + 1)
         axes = figure.subplots(
@@ -160,7 +161,7 @@ def _grid(rows: Sequence[Row], title: str, looks: Sequence[Look]) -> "Figure":
                 draw(ax, select(scores, network=network, layer=layer))
                 ax.spines[["top", "right"]].set_visible(False)
         for ax, (network, layer, tokens) in zip(axes[0], columns, strict=True):
-            ax.set_title(f"{_short(network)}\n{_short(layer)}, {tokens} tokens")
+            ax.set_title(f"{Path(network).name}\n{_inner(layer)}, {tokens} tokens")
         figure.legend(
             handles=[Line2D([], [], **{"linestyle": "none", **look}) for look in looks],
             loc="outside lower center",
@@ -189,7 +190,6 @@ def _bars(
     )
 
 
-def _short(name: str) -> str:
-    """The end of a path or of a dotted name, with its number."""
-    parts = name.rstrip("/").split("/")[-1].split(".")
-    return ".".join(parts[-2:]) if parts[-1].isdigit() else parts[-1]
+def _inner(layer: str) -> str:
+    """A layer's name without the networks around it."""
+    return layer.rpartition("encoder.")[2]

@@ -14,6 +14,8 @@ from jaxtyping import Float, UInt8
 
 from experiments._common.session import Session
 from experiments._retrieval.config import (
+    OTHER_SCENES,
+    SAME_SCENE,
     Collection,
     Groups,
     Measure,
@@ -58,7 +60,7 @@ class Scenes:
                 "F1": Measure(instance_f1, *split(drawn["counts"])),
                 "IoU": Measure(class_iou, *split(drawn["present"])),
             },
-            {"other views": Groups(*views), "other scenes": Groups(*scenes)},
+            {SAME_SCENE: Groups(*views), OTHER_SCENES: Groups(*scenes)},
             scenes[0],
             images[0].__getitem__,
             images[1].__getitem__,
