@@ -8,7 +8,7 @@ of the engine, resumed tile by tile.
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments._common.environment import plain
+from semrsm_jax._rows import Rows
 from semrsm_jax.cli._console import Report
 from semrsm_jax.engine import Progress
 from semrsm_jax.engine import run as run_engine
+from semrsm_jax.features import extract_to_store
 from semrsm_jax.matching import Exact, Matcher
 from semrsm_jax.store import RunStore, new_file
 
@@ -78,8 +80,40 @@ class Session:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 
+    def features(
+        self,
+        name: str,
+        model: Any,
+        images: Any,
+        layers: Sequence[str],
+        batch_size: int = 32,
+    ) -> Mapping[str, Rows]:
+        """Tokens (N, S, C) of images, by layer, on disk; resumed batch by batch.
+
+        Args:
+          name: of the features, as of a step.
+          model: as in `semrsm_jax.features.extract`.
+          images: likewise.
+          layers: likewise.
+          batch_size: images a pass.
+        """
+
+        def progress(done: int, total: int) -> None:
+            self.report(f"Features {name}", done, total)
+
+        path = self._place / f"{name}.zarr"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return extract_to_store(
+            model, images, layers, path, batch_size=batch_size, progress=progress
+        ).layers
+
     def run(
-        self, name: str, x: Any, y: Any = None, matcher: Matcher = Exact()
+        self,
+        name: str,
+        x: Any,
+        y: Any = None,
+        matcher: Matcher = Exact(),
+        center: str | None = None,
     ) -> RunStore:
         """The pair statistics of tokens (N, S, C) and (M, T, C), resumed tile by tile.
 
@@ -91,6 +125,7 @@ class Session:
           x: what `semrsm_jax.engine.run` takes.
           y: likewise; None: x with itself.
           matcher: the rule.
+          center: what is subtracted before, as in `semrsm_jax.engine.run`.
         """
 
         def progress(at: Progress) -> None:
@@ -98,5 +133,11 @@ class Session:
 
         path = self._place / f"{name}.zarr"
         return run_engine(
-            x, y, store=path, matcher=matcher, cluster=self.client, progress=progress
+            x,
+            y,
+            store=path,
+            matcher=matcher,
+            center=center,
+            cluster=self.client,
+            progress=progress,
         )
