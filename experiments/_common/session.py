@@ -79,7 +79,12 @@ class Session:
             return {key: stored[key] for key in stored.files}
 
     def run(
-        self, name: str, x: Any, y: Any = None, matcher: Matcher = Exact()
+        self,
+        name: str,
+        x: Any,
+        y: Any = None,
+        matcher: Matcher = Exact(),
+        center: str | None = None,
     ) -> RunStore:
         """The pair statistics of tokens (N, S, C) and (M, T, C), resumed tile by tile.
 
@@ -91,6 +96,7 @@ class Session:
           x: what `semrsm_jax.engine.run` takes.
           y: likewise; None: x with itself.
           matcher: the rule.
+          center: what `semrsm_jax.engine.run` takes.
         """
 
         def progress(at: Progress) -> None:
@@ -98,5 +104,11 @@ class Session:
 
         path = self._place / f"{name}.zarr"
         return run_engine(
-            x, y, store=path, matcher=matcher, cluster=self.client, progress=progress
+            x,
+            y,
+            store=path,
+            matcher=matcher,
+            center=center,
+            cluster=self.client,
+            progress=progress,
         )
