@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.intervals import Interval
+from experiments._common.rsm_intervals import Resampling
 from experiments._common.session import Session
 from experiments._output_correlation.classifiers import Answers, Draw
 from experiments._output_correlation.config import OutputCorrelationConfig
-from semrsm_jax.comparison.inference import RSA, bootstrap_interval, difference_test
+from semrsm_jax.comparison.inference import RSA
 from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Identity
 from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
@@ -123,58 +124,28 @@ def _compared(
     """Each metric's three intervals (3, 3) as `Correlations` has them, and pairs."""
     rsms = [open_similarity(store.path, kernel) for store in stores]
     found = [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
-    chosen = _some(len(answers.logits), config.interval_samples, config.seed)
+    chosen = _some(config.samples, config.interval_samples, config.seed)
     divergence = np.asarray(
         jensen_shannon_matrix(answers.logits[chosen], from_logits=True)
     )
-    parts = [np.asarray(K[chosen])[:, chosen] for K in rsms]
-    return {
-        **{
-            metric: _intervals(
-                config,
-                metric,
-                [getattr(each, metric) for each in found],
-                parts,
-                divergence,
-            )
-            for metric in METRICS
-        },
-        "pairs": _pairs(parts, divergence),
-    }
-
-
-def _intervals(
-    config: OutputCorrelationConfig,
-    metric: str,
-    found: list[float],
-    parts: list[np.ndarray],
-    divergence: np.ndarray,
-) -> np.ndarray:
-    """The intervals of both correlations and of their difference.
-
-    The estimates are those of all images. Where the intervals come from fewer, their
-    ends are drawn in by the square root of the ratio, as errors of means over samples
-    shrink (Politis, Romano and Wolf, "Subsampling", 1999).
-    """
-    reach = np.sqrt(len(divergence) / config.samples)
-    statistic = RSA(metric)
-    settings: Any = {"key": config.seed, "resamples": config.resamples}
-    ends = []
-    for part in parts:
-        interval = bootstrap_interval(part, divergence, statistic, **settings)
-        ends.append((interval.estimate, interval.low, interval.high))
-    spatial, semantic = parts
-    test = difference_test(
-        (semantic, divergence), (spatial, divergence), statistic, **settings
-    )
-    ends.append((test.difference, test.low, test.high))
-    values = [*found, found[1] - found[0]]
-    return np.array(
-        [
-            (value, *(value + reach * (float(end) - float(middle)) for end in around))
-            for value, (middle, *around) in zip(values, ends, strict=True)
-        ]
-    )
+    spatial, semantic = parts = [K[chosen][:, chosen] for K in rsms]
+    resampling = Resampling(config.samples, config.resamples, config.seed)
+    intervals = {}
+    for metric in METRICS:
+        values = [getattr(each, metric) for each in found]
+        intervals[metric] = np.array(
+            [
+                resampling.interval(spatial, divergence, RSA(metric), values[0]),
+                resampling.interval(semantic, divergence, RSA(metric), values[1]),
+                resampling.difference(
+                    (semantic, divergence),
+                    (spatial, divergence),
+                    RSA(metric),
+                    values[1] - values[0],
+                ),
+            ]
+        )
+    return {**intervals, "pairs": _pairs(parts, divergence)}
 
 
 def _pairs(parts: list[np.ndarray], divergence: np.ndarray) -> np.ndarray:
