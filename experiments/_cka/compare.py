@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
     Attributes:
       part: the images.
       what: `KINDS`, `WITHIN` or `ACROSS`.
-      title: the architectures.
+      titles: the architecture of the rows, and that of the columns.
       kernel: of the RSMs.
       networks: the networks, or pairs of them, that were averaged over.
       rows: layers of the rows, by depth; of `KINDS` they have semantic RSMs.
@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
 
     part: str
     what: str
-    title: str
+    titles: tuple[str, str]
     kernel: str
     networks: tuple[tuple[str, str], ...]
     rows: tuple[str, ...]
@@ -71,22 +71,25 @@ def comparisons(config: CKAConfig, session: Session) -> list[Comparison]:
     return found
 
 
-def _asked(part: Part, kernel: str) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
-    """What is compared, the title, and the networks, in pairs."""
+def _asked(
+    part: Part, kernel: str
+) -> Iterator[tuple[str, tuple[str, str], list[tuple[str, str]]]]:
+    """What is compared, the titles, and the networks, in pairs."""
     architectures = {each.name: each.networks for each in part.architectures}
     same = {name: [(n, n) for n in seeds] for name, seeds in architectures.items()}
     for name, pairs in same.items():
-        yield KINDS, name, pairs
+        yield KINDS, (name, name), pairs
     if kernel != "linear":
         return
     for name, pairs in same.items():
-        yield WITHIN, name, pairs
+        yield WITHIN, (name, name), pairs
     for name, seeds in architectures.items():
         if len(seeds) > 1:
-            yield ACROSS, f"{name}, seeds", list(itertools.combinations(seeds, 2))
+            pairs = list(itertools.combinations(seeds, 2))
+            yield ACROSS, (name, f"{name}, another seed"), pairs
     for one, other in part.across:
         pair = architectures[one][0], architectures[other][0]
-        yield ACROSS, f"{one} with {other}", [pair]
+        yield ACROSS, (one, other), [pair]
 
 
 class _RSMs(NamedTuple):
@@ -100,14 +103,14 @@ class _RSMs(NamedTuple):
     session: Session
 
     def compared(
-        self, what: str, title: str, pairs: Sequence[tuple[str, str]]
+        self, what: str, titles: tuple[str, str], pairs: Sequence[tuple[str, str]]
     ) -> Comparison:
         first, second = pairs[0]
         rows, columns = self.networks[first].layers, self.networks[second].layers
         return Comparison(
             self.part.name,
             what,
-            title,
+            titles,
             self.kernel,
             tuple(pairs),
             rows,
@@ -165,26 +168,16 @@ class _RSMs(NamedTuple):
         resampling = Resampling(
             self.part.samples, self.config.resamples, self.config.seed
         )
-        sides = {
-            name: [
-                (self._rsm(pair[0], kinds[0], cell[0])),
-                (self._rsm(pair[1], kinds[1], cell[1])),
-            ]
-            for name, kinds in _KINDS_OF[what].items()
-        }
-        values = {
-            name: float(self._between(pair, kinds, "unbiased")[cell])
-            for name, kinds in _KINDS_OF[what].items()
-        }
+        sides, values = [], []
+        (one, other), (row, column) = pair, cell
+        for kinds in _KINDS_OF[what].values():
+            K = self._rsm(one, kinds[0], row)
+            sides.append((K, self._rsm(other, kinds[1], column)))
+            values.append(float(self._between(pair, kinds, "unbiased")[cell]))
         if what == KINDS:
-            K, L = sides[BOTH]
-            return resampling.interval(K, L, CKA(), values[BOTH])
-        return resampling.difference(
-            tuple(sides[SEMANTIC]),
-            tuple(sides[SPATIO]),
-            CKA(),
-            values[SEMANTIC] - values[SPATIO],
-        )
+            return resampling.interval(*sides[0], CKA(), values[0])
+        spatio, semantic = sides
+        return resampling.difference(semantic, spatio, CKA(), values[1] - values[0])
 
     def _rsm(self, network: str, kind: str, layer: int) -> np.ndarray:
         kinds = (SPATIO, SEMANTIC)

@@ -146,7 +146,9 @@ def alike(
 def _cka(
     rsms: Sequence[Float[np.ndarray, "B n n"]], estimator: str
 ) -> Float[np.ndarray, "R R"]:
-    total = sum(hsic_matrix(batch, estimator=estimator) for batch in zip(*rsms, strict=True))
+    total = sum(
+        hsic_matrix(batch, estimator=estimator) for batch in zip(*rsms, strict=True)
+    )
     own = np.sqrt(np.diag(total))
     return total / own[:, None] / own
 

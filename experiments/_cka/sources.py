@@ -70,7 +70,7 @@ class OnScenes:
         shown = compose(self.scenes, draw.samples, 1, draw.seed)
         model = zoo.load(network)
         tokens = zoo.tokens(model, shown.images, NETWORKS[network].layers)
-        named = np.asarray(zoo.outputs(model, shown.images).name).argmax(1)
+        named = np.asarray(zoo.outputs(model, shown.images).name_logits).argmax(1)
         return Seen(tokens, float(np.mean(named == shown.background)))
 
 
@@ -98,7 +98,9 @@ class OnDataSet:
     def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
         """As in `Source`; tokens stay on the disk."""
         folder = DATA.folder(draw.data)
-        images, labels = self.images.open(folder, draw.samples, draw.seed, session.report)
+        images, labels = self.images.open(
+            folder, draw.samples, draw.seed, session.report
+        )
         model = load(network if self.public else _checkpoint(folder, network))
         blocks = [each for each in list_layers(model) if _BLOCKS.fullmatch(each)]
         if not blocks:

@@ -89,7 +89,7 @@ class OnScenes:
         def compute() -> dict[str, Any]:
             shown = compose(self.scenes, draw.samples, 1, draw.seed)
             model = zoo.load(network)
-            logits = np.asarray(zoo.outputs(model, shown.images).name)
+            logits = np.asarray(zoo.outputs(model, shown.images).name_logits)
             return {
                 "tokens": zoo.tokens(model, shown.images, (last,))[last],
                 "logits": logits,

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STYLE = {"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE + 1}
-
 
 def draw_correlations(networks: Sequence[OfNetwork], metric: str) -> "Figure":
     """Both correlations of every network, and below them what matching adds."""
@@ -22,7 +20,7 @@ def draw_correlations(networks: Sequence[OfNetwork], metric: str) -> "Figure":
     kernels = list(networks[0].correlations)
     height = 2 * (0.75 + 0.24 * len(networks)) + 0.5
     figure = new_figure((2.2 * len(kernels) + 1.2, height))
-    with rc_context(_STYLE):
+    with rc_context({"font.size": FONT_SIZE}):
         panels = figure.subplots(2, len(kernels), sharex="row", sharey=True)
         for column, kernel in zip(panels.T, kernels, strict=True):
             found = {each.title: each.correlations[kernel][metric] for each in networks}
@@ -98,7 +96,7 @@ def draw_pairs(networks: Sequence[OfNetwork], kernel: str) -> "Figure":
 
     figure = new_figure((1.75 * len(networks) + 0.6, 4.2))
     names = ("position by position", "tokens matched")
-    with rc_context(_STYLE):
+    with rc_context({"font.size": FONT_SIZE}):
         panels = figure.subplots(2, len(networks), sharey=True, squeeze=False)
         for column, each in zip(panels.T, networks, strict=True):
             *similarities, divergence = each.pairs[kernel]
