@@ -168,7 +168,8 @@ class _RSMs(NamedTuple):
         resampling = Resampling(
             self.part.samples, self.config.resamples, self.config.seed
         )
-        sides, values = [], []
+        sides: list[tuple[np.ndarray, np.ndarray]] = []
+        values: list[float] = []
         (one, other), (row, column) = pair, cell
         for kinds in _KINDS_OF[what].values():
             K = self._rsm(one, kinds[0], row)

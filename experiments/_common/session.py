@@ -59,6 +59,10 @@ class Session:
     def _place(self) -> Path:
         return self.folder or Path(tempfile.mkdtemp(prefix="semrsm-"))
 
+    def _file(self, name: str) -> Path:
+        """A file of the session; a network that is named by its path is no other."""
+        return self._place / name.lstrip("/")
+
     def step(self, name: str, compute: Callable[[], Arrays]) -> dict[str, np.ndarray]:
         """The arrays that `compute` returns, computed once and read afterwards.
 
@@ -70,7 +74,7 @@ class Session:
         Raises:
           OSError: the disk is full, or the like; the step then is to be done again.
         """
-        path = self._place / f"{name}.npz"
+        path = self._file(f"{name}.npz")
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             found = {key: np.asarray(value) for key, value in compute().items()}
@@ -102,7 +106,7 @@ class Session:
         def progress(done: int, total: int) -> None:
             self.report(f"Extracting {name}", done, total)
 
-        path = self._place / f"{name}.zarr"
+        path = self._file(f"{name}.zarr")
         path.parent.mkdir(parents=True, exist_ok=True)
         return extract_to_store(
             model,
@@ -138,7 +142,7 @@ class Session:
         def progress(at: Progress) -> None:
             self.report(f"{at.stage.capitalize()} {name}", at.done, at.total)
 
-        path = self._place / f"{name}.zarr"
+        path = self._file(f"{name}.zarr")
         return run_engine(
             x,
             y,
