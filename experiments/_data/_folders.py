@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+
 from experiments._common.session import silent
 from semrsm_jax.cli._console import Report
 from semrsm_jax.features import ImageFolder, open_files
@@ -53,6 +56,24 @@ class DataSet:
             f"{self.name}: {wrong}\nTo be had: {self.source}\n"
             f"The folder must look like this:\n{layout}"
         )
+
+    def draw(self, there: int, samples: int | None, seed: int) -> Int[np.ndarray, " n"]:
+        """The places of `samples` of them, drawn without replacement, in their order.
+
+        Args:
+          there: how many images were found.
+          samples: how many to draw; None takes all.
+          seed: of the draw.
+
+        Raises:
+          ValueError: there are fewer, or none.
+        """
+        if there < (1 if samples is None else samples):
+            raise self.error(f"it holds {there} images, {samples or 'some'} are needed")
+        if samples is None:
+            return np.arange(there)
+        drawn = np.random.default_rng(seed).choice(there, samples, replace=False)
+        return np.sort(drawn)
 
     def images(
         self,
