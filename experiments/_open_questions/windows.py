@@ -14,7 +14,7 @@ from experiments._common.intervals import Interval, median_interval
 from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._open_questions.networks import Checkpoint, Network, Trained
-from experiments._open_questions.photographs import read_images
+from experiments._open_questions.photographs import read_photographs
 from experiments._runtime.timing import take_turns
 from experiments._scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
@@ -152,7 +152,7 @@ def _images(
 ) -> Float[np.ndarray, "N H W 3"]:
     """Images of different scenes, so that no two pairs share one."""
     if config.data is not None:
-        return read_images(config.data, layer.side, count, config.seed)
+        return read_photographs(config.data, layer.side, count, config.seed)
     scenes = dataclasses.replace(config.scenes, side=layer.side)
     return compose(scenes, count, 1, config.seed).images
 
