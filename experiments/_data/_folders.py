@@ -2,8 +2,14 @@
 
 import os
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from experiments._common.session import silent
+from semrsm_jax.cli._console import Report
+from semrsm_jax.features import ImageFolder, open_files
+from semrsm_jax.features.image_folder import Preprocess
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,37 @@ class DataSet:
         """The error that says what is wrong, where to get the data, and its layout."""
         layout = textwrap.indent(textwrap.dedent(self.layout).strip("\n"), "  ")
         return ValueError(
-            f"{self.name}: {wrong}.\nTo be had: {self.source}\n"
+            f"{self.name}: {wrong}\nTo be had: {self.source}\n"
             f"The folder must look like this:\n{layout}"
         )
+
+    def images(
+        self,
+        root: Path,
+        paths: Sequence[Path],
+        preprocess: Preprocess,
+        report: Report = silent,
+    ) -> ImageFolder:
+        """The files below `root`, each of which must be readable.
+
+        Args:
+          root: what the ids are relative to.
+          paths: the files, at least one; they keep their order.
+          preprocess: from uint8 (H, W, 3) to what the network expects, float.
+          report: called as ``report(description, done, total)``.
+
+        Raises:
+          ValueError: files are broken or missing; up to five are named.
+        """
+
+        def progress(done: int, total: int) -> None:
+            report(f"Checking images of {self.name}", done, total)
+
+        folder = open_files(root, paths, preprocess, on_error="skip", progress=progress)
+        if folder.skipped:
+            listed = "".join(f"\n  {b.id}: {b.reason}" for b in folder.skipped[:5])
+            raise self.error(
+                f"{len(folder.skipped)} of {len(paths)} images below {root} cannot be "
+                f"read, and are to be downloaded again:{listed}"
+            )
+        return folder
