@@ -153,9 +153,7 @@ def _command(
                 config = study.scales[scale]
                 if data is not None and study.data:
                     config = dataclasses.replace(config, data=data)
-                paths = conduct(
-                    study, scale, config, output, report, client, overwrite
-                )
+                paths = conduct(study, scale, config, output, report, client, overwrite)
                 say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
                 say(f"Written: {', '.join(map(str, paths.values()))}")
 

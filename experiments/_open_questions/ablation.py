@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -113,7 +112,9 @@ def run(config: AblationConfig, session: Session = Session()) -> Result:
     total = len(config.networks) * len(CENTRINGS) * len(NORMALISATIONS)
     for network in config.networks:
         scenes = partial(compose, config.scenes, config.count, 1, config.seed)
-        found = session.step(f"{network.name}/tokens", partial(_tokens, network, scenes))
+        found = session.step(
+            f"{network.name}/tokens", partial(_tokens, network, scenes)
+        )
         for centring in CENTRINGS:
             for normalisation in NORMALISATIONS:
                 session.report("Trying settings", done, total)
@@ -182,7 +183,9 @@ def _tried(
             resamples=config.resamples,
         )
         arrays["difference"].append((test.difference, test.low, test.high))
-        for kind, value in zip((SEMANTIC, SPATIAL), (test.first, test.second), strict=True):
+        for kind, value in zip(
+            (SEMANTIC, SPATIAL), (test.first, test.second), strict=True
+        ):
             arrays[f"rsa {kind}"].append(value)
             rule = same_sample(len(tokens))
             arrays[f"f1 {kind}"].append(f1_at_1(K[kind], counts, counts, rule))
@@ -246,7 +249,9 @@ def summary(result: Result) -> dict[str, Any]:
             found[f"{network.name}: best F1@1 of the {rsm} RSM"] = float(
                 here[best].f1[rsm].mean()
             )
-            found[f"{network.name}: its centring, normalisation, kernel"] = ", ".join(best)
+            found[f"{network.name}: its centring, normalisation, kernel"] = ", ".join(
+                best
+            )
     return found
 
 
@@ -257,9 +262,7 @@ def draw(result: Result) -> "Figure":
     networks = [network.name for network in result.config.networks]
     figure = new_figure((7.4, 2.7 * len(networks)))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        panels = figure.subplots(
-            len(networks), 2, squeeze=False, width_ratios=(2.4, 1)
-        )
+        panels = figure.subplots(len(networks), 2, squeeze=False, width_ratios=(2.4, 1))
         for (left, right), network in zip(panels, networks, strict=True):
             here = [at for at in result.settings if at.network == network]
             _draw_preparations(left, [at for at in here if at.kernel in KERNELS])
@@ -272,10 +275,14 @@ def draw(result: Result) -> "Figure":
 
 def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
     """A column a preparation, a marker a kernel, a colour an RSM."""
-    preparations = list(dict.fromkeys((at.centring, at.normalisation) for at in settings))
+    preparations = list(
+        dict.fromkeys((at.centring, at.normalisation) for at in settings)
+    )
     for k, (kernel, marker) in enumerate(zip(KERNELS, MARKERS, strict=False)):
         for rsm, color in zip(RSMS, COLORS, strict=False):
-            heights = [float(at.f1[rsm].mean()) for at in settings if at.kernel == kernel]
+            heights = [
+                float(at.f1[rsm].mean()) for at in settings if at.kernel == kernel
+            ]
             ax.plot(
                 np.arange(len(heights)) + 0.2 * (k - 1),
                 heights,
@@ -290,7 +297,9 @@ def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_bandwidths(ax: "Axes", config: AblationConfig, settings: list[Setting]) -> None:
+def _draw_bandwidths(
+    ax: "Axes", config: AblationConfig, settings: list[Setting]
+) -> None:
     """The correlation with what images show against the bandwidth."""
     for rsm, color, marker in zip(RSMS, COLORS, MARKERS, strict=False):
         by_kernel = {
@@ -298,9 +307,16 @@ def _draw_bandwidths(ax: "Axes", config: AblationConfig, settings: list[Setting]
             for at in settings
             if (at.centring, at.normalisation) == DEFAULT
         }
-        heights = [by_kernel[f"RBF, {factor:g} x median"] for factor in config.bandwidths]
+        heights = [
+            by_kernel[f"RBF, {factor:g} x median"] for factor in config.bandwidths
+        ]
         ax.plot(
-            config.bandwidths, heights, f"{marker}-", color=color, markersize=3, label=rsm
+            config.bandwidths,
+            heights,
+            f"{marker}-",
+            color=color,
+            markersize=3,
+            label=rsm,
         )
         ax.axhline(by_kernel["cosine"], color=color, linewidth=0.8, linestyle=":")
     ax.set(
@@ -309,3 +325,35 @@ def _draw_bandwidths(ax: "Axes", config: AblationConfig, settings: list[Setting]
         ylabel="correlation with shared objects",
     )
     ax.spines[["top", "right"]].set_visible(False)
+
+
+SCALES = {
+    "bundled": AblationConfig((Trained("resnet-10"), Trained("vit-4"))),
+    "smoke": AblationConfig(
+        (Trained("resnet-10"),), count=8, bandwidths=(0.5, 2.0), rules=(), resamples=50
+    ),
+    "paper": AblationConfig(
+        (
+            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
+            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
+            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+        ),
+        scenes=SceneConfig(side=224),
+        count=1000,
+        resamples=2000,
+    ),
+}
+STUDY = Study(
+    name="open_questions_ablation",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+)

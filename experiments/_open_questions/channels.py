@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -28,6 +27,7 @@ from experiments._open_questions.photographs import read_photographs
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
 from experiments._scenes.compose import SceneConfig, compose
+from experiments._trained.networks import NETWORKS
 from semrsm_jax.cli._console import Report
 from semrsm_jax.comparison import cka
 from semrsm_jax.kernels import Linear
@@ -39,6 +39,7 @@ from semrsm_jax.representations import center
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DATA = "channels: likewise, and the classifiers are held to what they say of them unpruned."
 MAGNITUDE, RANDOM = "magnitude", "random"
 CRITERIA = (*RSMS, MAGNITUDE, RANDOM)
 _BLOCK = 4  # channels between two steps of the progress bar
@@ -309,3 +310,45 @@ def draw(result: Result) -> "Figure":
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+SCALES = {
+    "bundled": ChannelsConfig(tuple(map(Trained, NETWORKS))),
+    "smoke": ChannelsConfig(
+        (Trained("resnet-10"), Trained("resnet-10", seed=0)),
+        compared=4,
+        asked=16,
+        shares=(0.5,),
+        draws=2,
+    ),
+    "paper": ChannelsConfig(
+        (
+            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
+            Checkpoint(
+                "facebook/convnextv2-base-1k-224", ("convnextv2.encoder.stages.3",)
+            ),
+            *(
+                Checkpoint(f"microsoft/resnet-{depth}", ("resnet.encoder.stages.3",))
+                for depth in (18, 34, 50, 101)
+            ),
+        ),
+        SceneConfig(side=224),
+        compared=100,
+        asked=5000,
+    ),
+}
+STUDY = Study(
+    name="open_questions_channels",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+    data=DATA,
+)

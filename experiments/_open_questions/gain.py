@@ -115,9 +115,15 @@ def factors(
         )
 
     return (
-        Factor("object scale", "side / image side", levels(scales, scale=lambda v: (v, v))),
+        Factor(
+            "object scale", "side / image side", levels(scales, scale=lambda v: (v, v))
+        ),
         Factor("number of objects", "", levels(counts, objects=lambda v: (v, v))),
-        Factor("viewpoint spread", "largest shift / image side", levels(shifts, shift=float)),
+        Factor(
+            "viewpoint spread",
+            "largest shift / image side",
+            levels(shifts, shift=float),
+        ),
         Factor("resolution", "image side, pixels", levels(sides, side=int)),
     )
 
@@ -165,7 +171,9 @@ def _retrieved(
     z = np.asarray(network.tokens(network.open(), scenes.images, [layer])[layer])
     # Views of a scene stand together: first the query, then that in the database.
     mean = z[1::2].mean((0, 1))
-    queries, database = (np.asarray(center(part, mean=mean)) for part in (z[::2], z[1::2]))
+    queries, database = (
+        np.asarray(center(part, mean=mean)) for part in (z[::2], z[1::2])
+    )
     counts = scenes.counts[::2], scenes.counts[1::2]
     rsms = both(session, name, queries, database, {"": config.kernel})[""]
     rules = None, same_sample(config.scenes)
@@ -204,8 +212,12 @@ def _limits(name: str, interval: Interval) -> dict[str, float]:
 def summary(result: Result) -> dict[str, Interval]:
     """The change of the gain from the lowest to the highest level of each factor."""
     found = {}
-    for network, factor in dict.fromkeys((c.network, c.factor) for c in result.conditions):
-        here = [c for c in result.conditions if (c.network, c.factor) == (network, factor)]
+    for network, factor in dict.fromkeys(
+        (c.network, c.factor) for c in result.conditions
+    ):
+        here = [
+            c for c in result.conditions if (c.network, c.factor) == (network, factor)
+        ]
         first, last = here[0], here[-1]
         for database in DATABASES:
             where = f"{network}, {factor}, {database}"
@@ -224,7 +236,9 @@ def draw(result: Result) -> "Figure":
     factors = result.config.factors
     figure = new_figure((2.1 * len(factors), 4.2))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        panels = figure.subplots(len(DATABASES), len(factors), sharey=True, squeeze=False)
+        panels = figure.subplots(
+            len(DATABASES), len(factors), sharey=True, squeeze=False
+        )
         for line, database in zip(panels, DATABASES, strict=True):
             for ax, factor in zip(line, factors, strict=True):
                 _draw_factor(ax, result, factor, database)
@@ -261,3 +275,50 @@ def _draw_factor(ax: "Axes", result: Result, factor: Factor, database: str) -> N
     ax.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
     ax.set_xticks(places, [f"{value:g}" for value in values])
     ax.spines[["top", "right"]].set_visible(False)
+
+
+_BASE = SceneConfig(objects=(3, 3), scale=(0.3, 0.3), shift=0.1, zoom=0.0)
+_FACTORS = factors(
+    _BASE,
+    scales=(0.15, 0.3, 0.45),
+    counts=(1, 3, 6),
+    shifts=(0.0, 0.1, 0.3),
+    sides=(32, 64, 128),
+)
+SCALES = {
+    "bundled": GainConfig((Trained("resnet-10"), Trained("vit-4")), _FACTORS),
+    "smoke": GainConfig(
+        (Trained("resnet-10"),),
+        factors(_BASE, scales=(0.3,), counts=(1, 3), shifts=(0.1,), sides=(64,))[:2],
+        scenes=8,
+    ),
+    "paper": GainConfig(
+        (
+            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
+            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
+            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+        ),
+        factors(
+            dataclasses.replace(_BASE, side=224),
+            scales=(0.1, 0.2, 0.3, 0.4, 0.5),
+            counts=(1, 2, 3, 5, 8),
+            shifts=(0.0, 0.05, 0.1, 0.2, 0.4),
+            sides=(112, 224, 336, 448),
+        ),
+        scenes=500,
+    ),
+}
+STUDY = Study(
+    name="open_questions_gain",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+)

@@ -24,6 +24,7 @@ from experiments._common.study import Study
 from experiments._open_questions.networks import Checkpoint, Network, Trained
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments._scenes.compose import SceneConfig, compose
+from experiments._trained.networks import NETWORKS
 from semrsm_jax.comparison import cka
 from semrsm_jax.kernels import Linear
 from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
@@ -307,3 +308,55 @@ def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
             label=name,
         )
     ax.spines[["top", "right"]].set_visible(False)
+
+
+_SCENES = LayersConfig(()).scenes
+SCALES = {
+    "bundled": LayersConfig(tuple(map(Trained, NETWORKS))),
+    "smoke": LayersConfig(
+        (Trained("resnet-10"), Trained("resnet-10", seed=0)),
+        dataclasses.replace(_SCENES, grid=2),
+        count=40,
+        compared=10,
+        grid=4,
+        folds=2,
+        resamples=50,
+    ),
+    "paper": LayersConfig(
+        (
+            Checkpoint(
+                "facebook/dinov2-base",
+                tuple(f"dinov2.encoder.layer.{k}" for k in range(2, 12, 3)),
+            ),
+            Checkpoint(
+                "google/vit-base-patch16-224",
+                tuple(f"vit.encoder.layer.{k}" for k in range(2, 12, 3)),
+            ),
+            *(
+                Checkpoint(
+                    f"microsoft/resnet-{depth}",
+                    tuple(f"resnet.encoder.stages.{k}" for k in range(4)),
+                )
+                for depth in (18, 34, 50, 101)
+            ),
+        ),
+        dataclasses.replace(_SCENES, side=224),
+        count=4000,
+        compared=500,
+        grid=14,
+    ),
+}
+STUDY = Study(
+    name="open_questions_layers",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+)

@@ -1,12 +1,12 @@
 """Networks as configs name them: those trained here, untrained ones, checkpoints."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from experiments._trained import zoo
 from experiments._trained.networks import NETWORKS
@@ -42,6 +42,17 @@ class Network(Protocol):
         """The tokens of images in [0, 1], by layer."""
         ...
 
+    @property
+    def names_photographs(self) -> bool:
+        """Whether it was trained to name the photograph behind a scene."""
+        ...
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """What it answers to images in [0, 1]; traceable."""
+        ...
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -62,10 +73,8 @@ class Trained:
 
     def open(self) -> Any:
         """The shipped weights, or random ones."""
-        return zoo.load(self.key) if self.seed is None else self._random()
-
-    def _random(self) -> Any:
-        assert self.seed is not None
+        if self.seed is None:
+            return zoo.load(self.key)
         return zoo.random(self.key, self.seed)
 
     def tokens(
@@ -76,6 +85,17 @@ class Trained:
     ) -> Tokens:
         """The tokens, prepared as in training."""
         return zoo.tokens(model, images, layers)
+
+    @property
+    def names_photographs(self) -> bool:
+        """True but for random weights."""
+        return self.seed is None
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """Of the photographs' names."""
+        return zoo.outputs(model, images).name_logits
 
 
 @dataclass(frozen=True)
@@ -106,9 +126,22 @@ class Checkpoint:
         layers: Sequence[str],
     ) -> Tokens:
         """The tokens; images keep their size, colours are the checkpoint's own."""
-        colours = dataclasses.replace(
-            load_preprocessing(locate(self.source)), resize=None, crop=None, pad=None
-        )
-        pixels = [colours(np.round(255 * image).astype(np.uint8)) for image in images]
-        found = extract(model, np.stack(pixels), layers)
+        found = extract(model, self._prepared(images), layers)
         return {name: np.asarray(values) for name, values in found.items()}
+
+    @property
+    def names_photographs(self) -> bool:
+        """False: its classes are those of the checkpoint."""
+        return False
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """Of the checkpoint's own classes."""
+        return model(self._prepared(images))
+
+    def _prepared(self, images: Float[Array, "N H W 3"]) -> Float[Array, "N H W 3"]:
+        """Images in [0, 1] with mean and spread as the checkpoint wants them."""
+        preprocessing = load_preprocessing(locate(self.source))
+        mean, std = preprocessing.mean or (0.0,), preprocessing.std or (1.0,)
+        return (jnp.asarray(images) - jnp.asarray(mean)) / jnp.asarray(std)

@@ -183,7 +183,9 @@ def draw(result: Result) -> "Figure":
                     label=kind,
                 )
             chance = float(np.mean([at.chance for at in here]))
-            ax.axvline(chance, color="0.5", linewidth=0.8, linestyle=":", label="chance")
+            ax.axvline(
+                chance, color="0.5", linewidth=0.8, linestyle=":", label="chance"
+            )
             score = "share of neighbours" if question == WHERE else "F1@1"
             ax.set(xlabel=score, title=question.replace(": ", "\n"))
             ax.set_yticks(range(len(networks)), networks)
@@ -191,3 +193,39 @@ def draw(result: Result) -> "Figure":
         panels[0].invert_yaxis()
         panels[-1].legend(frameon=False)
     return figure
+
+
+_NETWORKS = ("resnet-10", "resnet-18", "convnext", "vit-2", "vit-4")
+SCALES = {
+    "bundled": PriorConfig(
+        (
+            *map(Trained, _NETWORKS),
+            Trained("resnet-10", seed=0),
+            Trained("vit-4", seed=0),
+        )
+    ),
+    "smoke": PriorConfig((Trained("resnet-10"),), count=12),
+    "paper": PriorConfig(
+        (
+            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
+            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
+            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+        ),
+        dataclasses.replace(PriorConfig(()).scenes, side=224),
+        count=1000,
+    ),
+}
+STUDY = Study(
+    name="open_questions_prior",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+)

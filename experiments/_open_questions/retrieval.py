@@ -24,7 +24,11 @@ RSMS: Mapping[str, Matcher] = {SEMANTIC: Exact(), SPATIAL: Identity()}
 
 
 def both(
-    session: Session, name: str, x: Any, y: Any = None, kernels: Mapping[str, Kernel] = {}
+    session: Session,
+    name: str,
+    x: Any,
+    y: Any = None,
+    kernels: Mapping[str, Kernel] = {},
 ) -> dict[str, dict[str, np.ndarray]]:
     """Both RSMs (N, M) of tokens under each kernel: kernel -> RSM -> matrix.
 

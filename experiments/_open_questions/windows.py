@@ -285,3 +285,53 @@ def _points(
 
 def _at(network: Network, *sides: int) -> tuple[Layer, ...]:
     return tuple(Layer(network, side) for side in sides)
+
+
+SCALES = {
+    "bundled": WindowsConfig(
+        layers=(
+            *_at(Trained("resnet-10"), 128, 256, 512),
+            *_at(Trained("vit-4"), 128, 256, 512),
+        )
+    ),
+    "smoke": WindowsConfig(
+        layers=_at(Trained("resnet-10"), 64),
+        matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
+        rounds=6,
+        tokens_a_round=128,
+    ),
+    "paper": WindowsConfig(
+        layers=(
+            *_at(
+                Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)), 224, 448, 896
+            ),
+            *_at(
+                Checkpoint("microsoft/resnet-18", ("resnet.encoder.stages.3",)),
+                512,
+                1024,
+                2048,
+            ),
+            *_at(Checkpoint("facebook/sam-vit-base", ("vision_encoder.neck",)), 1024),
+        ),
+        matchers=(
+            *(BatchOptimal(2**k) for k in range(5, 12)),
+            *(BatchOptimal(2**k, sweeps=4) for k in (7, 9, 11)),
+        ),
+        rounds=15,
+    ),
+}
+STUDY = Study(
+    name="open_questions_windows",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    needs={
+        "matplotlib": "matplotlib",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+    },
+    data=DATA,
+)
