@@ -11,16 +11,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments._scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments._soft.networks import Student, Teacher
-from experiments._soft.scenes import (
-    CLASSES,
-    DIGIT,
-    Digits,
-    Scenes,
-    draw_scenes,
-    load_digits,
-    render,
-)
+from experiments._soft.scenes import Scenes, draw_scenes, render
 from semrsm_jax.cli._console import Report
 from semrsm_jax.kernels import Cosine
 from semrsm_jax.losses import semantic_cka_loss

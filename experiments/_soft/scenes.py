@@ -1,28 +1,11 @@
-"""Scenes of several handwritten digits, to be rendered wherever one likes.
-
-The digits are the 1,797 of scikit-learn (`sklearn.datasets.load_digits`, 8x8 pixels,
-from UCI's Optical Recognition of Handwritten Digits): they come with its wheel.
-"""
+"""Scenes of several handwritten digits, to be rendered wherever one likes."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-DIGIT = 8  # pixels, rows and columns of a digit
-CLASSES = 10
-
-
-class Digits(NamedTuple):
-    """Digits of one split.
-
-    Attributes:
-      images: (n, 8, 8) float32 in [0, 1].
-      labels: (n,), 0 to 9.
-    """
-
-    images: Float[np.ndarray, "n 8 8"]
-    labels: Int[np.ndarray, " n"]
+from experiments._scenes.digits import CLASSES, DIGIT, Digits
 
 
 class Scenes(NamedTuple):
@@ -37,18 +20,6 @@ class Scenes(NamedTuple):
     digits: Int[np.ndarray, "N K"]
     corners: Int[np.ndarray, "N K 2"]
     present: Int[np.ndarray, "N 10"]
-
-
-def load_digits(test_share: float, rng: np.random.Generator) -> tuple[Digits, Digits]:
-    """Splits the digits at random into those to train and those to test with."""
-    from sklearn.datasets import load_digits
-
-    images, labels = map(np.asarray, load_digits(return_X_y=True))
-    images = (images / 16).astype(np.float32).reshape(-1, DIGIT, DIGIT)
-    order = rng.permutation(len(images))
-    test = round(test_share * len(images))
-    first, rest = (Digits(images[i], labels[i]) for i in (order[test:], order[:test]))
-    return first, rest
 
 
 def draw_scenes(

@@ -22,6 +22,7 @@ from semrsm_jax.models.resnet import (
 from semrsm_jax.models.sam import SAMConfig, SAMVision
 from semrsm_jax.models.variants import VARIANTS, Variant, variant
 from semrsm_jax.models.vit import DINOv2, ViT, ViTConfig
+from semrsm_jax.models.weights import load_weights, save_weights
 
 __all__ = [
     "VARIANTS",
@@ -44,10 +45,12 @@ __all__ = [
     "clip_vision_config",
     "convert_checkpoint",
     "load",
+    "load_weights",
     "locate",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet101",
+    "save_weights",
     "variant",
 ]

@@ -1,0 +1,1 @@
+"""Scenes composed of parts of photographs and handwritten digits."""

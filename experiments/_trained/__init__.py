@@ -1,0 +1,1 @@
+"""Small networks trained on scenes, with their checkpoints."""
