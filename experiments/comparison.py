@@ -16,18 +16,13 @@ it met:
              most above what the process held before, and the CKA of the features
 """
 
-import dataclasses
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from experiments._runtime.worker import Report, peak_memory, worker
-from semrsm_jax import _checks
-from semrsm_jax.cli._console import guarded, say
-from semrsm_jax.store import check_output, new_file
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, peak_memory, worker
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,6 @@ class ComparisonConfig:
     """All that the benchmark's work depends on.
 
     Attributes:
-      scale: the name of this config.
       has_goals: whether its sizes are those that the goals are set for.
       seed: of the features.
       rsms: how many RSMs are compared with each other.
@@ -45,7 +39,6 @@ class ComparisonConfig:
       channels: features of a sample, C.
     """
 
-    scale: str = "bundled"
     has_goals: bool = True
     seed: int = 0
     rsms: int = 20
@@ -57,7 +50,7 @@ class ComparisonConfig:
 
 SCALES = {
     "bundled": ComparisonConfig(),
-    "smoke": ComparisonConfig("smoke", False, 0, 3, 50, 2, 200, 4),
+    "smoke": ComparisonConfig(False, 0, 3, 50, 2, 200, 4),
 }
 
 
@@ -65,7 +58,7 @@ def matrix(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     """CKA of all pairs of RSMs that lie in memory, ours and NumPy's in turns."""
     import numpy as np
 
-    from experiments._runtime.timing import take_turns
+    from experiments._common.timing import take_turns
     from semrsm_jax import cka_matrix
 
     rng = np.random.default_rng(config.seed)
@@ -143,45 +136,26 @@ def goals(sections: dict[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))
-@guarded
-def main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "bundled",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the figures.")
-    ] = Path("results/comparison"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
-    """Runs both sections, each in a process of its own, and prints the goals."""
-    _checks.one_of("scale", scale, tuple(SCALES))
-    config = SCALES[scale]
-    path = check_output(output / "comparison.json", overwrite, suffixes=(".json",))
+def measure(config: ComparisonConfig, report: Report) -> dict[str, Any]:
+    """Runs both sections, each in a process of its own."""
     sections = {}
     for section in (matrix, stream):
-        with worker(_show) as call:
+        with worker(report) as call:
             sections[section.__name__] = call(section, config).value
-    found = {"config": dataclasses.asdict(config), "sections": sections}
-    with new_file(path, overwrite) as temporary:
-        temporary.write_text(json.dumps(found, indent=2))
-    for name, section in sections.items():
-        say(f"{name}: {json.dumps(section)}")
+    return {"sections": sections}
+
+
+def lines(config: ComparisonConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """The figures, and which goals they meet."""
+    for name, section in found["sections"].items():
+        yield f"{name}: {json.dumps(section)}"
     if config.has_goals:
-        for name, figure, most in goals(sections):
+        for name, figure, most in goals(found["sections"]):
             met = "met" if figure <= most else "MISSED"
-            say(f"{name}: {figure:.3g}, at most {most:.3g}: {met}")
-    say(f"Written: {path}")
+            yield f"{name}: {figure:.3g}, at most {most:.3g}: {met}"
 
 
-def _show(description: str, done: int, total: int | None) -> None:
-    typer.echo(f"{description} {done}/{total}", err=True)
-
+app = command(Benchmark("comparison", __doc__ or "", SCALES, measure, lines))
 
 if __name__ == "__main__":
     app()

@@ -12,24 +12,21 @@ value. The ratio is the median of the ratios of each turn.
 """
 
 import dataclasses
-import json
 import statistics
 import tempfile
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
-import typer
 from jaxtyping import Float
 
-from experiments._runtime.timing import take_turns
-from semrsm_jax import _checks
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
 from semrsm_jax._resources import cores
-from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.features import extract
 from semrsm_jax.models import load
-from semrsm_jax.store import check_output, new_file
 
 LAYER = "vit.layernorm"
 GOAL = 1.5
@@ -124,39 +121,31 @@ def run(config: ExtractionConfig, report: Report) -> dict[str, Any]:
     }
 
 
-def main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "full",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the figures.")
-    ] = Path("results/extraction"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
-    """Runs the experiment, prints and writes what it found."""
-    _checks.one_of("scale", scale, tuple(SCALES))
-    path = output / "extraction.json"
-    check_output(path, overwrite, suffixes=(".json",))
-    config = SCALES[scale]
-    with progress_bar("rounds") as report:
-        result = run(config, report)
-    with new_file(path, overwrite) as temporary:
-        written = {"config": dataclasses.asdict(config), "result": result}
-        temporary.write_text(json.dumps(written, indent=2))
-    say(f"{config.images} images, {config.batch_size} a pass, {result['cores']} cores")
-    say_fields(
-        {
-            **{name: f"{value:.2f} s" for name, value in result["seconds"].items()},
-            "ratio": f"{result['ratio']:.2f} (goal: at most {GOAL})",
-            "disagreement": f"{result['disagreement']:.1e} of the largest value",
-            "written to": path,
-        }
-    )
+def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
+    """Times both, and compares what they give."""
+    return {"result": run(config, report)}
 
+
+def lines(config: ExtractionConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """The times, their ratio and how alike the tokens are."""
+    result = found["result"]
+    yield f"{config.images} images, {config.batch_size} a pass, {result['cores']} cores"
+    for name, value in result["seconds"].items():
+        yield f"{name}: {value:.2f} s"
+    yield f"ratio: {result['ratio']:.2f} (goal: at most {GOAL})"
+    yield f"disagreement: {result['disagreement']:.1e} of the largest value"
+
+
+app = command(
+    Benchmark(
+        "extraction",
+        __doc__ or "",
+        SCALES,
+        measure,
+        lines,
+        {"torch": "torch", "transformers": "transformers"},
+    )
+)
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
     app()

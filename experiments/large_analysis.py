@@ -4,23 +4,43 @@ An RSM that lies on disk (float32, 1.6 GB) is correlated with the Jensen-Shannon
 divergence of class probabilities, and searched for neighbours; the peak of resident
 memory is that of a process of its own for each, less what the imports take.
 
-    python -m experiments.large_analysis --samples 20000 --classes 1000
+    python -m experiments.large_analysis                  # minutes, 1.6 GB of disk
+    python -m experiments.large_analysis --scale smoke    # everything tiny, seconds
 
-Pages of the file that are mapped count as resident, although the system may drop them
-at any time; `anonymous` is what the process itself holds.
+It writes large_analysis.json to results/large_analysis. Pages of the file that are
+mapped count as resident, although the system may drop them at any time; what is
+measured, anonymous memory, is what the process itself holds.
 """
 
-import argparse
-import json
-import multiprocessing
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, worker
+from semrsm_jax.cli._console import duration, size
+
+
+@dataclass(frozen=True)
+class LargeConfig:
+    """All that the benchmark's work depends on.
+
+    Attributes:
+      samples: rows and columns of the RSM.
+      classes: of the probabilities.
+    """
+
+    samples: int = 20_000
+    classes: int = 1000
+
+
+SCALES = {"full": LargeConfig(), "smoke": LargeConfig(600, 3)}
 
 
 def _anonymous() -> int:
@@ -73,18 +93,19 @@ def neighbors(K: Any, classes: int) -> dict[str, Any]:
     return _nearest(K, classes)
 
 
-def _measure(
-    analysis: Callable[..., dict[str, Any]],
+def analyse(
+    analysis: Callable[[Any, int], dict[str, Any]],
+    config: LargeConfig,
     path: Path,
-    classes: int,
-    results: Any,
-) -> None:
-    """Runs in a process of its own: peaks are never given back."""
+    report: Report,
+) -> dict[str, Any]:
+    """Time and memory of one analysis; to be called in a process of its own."""
     import jax.numpy as jnp
 
-    import semrsm_jax
+    from semrsm_jax import jensen_shannon_divergence
 
-    semrsm_jax.jensen_shannon_divergence(jnp.ones(1), jnp.ones(1))
+    report(analysis.__name__, 0, 1)
+    jensen_shannon_divergence(jnp.ones(1), jnp.ones(1))
     before, peak, stop = _anonymous(), 0, threading.Event()
 
     def watch() -> None:
@@ -95,38 +116,42 @@ def _measure(
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.perf_counter()
-    found = analysis(np.load(path, mmap_mode="r"), classes)
+    found = analysis(np.load(path, mmap_mode="r"), config.classes)
     seconds = time.perf_counter() - start
     stop.set()
     watcher.join()
-    results.put(
-        {
-            "analysis": analysis.__name__,
-            "seconds": round(seconds, 1),
-            "anonymous peak, MB": round((peak - before) / 1e6),
-            **found,
-        }
-    )
+    report(analysis.__name__, 1, 1)
+    return {
+        "analysis": analysis.__name__,
+        "seconds": seconds,
+        "anonymous_peak_bytes": max(peak - before, 0),
+        **found,
+    }
 
 
-def main() -> None:
-    """Measures each analysis and prints a line of JSON for it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=20_000)
-    parser.add_argument("--classes", type=int, default=1000)
-    settings = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
+def measure(config: LargeConfig, report: Report) -> dict[str, Any]:
+    """Each analysis in a process of its own: peaks are never given back."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "K.npy"
-        _write(path, settings.samples)
+        report("Writing the RSM", 0, None)
+        _write(path, config.samples)
         for analysis in (pearson, pearson_and_spearman, neighbors):
-            results = context.Queue()
-            arguments = (analysis, path, settings.classes, results)
-            process = context.Process(target=_measure, args=arguments)
-            process.start()
-            print(json.dumps(vars(settings) | results.get()), flush=True)
-            process.join()
+            with worker(report) as call:
+                rows.append(call(analyse, analysis, config, path).value)
+    return {"results": rows}
 
+
+def lines(config: LargeConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """Time and memory of each analysis."""
+    for row in found["results"]:
+        yield (
+            f"{row['analysis']}, N={config.samples}: {duration(row['seconds'])}, "
+            f"{size(row['anonymous_peak_bytes'])} at the most"
+        )
+
+
+app = command(Benchmark("large_analysis", __doc__ or "", SCALES, measure, lines))
 
 if __name__ == "__main__":
-    main()
+    app()

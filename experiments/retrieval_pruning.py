@@ -3,7 +3,8 @@
     python -m experiments.retrieval_pruning                  # minutes, 2 quiet cores
     python -m experiments.retrieval_pruning --scale smoke    # tiny, seconds
 
-It needs the extra demo, and writes retrieval_pruning.json to results. Queries and
+It needs the extra demo, and writes retrieval_pruning.json to
+results/retrieval_pruning. Queries and
 database are crops of photographs, features of a ResNet-18 that was never trained. Both
 ways of a setting run in turns within one process, compiled before.
 
@@ -11,32 +12,28 @@ Expected, for every kernel: the five neighbours are the same; the time is at mos
 of that of matching all pairs, and at S=4096, C=64 at most 0.6 of it.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-import typer
-from flax import nnx
 from jaxtyping import Float
 
-from experiments._runtime.timing import take_turns
-from semrsm_jax import Cosine, Kernel, Linear, _checks
-from semrsm_jax.cli._console import guarded, progress_bar, say
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.photographs import (
+    LEAST_CONTRAST,
+    normalise,
+    untrained_network,
+)
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
+from semrsm_jax import Cosine, Kernel, Linear
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
-from semrsm_jax.models import ResNet, calibrate_batch_norm
 from semrsm_jax.models.resnet import ResNetConfig
 from semrsm_jax.retrieval import SearchResult, search
-from semrsm_jax.store import check_output, new_file
 
-# ImageNet's, per channel in RGB, as every public ResNet takes its images.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
-_LEAST_CONTRAST = 0.03  # blank sky has no neighbours
 _NEVER_MORE = 1.05
 
 
@@ -61,7 +58,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """All that the benchmark's work depends on."""
+    """All that the benchmark's work depends on.
+
+    Attributes:
+      seed: of the crops and of the network's weights.
+      side: of a crop, in pixels.
+      k: neighbours of each query.
+      network: never trained.
+      settings: the searches.
+      has_goals: whether their sizes are those that the goals are set for.
+    """
 
     seed: int = 0
     side: int = 64
@@ -72,6 +78,7 @@ class PruningConfig:
         Setting(stage=2, queries=200, database=500, rounds=1),
         Setting(stage=0, queries=10, database=100, rounds=1, goal=0.6),
     )
+    has_goals: bool = True
 
 
 SCALES = {
@@ -80,11 +87,12 @@ SCALES = {
         side=16,
         network=ResNetConfig(18, "cifar", None, width=8),
         settings=(Setting(stage=1, queries=3, database=9, rounds=1),),
+        has_goals=False,
     ),
 }
 
 
-def run(config: PruningConfig, report: Any) -> list[dict[str, Any]]:
+def run(config: PruningConfig, report: Report) -> list[dict[str, Any]]:
     """Both ways of every setting and kernel."""
     count = max(s.queries + s.database for s in config.settings)
     crops = draw_crops(
@@ -92,12 +100,11 @@ def run(config: PruningConfig, report: Any) -> list[dict[str, Any]]:
         12,
         config.side,
         np.random.default_rng(config.seed),
-        lambda crop: crop.std() >= _LEAST_CONTRAST,
+        lambda crop: crop.std() >= LEAST_CONTRAST,
         lambda done, total: report("Cutting photographs", done, total),
     ).images[:count]
-    model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
-    images = jnp.asarray((crops - _MEAN) / _STD)
-    calibrate_batch_norm(model, images[:24])
+    images = normalise(crops)
+    model = untrained_network(config.network, config.seed, images[:24])
     rows = []
     for setting in config.settings:
         chosen = images[: setting.queries + setting.database]
@@ -116,7 +123,7 @@ def _compare(
     kernel: Kernel,
     setting: Setting,
     k: int,
-    report: Any,
+    report: Report,
 ) -> dict[str, Any]:
     def way(prune: bool | None, exclude: np.ndarray | None = None) -> SearchResult:
         return search(queries, database, k, kernel=kernel, prune=prune, exclude=exclude)
@@ -150,57 +157,38 @@ def _compare(
     }
 
 
-def _main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "bundled",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write the figures, .json.")
-    ] = Path("results/retrieval_pruning.json"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
+def measure(config: PruningConfig, report: Report) -> dict[str, Any]:
     """Times pruned searches against matching all pairs."""
-    from rich.console import Console
-    from rich.table import Table
+    return {"results": run(config, report)}
 
-    _checks.one_of("scale", scale, tuple(SCALES))
-    output = check_output(output, overwrite, suffixes=(".json",))
-    config = SCALES[scale]
-    with progress_bar("steps") as report:
-        rows = run(config, report)
-    with new_file(output, overwrite) as temporary:
-        results = {"config": asdict(config), "results": rows}
-        temporary.write_text(json.dumps(results, indent=2, default=str))
-    columns = ("S", "C", "pairs", "kernel", "all s", "pruned s", "ratio", "goal")
-    table = Table(*columns, "solved", "equal", "met", title="Pruned search")
-    for row in rows:
-        table.add_row(
-            str(row["tokens"]),
-            str(row["channels"]),
-            f"{row['queries']} x {row['database']}",
-            row["kernel"].split("(")[0],
-            f"{row['seconds']['all']:.2f}",
-            f"{row['seconds']['pruned']:.2f}",
-            f"{row['ratio']:.3f}",
-            f"{row['goal']:.2f}" if scale == "bundled" else "-",
-            f"{row['solved_share']:.1%}",
-            "yes" if row["equal"] else "NO",
-            ("yes" if row["met"] else "NO") if scale == "bundled" else "-",
+
+def lines(config: PruningConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """What each search took, and whether it meets its goal."""
+    for row in found["results"]:
+        seconds = row["seconds"]
+        line = (
+            f"S={row['tokens']}, C={row['channels']}, {row['queries']} x "
+            f"{row['database']}, {row['kernel'].split('(')[0]}: pruned "
+            f"{seconds['pruned']:.2f} s, all {seconds['all']:.2f} s, ratio "
+            f"{row['ratio']:.3f}; matched {row['solved_share']:.1%}; neighbours "
+            f"{'equal' if row['equal'] else 'DIFFER'}"
         )
-    Console(width=100).print(table)
-    say(f"Written: {output}")
+        if config.has_goals:
+            met = "met" if row["met"] else "NOT met"
+            line += f"; goal at most {row['goal']:.2f}: {met}"
+        yield line
 
 
-def main() -> None:
-    """Runs the command line."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(
-        guarded(_main)
+app = command(
+    Benchmark(
+        "retrieval_pruning",
+        __doc__ or "",
+        SCALES,
+        measure,
+        lines,
+        {"skimage": "scikit-image"},
     )
-    app()
-
+)
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -12,73 +12,27 @@ whose peak counts everything: Python, JAX, compilation, tokens and results.
 Goal: either process holds less than 1 GiB at any time.
 """
 
-import dataclasses
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
-import typer
-
-from experiments._common.environment import environment, plain
-from experiments._runtime.cli import show_progress
-from experiments._runtime.worker import Report, worker
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, worker
 from experiments._soft.memory import SCALES, MemoryConfig, Taken, backward, forward
-from semrsm_jax import _checks
-from semrsm_jax.cli._console import guarded, say, size
-from semrsm_jax.store import check_output, new_file
+from semrsm_jax.cli._console import size
 
-_PACKAGES = ("semrsm_jax", "jax", "jaxlib", "numpy")
 _PARTS = {"forward": forward, "backward": backward}
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-# \b keeps the lines of a paragraph as they are, here of the indented ones.
-@app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))
-@guarded
-def main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "bundled",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the figures.")
-    ] = Path("results/soft_memory"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
-    """Measures, prints what came out with its goal, and writes it."""
-    _checks.one_of("scale", scale, tuple(SCALES))
-    path = check_output(output / "soft_memory.json", overwrite, suffixes=(".json",))
-    config = SCALES[scale]
-    with show_progress() as show:
-        taken = measured(config, show)
-    document = {
-        "config": plain(dataclasses.asdict(config)),
-        "environment": environment(_PACKAGES),
-        **{part: plain(found) for part, found in taken.items()},
-    }
-    with new_file(path, overwrite) as temporary:
-        temporary.write_text(json.dumps(document, indent=2))
-    for line in lines(config, taken):
-        say(line)
-    say(f"Written: {path}")
-
-
-def measured(config: MemoryConfig, show: Report) -> dict[str, Taken]:
+def measured(config: MemoryConfig, report: Report) -> dict[str, Taken]:
     """Each part in a process of its own, one after the other."""
     taken: dict[str, Any] = {}
     for name, part in _PARTS.items():
-        with worker(show) as call:
+        with worker(report) as call:
             taken[name] = call(part, config).value
     return taken
 
 
-def lines(config: MemoryConfig, taken: dict[str, Taken]) -> list[str]:
+def lines(config: MemoryConfig, taken: Mapping[str, Taken]) -> list[str]:
     """Each part's peak, with the goal."""
     found = []
     for name, part in taken.items():
@@ -96,6 +50,8 @@ def lines(config: MemoryConfig, taken: dict[str, Taken]) -> list[str]:
         found.append(line)
     return found
 
+
+app = command(Benchmark("soft_memory", __doc__ or "", SCALES, measured, lines))
 
 if __name__ == "__main__":
     app()

@@ -3,7 +3,8 @@
     python -m experiments.soft_runtime                  # minutes, 2 quiet cores
     python -m experiments.soft_runtime --scale smoke    # tiny, seconds
 
-It needs the extras demo and test, and writes soft_runtime.json to results. 64 pairs of
+It needs the extras demo and test, and writes soft_runtime.json to
+results/soft_runtime. 64 pairs of
 photographs, features of an untrained ResNet-18 at S=196, C=128, float32. Both solve the
 same problems, compiled, in turns within one process: epsilon is 0.05 standard
 deviations of each affinity, the tolerance that of the L1 error of the plan's marginals
@@ -15,29 +16,23 @@ Expected: ours takes at most 0.7 of OTT's time, at an error of the marginals tha
 larger than asked for.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import typer
 from jaxtyping import Array, Float
 
-from experiments._common.environment import environment, plain
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
 from experiments._runtime import config as runtime
 from experiments._runtime.config import Layer, RuntimeConfig
 from experiments._runtime.features import compute, pairs
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report
-from semrsm_jax import Sinkhorn, _checks, match
-from semrsm_jax.cli._console import guarded, progress_bar, say
-from semrsm_jax.store import check_output, new_file
+from semrsm_jax import Sinkhorn, match
 
-_PACKAGES = ("semrsm_jax", "jax", "jaxlib", "ott-jax", "lineax", "numpy")
 _GOAL = 0.7
 
 Loss = Callable[[Array, Array], Array]
@@ -198,36 +193,6 @@ def _compare(
     }
 
 
-def _main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "bundled",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write the figures, .json.")
-    ] = Path("results/soft_runtime.json"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
-    """Times both solvers, prints the ratios and writes them."""
-    _checks.one_of("scale", scale, tuple(SCALES))
-    output = check_output(output, overwrite, suffixes=(".json",))
-    config = SCALES[scale]
-    with progress_bar("steps") as report:
-        rows = run(config, report)
-    results = {
-        "config": plain(asdict(config)),
-        "device": str(jax.devices()[0].device_kind),
-        "environment": environment(_PACKAGES),
-        "results": plain(rows),
-    }
-    with new_file(output, overwrite) as temporary:
-        temporary.write_text(json.dumps(results, indent=2))
-    for row in rows:
-        say(_line(row, config))
-    say(f"Written: {output}")
-
-
 def _line(row: dict[str, Any], config: SoftRuntimeConfig) -> str:
     seconds, quality = row["seconds"], row["quality"]
     errors = {who: found["largest_marginal_error"] for who, found in quality.items()}
@@ -242,14 +207,27 @@ def _line(row: dict[str, Any], config: SoftRuntimeConfig) -> str:
     return f"{line}; goal at most {_GOAL}: {'met' if row['met'] else 'NOT met'}"
 
 
-def main() -> None:
-    """Runs the command line."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(
-        guarded(_main)
-    )
-    app()
+def measure(config: SoftRuntimeConfig, report: Report) -> dict[str, Any]:
+    """Times both solvers."""
+    rows = run(config, report)
+    return {"device": str(jax.devices()[0].device_kind), "results": rows}
 
+
+def lines(config: SoftRuntimeConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """The ratio of each comparison."""
+    return (_line(row, config) for row in found["results"])
+
+
+app = command(
+    Benchmark(
+        "soft_runtime",
+        __doc__ or "",
+        SCALES,
+        measure,
+        lines,
+        {"ott": "ott-jax", "lineax": "lineax", "skimage": "scikit-image"},
+    )
+)
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -18,7 +18,7 @@ def smoke(tmp_path_factory):
 
 def test_smoke_writes_both_sections_that_agree_with_their_peers(smoke):
     found = json.loads((smoke[0] / "comparison.json").read_text())
-    assert found["config"]["scale"] == "smoke"
+    assert found["scale"] == "smoke"
     sections = found["sections"]
     assert sections["matrix"]["disagreement"] < 1e-4
     assert sections["stream"]["disagreement"] < 1e-5

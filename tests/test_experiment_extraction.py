@@ -8,11 +8,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from experiments.extraction import SCALES, main
+from typer.testing import CliRunner
+
+from experiments.extraction import SCALES, app
 
 
-def test_both_extract_the_same(tmp_path, capsys):
-    main("smoke", tmp_path, overwrite=False)
+def test_both_extract_the_same(tmp_path):
+    arguments = ["--scale", "smoke", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     written = json.loads((tmp_path / "extraction.json").read_text())
     config = SCALES["smoke"]
     assert written["config"] == dataclasses.asdict(config)
@@ -22,6 +25,6 @@ def test_both_extract_the_same(tmp_path, capsys):
     assert result["feature_bytes"] == config.images * tokens * config.width * 4
     seconds = result["seconds"]
     assert result["ratio"] == seconds["ours"] / seconds["transformers"] > 0
-    assert "goal: at most 1.5" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="exists; --overwrite"):
-        main("smoke", tmp_path, overwrite=False)
+    assert "goal: at most 1.5" in done.output
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2 and "exists; --overwrite" in again.output

@@ -13,12 +13,12 @@ pytest.importorskip("lap")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
+from experiments._common.timing import take_turns
 from experiments._runtime import adversarial, features, report, tables
 from experiments._runtime.cli import app
 from experiments._runtime.config import SCALES, Layer
 from experiments._runtime.peers import PEERS
 from experiments._runtime.sections import SECTIONS
-from experiments._runtime.timing import take_turns
 from semrsm_jax.plotting import plot_pareto
 from semrsm_jax.plotting._style import COLORS
 

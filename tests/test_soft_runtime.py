@@ -5,18 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from semrsm_jax.cli._console import guarded
-
 
 @pytest.mark.slow
 def test_both_solve_the_same_problems(tmp_path):
     pytest.importorskip("skimage")
-    import typer
+    from experiments.soft_runtime import app
 
-    from experiments import soft_runtime
-
-    app = typer.Typer()
-    app.command()(guarded(soft_runtime._main))
     path = tmp_path / "found.json"
     arguments = ["--scale", "smoke", "-o", str(path)]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)

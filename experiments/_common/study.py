@@ -7,7 +7,6 @@ command line, as the answers to several questions.
 
 import csv
 import dataclasses
-import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
+from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
 from semrsm_jax.cli._rsm_store import crew
 from semrsm_jax.store import check_output, new_file
 
@@ -90,11 +90,6 @@ def questions(
 def _command(
     studies: Mapping[str, Study[Any, Any]], name: str, doc: str
 ) -> typer.Typer:
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
     scales = next(iter(studies.values())).scales
     takers = {key: study for key, study in studies.items() if study.data}
 
@@ -144,7 +139,7 @@ def _command(
         if data is not None and not chosen.keys() & takers.keys():
             raise ValueError(f"{', '.join(chosen)} takes no --data")
         for study in chosen.values():
-            _check_installed(study)
+            check_installed(study.name, study.needs)
         with (
             progress_bar("steps", quiet) as report,
             crew(workers, cluster) as client,
@@ -157,9 +152,7 @@ def _command(
                 say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
                 say(f"Written: {', '.join(map(str, paths.values()))}")
 
-    # \b keeps the lines of a paragraph as they are, here of the indented ones.
-    app.command(help=doc.replace("\n\n    ", "\n\n\b\n    "))(guarded(main))
-    return app
+    return app_of(doc, main)
 
 
 def conduct(
@@ -210,15 +203,6 @@ def _is_of(numbers: Path, scale: str, config: Any) -> bool:
 
 def _described(config: Any) -> Any:
     return plain(dataclasses.asdict(config))
-
-
-def _check_installed(study: Study[Any, Any]) -> None:
-    """Raises ImportError before the work, not after it."""
-    for module, distribution in study.needs.items():
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(
-                f"{study.name} needs {module}: pip install {distribution}"
-            )
 
 
 def _write(

@@ -1,68 +1,30 @@
 """The command line of the engine's benchmark."""
 
-import json
 import statistics
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from collections.abc import Mapping
+from typing import Any
 
 from experiments import engine
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, usable_cores, worker
 from experiments._engine import measure
 from experiments._engine.config import SCALES, EngineConfig
-from experiments._runtime.cli import show_progress
-from experiments._runtime.worker import Report, usable_cores, worker
-from semrsm_jax import _checks
-from semrsm_jax.cli._console import guarded, say, size
-from semrsm_jax.store import check_output, new_file
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from semrsm_jax.cli._console import size
 
 
-# \b keeps the lines of a paragraph as they are, here of the indented ones.
-@app.command(help=(engine.__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))
-@guarded
-def main(
-    scale: Annotated[
-        str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
-    ] = "full",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the figures.")
-    ] = Path("results/engine"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file of another run.")
-    ] = False,
-) -> None:
-    """Measures, prints what came out with its goals, and writes it."""
-    _checks.one_of("scale", scale, tuple(SCALES))
-    path = check_output(output / "engine.json", overwrite, suffixes=(".json",))
-    config = SCALES[scale]
-    with show_progress() as show:
-        results = measured(config, show)
-    with new_file(path, overwrite) as temporary:
-        temporary.write_text(json.dumps(results, indent=2))
-    for line in lines(config, results):
-        say(line)
-    say(f"Written: {path}")
-
-
-def measured(config: EngineConfig, show: Report) -> dict[str, Any]:
+def measured(config: EngineConfig, report: Report) -> dict[str, Any]:
     """Runs the parts one after the other, never two at a time."""
-    with worker(show) as call:
+    with worker(report) as call:
         overheads = [
             call(measure.overhead, config, size).value for size in config.overhead
         ]
-    with worker(show) as call:
+    with worker(report) as call:
         cluster = call(measure.cluster, config).value
     small, large, tokens, channels = config.memory
     runs: dict[int, list[dict[str, float]]] = {small: [], large: []}
     for _ in range(config.memory_rounds):
         for samples, found in runs.items():
-            with worker(show) as call:
+            with worker(report) as call:
                 once = call(measure.run_once, samples, tokens, channels)
             found.append(once.value)
     memory = {
@@ -72,7 +34,6 @@ def measured(config: EngineConfig, show: Report) -> dict[str, Any]:
         for name in ("peak_bytes", "milliseconds_a_pair")
     }
     return {
-        "scale": config.scale,
         "cores": usable_cores(),
         "overhead": overheads,
         "cluster": cluster,
@@ -80,7 +41,7 @@ def measured(config: EngineConfig, show: Report) -> dict[str, Any]:
     }
 
 
-def lines(config: EngineConfig, results: dict[str, Any]) -> list[str]:
+def lines(config: EngineConfig, results: Mapping[str, Any]) -> list[str]:
     """Each figure with its goal."""
     found = []
     for part in results["overhead"]:
@@ -121,3 +82,6 @@ def _goal(config: EngineConfig, met: bool, goal: str) -> str:
     if not config.has_goals:
         return ""
     return f"; goal {goal}: {'met' if met else 'NOT met'}"
+
+
+app = command(Benchmark("engine", engine.__doc__ or "", SCALES, measured, lines))

@@ -18,7 +18,6 @@ class EngineConfig:
     """All that the benchmark's work depends on.
 
     Attributes:
-      scale: the name of this config.
       has_goals: whether its sizes are those that the goals are set for.
       overhead: runs held against bare solver calls.
       overhead_rounds: turns of both.
@@ -30,11 +29,10 @@ class EngineConfig:
       pair_goal: the largest ratio of what a pair takes.
     """
 
-    scale: str = "full"
     has_goals: bool = True
-    overhead: tuple[Size, ...] = (Size(96, 256, 64, 1.10), Size(32, 1024, 64, 1.05))
-    overhead_rounds: int = 7
-    cluster: Size = Size(40, 1024, 64, 1.6)
+    overhead: tuple[Size, ...] = (Size(160, 256, 64, 1.10), Size(64, 1024, 64, 1.05))
+    overhead_rounds: int = 5
+    cluster: Size = Size(64, 1024, 64, 1.6)
     cluster_rounds: int = 3
     memory: tuple[int, int, int, int] = (100, 400, 256, 64)
     memory_rounds: int = 3
@@ -45,7 +43,6 @@ class EngineConfig:
 SCALES = {
     "full": EngineConfig(),
     "smoke": EngineConfig(
-        scale="smoke",
         has_goals=False,
         overhead=(Size(8, 16, 4, 1.1),),
         overhead_rounds=2,

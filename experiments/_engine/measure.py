@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report, peak_memory
 from experiments._engine.config import EngineConfig, Size
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report, peak_memory
 from semrsm_jax import Exact
 from semrsm_jax.affinity import token_products
 from semrsm_jax.engine import local_cluster

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
 from experiments._runtime.config import Layer, RuntimeConfig
 from experiments._runtime.features import Features, images
 from experiments._runtime.peers import scipy
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report
 from semrsm_jax import linear_assignment
 
 _TOLERANCE = 1e-6  # the default of `linear_assignment`

@@ -1,38 +1,26 @@
 """The command line of the runtime experiment."""
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments import runtime
+from experiments._common.command_line import app_of, check_installed
 from experiments._runtime.config import SCALES
 from experiments._runtime.report import goals, to_json
 from experiments._runtime.sections import SECTIONS, run
 from experiments._runtime.tables import pareto_figure, tables
-from experiments._runtime.worker import Report
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import guarded, say
+from semrsm_jax.cli._console import progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
 _FILES = ("runtime.json", "runtime.png")
+_NEEDS = {"skimage": "scikit-image", "matplotlib": "matplotlib", "lap": "lapx"}
 _WIDTH = 100  # columns of the tables where the terminal has fewer
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-# \b keeps the lines of a paragraph as they are, here of the indented ones.
-@app.command(help=(runtime.__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))
-@guarded
 def main(
     scale: Annotated[
         str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
@@ -42,6 +30,9 @@ def main(
     ] = Path("results/runtime"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of another run.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress.")
     ] = False,
     only: Annotated[
         list[str] | None,
@@ -59,9 +50,9 @@ def main(
         check_output(output / name, overwrite, suffixes=(Path(name).suffix,))
         for name in _FILES
     )
-    _check_installed()
+    check_installed("the benchmark", _NEEDS)
     config = SCALES[scale]
-    with show_progress() as show:
+    with progress_bar("turns", quiet) as show:
         results = run(config, names, show)
     with new_file(numbers_path, overwrite) as temporary:
         temporary.write_text(json.dumps(to_json(config, results), indent=2))
@@ -77,39 +68,4 @@ def main(
     say(f"Written: {' and '.join(map(str, written))}")
 
 
-def _check_installed() -> None:
-    """Raises ImportError before the work, not after it, where an extra is missing."""
-    for module, extra in (("skimage", "demo"), ("matplotlib", "demo"), ("lap", "test")):
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(
-                f"the benchmark needs {module}: pip install 'semrsm_jax[{extra}]'"
-            )
-
-
-@contextmanager
-def show_progress() -> Iterator[Report]:
-    """Shows on stderr, in one line, what is being timed."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    console = Console(stderr=True)
-    hidden = not sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        line = bar.add_task("Starting", total=None)
-
-        def show(description: str, done: int, total: int | None) -> None:
-            bar.update(line, description=description, completed=done, total=total)
-
-        yield show
+app = app_of(runtime.__doc__ or "", main)

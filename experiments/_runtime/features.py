@@ -11,8 +11,8 @@ from experiments._common.photographs import (
     normalise,
     untrained_network,
 )
+from experiments._common.worker import Report
 from experiments._runtime.config import Layer, RuntimeConfig
-from experiments._runtime.worker import Report
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
 from semrsm_jax.features import extract
 

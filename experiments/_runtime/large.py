@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments._common.worker import Report, peak_memory
 from experiments._runtime.config import Layer, RuntimeConfig
 from experiments._runtime.features import Features
-from experiments._runtime.worker import Report, peak_memory
 from semrsm_jax import BatchOptimal, DualBound, Exact, match, rsm
 
 

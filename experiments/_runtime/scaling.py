@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
 from experiments._runtime.config import Layer, RuntimeConfig
 from experiments._runtime.features import Features, pairs
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report
 from semrsm_jax import BatchOptimal, Exact, center, match
 
 

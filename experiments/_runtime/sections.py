@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from experiments._common.worker import Report, worker
 from experiments._runtime import (
     adversarial,
     features,
@@ -14,7 +15,6 @@ from experiments._runtime import (
     whole_rsm,
 )
 from experiments._runtime.config import Layer, RuntimeConfig
-from experiments._runtime.worker import Report, worker
 
 
 class Task(NamedTuple):

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
 from experiments._runtime.config import Layer, RuntimeConfig, TableSize
 from experiments._runtime.features import Features, pairs
 from experiments._runtime.peers import PEERS
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report
 from semrsm_jax import (
     BatchOptimal,
     CircularShift,

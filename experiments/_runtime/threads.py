@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report, usable_cores
 from experiments._runtime.config import Layer, RuntimeConfig, ThreadsSize
 from experiments._runtime.features import Features, pairs
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report, usable_cores
 from semrsm_jax.affinity import token_products
 from semrsm_jax.matching import _auction
 

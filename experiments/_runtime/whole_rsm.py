@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report, usable_cores
 from experiments._runtime.config import Layer, RSMSize, RuntimeConfig
 from experiments._runtime.features import Features
 from experiments._runtime.peers import ortools
-from experiments._runtime.timing import take_turns
-from experiments._runtime.worker import Report, usable_cores
 from semrsm_jax import rsm
 from semrsm_jax.affinity import token_products
 

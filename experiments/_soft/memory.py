@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments._runtime.worker import Report, peak_memory
+from experiments._common.worker import Report, peak_memory
 from semrsm_jax.kernels import Cosine
 from semrsm_jax.matching import Sinkhorn, match
 from semrsm_jax.rsm import rsm

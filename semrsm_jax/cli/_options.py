@@ -1,45 +1,21 @@
-"""Options that several commands share, and the table from names to classes."""
+"""Options that several commands share; those of matchers are in `_matcher_options`."""
 
-import dataclasses
 import re
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from semrsm_jax import DualBound, Kernel, Matcher
-
-
-class MatcherName(StrEnum):
-    """Matchers as the command line names them; members are named as their classes."""
-
-    Exact = "exact"
-    BatchOptimal = "batch-optimal"
-    TopKGreedy = "topk-greedy"
-    Greedy = "greedy"
-    CircularShift = "circular-shift"
-    Identity = "identity"
-    Sinkhorn = "sinkhorn"
+    from semrsm_jax import DualBound, Kernel
 
 
 class KernelName(StrEnum):
-    """Kernels, likewise."""
+    """Kernels as the command line names them; members are named as their classes."""
 
     Linear = "linear"
     Cosine = "cosine"
     RBF = "rbf"
-
-
-class SolverName(StrEnum):
-    """Solvers of the assignment problem."""
-
-    AUCTION = "auction"
-    SCIPY = "scipy"
-    ORTOOLS = "ortools"
-    DEVICE = "device"
-    OPTAX = "optax"
 
 
 class LayoutName(StrEnum):
@@ -59,111 +35,9 @@ class CenterName(StrEnum):
     NONE = "none"
 
 
-_PANEL = "Matcher options"
-# What shapes gradients alone, or follows from the sizes: not for the command line.
-_CHOSEN = ("implicit_diff", "block")
+MATCHER_PANEL = "Matcher options"
 STORE_PANEL = "With an output .zarr"
 
-Matching = Annotated[
-    MatcherName,
-    typer.Option(
-        "--matcher",
-        metavar="NAME",
-        case_sensitive=False,
-        help="How the tokens of two samples are paired: exact, batch-optimal, "
-        "topk-greedy, greedy, circular-shift, identity, position by position, or "
-        "sinkhorn, softly.",
-    ),
-]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        help="Tokens a window, for batch-optimal. Default: 512.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Sweeps = Annotated[
-    int | None,
-    typer.Option(
-        help="How often batch-optimal refines its matching. Default: 0.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Floor = Annotated[
-    str | None,
-    typer.Option(
-        metavar="identity",
-        help="With identity, batch-optimal keeps the better of its matching and "
-        "that of position with position.",
-        rich_help_panel=_PANEL,
-    ),
-]
-K = Annotated[
-    int | None,
-    typer.Option(
-        "--k",
-        help="Tokens that topk-greedy matches exactly. Default: 128.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Grid = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HxW",
-        help="Rows and columns of the token grid, for circular-shift.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        help="Relative gap between value and proven bound at which exact, "
-        "batch-optimal and topk-greedy may stop; 0 asks for a proven optimum. "
-        "Default: 1e-6. Of sinkhorn: the error of the plan's column sums, as a share "
-        "of its mass; default: 1e-4.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Solver = Annotated[
-    SolverName | None,
-    typer.Option(
-        metavar="NAME",
-        help="What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
-        "ortools, device, optax. Default: auction.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Epsilon = Annotated[
-    float | None,
-    typer.Option(
-        help="How soft sinkhorn matches, in units of the affinity (inner product of "
-        "tokens). Default: 0.05 times the standard deviation of each pair's affinity.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Relative = Annotated[
-    bool | None,
-    typer.Option(
-        "--relative",
-        help="--epsilon is in standard deviations of each pair's affinity.",
-        rich_help_panel=_PANEL,
-    ),
-]
-MaxIterations = Annotated[
-    int | None,
-    typer.Option(
-        help="The most iterations of sinkhorn. Default: 2000.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Anneal = Annotated[
-    float | None,
-    typer.Option(
-        help="Sinkhorn's epsilon starts at so many standard deviations of the "
-        "affinity and falls from there; 0: it stays the same. Default: 1.",
-        rich_help_panel=_PANEL,
-    ),
-]
 Bound = Annotated[
     int | None,
     typer.Option(
@@ -171,7 +45,7 @@ Bound = Annotated[
         help="Prove how far an approximation can be from the best, from an exact "
         "matching of every STRIDE-th token: 8 is cheap, 4 is tighter. Default: only "
         "the bound that the matcher gives.",
-        rich_help_panel=_PANEL,
+        rich_help_panel=MATCHER_PANEL,
     ),
 ]
 Layout = Annotated[
@@ -232,46 +106,6 @@ def features_argument(name: str, text: str = "") -> Any:
     )
 
 
-def build_matcher(name: MatcherName, settings: Mapping[str, Any]) -> "Matcher":
-    """The matcher of a name, with those settings that are not None.
-
-    Raises:
-      ValueError: a setting is not one of this matcher, out of its range, or missing.
-    """
-    import semrsm_jax
-
-    cls = getattr(semrsm_jax, name.name)
-    fields = {
-        field.name: field
-        for field in dataclasses.fields(cls)
-        if field.name not in _CHOSEN
-    }
-    given = {key: value for key, value in settings.items() if value is not None}
-    for key in given:
-        if key not in fields:
-            options = ", ".join(map(_spelt, fields)) or "no options"
-            raise ValueError(
-                f"{_spelt(key)} does not fit --matcher {name.value}, which takes "
-                f"{options}"
-            )
-    for key, field in fields.items():
-        if key not in given and field.default is dataclasses.MISSING:
-            raise ValueError(f"--matcher {name.value} needs {_spelt(key)}")
-    if "relative" in given and "epsilon" not in given:
-        raise ValueError("--relative says what --epsilon is in, which is not given")
-    if "grid" in given:
-        given["grid"] = parse_grid(given["grid"])
-    if "solver" in given:
-        # By its plain name, so that it is shown as such.
-        given["solver"] = str(given["solver"])
-    return cls(**given)
-
-
-def _spelt(setting: str) -> str:
-    """A setting as the command line spells it."""
-    return "--" + setting.replace("_", "-")
-
-
 def build_bound(stride: int | None) -> "DualBound | None":
     """The dual bound of ``--bound``.
 
@@ -285,13 +119,6 @@ def build_bound(stride: int | None) -> "DualBound | None":
     if stride < 1:
         raise ValueError(f"--bound must be a stride of at least 1, got {stride}")
     return DualBound(stride)
-
-
-def parse_grid(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.lower(), re.ASCII)
-    if found is None:
-        raise ValueError(f"--grid must be HxW, for example 14x14, got {text!r}")
-    return int(found[1]), int(found[2])
 
 
 def build_kernel(name: KernelName, bandwidth: str | None) -> "Kernel":

@@ -9,7 +9,12 @@ import typer
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import say, say_fields, say_json
 from semrsm_jax.cli._inputs import load_sample, naming
-from semrsm_jax.cli._options import MatcherName
+from semrsm_jax.cli._matcher_options import (
+    MatcherName,
+    MatcherOptions,
+    parse_grid,
+    takes_matcher,
+)
 
 if TYPE_CHECKING:
     import jax
@@ -34,6 +39,7 @@ _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
 
 
+@takes_matcher()
 def command(
     a: Annotated[Path, options.features_argument("A")],
     b: Annotated[Path, options.features_argument("B")],
@@ -49,20 +55,10 @@ def command(
             "--output", "-o", help="Where to write the permutation: .npy, .npz, .json."
         ),
     ] = None,
-    matcher: options.Matching = MatcherName.Exact,
+    *,
+    matcher: MatcherOptions,
     layout: options.Layout = None,
     key: options.Key = None,
-    window: options.Window = None,
-    sweeps: options.Sweeps = None,
-    floor: options.Floor = None,
-    k: options.K = None,
-    grid: options.Grid = None,
-    tolerance: options.Tolerance = None,
-    solver: options.Solver = None,
-    epsilon: options.Epsilon = None,
-    relative: options.Relative = None,
-    max_iterations: options.MaxIterations = None,
-    anneal: options.Anneal = None,
     bound: options.Bound = None,
     ladder: Annotated[
         bool,
@@ -81,14 +77,10 @@ def command(
     from semrsm_jax import SoftMatching, match
     from semrsm_jax.store import check_output
 
-    settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
-    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
-    settings |= {"max_iterations": max_iterations}
     if ladder:
-        _refuse_beside_ladder(matcher, settings, bound, output)
+        _refuse_beside_ladder(matcher, bound, output)
     else:
-        rule = options.build_matcher(matcher, settings)
+        rule = matcher.build()
         proof = options.build_bound(bound)
     if output is not None:
         check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(a, b))
@@ -97,7 +89,7 @@ def command(
     both = Path(f"{a} and {b}")
     if ladder:
         with naming(both):
-            _show_ladder(x, y, grid, as_json)
+            _show_ladder(x, y, matcher.settings["grid"], as_json)
         return
     with naming(both):
         matching = match(x, y, matcher=rule, bound=proof)
@@ -130,10 +122,10 @@ def command(
 
 
 def _refuse_beside_ladder(
-    matcher: MatcherName, settings: dict, bound: int | None, output: Path | None
+    matcher: MatcherOptions, bound: int | None, output: Path | None
 ) -> None:
-    given = [key for key, value in settings.items() if value is not None]
-    given += ["matcher"] * (matcher is not MatcherName.Exact)
+    given = [key for key, value in matcher.settings.items() if value is not None]
+    given += ["matcher"] * (matcher.name is not MatcherName.Exact)
     given += ["bound"] * (bound is not None) + ["output"] * (output is not None)
     for key in given:
         if key != "grid":
@@ -145,7 +137,7 @@ def _show_ladder(
 ) -> None:
     from semrsm_jax import invariance_ladder
 
-    rungs = invariance_ladder(x, y, grid=options.parse_grid(grid) if grid else None)
+    rungs = invariance_ladder(x, y, grid=parse_grid(grid) if grid else None)
     values, shares = rungs.value.tolist(), rungs.share.tolist()
     attainable = float(rungs.attainable)
     if as_json:

@@ -8,7 +8,7 @@ import typer
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import duration, say, say_fields, say_json, size
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._options import MatcherName
+from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
 
 NAME = "plan"
 HELP = """Say what semrsm rsm will take: pairs, time, memory and disk.
@@ -18,26 +18,17 @@ Some pairs are matched for a few seconds to measure their rate, and nothing is w
 Example: semrsm plan features.npy --matcher exact"""
 
 
+@takes_matcher()
 def command(
     features: Annotated[Path, options.features_argument("FEATURES")],
     other: Annotated[
         Path | None,
         options.features_argument("OTHER", "Features for the RSM's columns."),
     ] = None,
-    matcher: options.Matching = MatcherName.Exact,
+    *,
+    matcher: MatcherOptions,
     layout: options.Layout = None,
     key: options.Key = None,
-    window: options.Window = None,
-    sweeps: options.Sweeps = None,
-    floor: options.Floor = None,
-    k: options.K = None,
-    grid: options.Grid = None,
-    tolerance: options.Tolerance = None,
-    solver: options.Solver = None,
-    epsilon: options.Epsilon = None,
-    relative: options.Relative = None,
-    max_iterations: options.MaxIterations = None,
-    anneal: options.Anneal = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
     tile: options.Tile = None,
@@ -49,17 +40,13 @@ def command(
     """Checks all input, measures, and tells."""
     from semrsm_jax.engine import plan
 
-    settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
-    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
-    settings |= {"max_iterations": max_iterations}
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
     paths = [features] if other is None else [features, other]
     inputs = [feature_layers(path, key, None, layout)[None] for path in paths]
     found = plan(
         *inputs,
-        matcher=options.build_matcher(matcher, settings),
+        matcher=matcher.build(),
         bound=options.build_bound(bound),
         tile=tile,
         memory_budget=options.parse_bytes("--memory-budget", memory_budget),

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._options import CenterName, KernelName, MatcherName
+from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
+from semrsm_jax.cli._options import CenterName, KernelName
 from semrsm_jax.cli._rsm_file import write_file
 from semrsm_jax.cli._rsm_store import write_store
 
@@ -26,6 +27,7 @@ Example: semrsm rsm features.npy -o run.zarr --workers 8
 Features of 64 bits are computed in float32, unless the environment variable JAX_ENABLE_X64 is 1."""  # noqa: E501 (lines are wrapped when shown)
 
 
+@takes_matcher()
 def command(
     features: Annotated[Path, options.features_argument("FEATURES")],
     output: Annotated[
@@ -42,7 +44,8 @@ def command(
         Path | None,
         options.features_argument("OTHER", "Features for the RSM's columns."),
     ] = None,
-    matcher: options.Matching = MatcherName.Exact,
+    *,
+    matcher: MatcherOptions,
     kernel: Annotated[
         KernelName,
         typer.Option(
@@ -66,17 +69,6 @@ def command(
     layout: options.Layout = None,
     key: options.Key = None,
     layer: options.Layers = None,
-    window: options.Window = None,
-    sweeps: options.Sweeps = None,
-    floor: options.Floor = None,
-    k: options.K = None,
-    grid: options.Grid = None,
-    tolerance: options.Tolerance = None,
-    solver: options.Solver = None,
-    epsilon: options.Epsilon = None,
-    relative: options.Relative = None,
-    max_iterations: options.MaxIterations = None,
-    anneal: options.Anneal = None,
     bound: options.Bound = None,
     memory_budget: options.MemoryBudget = None,
     tile: options.Tile = None,
@@ -108,11 +100,7 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """Checks the options, and computes into a store or a file."""
-    settings = {"window": window, "sweeps": sweeps, "k": k, "grid": grid}
-    settings |= {"floor": floor, "tolerance": tolerance, "solver": solver}
-    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
-    settings |= {"max_iterations": max_iterations}
-    rule = options.build_matcher(matcher, settings)
+    rule = matcher.build()
     proof = options.build_bound(bound)
     similarity = options.build_kernel(kernel, bandwidth)
     budget = options.parse_bytes("--memory-budget", memory_budget)

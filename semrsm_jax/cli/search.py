@@ -9,7 +9,8 @@ import typer
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import progress_bar, say, say_fields
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._options import KernelName, MatcherName
+from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
+from semrsm_jax.cli._options import KernelName
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import SearchResult
@@ -31,6 +32,7 @@ _SUFFIXES = (".npz", ".json")
 _SELF = "self"
 
 
+@takes_matcher("k")
 def command(
     queries: Annotated[Path, options.features_argument("QUERIES")],
     database: Annotated[
@@ -67,17 +69,8 @@ def command(
             "neighbours. Or: self.",
         ),
     ] = None,
-    matcher: options.Matching = MatcherName.Exact,
-    tolerance: options.Tolerance = None,
-    solver: options.Solver = None,
-    window: options.Window = None,
-    sweeps: options.Sweeps = None,
-    floor: options.Floor = None,
-    grid: options.Grid = None,
-    epsilon: options.Epsilon = None,
-    relative: options.Relative = None,
-    max_iterations: options.MaxIterations = None,
-    anneal: options.Anneal = None,
+    *,
+    matcher: MatcherOptions,
     layout: options.Layout = None,
     key: options.Key = None,
     everything: Annotated[
@@ -90,11 +83,7 @@ def command(
     from semrsm_jax.retrieval import search
     from semrsm_jax.store import check_output, feature_ids
 
-    settings = {"tolerance": tolerance, "solver": solver, "window": window}
-    settings |= {"sweeps": sweeps, "floor": floor, "grid": grid}
-    settings |= {"epsilon": epsilon, "relative": relative, "anneal": anneal}
-    settings |= {"max_iterations": max_iterations}
-    rule = options.build_matcher(matcher, settings)
+    rule = matcher.build()
     similarity = options.build_kernel(kernel, bandwidth)
     check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(queries, database))
     (x,) = feature_layers(queries, key, None, layout).values()

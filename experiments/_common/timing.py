@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments._runtime.worker import Report
+from experiments._common.worker import Report
 
 
 class Turns(NamedTuple):
