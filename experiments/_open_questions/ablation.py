@@ -1,4 +1,4 @@
-"""Kernel, bandwidth, token normalisation and centring: what do both RSMs owe to them?"""
+"""Kernel, bandwidth, token normalisation, centring: what do both RSMs owe to each?"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.intervals import Interval
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
+from experiments._open_questions.networks import HALF, LastLayer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -144,7 +145,7 @@ def run(config: AblationConfig, session: Session = Session()) -> Result:
 
 def _tokens(network: Network, scenes: Any) -> dict[str, np.ndarray]:
     drawn, layer = scenes(), network.layers[-1]
-    tokens = network.tokens(network.open(), drawn.images, [layer])[layer]
+    tokens = network.open(drawn.images)(drawn.images)[layer]
     return {"tokens": np.asarray(tokens), "counts": drawn.counts}
 
 
@@ -328,15 +329,19 @@ def _draw_bandwidths(
 
 
 SCALES = {
-    "bundled": AblationConfig((Trained("resnet-10"), Trained("vit-4"))),
+    "bundled": AblationConfig((LastLayer("resnet-10"), LastLayer("vit-4"))),
     "smoke": AblationConfig(
-        (Trained("resnet-10"),), count=8, bandwidths=(0.5, 2.0), rules=(), resamples=50
+        (LastLayer("resnet-10"),),
+        count=8,
+        bandwidths=(0.5, 2.0),
+        rules=(),
+        resamples=50,
     ),
     "paper": AblationConfig(
         (
-            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
-            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
-            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+            Published("dinov2-giant", ("dinov2.layernorm",)),
+            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
+            Published("resnet50", ("resnet.encoder.stages.3",)),
         ),
         scenes=SceneConfig(side=224),
         count=1000,

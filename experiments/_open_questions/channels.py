@@ -17,19 +17,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
-from scipy.stats import spearmanr
 
 from experiments._common.intervals import Interval, t_interval
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
-from experiments._open_questions.photographs import read_photographs
+from experiments._data.images import draw_files, read_squares
+from experiments._open_questions.networks import (
+    HALF,
+    Classifier,
+    PublishedClassifier,
+    ShippedClassifier,
+)
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
 from semrsm_jax.cli._console import Report
 from semrsm_jax.comparison import cka
+from semrsm_jax.comparison.correlation import spearman
 from semrsm_jax.kernels import Linear
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pair_statistics import pair_statistics
@@ -39,7 +44,7 @@ from semrsm_jax.representations import center
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = "channels: likewise, and the classifiers are held to what they say of them unpruned."
+DATA = "channels: likewise; classifiers are then held to what they say unpruned."
 MAGNITUDE, RANDOM = "magnitude", "random"
 CRITERIA = (*RSMS, MAGNITUDE, RANDOM)
 _BLOCK = 4  # channels between two steps of the progress bar
@@ -60,7 +65,7 @@ class ChannelsConfig:
       data: folder of photographs instead of scenes.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[Classifier, ...]
     scenes: SceneConfig = SceneConfig()
     compared: int = 32
     asked: int = 300
@@ -119,24 +124,25 @@ def run(config: ChannelsConfig, session: Session = Session()) -> Result:
 
 
 def _images(
-    config: ChannelsConfig, network: Network
+    config: ChannelsConfig, network: Classifier
 ) -> tuple[Float[np.ndarray, "N H W 3"], Int[np.ndarray, " N"] | None]:
     """Those of the RSMs, then those asked; and what they are to be called, if known."""
     count = config.compared + config.asked
     if config.data is not None:
         side = config.scenes.side
-        return read_photographs(config.data, side, count, config.seed), None
+        files = draw_files(config.data, count, np.random.default_rng(config.seed))
+        return read_squares(config.data, files, side), None
     scenes = compose(config.scenes, count, 1, config.seed)
     return scenes.images, scenes.background if network.names_photographs else None
 
 
 def _judged(
-    config: ChannelsConfig, network: Network, report: Report
+    config: ChannelsConfig, network: Classifier, report: Report
 ) -> dict[str, np.ndarray]:
     """The importance of every channel by every criterion."""
     images, _ = _images(config, network)
     layer = network.layers[-1]
-    tokens = network.tokens(network.open(), images[: config.compared], [layer])[layer]
+    tokens = network.open(images)(images[: config.compared])[layer]
     magnitude = np.abs(np.asarray(tokens)).mean((0, 1))
     x = jnp.asarray(center(tokens))
     found = {MAGNITUDE: magnitude}
@@ -168,11 +174,11 @@ def cka_drops(
 
 
 def _pruned(
-    config: ChannelsConfig, network: Network, scores: Mapping[str, np.ndarray]
+    config: ChannelsConfig, network: Classifier, scores: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """The network's answers without each channel, and without the least important."""
     images, labels = _images(config, network)
-    model, layer = network.open(), network.layers[-1]
+    model, layer = network.load(), network.layers[-1]
     asked = jnp.asarray(images[config.compared :])
     output = output_of(model, layer, network.logits, asked)
     rest = rest_of(model, layer, network.logits, asked)
@@ -228,7 +234,8 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 def _agreement(at: Pruned, criterion: str) -> float:
     """Over channels: importance against what removing the one channel costs."""
-    return float(spearmanr(at.importance[criterion], at.rise).statistic)
+    score, rise = jnp.asarray(at.importance[criterion]), jnp.asarray(at.rise)
+    return float(spearman(score, rise))
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -313,9 +320,9 @@ def draw(result: Result) -> "Figure":
 
 
 SCALES = {
-    "bundled": ChannelsConfig(tuple(map(Trained, NETWORKS))),
+    "bundled": ChannelsConfig(tuple(map(ShippedClassifier, NETWORKS))),
     "smoke": ChannelsConfig(
-        (Trained("resnet-10"), Trained("resnet-10", seed=0)),
+        (ShippedClassifier("resnet-10"), ShippedClassifier("vit-2")),
         compared=4,
         asked=16,
         shares=(0.5,),
@@ -323,13 +330,11 @@ SCALES = {
     ),
     "paper": ChannelsConfig(
         (
-            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
-            Checkpoint(
-                "facebook/convnextv2-base-1k-224", ("convnextv2.encoder.stages.3",)
-            ),
+            PublishedClassifier("vit-b16", ("vit.layernorm",), HALF, HALF),
+            PublishedClassifier("convnextv2-base", ("convnextv2.encoder.stages.3",)),
             *(
-                Checkpoint(f"microsoft/resnet-{depth}", ("resnet.encoder.stages.3",))
-                for depth in (18, 34, 50, 101)
+                PublishedClassifier(f"resnet{depth}", ("resnet.encoder.stages.3",))
+                for depth in (18, 50, 101)
             ),
         ),
         SceneConfig(side=224),

@@ -1,4 +1,4 @@
-"""What the gain in retrieval depends on: scenes in which one thing changes at a time."""
+"""What the gain in retrieval depends on: scenes in which one thing is changed."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.intervals import Interval
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
+from experiments._open_questions.networks import HALF, LastLayer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -168,7 +169,7 @@ def _retrieved(
 ) -> dict[str, Any]:
     scenes = compose(level.scenes, config.scenes, 2, config.seed)
     layer = network.layers[-1]
-    z = np.asarray(network.tokens(network.open(), scenes.images, [layer])[layer])
+    z = np.asarray(network.open(scenes.images)(scenes.images)[layer])
     # Views of a scene stand together: first the query, then that in the database.
     mean = z[1::2].mean((0, 1))
     queries, database = (
@@ -286,17 +287,17 @@ _FACTORS = factors(
     sides=(32, 64, 128),
 )
 SCALES = {
-    "bundled": GainConfig((Trained("resnet-10"), Trained("vit-4")), _FACTORS),
+    "bundled": GainConfig((LastLayer("resnet-10"), LastLayer("vit-4")), _FACTORS),
     "smoke": GainConfig(
-        (Trained("resnet-10"),),
+        (LastLayer("resnet-10"),),
         factors(_BASE, scales=(0.3,), counts=(1, 3), shifts=(0.1,), sides=(64,))[:2],
         scenes=8,
     ),
     "paper": GainConfig(
         (
-            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
-            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
-            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+            Published("dinov2-giant", ("dinov2.layernorm",)),
+            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
+            Published("resnet50", ("resnet.encoder.stages.3",)),
         ),
         factors(
             dataclasses.replace(_BASE, side=224),

@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
-from scipy.stats import spearmanr
+from jaxtyping import Array, Float, Int
 
 from experiments._common.intervals import LEVEL, Interval, t_interval
+from experiments._common.networks import Network, Published, Shipped
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
-from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
+from experiments._open_questions.retrieval import RSMS, both
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
 from semrsm_jax.comparison import cka
+from semrsm_jax.comparison.correlation import spearman
 from semrsm_jax.kernels import Linear
 from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
 from semrsm_jax.representations import center
@@ -173,7 +174,7 @@ def probe_accuracy(
 def _judged(config: LayersConfig, network: Network, session: Session) -> dict[str, Any]:
     """Accuracy and CKA (layers, tasks) of a network."""
     data = turned_scenes(config)
-    tokens = network.tokens(network.open(), data.images, network.layers)
+    tokens = network.open(data.images)(data.images)
     arrays: dict[str, list] = {"accuracy": [], **{kind: [] for kind in RSMS}}
     for layer in network.layers:
         x = pooled(np.asarray(tokens[layer]), config.grid)
@@ -225,27 +226,28 @@ def summary(result: Result) -> dict[str, Interval]:
 
 def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Interval]:
     """Spearman's over layers of all networks; networks are resampled as wholes."""
-    by_network = list(_by_network(layers).values())
+    names = list(_by_network(layers))
+    member = np.array([names.index(at.network) for at in layers])
+    accuracy = jnp.array([at.accuracy for at in layers])
+    closeness = [jnp.array([at.cka[kind] for at in layers]) for kind in RSMS]
 
-    def of(drawn: list[list[Layer]]) -> list[float]:
-        flat = [at for network in drawn for at in network]
-        accuracy = [at.accuracy for at in flat]
-        ours, theirs = (
-            float(spearmanr([at.cka[kind] for at in flat], accuracy).statistic)
-            for kind in (SEMANTIC, SPATIAL)
-        )
-        return [ours, theirs, ours - theirs]
+    @jax.jit
+    def of(counts: Float[Array, " networks"]) -> Float[Array, "3"]:
+        weights = counts[member]
+        ours, theirs = (spearman(values, accuracy, weights) for values in closeness)
+        return jnp.stack([ours, theirs, ours - theirs])
 
+    whole = of(jnp.ones(len(names)))
     rng = np.random.default_rng(config.seed)
-    draws = rng.integers(len(by_network), size=(config.resamples, len(by_network)))
-    resampled = [of([by_network[i] for i in draw]) for draw in draws]
+    draws = rng.multinomial(
+        len(names), np.full(len(names), 1 / len(names)), config.resamples
+    )
+    resampled = np.asarray(jax.lax.map(of, jnp.asarray(draws, jnp.float32)))
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(resampled, (tail, 1 - tail), axis=0)
     return {
         name: Interval(*map(float, limits))
-        for name, *limits in zip(
-            (SEMANTIC, SPATIAL, "difference"), of(by_network), low, high, strict=True
-        )
+        for name, *limits in zip((*RSMS, "difference"), whole, low, high, strict=True)
     }
 
 
@@ -312,9 +314,9 @@ def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
 
 _SCENES = LayersConfig(()).scenes
 SCALES = {
-    "bundled": LayersConfig(tuple(map(Trained, NETWORKS))),
+    "bundled": LayersConfig(tuple(map(Shipped, NETWORKS))),
     "smoke": LayersConfig(
-        (Trained("resnet-10"), Trained("resnet-10", seed=0)),
+        (Shipped("resnet-10"), Shipped("resnet-10", seed=0)),
         dataclasses.replace(_SCENES, grid=2),
         count=40,
         compared=10,
@@ -324,20 +326,22 @@ SCALES = {
     ),
     "paper": LayersConfig(
         (
-            Checkpoint(
-                "facebook/dinov2-base",
-                tuple(f"dinov2.encoder.layer.{k}" for k in range(2, 12, 3)),
+            Published(
+                "dinov2-giant",
+                tuple(f"dinov2.encoder.layer.{k}" for k in range(3, 40, 4)),
             ),
-            Checkpoint(
-                "google/vit-base-patch16-224",
+            Published(
+                "vit-b16",
                 tuple(f"vit.encoder.layer.{k}" for k in range(2, 12, 3)),
+                (0.5, 0.5, 0.5),
+                (0.5, 0.5, 0.5),
             ),
             *(
-                Checkpoint(
-                    f"microsoft/resnet-{depth}",
+                Published(
+                    f"resnet{depth}",
                     tuple(f"resnet.encoder.stages.{k}" for k in range(4)),
                 )
-                for depth in (18, 34, 50, 101)
+                for depth in (18, 50, 101)
             ),
         ),
         dataclasses.replace(_SCENES, side=224),

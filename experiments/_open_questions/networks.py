@@ -1,50 +1,38 @@
-"""Networks as configs name them: those trained here, untrained ones, checkpoints."""
+"""Networks as these questions need them: their last layer alone, or their answers."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from experiments._common.networks import Network, Published, Shipped
+from experiments._common.photographs import normalise
 from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS
-from semrsm_jax.features import extract, load_preprocessing
-from semrsm_jax.models import load, locate
-
-Tokens = Mapping[str, Float[np.ndarray, "N S C"]]
+from experiments._trained.networks import split_outputs
+from semrsm_jax.models import load, variant
 
 
-class Network(Protocol):
-    """A network and how images reach it; configs compare it by value."""
-
-    @property
-    def name(self) -> str:
-        """What tables call it."""
-        ...
+@dataclass(frozen=True)
+class LastLayer(Shipped):
+    """A network of `experiments._trained`, of which the last hidden layer is taken."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Of which representations are taken, by depth; the last hidden one last."""
-        ...
+        """The last hidden layer."""
+        return super().layers[-1:]
 
-    def open(self) -> Any:
-        """The network, in evaluation mode."""
-        ...
 
-    def tokens(
-        self,
-        model: Any,
-        images: Float[np.ndarray, "N H W 3"],
-        layers: Sequence[str],
-    ) -> Tokens:
-        """The tokens of images in [0, 1], by layer."""
-        ...
+class Classifier(Network, Protocol):
+    """A network that gives answers, and whose last layer may be changed."""
 
     @property
     def names_photographs(self) -> bool:
         """Whether it was trained to name the photograph behind a scene."""
+        ...
+
+    def load(self) -> Any:
+        """The network itself, in evaluation mode."""
         ...
 
     def logits(
@@ -55,93 +43,39 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One of the networks trained on scenes, or (`seed` given) its untrained twin."""
+class ShippedClassifier(LastLayer):
+    """A network of `experiments._trained`, which names photographs."""
 
-    key: str
-    seed: int | None = None
+    names_photographs = True
 
-    @property
-    def name(self) -> str:
-        """Its key, marked where it is untrained."""
-        return self.key if self.seed is None else f"{self.key}, untrained"
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Its stages or blocks."""
-        return tuple(NETWORKS[self.key].layers)
-
-    def open(self) -> Any:
-        """The shipped weights, or random ones."""
-        if self.seed is None:
-            return zoo.load(self.key)
-        return zoo.random(self.key, self.seed)
-
-    def tokens(
-        self,
-        model: Any,
-        images: Float[np.ndarray, "N H W 3"],
-        layers: Sequence[str],
-    ) -> Tokens:
-        """The tokens, prepared as in training."""
-        return zoo.tokens(model, images, layers)
-
-    @property
-    def names_photographs(self) -> bool:
-        """True but for random weights."""
-        return self.seed is None
+    def load(self) -> Any:
+        """As in `Classifier`."""
+        return zoo.load(self.network)
 
     def logits(
         self, model: Any, images: Float[Array, "N H W 3"]
     ) -> Float[Array, "N P"]:
-        """Of the photographs' names."""
-        return zoo.outputs(model, images).name_logits
+        """As in `Classifier`."""
+        return split_outputs(model(normalise(images))).name_logits
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A network of the hub, or of a folder that holds a checkpoint.
+class PublishedClassifier(Published):
+    """One of the paper's classifiers, with its own classes."""
 
-    Attributes:
-      source: what `semrsm_jax.models.load` takes.
-      layers: of it, by depth.
-    """
+    names_photographs = False
 
-    source: str
-    layers: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Its source, without the owner."""
-        return self.source.rsplit("/", 1)[-1]
-
-    def open(self) -> Any:
-        """The network with its weights, downloaded where they are not at hand."""
-        return load(self.source)
-
-    def tokens(
-        self,
-        model: Any,
-        images: Float[np.ndarray, "N H W 3"],
-        layers: Sequence[str],
-    ) -> Tokens:
-        """The tokens; images keep their size, colours are the checkpoint's own."""
-        found = extract(model, self._prepared(images), layers)
-        return {name: np.asarray(values) for name, values in found.items()}
-
-    @property
-    def names_photographs(self) -> bool:
-        """False: its classes are those of the checkpoint."""
-        return False
+    def load(self) -> Any:
+        """As in `Classifier`."""
+        return load(variant(self.variant).checkpoint)
 
     def logits(
         self, model: Any, images: Float[Array, "N H W 3"]
     ) -> Float[Array, "N P"]:
-        """Of the checkpoint's own classes."""
-        return model(self._prepared(images))
+        """As in `Classifier`."""
+        mean, std = jnp.array(self.mean), jnp.array(self.std)
+        return model((images - mean) / std)
 
-    def _prepared(self, images: Float[Array, "N H W 3"]) -> Float[Array, "N H W 3"]:
-        """Images in [0, 1] with mean and spread as the checkpoint wants them."""
-        preprocessing = load_preprocessing(locate(self.source))
-        mean, std = preprocessing.mean or (0.0,), preprocessing.std or (1.0,)
-        return (jnp.asarray(images) - jnp.asarray(mean)) / jnp.asarray(std)
+
+# Of CLIP and ViT, whose checkpoints do not take ImageNet's.
+HALF = (0.5, 0.5, 0.5)

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.intervals import t_interval
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
+from experiments._open_questions.networks import HALF, LastLayer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -49,7 +50,7 @@ class PriorConfig:
 
     networks: tuple[Network, ...]
     scenes: SceneConfig = SceneConfig(
-        objects=(2, 2), scale=(0.3, 0.3), shift=0.05, zoom=0.0, grid=3
+        objects=(2, 2), scale=(0.3, 0.3), shift=0.05, zoom=0.0
     )
     count: int = 150
     kernel: Kernel = Cosine()
@@ -104,7 +105,7 @@ def _asked(
     settings = dataclasses.replace(config.scenes, placement=placement)
     scenes = compose(settings, config.count, 1, config.seed)
     layer = network.layers[-1]
-    z = network.tokens(network.open(), scenes.images, [layer])[layer]
+    z = network.open(scenes.images)(scenes.images)[layer]
     rsms = both(session, name, np.asarray(center(z)), kernels={"": config.kernel})[""]
     others = same_sample(config.count)
     pairs = ~np.eye(config.count, dtype=bool)
@@ -199,17 +200,17 @@ _NETWORKS = ("resnet-10", "resnet-18", "convnext", "vit-2", "vit-4")
 SCALES = {
     "bundled": PriorConfig(
         (
-            *map(Trained, _NETWORKS),
-            Trained("resnet-10", seed=0),
-            Trained("vit-4", seed=0),
+            *map(LastLayer, _NETWORKS),
+            LastLayer("resnet-10", seed=0),
+            LastLayer("vit-4", seed=0),
         )
     ),
-    "smoke": PriorConfig((Trained("resnet-10"),), count=12),
+    "smoke": PriorConfig((LastLayer("resnet-10"),), count=12),
     "paper": PriorConfig(
         (
-            Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)),
-            Checkpoint("google/vit-base-patch16-224", ("vit.layernorm",)),
-            Checkpoint("microsoft/resnet-50", ("resnet.encoder.stages.3",)),
+            Published("dinov2-giant", ("dinov2.layernorm",)),
+            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
+            Published("resnet50", ("resnet.encoder.stages.3",)),
         ),
         dataclasses.replace(PriorConfig(()).scenes, side=224),
         count=1000,

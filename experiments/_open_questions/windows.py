@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments._common.intervals import Interval, median_interval
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import Checkpoint, Network, Trained
-from experiments._open_questions.photographs import read_photographs
-from experiments._runtime.timing import take_turns
+from experiments._common.timing import take_turns
+from experiments._data.images import draw_files, read_squares
+from experiments._open_questions.networks import LastLayer
 from experiments._scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
@@ -105,7 +106,7 @@ def run(config: WindowsConfig, session: Session = Session()) -> Result:
     """Times all matchers on all layers."""
     found = []
     for layer in config.layers:
-        name = f"{layer.network.name} {layer.side} px"
+        name = f"{layer.network.name}/{layer.side} px"
         report = session.report
         arrays = session.step(name, partial(_measured, config, layer, report))
         found += _compared(config, layer, arrays)
@@ -114,12 +115,12 @@ def run(config: WindowsConfig, session: Session = Session()) -> Result:
 
 def _measured(config: WindowsConfig, layer: Layer, report) -> dict[str, Any]:
     """Seconds a round (matchers, rounds) and values (matchers, pairs); exact last."""
-    model, name = layer.network.open(), layer.network.layers[-1]
-    sample = layer.network.tokens(model, _images(config, layer, 1), [name])[name]
-    tokens, channels = sample.shape[1:]
+    sample = _images(config, layer, 1)
+    read, name = layer.network.open(sample), layer.network.layers[-1]
+    tokens, channels = read(sample)[name].shape[1:]
     each = max(2, config.tokens_a_round // tokens)
     images = _images(config, layer, 2 * each * config.rounds)
-    z = layer.network.tokens(model, images, [name])[name]
+    z = read(images)[name]
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
     # tokens, whose mean any matching finds.
     z = jnp.asarray(center(z)).reshape(config.rounds, 2, each, tokens, channels)
@@ -152,7 +153,9 @@ def _images(
 ) -> Float[np.ndarray, "N H W 3"]:
     """Images of different scenes, so that no two pairs share one."""
     if config.data is not None:
-        return read_photographs(config.data, layer.side, count, config.seed)
+        rng = np.random.default_rng(config.seed)
+        files = draw_files(config.data, count, rng)
+        return read_squares(config.data, files, layer.side)
     scenes = dataclasses.replace(config.scenes, side=layer.side)
     return compose(scenes, count, 1, config.seed).images
 
@@ -290,28 +293,26 @@ def _at(network: Network, *sides: int) -> tuple[Layer, ...]:
 SCALES = {
     "bundled": WindowsConfig(
         layers=(
-            *_at(Trained("resnet-10"), 128, 256, 512),
-            *_at(Trained("vit-4"), 128, 256, 512),
+            *_at(LastLayer("resnet-10"), 128, 256, 512),
+            *_at(LastLayer("vit-4"), 128, 256, 512),
         )
     ),
     "smoke": WindowsConfig(
-        layers=_at(Trained("resnet-10"), 64),
+        layers=_at(LastLayer("resnet-10"), 64),
         matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
         rounds=6,
         tokens_a_round=128,
     ),
     "paper": WindowsConfig(
         layers=(
+            *_at(Published("dinov2-giant", ("dinov2.layernorm",)), 224, 448, 896),
             *_at(
-                Checkpoint("facebook/dinov2-base", ("dinov2.layernorm",)), 224, 448, 896
-            ),
-            *_at(
-                Checkpoint("microsoft/resnet-18", ("resnet.encoder.stages.3",)),
+                Published("resnet18", ("resnet.encoder.stages.3",)),
                 512,
                 1024,
                 2048,
             ),
-            *_at(Checkpoint("facebook/sam-vit-base", ("vision_encoder.neck",)), 1024),
+            *_at(Published("sam-b", ("vision_encoder.neck",)), 1024),
         ),
         matchers=(
             *(BatchOptimal(2**k) for k in range(5, 12)),
