@@ -269,8 +269,10 @@ def draw(result: Result) -> "Figure":
             _draw_preparations(left, [at for at in here if at.kernel in KERNELS])
             left.set(ylabel="F1@1", title=network)
             _draw_bandwidths(right, result.config, here)
-        panels[0][0].legend(frameon=False, ncols=2)
-        panels[0][1].legend(frameon=False)
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=3, frameon=False
+        )
     return figure
 
 
@@ -292,9 +294,9 @@ def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
                 markersize=4,
                 label=f"{rsm}, {kernel}",
             )
-    labels = [f"{c}\n{n}" for c, n in preparations]
-    ax.set_xticks(range(len(labels)), labels, fontsize=FONT_SIZE - 2)
-    ax.set_xlabel("centring, then normalisation")
+    labels = [f"{c}\n{n.removeprefix('unit ')}" for c, n in preparations]
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xlabel("mean taken off, of each ...\nthen length brought to one, of all ...")
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -322,9 +324,11 @@ def _draw_bandwidths(
         ax.axhline(by_kernel["cosine"], color=color, linewidth=0.8, linestyle=":")
     ax.set(
         xscale="log",
-        xlabel="RBF bandwidth / median distance\n(dotted: cosine)",
+        xlabel="RBF bandwidth / median distance\n(colours as left; dotted: cosine)",
         ylabel="correlation with shared objects",
     )
+    ax.set_xticks(config.bandwidths, [f"{b:g}" for b in config.bandwidths])
+    ax.set_xticks([], minor=True)
     ax.spines[["top", "right"]].set_visible(False)
 
 

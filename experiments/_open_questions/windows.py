@@ -120,7 +120,10 @@ def _measured(config: WindowsConfig, layer: Layer, report) -> dict[str, Any]:
     tokens, channels = read(sample)[name].shape[1:]
     each = max(2, config.tokens_a_round // tokens)
     images = _images(config, layer, 2 * each * config.rounds)
-    z = read(images)[name]
+    # Few at a time: a network's attention and first maps grow with the tokens too.
+    part = max(1, config.tokens_a_round // tokens)
+    parts = (images[start : start + part] for start in range(0, len(images), part))
+    z = np.concatenate([np.asarray(read(some)[name]) for some in parts])
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
     # tokens, whose mean any matching finds.
     z = jnp.asarray(center(z)).reshape(config.rounds, 2, each, tokens, channels)
@@ -310,7 +313,6 @@ SCALES = {
                 Published("resnet18", ("resnet.encoder.stages.3",)),
                 512,
                 1024,
-                2048,
             ),
             *_at(Published("sam-b", ("vision_encoder.neck",)), 1024),
         ),
