@@ -67,7 +67,7 @@ class ChannelsConfig:
 
     networks: tuple[Classifier, ...]
     scenes: SceneConfig = SceneConfig()
-    compared: int = 32
+    compared: int = 24
     asked: int = 300
     shares: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
     draws: int = 20

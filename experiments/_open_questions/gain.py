@@ -210,23 +210,25 @@ def _limits(name: str, interval: Interval) -> dict[str, float]:
     return {name: value, f"{name}, low": low, f"{name}, high": high}
 
 
-def summary(result: Result) -> dict[str, Interval]:
-    """The change of the gain from the lowest to the highest level of each factor."""
-    found = {}
-    for network, factor in dict.fromkeys(
-        (c.network, c.factor) for c in result.conditions
-    ):
-        here = [
-            c for c in result.conditions if (c.network, c.factor) == (network, factor)
-        ]
-        first, last = here[0], here[-1]
+def summary(result: Result) -> dict[str, Any]:
+    """How often there is a gain, and how it changes from the lowest to the highest."""
+    found: dict[str, Any] = {}
+    seed = result.config.seed
+    for database in DATABASES:
+        gains = [gain(c.f1[database], seed) for c in result.conditions]
+        found[f"{database}: conditions"] = len(gains)
+        found[f"{database}: with a gain above 0 (95 %)"] = sum(g.low > 0 for g in gains)
+        found[f"{database}: with a loss (95 %)"] = sum(g.high < 0 for g in gains)
+    by_factor: dict[tuple[str, str], list[Condition]] = {}
+    for at in result.conditions:
+        by_factor.setdefault((at.network, at.factor), []).append(at)
+    for (network, factor), (first, *_, last) in by_factor.items():
         for database in DATABASES:
-            where = f"{network}, {factor}, {database}"
-            at_first, at_last = first.f1[database], last.f1[database]
-            seed = result.config.seed
-            found[f"{where}: gain at {first.value:g}"] = gain(at_first, seed)
-            found[f"{where}: gain at {last.value:g}"] = gain(at_last, seed)
-            found[f"{where}: change"] = gain(at_last, seed, than=at_first)
+            change = gain(last.f1[database], seed, than=first.f1[database])
+            levels = f"from {first.value:g} to {last.value:g}"
+            found[f"{network}, {database}: change of the gain, {factor} {levels}"] = (
+                change
+            )
     return found
 
 
@@ -290,7 +292,9 @@ SCALES = {
     "bundled": GainConfig((LastLayer("resnet-10"), LastLayer("vit-4")), _FACTORS),
     "smoke": GainConfig(
         (LastLayer("resnet-10"),),
-        factors(_BASE, scales=(0.3,), counts=(1, 3), shifts=(0.1,), sides=(64,))[:2],
+        factors(_BASE, scales=(0.2, 0.3), counts=(1, 3), shifts=(0.1,), sides=(64,))[
+            :2
+        ],
         scenes=8,
     ),
     "paper": GainConfig(

@@ -148,13 +148,21 @@ def _as_numbers(at: Answers) -> dict[str, np.ndarray]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """The gain of each network in each question."""
-    return {
-        f"{at.network}, {at.question}: semantic less spatio-semantic": gain(
-            _as_numbers(at), result.config.seed
-        )
-        for at in result.answers
-    }
+    """For each question: the gain of the trained networks, and how many have one."""
+    found: dict[str, Any] = {}
+    trained = {network.name for network in result.config.networks if network.trained}
+    for question in QUESTIONS:
+        gains = [
+            gain(_as_numbers(at), result.config.seed)
+            for at in result.answers
+            if at.question == question and at.network in trained
+        ]
+        what = f"{question}: semantic less spatio-semantic"
+        found[f"{what}, over networks"] = t_interval(np.array([g.value for g in gains]))
+        found[f"{what}, trained networks"] = len(gains)
+        found[f"{what}, above 0 (95 %)"] = sum(g.low > 0 for g in gains)
+        found[f"{what}, below 0 (95 %)"] = sum(g.high < 0 for g in gains)
+    return found
 
 
 def draw(result: Result) -> "Figure":
