@@ -176,12 +176,12 @@ def _retrieved(
         np.asarray(center(part, mean=mean)) for part in (z[::2], z[1::2])
     )
     counts = scenes.counts[::2], scenes.counts[1::2]
-    rsms = both(session, name, queries, database, {"": config.kernel})[""]
+    rsms = both(session, name, config.kernel, queries, database)
     rules = None, same_sample(config.scenes)
     arrays: dict[str, Any] = {"tokens": z.shape[1]}
     for kind, K in rsms.items():
-        for name, rule in zip(DATABASES, rules, strict=True):
-            arrays[f"{name} {kind}"] = f1_at_1(K, *counts, rule)
+        for allowed, rule in zip(DATABASES, rules, strict=True):
+            arrays[f"{allowed} {kind}"] = f1_at_1(K, *counts, rule)
         arrays[f"found {kind}"] = K.argmax(1) == np.arange(config.scenes)
     return arrays
 

@@ -186,7 +186,7 @@ def _judged(config: LayersConfig, network: Network, session: Session) -> dict[st
         )
         name = f"{network.name}/{layer}"
         some = np.asarray(center(x[: config.compared]))
-        for kind, K in both(session, name, some, kernels={"": Linear()})[""].items():
+        for kind, K in both(session, name, Linear(), some).items():
             arrays[kind].append([_with_labels(K, data.labels[t]) for t in TASKS])
     return {key: np.array(values) for key, values in arrays.items()}
 

@@ -106,7 +106,7 @@ def _asked(
     scenes = compose(settings, config.count, 1, config.seed)
     layer = network.layers[-1]
     z = network.open(scenes.images)(scenes.images)[layer]
-    rsms = both(session, name, np.asarray(center(z)), kernels={"": config.kernel})[""]
+    rsms = both(session, name, config.kernel, np.asarray(center(z)))
     others = same_sample(config.count)
     pairs = ~np.eye(config.count, dtype=bool)
     shared = np.asarray(instance_f1(scenes.counts[:, None], scenes.counts))

@@ -24,29 +24,19 @@ RSMS: Mapping[str, Matcher] = {SEMANTIC: Exact(), SPATIAL: Identity()}
 
 
 def both(
-    session: Session,
-    name: str,
-    x: Any,
-    y: Any = None,
-    kernels: Mapping[str, Kernel] = {},
-) -> dict[str, dict[str, np.ndarray]]:
-    """Both RSMs (N, M) of tokens under each kernel: kernel -> RSM -> matrix.
+    session: Session, name: str, kernel: Kernel, x: Any, y: Any = None
+) -> dict[str, Float[np.ndarray, "N M"]]:
+    """Both RSMs of the same tokens, by what they are called.
 
     Args:
       session: where the matchings are kept.
       name: of the matchings.
+      kernel: of both.
       x: tokens (N, S, C) of the queries.
       y: tokens (M, T, C) of the database; None: x.
-      kernels: by name.
     """
-    paths = {
-        kind: session.run(f"{name}/{kind}", x, y, matcher).path
-        for kind, matcher in RSMS.items()
-    }
-    return {
-        key: {kind: open_similarity(path, kernel)[:] for kind, path in paths.items()}
-        for key, kernel in kernels.items()
-    }
+    stores = {kind: session.run(f"{name}/{kind}", x, y, m) for kind, m in RSMS.items()}
+    return {kind: open_similarity(s.path, kernel)[:] for kind, s in stores.items()}
 
 
 def f1_at_1(
