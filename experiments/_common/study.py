@@ -1,7 +1,8 @@
 """A study: a frozen config for each scale, a result, a table and figures of it.
 
 Every study has the same command line and leaves the same kinds of files, so an
-experiment is what it computes and draws, and nothing else.
+experiment is what it computes and draws, and nothing else. Several studies may share a
+command line, as the answers to several questions.
 """
 
 import csv
@@ -72,12 +73,38 @@ class Study(Generic[_C, _R]):
 
 def command(study: Study[Any, Any]) -> typer.Typer:
     """The command line of a study."""
-    default, *_ = study.scales
+    return _command({study.name: study}, study.name, study.doc)
+
+
+def questions(
+    name: str, doc: str, studies: Mapping[str, Study[Any, Any]]
+) -> typer.Typer:
+    """The command line of several studies, of which ``--question`` picks one.
+
+    Args:
+      name: of the default folder, which holds the files of all.
+      doc: the help.
+      studies: what each is called -> the study; all have the same scales.
+    """
+    return _command(studies, name, doc)
+
+
+def _command(
+    studies: Mapping[str, Study[Any, Any]], name: str, doc: str
+) -> typer.Typer:
+    scales = next(iter(studies.values())).scales
+    takers = {key: study for key, study in studies.items() if study.data}
 
     def main(
+        question: Annotated[
+            str | None,
+            typer.Option(
+                help=f"Only one of {', '.join(studies)}.", hidden=len(studies) == 1
+            ),
+        ] = None,
         scale: Annotated[
-            str, typer.Option(help=f"How much to run: {' or '.join(study.scales)}.")
-        ] = default,
+            str, typer.Option(help=f"How much to run: {' or '.join(scales)}.")
+        ] = next(iter(scales)),
         output: Annotated[
             Path,
             typer.Option(
@@ -86,9 +113,13 @@ def command(study: Study[Any, Any]) -> typer.Typer:
                 help="Folder for numbers and figures, and in steps/ what a run that is "
                 "interrupted goes on from.",
             ),
-        ] = Path("results") / study.name,
+        ] = Path("results") / name,
         data: Annotated[
-            Path | None, typer.Option(help=study.data, hidden=not study.data)
+            Path | None,
+            typer.Option(
+                help=" ".join(dict.fromkeys(s.data for s in takers.values())),
+                hidden=not takers,
+            ),
         ] = None,
         workers: Annotated[
             int | None, typer.Option(help="Match on so many local processes.")
@@ -99,23 +130,26 @@ def command(study: Study[Any, Any]) -> typer.Typer:
         overwrite: options.Overwrite = False,
         quiet: options.Quiet = False,
     ) -> None:
-        _checks.one_of("scale", scale, tuple(study.scales))
-        config = study.scales[scale]
-        if data is not None:
-            if not study.data:
-                raise ValueError(f"{study.name} takes no --data")
-            config = dataclasses.replace(config, data=data)
+        _checks.one_of("scale", scale, tuple(scales))
+        if question is not None:
+            _checks.one_of("question", question, tuple(studies))
+        chosen = {k: s for k, s in studies.items() if question in (None, k)}
+        if data is not None and not chosen.keys() & takers.keys():
+            raise ValueError(f"{', '.join(chosen)} takes no --data")
         with (
             progress_bar("steps", quiet) as report,
             crew(workers, cluster) as client,
         ):
-            paths = conduct(study, scale, config, output, report, client, overwrite)
-        if quiet:
-            return
-        say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
-        say(f"Written: {', '.join(map(str, paths.values()))}")
+            for study in chosen.values():
+                config = study.scales[scale]
+                if data is not None and study.data:
+                    config = dataclasses.replace(config, data=data)
+                paths = conduct(study, scale, config, output, report, client, overwrite)
+                if not quiet:
+                    say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
+                    say(f"Written: {', '.join(map(str, paths.values()))}")
 
-    return app_of(study.doc, main)
+    return app_of(doc, main)
 
 
 def conduct(
