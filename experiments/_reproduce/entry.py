@@ -92,7 +92,7 @@ class Entry:
     """An experiment on the page.
 
     Attributes:
-      name: of its files, and of the folder that they are in.
+      name: of its files.
       title: of its section.
       question: what it asks, in words that need no paper.
       load: imports it, which may fail where an extra is missing.
@@ -101,6 +101,7 @@ class Entry:
       captions: what the name of a figure's file ends in, "" for ``NAME.png`` -> what
         it shows; figures without a caption are not on the page.
       minutes: scale -> about how long it takes on two cores, for the time remaining.
+      folder: that its files are in; empty: one of its name.
     """
 
     name: str
@@ -111,3 +112,9 @@ class Entry:
     differs: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     minutes: Mapping[str, float] = field(default_factory=dict)
+    folder: str = ""
+
+    @property
+    def place(self) -> str:
+        """The folder of its files, below that of the page."""
+        return self.folder or self.name

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments._reproduce.entry import Comparison
-from experiments._reproduce.run import ERROR_FILE, Outcome
+from experiments._reproduce.run import Outcome, error_path
 from semrsm_jax.cli._console import duration
 
 _INTRODUCTION = """\
@@ -87,7 +87,7 @@ def _section(number: int, scale: str, outcome: Outcome, folder: Path) -> Iterato
     if outcome.error:
         yield (
             "**This experiment failed**; the others do not depend on it. Details are "
-            f"in `{entry.name}/{ERROR_FILE}`."
+            f"in `{error_path(entry)}`."
         )
         yield f"```text\n{outcome.error}\n```"
         return
@@ -101,7 +101,7 @@ def _section(number: int, scale: str, outcome: Outcome, folder: Path) -> Iterato
     )
     reasons = [f"- {c.finding}: {c.why}" for c in found if c.agrees is False]
     if reasons:
-        yield "**Where it does not agree, and why**"
+        yield "**Where it does not agree, and what is likely behind it**"
         yield "\n".join(reasons)
     if scale in entry.differs:
         yield f"**How this differs from the paper's set-up.** {entry.differs[scale]}"
@@ -111,7 +111,7 @@ def _section(number: int, scale: str, outcome: Outcome, folder: Path) -> Iterato
         yield f"*{entry.captions[end]}*"
     yield (
         f"All numbers, with the settings that they depend on: "
-        f"[{entry.name}.json]({entry.name}/{entry.name}.json). "
+        f"[{entry.name}.json]({entry.place}/{entry.name}.json). "
         f"Time: {duration(outcome.document['seconds'])}."
     )
 

@@ -1,6 +1,7 @@
-"""The paper's numbers, as it prints them (arXiv 2410.23107v1).
+"""The paper's numbers, as it prints them (arXiv 2410.23107).
 
-Nothing here is computed, and nothing elsewhere repeats it.
+Nothing here is computed. Tables 1 and 4 are in `experiments._output_correlation.paper`,
+whose figures show them too.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ class Pair(NamedTuple):
 
 
 Kernels = Mapping[str, Pair]  # by the names of `KERNELS`
-KERNELS = ("cosine", "linear", "rbf")
+KERNELS = ("cosine", "inner product", "RBF")
 
 
 def _table(lines: str) -> Mapping[str, Kernels]:
@@ -34,41 +35,6 @@ def _table(lines: str) -> Mapping[str, Kernels]:
         table[name.strip()] = MappingProxyType(dict(kernels))
     return MappingProxyType(table)
 
-
-# Table 1: Pearson correlation with the Jensen-Shannon divergence of the outputs, 2,000
-# images of ImageNet. ResNet18's first RBF value stands so in the paper; Table 4 has
-# -0.174 in its place, so that a sign seems to be missing.
-OUTPUT_PEARSON_2K = _table("""
-ResNet18:        -0.276 -0.326 | -0.259 -0.270 |  0.176 -0.199
-ResNet50:        -0.248 -0.320 | -0.243 -0.270 |  0.040  0.029
-ResNet101:       -0.192 -0.276 | -0.174 -0.240 |  0.091  0.084
-ConvNextV2-Base: -0.134 -0.098 | -0.132 -0.171 |  0.117  0.090
-ViT-B/16:        -0.046 -0.100 | -0.045 -0.026 | -0.077 -0.122
-ViT-L/32:        -0.138 -0.188 | -0.138 -0.144 | -0.134 -0.166
-DinoV2-Giant:    -0.012 -0.044 | -0.013 -0.031 | -0.008 -0.048
-""")
-
-# Table 4: the same on 20,000 images.
-OUTPUT_PEARSON_20K = _table("""
-ResNet18:        -0.279 -0.328 | -0.264 -0.272 | -0.174 -0.197
-ResNet50:        -0.256 -0.305 | -0.249 -0.269 |  0.028  0.015
-ResNet101:       -0.235 -0.330 | -0.211 -0.274 |  0.076  0.067
-ConvNextV2-Base: -0.162 -0.126 | -0.160 -0.184 |  0.077  0.050
-ViT-B/16:        -0.058 -0.098 | -0.056 -0.031 | -0.079 -0.120
-ViT-L/32:        -0.142 -0.189 | -0.143 -0.152 | -0.131 -0.164
-DinoV2-Giant:    -0.016 -0.046 | -0.016 -0.030 | -0.013 -0.052
-""")
-
-# Table 4: Spearman's rank correlation in place of Pearson's.
-OUTPUT_SPEARMAN_20K = _table("""
-ResNet18:        -0.231 -0.337 | -0.239 -0.225 | -0.435 -0.476
-ResNet50:        -0.032  0.007 | -0.046 -0.040 |  0.128  0.132
-ResNet101:       -0.007 -0.053 | -0.007 -0.077 |  0.071  0.068
-ConvNextV2-Base: -0.017  0.026 | -0.013 -0.045 |  0.143  0.128
-ViT-B/16:        -0.013 -0.230 | -0.021  0.029 | -0.220 -0.313
-ViT-L/32:        -0.034 -0.276 | -0.029 -0.014 | -0.335 -0.392
-DinoV2-Giant:    -0.014 -0.037 | -0.015 -0.022 | -0.015 -0.042
-""")
 
 # Table 2 (and Fig. 3 for 5,000): F1@1 of retrieval from EgoObjects, by database size.
 EGOOBJECTS_F1 = MappingProxyType(

@@ -12,8 +12,6 @@ from experiments._reproduce.entry import Document, Entry
 from semrsm_jax.cli._console import Report
 from semrsm_jax.store import new_file
 
-ERROR_FILE = "error.txt"  # in the folder of an experiment that failed
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -68,7 +66,8 @@ def run(
 
 
 def _outcome(plan: Plan, entry: Entry, report: Report) -> Outcome:
-    folder = plan.output / entry.name
+    folder = plan.output / entry.place
+    error_file = plan.output / error_path(entry)
     start = time.perf_counter()
     try:
         experiment = entry.load()
@@ -85,17 +84,22 @@ def _outcome(plan: Plan, entry: Entry, report: Report) -> Outcome:
     # Whatever happens in one experiment, the others are to run.
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
-        with new_file(folder / ERROR_FILE, overwrite=True) as temporary:
+        with new_file(error_file, overwrite=True) as temporary:
             temporary.write_text(traceback.format_exc())
         message = f"{type(error).__name__}: {error}"
         return Outcome(entry, error=message, seconds=time.perf_counter() - start)
-    (folder / ERROR_FILE).unlink(missing_ok=True)
+    error_file.unlink(missing_ok=True)
     return replace(found, seconds=time.perf_counter() - start)
+
+
+def error_path(entry: Entry) -> str:
+    """Where it is said how an experiment failed, below the folder of the page."""
+    return f"{entry.place}/{entry.name}-error.txt"
 
 
 def stored(entry: Entry, scale: str, output: Path) -> Outcome:
     """An experiment as its files have it; without document where there are none."""
-    folder = output / entry.name
+    folder = output / entry.place
     try:
         document = json.loads((folder / f"{entry.name}.json").read_text())
     except (OSError, ValueError):

@@ -1,10 +1,11 @@
 """Numbers as the results page writes them."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number rounded, with a minus sign that does not break from it."""
+    """A number, rounded; "?" where there is none."""
     return "?" if value is None else f"{value:.{digits}f}"
 
 
@@ -23,3 +24,10 @@ def how_many(flags: Iterable[bool]) -> str:
     """Of how many something holds: "3 of 4"."""
     flags = list(flags)
     return f"{sum(flags)} of {len(flags)}"
+
+
+def value(found: Any) -> str:
+    """An entry of a summary: an estimate, a number, or text."""
+    if isinstance(found, Mapping):
+        return interval(found)
+    return number(found) if isinstance(found, float) else str(found)
