@@ -71,9 +71,7 @@ def _verdict(outcome: Outcome) -> str:
         return "failed"
     if outcome.document is None:
         return "not run yet"
-    judged = [
-        c for c in outcome.entry.compare(outcome.document) if c.agrees is not None
-    ]
+    judged = [c for c in outcome.comparisons if c.agrees is not None]
     agreeing = sum(bool(c.agrees) for c in judged)
     if agreeing == len(judged):
         return "agrees" if judged else "no number of the paper to compare with"
@@ -86,20 +84,21 @@ def _section(number: int, scale: str, outcome: Outcome, folder: Path) -> Iterato
     yield f"**Question.** {entry.question}"
     if outcome.error:
         yield (
-            "**This experiment failed**; the others do not depend on it. Details are "
-            f"in `{error_path(entry)}`."
+            "**This experiment failed**; the others do not depend on it. Where it was "
+            f"run, `{error_path(entry)}` has the details."
         )
         yield f"```text\n{outcome.error}\n```"
         return
     if outcome.document is None:
         yield "Not run yet."
         return
-    found = entry.compare(outcome.document)
     yield _table(
         ("finding", "the paper", "where", "here", "agrees"),
-        [(c.finding, c.paper, c.source, c.ours, _mark(c)) for c in found],
+        [(c.finding, c.paper, c.source, c.ours, _mark(c)) for c in outcome.comparisons],
     )
-    reasons = [f"- {c.finding}: {c.why}" for c in found if c.agrees is False]
+    reasons = [
+        f"- {c.finding}: {c.why}" for c in outcome.comparisons if c.agrees is False
+    ]
     if reasons:
         yield "**Where it does not agree, and what is likely behind it**"
         yield "\n".join(reasons)

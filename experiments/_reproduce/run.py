@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from experiments._reproduce.entry import Document, Entry
+from experiments._reproduce.entry import Comparison, Document, Entry
 from semrsm_jax.cli._console import Report
 from semrsm_jax.store import new_file
 
@@ -20,6 +20,7 @@ class Outcome:
     Attributes:
       entry: what it is.
       document: what it found; None where it failed, or was not run yet.
+      comparisons: the same beside the paper.
       figures: the end of each figure's name -> its path.
       error: the message that it failed with; else empty.
       seconds: that it took now, little where its results were there already.
@@ -27,6 +28,7 @@ class Outcome:
 
     entry: Entry
     document: Document | None = None
+    comparisons: Sequence[Comparison] = ()
     figures: Mapping[str, Path] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0
@@ -78,16 +80,14 @@ def _outcome(plan: Plan, entry: Entry, report: Report) -> Outcome:
             )
         data = plan.data.get(entry.name)
         experiment.run(plan.scale, data, folder, report, plan.overwrite)
-        found = stored(entry, plan.scale, plan.output)
-        # What is to be shown is tried here, where it stops nothing else.
-        entry.compare(found.document or {})
+        found = _read(entry, plan.scale, plan.output)
     # Whatever happens in one experiment, the others are to run.
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
         with new_file(error_file, overwrite=True) as temporary:
             temporary.write_text(traceback.format_exc())
-        message = f"{type(error).__name__}: {error}"
-        return Outcome(entry, error=message, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Outcome(entry, error=_message(error), seconds=seconds)
     error_file.unlink(missing_ok=True)
     return replace(found, seconds=time.perf_counter() - start)
 
@@ -99,17 +99,29 @@ def error_path(entry: Entry) -> str:
 
 def stored(entry: Entry, scale: str, output: Path) -> Outcome:
     """An experiment as its files have it; without document where there are none."""
-    folder = output / entry.place
     try:
-        document = json.loads((folder / f"{entry.name}.json").read_text())
-    except (OSError, ValueError):
+        return _read(entry, scale, output)
+    except FileNotFoundError:
         return Outcome(entry)
-    if document.get("scale") != scale:
+    # Files of another version, say: the page shows the others all the same.
+    except Exception as error:
+        return Outcome(entry, error=_message(error))
+
+
+def _read(entry: Entry, scale: str, output: Path) -> Outcome:
+    folder = output / entry.place
+    document = json.loads((folder / f"{entry.name}.json").read_text())
+    if document["scale"] != scale:
         return Outcome(entry)
     paths = {
         end: folder / f"{entry.name}{end and '-' + end}.png" for end in entry.captions
     }
-    return Outcome(entry, document, {e: p for e, p in paths.items() if p.exists()})
+    figures = {end: path for end, path in paths.items() if path.exists()}
+    return Outcome(entry, document, tuple(entry.compare(document)), figures)
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def remaining(plan: Plan, done: Sequence[Outcome]) -> float | None:

@@ -56,7 +56,7 @@ def goals(config: RuntimeConfig, results: Results) -> list[Goal]:
 def _table5(result: dict[str, Any]) -> Iterator[Goal]:
     for size in result["sizes"]:
         if size["tokens"] in _SOLVER_GOALS:
-            name = f"fastest peer / ours, S={size['tokens']}"
+            name = f"fastest peer / ours, S={size['tokens']}, {size['network']}"
             yield Goal(name, size["ratio"], ">=", _SOLVER_GOALS[size["tokens"]])
 
 

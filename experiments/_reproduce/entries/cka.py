@@ -81,8 +81,8 @@ ENTRY = Entry(
     differs={
         "bundled": "The networks are small ones trained here from several seeds and of "
         "several depths, on composed scenes; the paper has ResNets trained on "
-        "CIFAR-100, Tiny-ImageNet and ImageNet. CKA is estimated without bias here; the "
-        "table of the experiment has the paper's estimator too.",
+        "CIFAR-100, Tiny-ImageNet and ImageNet. CKA is estimated without bias here; "
+        "the table of the experiment has the paper's estimator too.",
         "smoke": "Everything is tiny: the numbers mean nothing.",
     },
     captions={

@@ -51,14 +51,15 @@ def _load() -> Experiment:
 
 
 def _compare(document: Document) -> list[Comparison]:
+    # Of some sections alone where only they were run.
     sections = document["sections"]
+    sizes = sections.get("table5", {}).get("sizes", ())
     # Of trained features where there are some.
-    sizes = sections["table5"]["sizes"]
     first = [size for size in sizes if size["network"] == sizes[0]["network"]]
     return [
         *(c for size in first if size["tokens"] in _PAPER_SIZES for c in _size(size)),
         *_scaling(first),
-        *_depth(sections["depth"]["layers"]),
+        *_depth(sections.get("depth", {}).get("layers", ())),
     ]
 
 
