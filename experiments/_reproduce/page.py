@@ -16,12 +16,15 @@ numbers, for all pairs of a set of pictures, is a *representational similarity m
 RSM; computed like this it is called **spatio-semantic**. [Wald et al.
 (2024)](https://arxiv.org/abs/2410.23107), here "the paper", propose to first pair the
 tokens of the two pictures so that they fit best, wherever they stand. The RSM is then
-called **semantic**, and the pairing a *matching*, or *permutation invariance*. The
-experiments below ask what that is good for, and what it costs.
+called **semantic**, and the pairing a *matching*, or *permutation invariance*. How
+alike two pictures are is then the inner product of their tokens, its cosine, or a
+function of their distance (RBF): the *kernel*. The experiments below ask what matching
+is good for, and what it costs.
 
 *Agrees* means that what was found here points the same way as in the paper; numbers are
 not expected to be the same, as networks and pictures are not (each section says how
-they differ). Brackets hold 95 % confidence intervals."""
+they differ). Where the paper claims an improvement, the 95 % confidence interval of
+ours must lie above zero. Such intervals stand in brackets."""
 
 
 def page(scale: str, command: str, outcomes: Sequence[Outcome], folder: Path) -> str:

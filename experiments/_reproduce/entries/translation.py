@@ -89,10 +89,16 @@ def _layers(
 
 
 def _why_not(layers: list[tuple[_Row, _Row]]) -> str:
-    missed = [after["stage"] for _, after in layers if after["gain_low"] <= 0]
+    missed = [
+        f"{after['stage']} (spatio-semantic {number(before['auroc'], 2)}, shift of "
+        f"{after['shift']:g} tokens)"
+        for before, after in layers
+        if after["gain_low"] <= 0
+    ]
     return (
-        f"in {', '.join(missed)} the interval includes zero: the shift is no whole "
-        "number of tokens there, or both RSMs tell the pairs apart about equally well."
+        f"the interval is not above zero in {', '.join(missed)}. Where the "
+        "spatio-semantic RSM is near 1, little is left to gain; where the shift is no "
+        "whole number of tokens, none of them comes back as it was."
     )
 
 
