@@ -102,7 +102,9 @@ def draw_sizes(config: RetrievalConfig, scores: Sequence[Score]) -> "Figure":
         {"color": "0.3", "marker": "", "label": how} | line
         for how, line in ((WITHOUT, _OPEN), (WITH, _FILLED))
     ]
-    return _grid(rows, "", [*_KERNELS, *ways])
+    # The legend is filled column by column: kernels above, ways below.
+    first, second, *rest = _KERNELS
+    return _grid(rows, "", [first, ways[0], second, ways[1], *rest])
 
 
 def draw_gallery(
