@@ -92,16 +92,12 @@ def make(
 def _train(name: str, job: Job, weights: Path, report: Report) -> None:
     network, task = job
     work = weights.parent / _UNFINISHED
-    examples = Session(work, report).step(
-        f"examples-{fingerprint(task.settings, task.training)}",
-        lambda: task.examples("train", report),
-    )
     model = train(
         network,
-        examples,
+        task.lessons(Session(work, report)),
         task.loss,
         _OPTIMISATION,
-        work / f"{name}-{fingerprint(network, _OPTIMISATION)}.npz",
+        work / f"{name}-{fingerprint(network, task.plans, _OPTIMISATION)}.npz",
         lambda done, total: report(f"Training {name}", done, total),
     )
     save_weights(model, weights, dtype=jnp.float16, overwrite=True)
@@ -115,9 +111,9 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
     model.eval()
     document = {
         "network": name,
-        "accuracy": task.evaluate(model, task.examples("test", report)),
-        "task": repr(task.settings),
-        "training_images": task.training,
+        "accuracy": task.evaluate(model, report),
+        "test": repr(task.test),
+        "training": [repr(plan) for plan in task.plans],
         "optimisation": repr(_OPTIMISATION),
         "config": repr(network),
         "environment": environment(_PACKAGES),

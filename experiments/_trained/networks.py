@@ -60,8 +60,8 @@ class TrainedNetwork:
     config: Config
     layers: tuple[str, ...]
     seed: int = 0
-    steps: int = 1200
-    learning_rate: float = 2e-3
+    steps: int = 2400
+    learning_rate: float = 3e-3
 
     @property
     def last(self) -> str:
@@ -119,7 +119,7 @@ def _vit(depth: int) -> TrainedNetwork:
     )
     # As in the paper the last hidden layer is normalised.
     inner = tuple(f"vit.encoder.layer.{index}" for index in range(depth))
-    return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=1e-3)
+    return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=2e-3)
 
 
 def _blocks(root: str, blocks: tuple[int, ...]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What networks are trained for: examples to learn from, a loss, and accuracies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
@@ -10,14 +10,35 @@ from flax import nnx
 from jaxtyping import Array, Float
 from PIL import Image
 
-from experiments._common.session import Arrays
+from experiments._common.session import Arrays, Session, fingerprint
 from experiments._scenes.compose import SceneConfig, compose, relight
 from experiments._scenes.parts import Split, crop, photograph
 from experiments._trained import zoo
 from experiments._trained.networks import MOST_COUNTED, split_outputs
+from experiments._trained.training import Lesson, Loss
 from semrsm_jax.cli._console import Report
 from semrsm_jax.demo.photographs import SCENES as PHOTOGRAPHED
 from semrsm_jax.retrieval import instance_f1
+
+
+class Draw(NamedTuple):
+    """Which examples to draw.
+
+    Attributes:
+      settings: of the examples, a frozen dataclass.
+      count: how many, for one of training or test.
+    """
+
+    settings: Any
+    count: int
+
+
+class Plan(NamedTuple):
+    """A lesson before its examples are drawn; see `Lesson`."""
+
+    draw: Draw
+    share: float
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -25,33 +46,47 @@ class Task:
     """A task; compares by value.
 
     Attributes:
-      settings: what the examples are drawn by.
-      training: examples to train on, of the split ``"train"``.
-      test: examples to test on, of the split ``"test"``.
-      draw: called as ``draw(settings, examples, split, report)``; returns arrays with
-        the examples along their first axis: ``"images"``, (N, H, W, 3) from 0 to 255,
-        and what is to be said of them.
+      plans: of the lessons, on examples of the split ``"train"``.
+      test: what is asked in the end, of the split ``"test"``.
+      draw: called as ``draw(settings, count, split, report)``; returns arrays with the
+        examples along their first axis: ``"images"``, (N, H, W, 3) from 0 to 255, and
+        what is to be said of them.
       loss: from logits and such arrays, a batch of them, to a scalar.
       accuracy: from logits and such arrays to shares in [0, 1].
     """
 
-    settings: Any
-    training: int
-    test: int
+    plans: tuple[Plan, ...]
+    test: Draw
     draw: Callable[[Any, int, Split, Report], Arrays]
-    loss: Callable[[Float[Array, "N O"], Mapping[str, Array]], Float[Array, ""]]
+    loss: Loss
     accuracy: Callable[[Float[Array, "N O"], Arrays], dict[str, float]]
 
-    def examples(self, split: Split, report: Report) -> Arrays:
-        """All examples of a split."""
-        count = self.training if split == "train" else self.test
-        return self.draw(self.settings, count, split, report)
+    def lessons(self, session: Session) -> list[Lesson]:
+        """The lessons with their examples, which the session keeps."""
 
-    def evaluate(self, model: nnx.Module, examples: Arrays) -> dict[str, float]:
-        """The accuracies of a network in evaluation mode, and of how many images."""
-        images = examples["images"].astype(np.float32) / 255
-        found = self.accuracy(zoo.logits(model, images), examples)
-        return {**found, "images": len(images)}
+        def examples(draw: Draw) -> Arrays:
+            return session.step(
+                f"examples-{fingerprint(*draw)}",
+                lambda: self.draw(*draw, "train", session.report),
+            )
+
+        return [Lesson(examples(draw), *rest) for draw, *rest in self.plans]
+
+    def evaluate(
+        self, model: nnx.Module, report: Report, count: int | None = None
+    ) -> dict[str, float]:
+        """The accuracies of a network in evaluation mode, and of how many images.
+
+        Args:
+          model: the network.
+          report: called as ``report(description, done, total)``.
+          count: of test images; None: all.
+        """
+        settings, most = self.test
+        found = self.draw(settings, count or most, "test", report)
+        images = found["images"].astype(np.float32) / 255
+        shares = self.accuracy(zoo.logits(model, images), found)
+        return {**shares, "images": len(images)}
 
 
 # --- naming the photograph behind a scene, and counting the objects ------------------
@@ -106,11 +141,13 @@ def _scene_accuracy(logits: Float[Array, "N O"], examples: Arrays) -> dict[str, 
     }
 
 
-# Wider than what experiments ask about by default.
+_SCENES = SceneConfig(objects=(1, 6), scale=(0.2, 0.5), shift=0.15, zoom=0.3)
+# The same objects in quarters of such scenes: few are learnt sooner than many.
+_QUARTERS = replace(_SCENES, side=32, objects=(1, 2), scale=(0.45, 0.9), shift=0.1)
+
 SCENES = Task(
-    SceneConfig(objects=(1, 6), scale=(0.2, 0.5), shift=0.15, zoom=0.3),
-    12_000,
-    1000,
+    (Plan(Draw(_QUARTERS, 24_000), 0.6, 96), Plan(Draw(_SCENES, 12_000), 0.4, 32)),
+    Draw(_SCENES, 1000),
     _draw_scenes,
     _scene_loss,
     _scene_accuracy,
@@ -162,7 +199,13 @@ def _naming_accuracy(logits: Float[Array, "N O"], examples: Arrays) -> dict[str,
     return {"name": _right(logits, examples["name"])}
 
 
-CROPS = Task(CropConfig(), 12_000, 1000, _draw_crops, _naming_loss, _naming_accuracy)
+CROPS = Task(
+    (Plan(Draw(CropConfig(), 12_000), 1.0, 32),),
+    Draw(CropConfig(), 1000),
+    _draw_crops,
+    _naming_loss,
+    _naming_accuracy,
+)
 
 
 def _right(logits: Float[Array, "N P"], truth: np.ndarray) -> float:

@@ -4,11 +4,11 @@ Batches are drawn by the number of the step, so that training goes on after an
 interruption exactly as it would have without one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,19 +28,32 @@ Progress = Callable[[int, int], object]
 Loss = Callable[[Float[Array, "N O"], Mapping[str, Array]], Float[Array, ""]]
 
 
+class Lesson(NamedTuple):
+    """What a network learns from for part of its steps.
+
+    Attributes:
+      examples: arrays with the examples along their first axis, among them
+        ``"images"``, (N, H, W, 3) from 0 to 255.
+      share: of all steps.
+      batch: images a step.
+    """
+
+    examples: Arrays
+    share: float
+    batch: int
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """How networks are trained, beside what `TrainedNetwork` says of each.
 
     Attributes:
-      batch: images a step.
       warm_up: share of the steps over which the learning rate rises; it then falls to
         0 along a cosine.
       weight_decay: of AdamW.
       largest_gradient: norm to which gradients are clipped.
     """
 
-    batch: int = 32
     warm_up: float = 0.1
     weight_decay: float = 0.02
     largest_gradient: float = 1.0
@@ -48,7 +61,7 @@ class Optimisation:
 
 def train(
     network: TrainedNetwork,
-    examples: Arrays,
+    lessons: Sequence[Lesson],
     loss: Loss,
     optimisation: Optimisation = Optimisation(),
     resume: Path | None = None,
@@ -58,9 +71,8 @@ def train(
 
     Args:
       network: its architecture, seed and steps.
-      examples: arrays with the examples along their first axis, among them
-        ``"images"``, (N, H, W, 3) from 0 to 255.
-      loss: of logits (B, O) and a batch of the same arrays.
+      lessons: one after the other; their shares add up to one.
+      loss: of logits (B, O) and a batch of the arrays of a lesson.
       optimisation: the settings.
       resume: a file that keeps what is done so far and is removed in the end; None
         keeps nothing.
@@ -77,12 +89,15 @@ def train(
     optimiser = _optimiser(network, optimisation)
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     state = (parameters, rest, optimiser.init(parameters))
+    # The step with which each lesson ends, the last one at the latest.
+    ends = np.cumsum([lesson.share for lesson in lessons])[:-1] * network.steps
     start = 0
     if resume is not None and resume.exists():
         start, state = _restore(resume, state)
     for step in range(start, network.steps):
+        examples, _, size = lessons[np.searchsorted(ends, step, side="right")]
         rng = np.random.default_rng((network.seed, step))
-        chosen = rng.integers(len(examples["images"]), size=optimisation.batch)
+        chosen = rng.integers(len(examples["images"]), size=size)
         batch = {name: jnp.asarray(part[chosen]) for name, part in examples.items()}
         state = _update(graph, optimiser, loss, state, batch)
         progress(step + 1, network.steps)
