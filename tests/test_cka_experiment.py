@@ -32,9 +32,10 @@ from experiments._cka.datasets import (
 )
 from experiments._cka.figures import short_names
 from experiments._cka.measure import SEMANTIC, SPATIO
-from experiments._cka.sources import Draw, OnDataSet, OnScenes, Seen
+from experiments._cka.sources import OnDataSet, OnScenes, Seen
 from experiments._common.session import Session, silent
 from experiments._common.study import command, conduct
+from experiments._data.draw import Draw
 from semrsm_jax.models import load
 
 STUDY = cka.STUDY
@@ -163,6 +164,7 @@ def test_all_comparisons_are_made(found):
     assert set(kinds.intervals) == {("a", "a"), ("b", "b")}
     assert set(kinds.intervals["b", "b"]) == {(0, 0), (1, 1)}
     assert set(one(found, WITHIN).intervals["a", "a"]) == {(0, 1)}
+    assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
 
 
 def test_nothing_is_computed_again(found, monkeypatch):
@@ -216,11 +218,16 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
         ({"samples": 25}, "samples must be batches of at least 4, got 25 in batches"),
         ({"batch": 3, "samples": 24}, "at least 4"),
         ({"samples": 24, "across": (("net", "none"),)}, "across must name two"),
+        ({"samples": 24, "architectures": ARCHITECTURES[1:]}, "none has several"),
     ],
 )
 def test_parts_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        Part("points", Planted(), ARCHITECTURES, **{"batch": 12, **settings})
+        Part(
+            "points",
+            Planted(),
+            **{"architectures": ARCHITECTURES, "batch": 12, **settings},
+        )
 
 
 def test_names_of_layers_are_short():
