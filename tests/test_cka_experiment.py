@@ -270,12 +270,14 @@ def data(tmp_path):
 
 def test_data_sets_are_prepared_as_their_networks_expect(data):
     images, labels = Cifar100Images().open(data, 8, 0, silent)
+    assert labels is not None
     assert images.shape == (8, 32, 32, 3) and images.dtype == np.float32
     raw = np.fromfile(data / "cifar-100-binary/test.bin", np.uint8).reshape(9, 3074)
     first = raw[labels[0], 2:].reshape(3, 32, 32).transpose(1, 2, 0)
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
     np.testing.assert_allclose(images[0], (first / 255 - mean) / std, atol=1e-5)
     images, labels = TinyImageNetImages().open(data, 4, 0, silent)
+    assert labels is not None
     assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1] * 4
     images, labels = ImageNetImages().open(data, 3, 0, silent)
     assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None

@@ -50,8 +50,8 @@ def expected(tokens, logits, kernel, matcher):
         for i, j in zip(*pairs, strict=True)
     ]
     return {
-        "pearson": scipy.stats.pearsonr(K[pairs], divergence)[0],
-        "spearman": scipy.stats.spearmanr(K[pairs], divergence)[0],
+        "pearson": float(scipy.stats.pearsonr(K[pairs], divergence).statistic),
+        "spearman": float(scipy.stats.spearmanr(K[pairs], divergence).statistic),
     }
 
 
