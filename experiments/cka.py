@@ -80,6 +80,7 @@ _PAPER = {
             Architecture(name, (f"microsoft/resnet-{name.removeprefix('ResNet')}",))
             for name in _RESNETS
         ),
+        across=(("ResNet18", "ResNet34"), ("ResNet18", "ResNet101")),
         samples=1000,
     ),
 }
@@ -152,8 +153,12 @@ def rows(result: Result) -> list[dict[str, Any]]:
                         "averaged over": len(each.networks),
                         "kernel": each.kernel,
                         "RSMs": kind,
+                        "accuracy": each.accuracy[0],
+                        "other accuracy": each.accuracy[1],
                         "layer": each.rows[row],
                         "other layer": each.columns[column],
+                        "tokens": each.tokens[0][row],
+                        "other tokens": each.tokens[1][column],
                         "CKA": float(value),
                         "CKA, biased": float(estimates["biased"][row, column]),
                     }

@@ -32,9 +32,10 @@ from experiments._cka.datasets import (
 )
 from experiments._cka.figures import short_names
 from experiments._cka.measure import SEMANTIC, SPATIO
-from experiments._cka.sources import Draw, OnDataSet, OnScenes, Seen
+from experiments._cka.sources import OnDataSet, OnScenes, Seen
 from experiments._common.session import Session, silent
 from experiments._common.study import command, conduct
+from experiments._data.draw import Draw
 from semrsm_jax.models import load
 
 STUDY = cka.STUDY
@@ -136,7 +137,8 @@ def test_values_are_those_of_the_public_functions(found):
                 for x in (a, b)
             ]
             ours = within.cka[kind][estimator]
-            assert ours[0, 1] == ours[1, 0] == pytest.approx(np.mean(values), abs=1e-4)
+            assert ours[0, 1] == pytest.approx(np.mean(values), abs=1e-4)
+            np.testing.assert_allclose(ours, ours.T, rtol=1e-6)
             np.testing.assert_allclose(np.diag(ours), 1, rtol=1e-6)
         across = one(found, ACROSS)
         assert across.cka[SPATIO][estimator][1, 0] == pytest.approx(
@@ -162,6 +164,7 @@ def test_all_comparisons_are_made(found):
     assert set(kinds.intervals) == {("a", "a"), ("b", "b")}
     assert set(kinds.intervals["b", "b"]) == {(0, 0), (1, 1)}
     assert set(one(found, WITHIN).intervals["a", "a"]) == {(0, 1)}
+    assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
 
 
 def test_nothing_is_computed_again(found, monkeypatch):
@@ -214,12 +217,17 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     [
         ({"samples": 25}, "samples must be batches of at least 4, got 25 in batches"),
         ({"batch": 3, "samples": 24}, "at least 4"),
-        ({"across": (("net", "none"),)}, "across must name two"),
+        ({"samples": 24, "across": (("net", "none"),)}, "across must name two"),
+        ({"samples": 24, "architectures": ARCHITECTURES[1:]}, "none has several"),
     ],
 )
 def test_parts_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        Part("points", Planted(), ARCHITECTURES, **{"batch": 12, **settings})
+        Part(
+            "points",
+            Planted(),
+            **{"architectures": ARCHITECTURES, "batch": 12, **settings},
+        )
 
 
 def test_names_of_layers_are_short():
@@ -262,12 +270,14 @@ def data(tmp_path):
 
 def test_data_sets_are_prepared_as_their_networks_expect(data):
     images, labels = Cifar100Images().open(data, 8, 0, silent)
+    assert labels is not None
     assert images.shape == (8, 32, 32, 3) and images.dtype == np.float32
     raw = np.fromfile(data / "cifar-100-binary/test.bin", np.uint8).reshape(9, 3074)
     first = raw[labels[0], 2:].reshape(3, 32, 32).transpose(1, 2, 0)
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
     np.testing.assert_allclose(images[0], (first / 255 - mean) / std, atol=1e-5)
     images, labels = TinyImageNetImages().open(data, 4, 0, silent)
+    assert labels is not None
     assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1] * 4
     images, labels = ImageNetImages().open(data, 3, 0, silent)
     assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None
@@ -324,7 +334,7 @@ def test_missing_data_says_where_to_get_it(arguments, message, tmp_path):
 def test_a_missing_checkpoint_is_named(data):
     source = OnDataSet(Cifar100Images())
     with pytest.raises(ValueError, match="cifar100/resnet18-seed0 does not exist, nor"):
-        source.look("tokens", "cifar100/resnet18-seed0", Draw(4, 0, data), None)
+        source.look("", "cifar100/resnet18-seed0", Draw(4, 0, data), Session())
 
 
 def test_the_papers_scales_are_the_papers():

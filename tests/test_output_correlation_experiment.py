@@ -25,6 +25,7 @@ from experiments import output_correlation
 from experiments._common.rsm_intervals import Resampling
 from experiments._common.session import Session
 from experiments._common.study import command, conduct
+from experiments._data.draw import Draw
 from experiments._output_correlation import measure as measuring
 from experiments._output_correlation.classifiers import Answers, OnImageNet, OnScenes
 from experiments._output_correlation.config import OutputCorrelationConfig
@@ -49,8 +50,8 @@ def expected(tokens, logits, kernel, matcher):
         for i, j in zip(*pairs, strict=True)
     ]
     return {
-        "pearson": scipy.stats.pearsonr(K[pairs], divergence)[0],
-        "spearman": scipy.stats.spearmanr(K[pairs], divergence)[0],
+        "pearson": float(scipy.stats.pearsonr(K[pairs], divergence).statistic),
+        "spearman": float(scipy.stats.spearmanr(K[pairs], divergence).statistic),
     }
 
 
@@ -115,7 +116,7 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
 
 
 def test_values_are_those_of_scipy(shuffled):
-    answers = Planted().answers("one", measuring.Draw(12, 1, None), None)
+    answers = Planted().answers("one", Draw(12, 1, None), None)
     check_values(shuffled[0].correlations, answers.tokens, answers.logits)
 
 
@@ -181,7 +182,7 @@ def test_more_images_than_are_resampled(tmp_path):
     """Estimates are of all images; intervals of some, and narrower than theirs."""
     config = planted(samples=24, interval_samples=12)
     found = measure(config, "one", Session(tmp_path))
-    answers = Planted().answers("one", measuring.Draw(24, 1, None), None)
+    answers = Planted().answers("one", Draw(24, 1, None), None)
     check_values(found.correlations, answers.tokens, answers.logits)
     assert found.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
 
@@ -227,7 +228,7 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
         "model.safetensors",
         "preprocessor_config.json",
     }
-    draw = measuring.Draw(12, config.seed, imagenet)
+    draw = Draw(12, config.seed, imagenet)
     answers = config.classifiers.answers(str(checkpoint), draw, session)
     names = sorted((imagenet / "val").iterdir())
     chosen = np.sort(np.random.default_rng(1).choice(13, 12, replace=False))
@@ -246,7 +247,7 @@ def test_a_network_without_classes_is_refused(imagenet, tmp_path):
     from checkpoints import write_vit
 
     network = str(write_vit(tmp_path / "vit"))
-    draw = measuring.Draw(2, 0, imagenet)
+    draw = Draw(2, 0, imagenet)
     with pytest.raises(ValueError, match="must be classifiers, got .*vit"):
         OnImageNet().answers(network, draw, Session(tmp_path / "steps"))
 

@@ -40,6 +40,9 @@ class Comparison(NamedTuple):
       networks: the networks, or pairs of them, that were averaged over.
       rows: layers of the rows, by depth; of `KINDS` they have semantic RSMs.
       columns: layers of the columns; of `KINDS` they have spatio-semantic RSMs.
+      tokens: of each layer of the rows, S, and of the columns.
+      accuracy: mean share of the images whose class the networks of the rows name, and
+        those of the columns; NaN where none is known.
       cka: kind of the RSMs, or `DIFFERENCE`, semantic less spatio-semantic -> name of
         the estimator -> (rows, columns).
       intervals: a network or a pair -> row and column -> the interval of the unbiased
@@ -53,6 +56,8 @@ class Comparison(NamedTuple):
     networks: tuple[tuple[str, str], ...]
     rows: tuple[str, ...]
     columns: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], tuple[int, ...]]
+    accuracy: tuple[float, float]
     cka: Mapping[str, Mapping[str, Float[np.ndarray, "L M"]]]
     intervals: Mapping[tuple[str, str], Mapping[tuple[int, int], Interval]]
 
@@ -105,16 +110,21 @@ class _RSMs(NamedTuple):
     def compared(
         self, what: str, titles: tuple[str, str], pairs: Sequence[tuple[str, str]]
     ) -> Comparison:
-        first, second = pairs[0]
-        rows, columns = self.networks[first].layers, self.networks[second].layers
+        first, second = (self.networks[name] for name in pairs[0])
+        one, other = (
+            float(np.mean([self.networks[name].accuracy for name in side]))
+            for side in zip(*pairs, strict=True)
+        )
         return Comparison(
             self.part.name,
             what,
             titles,
             self.kernel,
             tuple(pairs),
-            rows,
-            columns,
+            first.layers,
+            second.layers,
+            (first.tokens, second.tokens),
+            (one, other),
             self._matrices(what, pairs),
             {pair: self._intervals(what, pair) for pair in pairs},
         )

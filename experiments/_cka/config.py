@@ -37,7 +37,8 @@ class Part:
       matcher: of the semantic RSMs; those of the spatio-semantic ones is Identity().
 
     Raises:
-      ValueError: the batches do not go into the samples, or a name is of none.
+      ValueError: the batches do not go into the samples, a name is of none, or there
+        are no two networks to compare.
     """
 
     name: str
@@ -59,6 +60,11 @@ class Part:
         for pair in self.across:
             if not set(pair) <= known:
                 raise ValueError(f"across must name two of {known}, got {pair}")
+        if not self.across and all(len(e.networks) < 2 for e in self.architectures):
+            raise ValueError(
+                f"across must name architectures of {self.name}, where none has "
+                "several networks, got none"
+            )
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def draw_kinds(found: Sequence[Comparison]) -> "Figure":
         panels = figure.subplots(len(titles), len(kernels) + 1, squeeze=False)
         for row, title in zip(panels, titles, strict=True):
             of_title = [each for each in found if _title(each) == title]
-            for ax, each in zip(row, of_title, strict=False):
+            for ax, each in zip(row[:-1], of_title, strict=True):
                 last = each.kernel == kernels[-1]
                 _matrix(ax, each, BOTH, last, f"{title}, {each.kernel}")
                 ax.set_xlabel(f"{SPATIO}, layer")

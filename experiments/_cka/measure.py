@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._cka.config import CKAConfig, Part
-from experiments._cka.sources import Draw
 from experiments._common.session import Session
+from experiments._data.draw import Draw
 from semrsm_jax.comparison import hsic_matrix
 from semrsm_jax.matching import Identity
 from semrsm_jax.representations import center

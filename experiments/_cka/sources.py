@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from experiments._cka.datasets import DATA, Images
 from experiments._common.session import Session
+from experiments._data.draw import Draw
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained import zoo
 from experiments._trained.networks import NETWORKS
@@ -33,14 +34,6 @@ class Seen(NamedTuple):
 
     tokens: Mapping[str, Any]
     accuracy: float
-
-
-class Draw(NamedTuple):
-    """Which images are asked for: how many, the seed of the draw, the user's folder."""
-
-    samples: int
-    seed: int
-    data: Path | None
 
 
 class Source(Protocol):

@@ -4,13 +4,13 @@ Of each come the tokens of its last hidden layer and its outputs, of the same im
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from experiments._common.session import Session
+from experiments._data.draw import Draw
 from experiments._data.imagenet import IMAGENET, Split, open_imagenet
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained import zoo
@@ -34,20 +34,6 @@ class Answers(NamedTuple):
     tokens: Any
     logits: Float[np.ndarray, "N classes"]
     accuracy: float
-
-
-class Draw(NamedTuple):
-    """Which images are asked for.
-
-    Attributes:
-      samples: how many.
-      seed: of the draw.
-      data: the user's folder.
-    """
-
-    samples: int
-    seed: int
-    data: Path | None
 
 
 class Classifiers(Protocol):
