@@ -11,32 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from typer.testing import CliRunner
+from shell import refused, run
 
 import semrsm_jax as sj
 from semrsm_jax import demo
-from semrsm_jax.cli import app
 from semrsm_jax.demo import Stage
 from semrsm_jax.store import load_rsm, save_rsm, sha256
 
 SOLVER = ("--solver", "scipy")
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr; a traceback is a failure of its own."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refused(*arguments) -> str:
-    """The one message of a command that must end with exit code 2."""
-    code, out, err = run(*arguments)
-    assert code == 2
-    assert out == ""
-    assert "Traceback" not in err
-    return " ".join(err.replace("│", " ").split())
 
 
 def features(seed=0, shape=(5, 3, 2, 4)) -> np.ndarray:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from shell import refused, run
 
 import semrsm_jax as sj
-from semrsm_jax.cli import app
 from semrsm_jax.comparison.inference import (
     CKA,
     RSA,
@@ -27,24 +26,10 @@ from semrsm_jax.store import load_labels, save_rsm
 N, M = 8, 11
 
 
-def run(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 def done(*arguments) -> str:
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     return out
-
-
-def refused(*arguments) -> str:
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    assert "Traceback" not in err
-    return " ".join(err.replace("│", " ").split())
 
 
 def as_json(*arguments) -> dict:

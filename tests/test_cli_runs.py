@@ -10,26 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from shell import refused, run
 
 import semrsm_jax as sj
-from semrsm_jax.cli import app
 from semrsm_jax.store import load_rsm, open_run, open_runs, open_similarity
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr; a traceback is a failure of its own."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refused(*arguments) -> str:
-    code, out, err = run(*arguments)
-    assert code == 2
-    assert out == ""
-    return " ".join(err.replace("│", " ").split())
 
 
 def features(seed=0, shape=(11, 3, 2, 4)) -> np.ndarray:

@@ -3,13 +3,13 @@ import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from stored_runs import contents, features
 
 from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, pair_statistics
 from semrsm_jax.engine import Features, local_cluster, plan, run, token_rows
@@ -21,19 +21,6 @@ from semrsm_jax.store.tiles import TileGrid
 
 EXACT = Exact(solver="scipy")
 pair_statistics_module = importlib.import_module("semrsm_jax.pair_statistics")
-
-
-def features(seed=0, shape=(11, 6, 4)) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path, the lock apart, which is empty."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
 
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):

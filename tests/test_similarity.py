@@ -7,6 +7,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from stored_runs import features
 
 from semrsm_jax import RBF, Cosine, Identity, Linear, cka, pair_statistics
 from semrsm_jax._selection import middle_positive
@@ -14,10 +15,6 @@ from semrsm_jax.engine import Features, run
 from semrsm_jax.store import open_similarity, save_rsm
 
 KERNELS = [Linear(), Cosine(), RBF(), RBF("official"), RBF("paper"), RBF(2.5)]
-
-
-def features(seed=0, shape=(11, 6, 4)) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

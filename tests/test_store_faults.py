@@ -14,25 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored_runs import contents, features
 
 from semrsm_jax import Identity
 from semrsm_jax.engine import InputChangedError, _cluster, local_cluster, run
 from semrsm_jax.store import RunStore, open_run, open_similarity
 from semrsm_jax.store.manifest import RECORDS
 from semrsm_jax.store.tiles import Tile
-
-
-def features(seed=0, shape=(11, 6, 4)) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run by its path, the lock apart, which is empty."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
 
 
 def calm(folder: Path, x=None, **options) -> RunStore:

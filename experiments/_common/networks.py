@@ -52,10 +52,12 @@ class Shipped:
 
     Attributes:
       network: its name there.
+      layers: the layers that are looked at, by depth.
       seed: of random weights in place of the trained ones; None: the trained ones.
     """
 
     network: str
+    layers: tuple[str, ...]
     seed: int | None = None
 
     @property
@@ -72,13 +74,6 @@ class Shipped:
     def trained(self) -> bool:
         """As in `Network`."""
         return self.seed is None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """As in `Network`."""
-        from experiments._trained.networks import NETWORKS
-
-        return NETWORKS[self.network].layers
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
@@ -150,20 +145,27 @@ class Published:
 
 @dataclass(frozen=True)
 class Untrained:
-    """A ResNet of any size that was never trained."""
+    """A ResNet with the CIFAR stem that was never trained.
 
-    config: ResNetConfig
+    Attributes:
+      depth: as in `ResNetConfig`.
+      width: channels of the first stage.
+      seed: of its weights.
+    """
+
+    depth: int = 18
+    width: int = 64
     seed: int = 0
 
     @property
     def name(self) -> str:
         """As in `Network`."""
-        return f"resnet{self.config.depth}-random"
+        return f"resnet{self.depth}-random"
 
     @property
     def title(self) -> str:
         """As in `Network`."""
-        return f"ResNet{self.config.depth}, random weights"
+        return f"ResNet{self.depth}, random weights"
 
     @property
     def trained(self) -> bool:
@@ -177,5 +179,6 @@ class Untrained:
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
-        model = untrained_network(self.config, self.seed, normalise(images))
+        config = ResNetConfig(self.depth, "cifar", None, width=self.width)
+        model = untrained_network(config, self.seed, normalise(images))
         return lambda pictures: extract(model, normalise(pictures), self.layers)

@@ -17,6 +17,7 @@ import typer
 from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
+from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
 from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
 from semrsm_jax.cli._rsm_store import crew
@@ -180,28 +181,33 @@ def conduct(
       What each file ends in -> its path.
 
     Raises:
+      ImportError: a module that the study needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
     """
+    check_installed(study.name, study.needs)
     paths = study.paths(output)
-    overwrite = overwrite or _is_of(paths[_NUMBERS], scale, config)
+    finished = is_of(paths[_NUMBERS], scale, config)
+    overwrite = overwrite or finished
     for end, path in paths.items():
         check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
     steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
-    result = study.run(config, Session(steps, report, client))
-    _write(study, scale, config, result, paths, overwrite)
+    with time_kept(steps, finished):
+        result = study.run(config, Session(steps, report, client))
+    _write(study, scale, config, result, seconds(steps), paths, overwrite)
     return paths
 
 
-def _is_of(numbers: Path, scale: str, config: Any) -> bool:
+def is_of(numbers: Path, scale: str, config: Any) -> bool:
     """Whether the numbers are those of a run of this very config."""
     try:
         document = json.loads(numbers.read_text())
-        return (document["scale"], document["config"]) == (scale, _described(config))
+        return (document["scale"], document["config"]) == (scale, described(config))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _described(config: Any) -> Any:
+def described(config: Any) -> Any:
+    """A config in types that JSON knows."""
     return plain(dataclasses.asdict(config))
 
 
@@ -210,6 +216,7 @@ def _write(
     scale: str,
     config: Any,
     result: Any,
+    spent: float,
     paths: Mapping[str, Path],
     overwrite: bool,
 ) -> None:
@@ -217,8 +224,9 @@ def _write(
     document = {
         "study": study.name,
         "scale": scale,
-        "config": _described(config),
+        "config": described(config),
         "environment": environment((*_PACKAGES, *study.needs.values())),
+        "seconds": round(spent, 1),
         "summary": plain(dict(study.summary(result))),
         "rows": rows,
     }

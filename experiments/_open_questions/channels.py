@@ -26,7 +26,7 @@ from experiments._open_questions.networks import (
     HALF,
     Classifier,
     PublishedClassifier,
-    ShippedClassifier,
+    classifier,
 )
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
@@ -320,9 +320,9 @@ def draw(result: Result) -> "Figure":
 
 
 SCALES = {
-    "bundled": ChannelsConfig(tuple(map(ShippedClassifier, NETWORKS))),
+    "bundled": ChannelsConfig(tuple(map(classifier, NETWORKS))),
     "smoke": ChannelsConfig(
-        (ShippedClassifier("resnet-10"), ShippedClassifier("vit-2")),
+        (classifier("resnet-10"), classifier("vit-2")),
         compared=4,
         asked=16,
         shares=(0.5,),

@@ -19,9 +19,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from experiments._common.intervals import LEVEL, Interval, t_interval
-from experiments._common.networks import Network, Published, Shipped
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
+from experiments._open_questions.networks import HALF, all_layers
 from experiments._open_questions.retrieval import RSMS, both
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
@@ -314,9 +315,9 @@ def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
 
 _SCENES = LayersConfig(()).scenes
 SCALES = {
-    "bundled": LayersConfig(tuple(map(Shipped, NETWORKS))),
+    "bundled": LayersConfig(tuple(map(all_layers, NETWORKS))),
     "smoke": LayersConfig(
-        (Shipped("resnet-10"), Shipped("resnet-10", seed=0)),
+        (all_layers("resnet-10"), all_layers("resnet-10", seed=0)),
         dataclasses.replace(_SCENES, grid=2),
         count=40,
         compared=10,
@@ -333,8 +334,8 @@ SCALES = {
             Published(
                 "vit-b16",
                 tuple(f"vit.encoder.layer.{k}" for k in range(2, 12, 3)),
-                (0.5, 0.5, 0.5),
-                (0.5, 0.5, 0.5),
+                HALF,
+                HALF,
             ),
             *(
                 Published(

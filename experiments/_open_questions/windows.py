@@ -16,7 +16,7 @@ from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._common.timing import take_turns
 from experiments._data.images import draw_files, read_squares
-from experiments._open_questions.networks import LastLayer
+from experiments._open_questions.networks import last_layer
 from experiments._scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
@@ -296,12 +296,12 @@ def _at(network: Network, *sides: int) -> tuple[Layer, ...]:
 SCALES = {
     "bundled": WindowsConfig(
         layers=(
-            *_at(LastLayer("resnet-10"), 128, 256, 512),
-            *_at(LastLayer("vit-4"), 128, 256, 512),
+            *_at(last_layer("resnet-10"), 128, 256, 512),
+            *_at(last_layer("vit-4"), 128, 256, 512),
         )
     ),
     "smoke": WindowsConfig(
-        layers=_at(LastLayer("resnet-10"), 64),
+        layers=_at(last_layer("resnet-10"), 64),
         matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
         rounds=6,
         tokens_a_round=128,
