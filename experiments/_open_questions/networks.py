@@ -14,7 +14,7 @@ from semrsm_jax.models import load, variant
 
 
 def all_layers(name: str, seed: int | None = None) -> Shipped:
-    """A network of `experiments._trained`, trained or (with a seed) with random weights."""
+    """A network of `experiments._trained`; with a seed its untrained twin."""
     return Shipped(name, NETWORKS[name].layers, seed)
 
 
