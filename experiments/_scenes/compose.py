@@ -281,7 +281,7 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
     width = min(unit / zoom, painting.picture.width - max(left, top))
     box = (left, top, left + width, top + width)
     shown = painting.picture.resize((side, side), Image.Resampling.BILINEAR, box)
-    image = _light(np.asarray(shown, np.float32) / 255, config.lighting, rng)
+    image = relight(np.asarray(shown, np.float32) / 255, config.lighting, rng)
 
     numbers = np.asarray(
         painting.objects.resize((side, side), Image.Resampling.NEAREST, box)
@@ -294,7 +294,7 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
     return image, counts, labels
 
 
-def _light(
+def relight(
     image: Float[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "H W 3"]:
     """Another exposure, another colour of the light, and a light from one side."""

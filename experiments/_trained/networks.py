@@ -35,8 +35,8 @@ class Outputs(NamedTuple):
 
     Attributes:
       name_logits: (N, P), of the photograph behind, in the order of `BACKGROUNDS`.
-      count_logits: (N, K, MOST_COUNTED + 1), of no, one, or more instances of each class of
-        `CLASSES`.
+      count_logits: (N, K, MOST_COUNTED + 1), of no, one, or more instances of each
+        class of `CLASSES`.
     """
 
     name_logits: Float[Array, "N P"]
@@ -60,8 +60,8 @@ class TrainedNetwork:
     config: Config
     layers: tuple[str, ...]
     seed: int = 0
-    steps: int = 1500
-    learning_rate: float = 2e-3
+    steps: int = 2400
+    learning_rate: float = 3e-3
 
     @property
     def last(self) -> str:
@@ -86,13 +86,13 @@ def split_outputs(logits: Float[Array, "N O"]) -> Outputs:
     return Outputs(name, count.reshape(len(logits), len(CLASSES), MOST_COUNTED + 1))
 
 
-def _resnet(blocks: tuple[int, int, int]) -> TrainedNetwork:
+def _resnet(blocks: tuple[int, int, int], width: int) -> TrainedNetwork:
     config = ResNetConfig(
         stem="cifar",
         num_classes=_OUTPUTS,
         width=16,
         blocks=blocks,
-        widths=(24, 48, 96),
+        widths=(width, 2 * width, 4 * width),
         bottleneck=False,
         first_stage_stride=2,
     )
@@ -101,7 +101,7 @@ def _resnet(blocks: tuple[int, int, int]) -> TrainedNetwork:
 
 def _convnext(blocks: tuple[int, int]) -> TrainedNetwork:
     config = ConvNeXtV2Config(
-        widths=(40, 80), depths=blocks, num_classes=_OUTPUTS, epsilon=1e-6
+        widths=(32, 64), depths=blocks, num_classes=_OUTPUTS, epsilon=1e-6
     )
     return TrainedNetwork("convnext", config, _blocks("convnextv2", blocks))
 
@@ -110,16 +110,16 @@ def _vit(depth: int) -> TrainedNetwork:
     config = ViTConfig(
         image_size=(64, 64),
         patch_size=(8, 8),
-        width=96,
+        width=64,
         depth=depth,
         heads=4,
-        hidden=192,
+        hidden=128,
         num_classes=_OUTPUTS,
         epsilon=1e-6,
     )
     # As in the paper the last hidden layer is normalised.
     inner = tuple(f"vit.encoder.layer.{index}" for index in range(depth))
-    return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=1e-3)
+    return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=2e-3)
 
 
 def _blocks(root: str, blocks: tuple[int, ...]) -> tuple[str, ...]:
@@ -131,9 +131,9 @@ def _blocks(root: str, blocks: tuple[int, ...]) -> tuple[str, ...]:
 
 
 _CLASSIFIERS = {
-    "resnet-10": _resnet((1, 1, 2)),
-    "resnet-18": _resnet((2, 3, 3)),
-    "convnext": _convnext((2, 3)),
+    "resnet-10": _resnet((1, 1, 2), 24),
+    "resnet-18": _resnet((2, 3, 3), 16),
+    "convnext": _convnext((1, 2)),
     "vit-2": _vit(2),
     "vit-4": _vit(4),
 }

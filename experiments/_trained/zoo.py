@@ -75,8 +75,15 @@ def outputs(
     model: nnx.Module, images: Float[np.ndarray, "N H W 3"], batch_size: int = 64
 ) -> Outputs:
     """What a network says of images in [0, 1]."""
-    logits = extract(model, normalise(images), ["classifier"], batch_size=batch_size)
-    return split_outputs(logits["classifier"][:, 0])
+    return split_outputs(logits(model, images, batch_size))
+
+
+def logits(
+    model: nnx.Module, images: Float[np.ndarray, "N H W 3"], batch_size: int = 64
+) -> Float[Array, "N O"]:
+    """The outputs of the last linear layer for images in [0, 1]."""
+    found = extract(model, normalise(images), ["classifier"], batch_size=batch_size)
+    return found["classifier"][:, 0]
 
 
 def checkpoint(name: str) -> Path:

@@ -18,6 +18,8 @@ HELP = """Show on photographs what semantic RSMs find and others miss.
 
 Two windows of one photograph, shifted against each other, show the same things in other places. An RSM that compares position by position takes them for strangers; a semantic RSM does not. AUROC is the probability that a shifted pair is more similar than two different photographs: 0.5 is chance, 1 is perfect.
 
+It is shown for a narrow ResNet18 with random weights, and with weights that come with the package. Those learnt to say which photograph a small crop comes from, on two thirds of each of the photographs that the crops here are cut from: the network has seen most of what it is shown, though never two windows to be compared.
+
 Example: semrsm demo -o demo
 
 The folder then holds translation.png, the figure, and translation.json, all numbers and settings. Nothing is downloaded; photographs and figure need pip install 'semrsm_jax' with its extra demo."""  # noqa: E501 (lines are wrapped when shown)
@@ -44,7 +46,9 @@ def command(
     crops: Annotated[
         int, typer.Option(help="Photograph crops; more take longer and tell more.")
     ] = 120,
-    seed: Annotated[int, typer.Option(help="Of crops, weights and bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of crops, random weights and bootstrap.")
+    ] = 0,
     exact: Annotated[
         bool,
         typer.Option(
@@ -96,15 +100,19 @@ def _print_table(result: "TranslationResult") -> None:
 
     from semrsm_jax.demo import table_rows
 
+    rows = table_rows(result)
+    for weights in result.config.weights:
+        table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+        for column, title in _COLUMNS.items():
+            numeric = column not in ("stage", "rsm")
+            table.add_column(title, justify="right" if numeric else "left")
+        for row in rows:
+            if row["weights"] == weights:
+                table.add_row(*(Text(_cell(row, column)) for column in _COLUMNS))
+        say(f"{weights.capitalize()} weights:")
+        # A pipe has no width of its own, and a narrow one would break the intervals.
+        Console(width=max(80, Console().width)).print(table)
     level = f"{result.config.confidence:.0%}"
-    table = Table(box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
-    for column, title in _COLUMNS.items():
-        numeric = column not in ("stage", "rsm")
-        table.add_column(title, justify="right" if numeric else "left")
-    for row in table_rows(result):
-        table.add_row(*(Text(_cell(row, column)) for column in _COLUMNS))
-    # A pipe has no width of its own, and a narrow one would break the intervals.
-    Console(width=max(80, Console().width)).print(table)
     say(
         "Overlap, unrel.: mean RBF similarity of the two windows of a photograph, and "
         "of\nwindows of different ones.\n"

@@ -1,5 +1,6 @@
 """The demonstration behind ``semrsm demo``: translation sensitivity, section 4.1."""
 
+from semrsm_jax.demo.networks import DEMO_NETWORK
 from semrsm_jax.demo.report import COLUMNS, table_rows, to_json
 from semrsm_jax.demo.translation import (
     Stage,
@@ -11,6 +12,7 @@ from semrsm_jax.demo.translation import (
 
 __all__ = [
     "COLUMNS",
+    "DEMO_NETWORK",
     "Stage",
     "StageResult",
     "TranslationConfig",

@@ -15,6 +15,7 @@ from semrsm_jax.matching import Identity
 
 # The columns of `table_rows`, in their order.
 COLUMNS = {
+    "weights": "trained or random, of the network",
     "stage": "layer of the network",
     "tokens": "S, tokens of a window there",
     "shift": "shift of the lower window in tokens; a fraction puts no token on another",
@@ -37,7 +38,7 @@ _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "numpy", "numba", "scikit-im
 
 
 def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
-    """Two rows a stage, the spatio-semantic RSM first.
+    """Two rows a stage of each network, the spatio-semantic RSM first.
 
     Returns:
       Dicts with the keys of `COLUMNS`; numbers are plain and not rounded, and the gain
@@ -53,6 +54,7 @@ def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
             ("semantic", stage.matcher, stage.semantic),
         ):
             row = {
+                "weights": stage.weights,
                 "stage": stage.layer,
                 "tokens": stage.tokens,
                 "shift": shift,

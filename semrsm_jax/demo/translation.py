@@ -7,8 +7,7 @@ position by position and misses what they share; a semantic RSM finds it.
 That needs tokens which come back elsewhere. A shift of 20 pixels is a whole number of
 tokens at strides 1, 2 and 4 (the first three stages), but two and a half at stride 8:
 filters that were never trained are not smooth, and answer to a picture half a stride
-off as to another picture, so that in the last stage both RSMs see little. With
-``crop_size=80``, two tokens there, the semantic RSM sees the overlap again.
+off as to another picture. So a trained network stands beside the untrained one.
 """
 
 from collections.abc import Callable
@@ -22,13 +21,18 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.demo import separation
+from semrsm_jax.demo.networks import (
+    DEMO_NETWORK,
+    Weights,
+    random_network,
+    trained_network,
+)
 from semrsm_jax.demo.photographs import SCENES, Crops, draw_crops
 from semrsm_jax.demo.separation import Estimate, Scores
 from semrsm_jax.features.extract import extract
 from semrsm_jax.kernels import RBF, Kernel
 from semrsm_jax.matching import BatchOptimal, Exact, Identity, Matcher
-from semrsm_jax.models.batch_norm import calibrate_batch_norm
-from semrsm_jax.models.resnet import ResNet, ResNetConfig
+from semrsm_jax.models.resnet import ResNetConfig
 from semrsm_jax.representations import center
 from semrsm_jax.rsm import rsm
 
@@ -67,7 +71,9 @@ class TranslationConfig:
       least_contrast: a crop is drawn again where the luminance, in [0, 1], of the
         pixels that its windows share has a standard deviation below this: two windows
         of blank sky have nothing in common to be found.
-      network: randomly initialised; its batch-norm statistics are those of the crops.
+      network: the architecture. Randomly initialised, its batch-norm statistics are
+        those of the crops; weights trained for it come with the package for
+        `DEMO_NETWORK` alone, and there are no others.
       stages: the layers, with the matcher of each.
       kernel: of both RSMs; bandwidths are taken RSM by RSM.
       replicates: of the bootstrap, which resamples scenes.
@@ -84,7 +90,7 @@ class TranslationConfig:
     crop_size: int = 84
     window_size: int = 64
     least_contrast: float = 0.03
-    network: ResNetConfig = field(default=ResNetConfig(18, "cifar", None))
+    network: ResNetConfig = field(default=DEMO_NETWORK)
     # S = 4096, 1024, 256 and 64 at 64x64 pixels.
     stages: tuple[Stage, ...] = (
         Stage("resnet.encoder.stages.0", BatchOptimal(512)),
@@ -128,13 +134,22 @@ class TranslationConfig:
             )
 
     @property
+    def weights(self) -> tuple[Weights, ...]:
+        """Those that are compared, in the order of the results."""
+        trained: tuple[Weights, ...] = ("trained",)
+        return (trained if self.network == DEMO_NETWORK else ()) + ("random",)
+
+    @property
     def shift(self) -> int:
         """Pixels by which the lower window stands below the upper one."""
         return self.crop_size - self.window_size
 
 
 class StageResult(NamedTuple):
-    """Both RSMs at one stage; `gain` is the semantic AUROC minus the other."""
+    """Both RSMs at one stage; `gain` is the semantic AUROC minus the other.
+
+    `weights` are those of the network: "trained" or "random".
+    """
 
     layer: str
     tokens: int
@@ -143,10 +158,14 @@ class StageResult(NamedTuple):
     spatio_semantic: Scores
     semantic: Scores
     gain: Estimate
+    weights: Weights = "random"
 
 
 class TranslationResult(NamedTuple):
-    """The settings, the crops that they gave, and what each stage says."""
+    """The settings, the crops that they gave, and what each stage says.
+
+    The stages of one network follow each other, as in `TranslationConfig.weights`.
+    """
 
     config: TranslationConfig
     crops: Crops
@@ -179,23 +198,31 @@ def run(
         lambda crop: _contrast(crop, config) >= config.least_contrast,
         lambda done, total: tell("Cropping photographs", done, total),
     )
-    tell("Preparing the network", 0, 1)
-    model = ResNet(config.network, rngs=nnx.Rngs(config.seed))
-    calibrate_batch_norm(model, _normalise(crops.images))
-    tell("Preparing the network", 1, 1)
-    rsms, shapes = _all_rsms(model, crops, config, tell)
-
     names, scenes = np.unique(crops.scenes, return_inverse=True)
     scenes = scenes.reshape(-1, config.crops_per_batch)
     rng = np.random.default_rng((config.seed, 1))
-    weights = separation.scene_weights(len(names), config.replicates, rng)
-    stages = []
-    for stage, (tokens, channels), (spatio, semantic) in zip(
-        config.stages, shapes, rsms, strict=True
-    ):
-        scored = separation.score(spatio, semantic, scenes, weights, config.confidence)
-        stages.append(StageResult(stage.name, tokens, channels, stage.matcher, *scored))
-    return TranslationResult(config, crops, tuple(stages))
+    # Both networks on the same replicates.
+    replicates = separation.scene_weights(len(names), config.replicates, rng)
+    found = []
+    for weights in config.weights:
+        rsms, shapes = _all_rsms(
+            _network(weights, crops, config),
+            crops,
+            config,
+            lambda done, total, name=weights: tell(
+                f"Comparing windows, {name} network", done, total
+            ),
+        )
+        for stage, (tokens, channels), pair in zip(
+            config.stages, shapes, rsms, strict=True
+        ):
+            scored = separation.score(*pair, scenes, replicates, config.confidence)
+            found.append(
+                StageResult(
+                    stage.name, tokens, channels, stage.matcher, *scored, weights
+                )
+            )
+    return TranslationResult(config, crops, tuple(found))
 
 
 def windows(
@@ -214,8 +241,17 @@ def _contrast(crop: Float[np.ndarray, "H W 3"], config: TranslationConfig) -> fl
     return float((shared @ _LUMINANCE).std())
 
 
+def _network(weights: Weights, crops: Crops, config: TranslationConfig) -> nnx.Module:
+    if weights == "trained":
+        return trained_network()
+    return random_network(config.network, config.seed, _normalise(crops.images))
+
+
 def _all_rsms(
-    model: nnx.Module, crops: Crops, config: TranslationConfig, tell: Progress
+    model: nnx.Module,
+    crops: Crops,
+    config: TranslationConfig,
+    tell: Callable[[int, int], object],
 ) -> tuple[list[Float[np.ndarray, "2 B 2n 2n"]], list[tuple[int, int]]]:
     """Both kinds of RSM of every stage and batch, and the shape (S, C) of each stage.
 
@@ -236,5 +272,5 @@ def _all_rsms(
             for kind, matcher in enumerate((Identity(), stage.matcher)):
                 result[kind, batch] = rsm(x, matcher=matcher, kernel=config.kernel)
                 done += 1
-                tell("Comparing windows", done, total)
+                tell(done, total)
     return rsms, shapes

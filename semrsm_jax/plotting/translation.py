@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_jax.demo.translation import TranslationResult, windows
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.demo.translation import StageResult, TranslationResult, windows
+from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
 from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ def translation_figure(result: TranslationResult) -> "Figure":
 
     Left stand windows of the first batch, with the pixels outlined that they share;
     then, a column a stage, the RSMs of that batch and the distributions over all
-    batches. All heatmaps have one colour scale, and the distributions of a stage one
-    axis.
+    batches, of the first network: the trained one, where there is one. All heatmaps
+    have one colour scale, and the distributions of a stage one axis. Below, where there
+    are two networks, the AUROCs of both with their intervals.
 
     Args:
       result: of `semrsm_jax.demo.run`.
@@ -32,14 +33,26 @@ def translation_figure(result: TranslationResult) -> "Figure":
     Raises:
       ImportError: matplotlib is not installed.
     """
-    figure = new_figure((2.5 + 1.9 * len(result.stages), 6.6))
+    networks: dict[str, list[StageResult]] = {}
+    for stage in result.stages:
+        networks.setdefault(stage.weights, []).append(stage)
+    weights, stages = next(iter(networks.items()))
+    compared = len(networks) > 1
+    figure = new_figure((2.5 + 1.9 * len(stages), 6.6 + 2.3 * compared))
     from matplotlib import rc_context
 
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        widths = (1.9, 0.6 + 1.9 * len(result.stages))
-        left, right = figure.add_gridspec(1, 2, width_ratios=widths)
-        _draw_windows(figure.add_subfigure(left), result)
-        _draw_stages(figure.add_subfigure(right), result)
+        widths = (1.9, 0.6 + 1.9 * len(stages))
+        rows = figure.subfigures(
+            1 + compared, 1, height_ratios=(6.6, 2.3)[: 1 + compared]
+        )
+        upper, *below = np.atleast_1d(rows)
+        left, right = upper.subfigures(1, 2, width_ratios=widths)
+        _draw_windows(left, result)
+        _draw_stages(right, stages, result)
+        if compared:
+            right.suptitle(f"Network with {weights} weights", fontsize=FONT_SIZE + 1)
+            _draw_aurocs(below[0], networks, result)
     return figure
 
 
@@ -67,15 +80,17 @@ def _draw_windows(panel: "SubFigure", result: TranslationResult) -> None:
     panel.supxlabel("outlined: pixels shared", color=COLORS[1], fontsize=FONT_SIZE)
 
 
-def _draw_stages(panel: "SubFigure", result: TranslationResult) -> None:
-    count = len(result.stages)
+def _draw_stages(
+    panel: "SubFigure", stages: list[StageResult], result: TranslationResult
+) -> None:
+    count = len(stages)
     grid = panel.subplots(4, count, squeeze=False, height_ratios=(2.1, 2.1, 1, 1))
-    pairs = [(stage.spatio_semantic, stage.semantic) for stage in result.stages]
+    pairs = [(stage.spatio_semantic, stage.semantic) for stage in stages]
     rsms = np.stack([scores.rsms for pair in pairs for scores in pair])
     lowest, highest = float(rsms.min()), float(rsms.max())
     darkest = float(rsms[:, 0].min())  # of the batch that is shown
     label = f"{type(result.config.kernel).__name__} similarity"
-    for column, (stage, pair) in enumerate(zip(result.stages, pairs, strict=True)):
+    for column, (stage, pair) in enumerate(zip(stages, pairs, strict=True)):
         for row, scores in enumerate(pair):
             heatmap, distribution = grid[row, column], grid[row + 2, column]
             plot_rsm(
@@ -99,6 +114,41 @@ def _draw_stages(panel: "SubFigure", result: TranslationResult) -> None:
         grid[row, 0].set_ylabel(kind)
     panel.colorbar(grid[0, 0].images[0], ax=list(grid[:2].flat), label=label, aspect=30)
     handles, names = grid[2, 0].get_legend_handles_labels()
+    panel.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _draw_aurocs(
+    panel: "SubFigure",
+    networks: dict[str, list[StageResult]],
+    result: TranslationResult,
+) -> None:
+    """A plot a network: the AUROC of both RSMs at each stage."""
+    grid = panel.subplots(1, len(networks), sharey=True)
+    for ax, (weights, stages) in zip(grid, networks.items(), strict=True):
+        for kind, name in enumerate(("spatio-semantic", "semantic")):
+            found = [(stage.spatio_semantic, stage.semantic)[kind] for stage in stages]
+            value, low, high = np.array([scores.auroc for scores in found]).T
+            ax.errorbar(
+                np.arange(len(stages)) + 0.06 * (2 * kind - 1),
+                value,
+                (value - low, high - value),
+                color=COLORS[2 + kind],
+                marker=MARKERS[kind],
+                capsize=3,
+                label=name,
+            )
+        ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+        ax.set_title(f"{weights} weights")
+        ax.set_xticks(
+            range(len(stages)), [f"{s.layer}\nS = {s.tokens}" for s in stages]
+        )
+        ax.spines[["top", "right"]].set_visible(False)
+    level = f"{result.config.confidence:.0%}"
+    grid[0].set_ylabel(f"AUROC, {level} interval")
+    grid[0].annotate(
+        "chance", (0, 0.5), (2, 2), textcoords="offset points", color="0.4"
+    )
+    handles, names = grid[0].get_legend_handles_labels()
     panel.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 
 

@@ -1,0 +1,133 @@
+"""Trains the small networks that experiments at scale "bundled", and the demo, use.
+
+    python -m experiments.train --network vit-2
+    python -m experiments.train --network all
+
+Most learn from composed scenes to name the photograph behind and to count the objects;
+that of the demo to name the photograph that a crop comes from. Weights go to
+NAME.safetensors in float16, and what the network then gets right on other digits and
+other parts of the photographs to NAME.json. What is there is not made again without
+--overwrite; training that was interrupted goes on where it stopped.
+
+Expected: the accuracies of the files in experiments/_trained/checkpoints and, for the
+demo's network, in semrsm_jax/demo; they come from this command. Each network takes some
+minutes on two cores.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax.numpy as jnp
+import typer
+
+from experiments._common.environment import environment, plain
+from experiments._common.session import Session, fingerprint
+from experiments._trained.networks import NETWORKS, TrainedNetwork
+from experiments._trained.tasks import CROPS, SCENES, Task
+from experiments._trained.training import Optimisation, train
+from semrsm_jax import _checks
+from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.demo.networks import DEMO_NETWORK
+from semrsm_jax.models import load_weights, save_weights
+from semrsm_jax.store import new_file
+
+
+class Job(NamedTuple):
+    """A network and what it is trained for."""
+
+    network: TrainedNetwork
+    task: Task
+
+
+JOBS: Mapping[str, Job] = {
+    **{name: Job(network, SCENES) for name, network in NETWORKS.items()},
+    "demo": Job(TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
+}
+_OPTIMISATION = Optimisation()
+_UNFINISHED = "unfinished"  # folder of what a run that is interrupted goes on from
+_PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image")
+
+
+def run(
+    network: Annotated[
+        str, typer.Option(help=f"One of {', '.join(JOBS)}; or all of them.")
+    ] = "all",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for weights and accuracies.")
+    ] = Path("results/train"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train again what is there.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress.")
+    ] = False,
+) -> None:
+    """Trains what was asked for and prints its accuracies."""
+    _checks.one_of("network", network, ("all", *JOBS))
+    with progress_bar("steps", quiet) as report:
+        for name in JOBS if network == "all" else (network,):
+            accuracy = make(name, JOBS[name], output, report, overwrite)
+            say(f"{output / name}.safetensors")
+            say_fields({key: round(value, 4) for key, value in accuracy.items()})
+
+
+def make(
+    name: str, job: Job, output: Path, report: Report, overwrite: bool = False
+) -> dict[str, float]:
+    """Trains a network, measures it, writes both files, and returns the accuracies.
+
+    Of the two files those that are there are kept, without `overwrite`.
+    """
+    weights, numbers = (output / f"{name}{end}" for end in (".safetensors", ".json"))
+    if overwrite or not weights.exists():
+        _train(name, job, weights, report)
+        numbers.unlink(missing_ok=True)
+    if not numbers.exists():
+        _measure(name, job, weights, numbers, report)
+    return json.loads(numbers.read_text())["accuracy"]
+
+
+def _train(name: str, job: Job, weights: Path, report: Report) -> None:
+    network, task = job
+    work = weights.parent / _UNFINISHED
+    model = train(
+        network,
+        task.lessons(Session(work, report)),
+        task.loss,
+        _OPTIMISATION,
+        work / f"{name}-{fingerprint(network, task.plans, _OPTIMISATION)}.npz",
+        lambda done, total: report(f"Training {name}", done, total),
+    )
+    save_weights(model, weights, dtype=jnp.float16, overwrite=True)
+
+
+def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) -> None:
+    """Measures what was written, not what was trained: float16 is a little less."""
+    network, task = job
+    model = network.build(0)
+    load_weights(model, weights)
+    model.eval()
+    document = {
+        "network": name,
+        "accuracy": task.evaluate(model, report),
+        "test": repr(task.test),
+        "training": [repr(plan) for plan in task.plans],
+        "optimisation": repr(_OPTIMISATION),
+        "config": repr(network),
+        "environment": environment(_PACKAGES),
+    }
+    with new_file(numbers, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(plain(document), indent=2) + "\n")
+
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(guarded(run))
+
+if __name__ == "__main__":
+    app()

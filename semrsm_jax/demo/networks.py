@@ -1,0 +1,45 @@
+"""The network of the demo, trained and untrained.
+
+The trained one learnt to say which photograph a crop of 32x32 pixels comes from, on two
+thirds of each of the photographs whose crops the demo shows; no pair of shifted windows
+was ever asked of it. ``python -m experiments.train --network demo`` in the repository
+trains it again.
+"""
+
+import importlib.resources
+from typing import Literal
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from semrsm_jax.demo.photographs import SCENES
+from semrsm_jax.models.batch_norm import calibrate_batch_norm
+from semrsm_jax.models.resnet import ResNet, ResNetConfig
+from semrsm_jax.models.weights import load_weights
+
+Weights = Literal["trained", "random"]
+
+# ResNet18 at a quarter of its width; it names the photograph of a crop.
+DEMO_NETWORK = ResNetConfig(18, "cifar", len(SCENES), width=16)
+CHECKPOINT = "resnet18.safetensors"
+
+
+def trained_network() -> ResNet:
+    """The network with the weights that come with the package, in evaluation mode."""
+    model = ResNet(DEMO_NETWORK, rngs=nnx.Rngs(0))
+    place = importlib.resources.files("semrsm_jax.demo").joinpath(CHECKPOINT)
+    with importlib.resources.as_file(place) as path:
+        load_weights(model, path)
+    model.eval()
+    return model
+
+
+def random_network(
+    config: ResNetConfig, seed: int, images: Float[Array | np.ndarray, "N H W 3"]
+) -> ResNet:
+    """A network as it is drawn, in evaluation mode, its batch norms those of images."""
+    model = ResNet(config, rngs=nnx.Rngs(seed))
+    calibrate_batch_norm(model, images)
+    model.eval()
+    return model
