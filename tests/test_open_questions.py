@@ -143,8 +143,8 @@ def test_photographs_are_named_as_the_whole_network_names_them(tmp_path):
     Image.fromarray(np.zeros((70, 70, 3), np.uint8)).save(tmp_path / "a.png")
     config = channels.SCALES["smoke"]
     config = dataclasses.replace(config, data=tmp_path, compared=1, asked=0)
-    images, labels = channels._images(config, config.networks[0])
-    assert images.shape == (1, 64, 64, 3) and labels is None
+    images, photographs = channels._images(config)
+    assert images.shape == (1, 64, 64, 3) and photographs is None
 
 
 def test_median_interval_is_that_of_order_statistics():

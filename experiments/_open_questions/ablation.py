@@ -335,7 +335,7 @@ def _draw_bandwidths(
 SCALES = {
     "bundled": AblationConfig((last_layer("resnet-10"), last_layer("vit-4"))),
     "smoke": AblationConfig(
-        (last_layer("resnet-10"),),
+        (last_layer("vit-2"),),
         count=8,
         bandwidths=(0.5, 2.0),
         rules=(),

@@ -291,7 +291,7 @@ _FACTORS = factors(
 SCALES = {
     "bundled": GainConfig((last_layer("resnet-10"), last_layer("vit-4")), _FACTORS),
     "smoke": GainConfig(
-        (last_layer("resnet-10"),),
+        (last_layer("vit-2"),),
         factors(_BASE, scales=(0.2, 0.3), counts=(1, 3), shifts=(0.1,), sides=(64,))[
             :2
         ],

@@ -7,9 +7,9 @@ linear probe for that task.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -109,9 +109,11 @@ class Result(NamedTuple):
 def run(config: LayersConfig, session: Session = Session()) -> Result:
     """Probes and compares every layer of every network."""
     found = []
+    # Drawn once, and only where a network is still to be probed.
+    images = cache(partial(turned_scenes, config))
     for done, network in enumerate(config.networks):
         session.report("Probing networks", done, len(config.networks))
-        step = partial(_judged, config, network, session)
+        step = partial(_judged, config, network, images, session)
         arrays = session.step(f"{network.name}/layers", step)
         depths = np.linspace(0, 1, len(network.layers))
         for k, (layer, depth) in enumerate(zip(network.layers, depths, strict=True)):
@@ -172,9 +174,14 @@ def probe_accuracy(
     return float(cross_val_score(probe, features, labels, cv=split).mean())
 
 
-def _judged(config: LayersConfig, network: Network, session: Session) -> dict[str, Any]:
+def _judged(
+    config: LayersConfig,
+    network: Network,
+    images: Callable[[], Images],
+    session: Session,
+) -> dict[str, Any]:
     """Accuracy and CKA (layers, tasks) of a network."""
-    data = turned_scenes(config)
+    data = images()
     tokens = network.open(data.images)(data.images)
     arrays: dict[str, list] = {"accuracy": [], **{kind: [] for kind in RSMS}}
     for layer in network.layers:
@@ -317,7 +324,7 @@ _SCENES = LayersConfig(()).scenes
 SCALES = {
     "bundled": LayersConfig(tuple(map(all_layers, NETWORKS))),
     "smoke": LayersConfig(
-        (all_layers("resnet-10"), all_layers("resnet-10", seed=0)),
+        (all_layers("vit-2"), all_layers("vit-2", seed=0)),
         dataclasses.replace(_SCENES, grid=2),
         count=40,
         compared=10,

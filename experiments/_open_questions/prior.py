@@ -213,7 +213,7 @@ SCALES = {
             last_layer("vit-4", seed=0),
         )
     ),
-    "smoke": PriorConfig((last_layer("resnet-10"),), count=12),
+    "smoke": PriorConfig((last_layer("vit-2"),), count=12),
     "paper": PriorConfig(
         (
             Published("dinov2-giant", ("dinov2.layernorm",)),
