@@ -355,7 +355,7 @@ SCALES = {
         ),
         SceneConfig(side=224),
         compared=100,
-        asked=5000,
+        asked=1000,
     ),
 }
 STUDY = Study(

@@ -336,7 +336,7 @@ SCALES = {
         (
             Published(
                 "dinov2-giant",
-                tuple(f"dinov2.encoder.layer.{k}" for k in range(3, 40, 4)),
+                tuple(f"dinov2.encoder.layer.{k}" for k in range(3, 40, 12)),
             ),
             Published(
                 "vit-b16",
@@ -353,8 +353,8 @@ SCALES = {
             ),
         ),
         dataclasses.replace(_SCENES, side=224),
-        count=4000,
-        compared=500,
+        count=1000,
+        compared=300,
         grid=14,
     ),
 }
