@@ -50,12 +50,12 @@ _HALF = (0.5, 0.5, 0.5)  # what Google's checkpoints of ViT expect
 
 def _resnet(network: str) -> Case:
     layers = _STAGES[:3]
-    both = Shipped(network, at=layers), Shipped(network, 0, layers)
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
     return Case("resnet", both, 84, 64)
 
 
 def _vit(network: str, layers: tuple[str, ...]) -> Case:
-    both = Shipped(network, at=layers), Shipped(network, 0, layers)
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
     # 28 pixels are 3.5 patches of 8; 100 of 224 are 6.25 of 16.
     return Case("vit", both, 92, 64)
 

@@ -26,7 +26,7 @@ from experiments._open_questions import (
     prior,
     windows,
 )
-from experiments._open_questions.networks import LastLayer
+from experiments._open_questions.networks import last_layer
 from experiments._open_questions.retrieval import SEMANTIC, SPATIAL
 from experiments._open_questions.retrieval import gain as paired_gain
 from experiments._open_questions.surgery import output_of, rest_of
@@ -121,7 +121,7 @@ def test_all_studies_share_their_scales_and_differ_in_their_files():
 
 
 def test_folder_of_photographs_is_read_or_its_error_says_what_it_must_hold(tmp_path):
-    layer = windows.Layer(LastLayer("resnet-10"), 16)
+    layer = windows.Layer(last_layer("resnet-10"), 16)
     config = dataclasses.replace(windows.SCALES["smoke"], data=tmp_path / "missing")
     with pytest.raises(ValueError, match="must look like this"):
         windows._images(config, layer, 2)
@@ -143,8 +143,8 @@ def test_photographs_are_named_as_the_whole_network_names_them(tmp_path):
     Image.fromarray(np.zeros((70, 70, 3), np.uint8)).save(tmp_path / "a.png")
     config = channels.SCALES["smoke"]
     config = dataclasses.replace(config, data=tmp_path, compared=1, asked=0)
-    images, labels = channels._images(config, config.networks[0])
-    assert images.shape == (1, 64, 64, 3) and labels is None
+    images, photographs = channels._images(config)
+    assert images.shape == (1, 64, 64, 3) and photographs is None
 
 
 def test_median_interval_is_that_of_order_statistics():
@@ -283,7 +283,7 @@ def test_a_channel_that_carries_the_rsm_has_the_largest_drop():
 
 
 def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
-    layer = windows.Layer(LastLayer("resnet-10"), 64)
+    layer = windows.Layer(last_layer("resnet-10"), 64)
 
     def found(window, ratio, quality):
         return windows.Comparison(

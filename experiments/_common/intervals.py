@@ -118,6 +118,7 @@ def median_interval(values: Float[np.ndarray, " n"]) -> Interval:
     Returns:
       The interval; NaN limits for fewer than six values, too few for one of 95 %.
     """
-    found = stats.quantile_test(values, q=float(np.median(values)), p=0.5)
-    low, high = found.confidence_interval(LEVEL)
-    return Interval(float(np.median(values)), float(low), float(high))
+    values, n = np.sort(values), len(values)
+    rank = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))
+    limits = (values[rank - 1], values[n - rank]) if rank else (np.nan, np.nan)
+    return Interval(float(np.median(values)), *map(float, limits))

@@ -52,13 +52,13 @@ class Shipped:
 
     Attributes:
       network: its name there.
+      layers: the layers that are looked at, by depth.
       seed: of random weights in place of the trained ones; None: the trained ones.
-      at: the layers that are looked at; empty: all that are named there.
     """
 
     network: str
+    layers: tuple[str, ...]
     seed: int | None = None
-    at: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,13 +74,6 @@ class Shipped:
     def trained(self) -> bool:
         """As in `Network`."""
         return self.seed is None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """As in `Network`."""
-        from experiments._trained.networks import NETWORKS
-
-        return self.at or NETWORKS[self.network].layers
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""

@@ -11,7 +11,7 @@ from experiments._common.intervals import Interval
 from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, LastLayer
+from experiments._open_questions.networks import HALF, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -333,9 +333,9 @@ def _draw_bandwidths(
 
 
 SCALES = {
-    "bundled": AblationConfig((LastLayer("resnet-10"), LastLayer("vit-4"))),
+    "bundled": AblationConfig((last_layer("resnet-10"), last_layer("vit-4"))),
     "smoke": AblationConfig(
-        (LastLayer("resnet-10"),),
+        (last_layer("vit-2"),),
         count=8,
         bandwidths=(0.5, 2.0),
         rules=(),

@@ -7,9 +7,9 @@ channel, or without many of the least important ones.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,7 @@ from experiments._open_questions.networks import (
     HALF,
     Classifier,
     PublishedClassifier,
-    ShippedClassifier,
+    classifier,
 )
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
@@ -75,6 +75,13 @@ class ChannelsConfig:
     data: Path | None = None
 
 
+class Images(NamedTuple):
+    """Images in [0, 1], and the number of the photograph behind each, if known."""
+
+    images: Float[np.ndarray, "N H W 3"]
+    photographs: Int[np.ndarray, " N"] | None
+
+
 class Pruned(NamedTuple):
     """A network whose channels were judged and removed.
 
@@ -105,11 +112,15 @@ class Result(NamedTuple):
 def run(config: ChannelsConfig, session: Session = Session()) -> Result:
     """Judges the channels of every network, and prunes it."""
     pruned = []
+    # Drawn once, and only where a network is still to be pruned.
+    images = cache(partial(_images, config))
     for network in config.networks:
         name = f"{network.name}/importance"
-        scores = session.step(name, partial(_judged, config, network, session.report))
+        scores = session.step(
+            name, partial(_judged, config, network, images, session.report)
+        )
         name = f"{network.name}/pruning"
-        found = session.step(name, partial(_pruned, config, network, scores))
+        found = session.step(name, partial(_pruned, config, network, images, scores))
         pruned.append(
             Pruned(
                 network.name,
@@ -123,24 +134,24 @@ def run(config: ChannelsConfig, session: Session = Session()) -> Result:
     return Result(config, pruned)
 
 
-def _images(
-    config: ChannelsConfig, network: Classifier
-) -> tuple[Float[np.ndarray, "N H W 3"], Int[np.ndarray, " N"] | None]:
-    """Those of the RSMs, then those asked; and what they are to be called, if known."""
+def _images(config: ChannelsConfig) -> Images:
+    """Those of the RSMs, then those asked."""
     count = config.compared + config.asked
     if config.data is not None:
-        side = config.scenes.side
         files = draw_files(config.data, count, np.random.default_rng(config.seed))
-        return read_squares(config.data, files, side), None
+        return Images(read_squares(config.data, files, config.scenes.side), None)
     scenes = compose(config.scenes, count, 1, config.seed)
-    return scenes.images, scenes.background if network.names_photographs else None
+    return Images(scenes.images, scenes.background)
 
 
 def _judged(
-    config: ChannelsConfig, network: Classifier, report: Report
+    config: ChannelsConfig,
+    network: Classifier,
+    drawn: Callable[[], Images],
+    report: Report,
 ) -> dict[str, np.ndarray]:
     """The importance of every channel by every criterion."""
-    images, _ = _images(config, network)
+    images = drawn().images
     layer = network.layers[-1]
     tokens = network.open(images)(images[: config.compared])[layer]
     magnitude = np.abs(np.asarray(tokens)).mean((0, 1))
@@ -174,17 +185,22 @@ def cka_drops(
 
 
 def _pruned(
-    config: ChannelsConfig, network: Classifier, scores: Mapping[str, np.ndarray]
+    config: ChannelsConfig,
+    network: Classifier,
+    drawn: Callable[[], Images],
+    scores: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The network's answers without each channel, and without the least important."""
-    images, labels = _images(config, network)
+    images, photographs = drawn()
     model, layer = network.load(), network.layers[-1]
     asked = jnp.asarray(images[config.compared :])
     output = output_of(model, layer, network.logits, asked)
     rest = rest_of(model, layer, network.logits, asked)
     whole = rest(output)
     # A network that was not trained to name these is held to what it said itself.
-    truth = whole.argmax(-1) if labels is None else labels[config.compared :]
+    truth = whole.argmax(-1)
+    if network.names_photographs and photographs is not None:
+        truth = jnp.asarray(photographs[config.compared :])
 
     def entropy(logits: Array) -> float:
         found = optax.softmax_cross_entropy_with_integer_labels(logits, truth)
@@ -320,9 +336,9 @@ def draw(result: Result) -> "Figure":
 
 
 SCALES = {
-    "bundled": ChannelsConfig(tuple(map(ShippedClassifier, NETWORKS))),
+    "bundled": ChannelsConfig(tuple(map(classifier, NETWORKS))),
     "smoke": ChannelsConfig(
-        (ShippedClassifier("resnet-10"), ShippedClassifier("vit-2")),
+        (classifier("vit-2"), classifier("vit-4")),
         compared=4,
         asked=16,
         shares=(0.5,),
@@ -339,7 +355,7 @@ SCALES = {
         ),
         SceneConfig(side=224),
         compared=100,
-        asked=5000,
+        asked=1000,
     ),
 }
 STUDY = Study(

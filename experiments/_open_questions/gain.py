@@ -13,7 +13,7 @@ from experiments._common.intervals import Interval
 from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, LastLayer
+from experiments._open_questions.networks import HALF, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -289,9 +289,9 @@ _FACTORS = factors(
     sides=(32, 64, 128),
 )
 SCALES = {
-    "bundled": GainConfig((LastLayer("resnet-10"), LastLayer("vit-4")), _FACTORS),
+    "bundled": GainConfig((last_layer("resnet-10"), last_layer("vit-4")), _FACTORS),
     "smoke": GainConfig(
-        (LastLayer("resnet-10"),),
+        (last_layer("vit-2"),),
         factors(_BASE, scales=(0.2, 0.3), counts=(1, 3), shifts=(0.1,), sides=(64,))[
             :2
         ],

@@ -7,9 +7,9 @@ linear probe for that task.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -19,9 +19,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from experiments._common.intervals import LEVEL, Interval, t_interval
-from experiments._common.networks import Network, Published, Shipped
+from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
+from experiments._open_questions.networks import HALF, all_layers
 from experiments._open_questions.retrieval import RSMS, both
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
@@ -108,9 +109,11 @@ class Result(NamedTuple):
 def run(config: LayersConfig, session: Session = Session()) -> Result:
     """Probes and compares every layer of every network."""
     found = []
+    # Drawn once, and only where a network is still to be probed.
+    images = cache(partial(turned_scenes, config))
     for done, network in enumerate(config.networks):
         session.report("Probing networks", done, len(config.networks))
-        step = partial(_judged, config, network, session)
+        step = partial(_judged, config, network, images, session)
         arrays = session.step(f"{network.name}/layers", step)
         depths = np.linspace(0, 1, len(network.layers))
         for k, (layer, depth) in enumerate(zip(network.layers, depths, strict=True)):
@@ -171,9 +174,14 @@ def probe_accuracy(
     return float(cross_val_score(probe, features, labels, cv=split).mean())
 
 
-def _judged(config: LayersConfig, network: Network, session: Session) -> dict[str, Any]:
+def _judged(
+    config: LayersConfig,
+    network: Network,
+    images: Callable[[], Images],
+    session: Session,
+) -> dict[str, Any]:
     """Accuracy and CKA (layers, tasks) of a network."""
-    data = turned_scenes(config)
+    data = images()
     tokens = network.open(data.images)(data.images)
     arrays: dict[str, list] = {"accuracy": [], **{kind: [] for kind in RSMS}}
     for layer in network.layers:
@@ -314,9 +322,9 @@ def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
 
 _SCENES = LayersConfig(()).scenes
 SCALES = {
-    "bundled": LayersConfig(tuple(map(Shipped, NETWORKS))),
+    "bundled": LayersConfig(tuple(map(all_layers, NETWORKS))),
     "smoke": LayersConfig(
-        (Shipped("resnet-10"), Shipped("resnet-10", seed=0)),
+        (all_layers("vit-2"), all_layers("vit-2", seed=0)),
         dataclasses.replace(_SCENES, grid=2),
         count=40,
         compared=10,
@@ -328,13 +336,13 @@ SCALES = {
         (
             Published(
                 "dinov2-giant",
-                tuple(f"dinov2.encoder.layer.{k}" for k in range(3, 40, 4)),
+                tuple(f"dinov2.encoder.layer.{k}" for k in range(3, 40, 12)),
             ),
             Published(
                 "vit-b16",
                 tuple(f"vit.encoder.layer.{k}" for k in range(2, 12, 3)),
-                (0.5, 0.5, 0.5),
-                (0.5, 0.5, 0.5),
+                HALF,
+                HALF,
             ),
             *(
                 Published(
@@ -345,8 +353,8 @@ SCALES = {
             ),
         ),
         dataclasses.replace(_SCENES, side=224),
-        count=4000,
-        compared=500,
+        count=1000,
+        compared=300,
         grid=14,
     ),
 }

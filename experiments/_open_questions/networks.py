@@ -9,18 +9,18 @@ from jaxtyping import Array, Float
 from experiments._common.networks import Network, Published, Shipped
 from experiments._common.photographs import normalise
 from experiments._trained import zoo
-from experiments._trained.networks import split_outputs
+from experiments._trained.networks import NETWORKS, split_outputs
 from semrsm_jax.models import load, variant
 
 
-@dataclass(frozen=True)
-class LastLayer(Shipped):
-    """A network of `experiments._trained`, of which the last hidden layer is taken."""
+def all_layers(name: str, seed: int | None = None) -> Shipped:
+    """A network of `experiments._trained`; with a seed its untrained twin."""
+    return Shipped(name, NETWORKS[name].layers, seed)
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The last hidden layer."""
-        return super().layers[-1:]
+
+def last_layer(name: str, seed: int | None = None) -> Shipped:
+    """The same network, of which the last hidden layer alone is looked at."""
+    return Shipped(name, (NETWORKS[name].last,), seed)
 
 
 class Classifier(Network, Protocol):
@@ -43,7 +43,7 @@ class Classifier(Network, Protocol):
 
 
 @dataclass(frozen=True)
-class ShippedClassifier(LastLayer):
+class ShippedClassifier(Shipped):
     """A network of `experiments._trained`, which names photographs."""
 
     names_photographs = True
@@ -57,6 +57,11 @@ class ShippedClassifier(LastLayer):
     ) -> Float[Array, "N P"]:
         """As in `Classifier`."""
         return split_outputs(model(normalise(images))).name_logits
+
+
+def classifier(name: str) -> ShippedClassifier:
+    """A network of `experiments._trained` that names photographs; its last layer."""
+    return ShippedClassifier(name, (NETWORKS[name].last,))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from experiments._common.intervals import t_interval
 from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, LastLayer
+from experiments._open_questions.networks import HALF, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -208,12 +208,12 @@ _NETWORKS = ("resnet-10", "resnet-18", "convnext", "vit-2", "vit-4")
 SCALES = {
     "bundled": PriorConfig(
         (
-            *map(LastLayer, _NETWORKS),
-            LastLayer("resnet-10", seed=0),
-            LastLayer("vit-4", seed=0),
+            *map(last_layer, _NETWORKS),
+            last_layer("resnet-10", seed=0),
+            last_layer("vit-4", seed=0),
         )
     ),
-    "smoke": PriorConfig((LastLayer("resnet-10"),), count=12),
+    "smoke": PriorConfig((last_layer("vit-2"),), count=12),
     "paper": PriorConfig(
         (
             Published("dinov2-giant", ("dinov2.layernorm",)),

@@ -16,8 +16,9 @@ from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._common.timing import take_turns
 from experiments._data.images import draw_files, read_squares
-from experiments._open_questions.networks import LastLayer
+from experiments._open_questions.networks import last_layer
 from experiments._scenes.compose import SceneConfig, compose
+from semrsm_jax.cli._console import Report
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
 from semrsm_jax.plotting._style import FONT_SIZE, new_figure
@@ -113,7 +114,7 @@ def run(config: WindowsConfig, session: Session = Session()) -> Result:
     return Result(config, found)
 
 
-def _measured(config: WindowsConfig, layer: Layer, report) -> dict[str, Any]:
+def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, Any]:
     """Seconds a round (matchers, rounds) and values (matchers, pairs); exact last."""
     sample = _images(config, layer, 1)
     read, name = layer.network.open(sample), layer.network.layers[-1]
@@ -126,14 +127,17 @@ def _measured(config: WindowsConfig, layer: Layer, report) -> dict[str, Any]:
     z = np.concatenate([np.asarray(read(some)[name]) for some in parts])
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
     # tokens, whose mean any matching finds.
-    z = jnp.asarray(center(z)).reshape(config.rounds, 2, each, tokens, channels)
+    shape = (config.rounds, 2, each, tokens, channels)
+    pairs = [
+        tuple(map(jnp.asarray, both)) for both in np.asarray(center(z)).reshape(shape)
+    ]
     matchers = {
         repr(m): m for m in (*_approximations(config, tokens), Exact(tolerance=1e-6))
     }
     values: dict[str, list[Array]] = {name: [] for name in matchers}
 
     def matched(name: str, matcher: Matcher, number: int) -> Array:
-        value = match(*z[number], matcher=matcher).value
+        value = match(*pairs[number], matcher=matcher).value
         values[name].append(value)
         return value
 
@@ -214,18 +218,23 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """At each layer: the fastest approximation that is good, and the paper's window."""
+    """At each layer: the fastest approximation that is good, and the paper's window.
+
+    It must be faster than exact matching, with its whole interval.
+    """
     answers: dict[str, Any] = {}
     for name, found in _by_layer(result).items():
-        good = [at for at in found if at.quality.value >= result.config.good]
+        good = [
+            at
+            for at in found
+            if at.quality.value >= result.config.good and at.ratio.high < 1
+        ]
         best = min(good, key=lambda at: at.ratio.value, default=None)
         share = f"{100 * result.config.good:g} %"
         answers[f"{name}: fastest with {share} of the exact value"] = (
-            "exact" if best is None or best.ratio.value >= 1 else _label(best.matcher)
+            "exact" if best is None else _label(best.matcher)
         )
-        answers[f"{name}: its time / exact time"] = (
-            1.0 if best is None or best.ratio.value >= 1 else best.ratio
-        )
+        answers[f"{name}: its time / exact time"] = 1.0 if best is None else best.ratio
         for at in found:
             if at.matcher == BatchOptimal(512):
                 answers[f"{name}: window 512, value / exact value"] = at.quality
@@ -296,12 +305,12 @@ def _at(network: Network, *sides: int) -> tuple[Layer, ...]:
 SCALES = {
     "bundled": WindowsConfig(
         layers=(
-            *_at(LastLayer("resnet-10"), 128, 256, 512),
-            *_at(LastLayer("vit-4"), 128, 256, 512),
+            *_at(last_layer("resnet-10"), 128, 256, 512),
+            *_at(last_layer("vit-4"), 128, 256, 512),
         )
     ),
     "smoke": WindowsConfig(
-        layers=_at(LastLayer("resnet-10"), 64),
+        layers=_at(last_layer("vit-2"), 64),
         matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
         rounds=6,
         tokens_a_round=128,

@@ -30,4 +30,4 @@ def value(found: Any) -> str:
     """An entry of a summary: an estimate, a number, or text."""
     if isinstance(found, Mapping):
         return interval(found)
-    return number(found) if isinstance(found, float) else str(found)
+    return number(found) if found is None or isinstance(found, float) else str(found)

@@ -135,7 +135,7 @@ def _stages(side: int, network: Network) -> tuple[Layer, ...]:
 
 _RESNET_STAGES = tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
 # Its first stage has 4096 tokens for images of 128 pixels, and the others 1024 and 256.
-_TRAINED = Shipped("resnet-18", at=_RESNET_STAGES[:3])
+_TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
 _RESNET18 = Published("resnet18", _RESNET_STAGES)
 _RESNET101 = Published("resnet101", _RESNET_STAGES)
 _TINY = Untrained(width=8)
