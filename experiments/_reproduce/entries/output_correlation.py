@@ -39,7 +39,8 @@ def _compare(document: Document) -> list[Comparison]:
                     source,
                     f"in {ours} of {networks} networks ({sure} with an interval below "
                     f"zero, {against} above); " + _numbers(document, metric, kernel),
-                    2 * ours > networks,
+                    # Both in most networks, or neither.
+                    (2 * ours > networks) == (2 * theirs > len(pairs)),
                     "these small classifiers tell a few photographs apart, much of it "
                     "by texture, which is alike at every place: there is less to be "
                     "found by matching.",
