@@ -15,7 +15,12 @@ pytest.importorskip("matplotlib")
 from experiments._common.study import Study
 from experiments._reproduce import paper
 from experiments._reproduce.cli import command, folders
-from experiments._reproduce.entries import ENTRIES
+from experiments._reproduce.entries import (
+    ENTRIES,
+    output_correlation,
+    runtime,
+    translation,
+)
 from experiments._reproduce.entry import Comparison, Entry, FromStudy
 from experiments._reproduce.run import Outcome, Plan, remaining
 from semrsm_jax.plotting._style import new_figure
@@ -251,6 +256,79 @@ def test_the_papers_tables_are_read_as_they_are_printed():
         assert all(p.gain > 0 for k in table.values() for p in k.values()), size
     with pytest.raises(TypeError):
         paper.CITYSCAPES_IOU["CLIP"] = {}
+
+
+def _translation_document(gain_low):
+    rows = []
+    for network in ("resnet-18", "resnet-18-random", "vit-4", "vit-4-random"):
+        for stage in ("first", "second"):
+            row = {
+                "network": network,
+                "trained": "random" not in network,
+                "stage": stage,
+                "shift": 2.5,
+                "auroc": 0.6,
+            }
+            low = gain_low if stage == "second" else 0.1
+            gains = {"auroc": 0.9, "gain": 0.3, "gain_low": low}
+            rows += [row | {"gain": None, "gain_low": None}, row | gains]
+    return {"rows": rows}
+
+
+def test_translation_agrees_where_all_gains_are_above_zero():
+    compare = translation.ENTRY.compare
+    first, *_ = compare(_translation_document(0.01))
+    assert first.agrees is True and "2 of 2 layers" in first.ours
+    first, *_ = compare(_translation_document(-0.01))
+    assert first.agrees is False and "second (spatio-semantic 0.60" in first.why
+
+
+def test_outputs_agree_where_most_networks_do():
+    def document(better):
+        summary, rows = {"networks": 5}, []
+        for metric in ("pearson", "spearman"):
+            for kernel in paper.KERNELS:
+                what = f"{metric.capitalize()}, {kernel}"
+                summary |= {
+                    f"{what}: networks where matching makes it more negative": better,
+                    f"{what}: of these with an interval below 0": 1,
+                    f"{what}: networks with an interval above 0": 0,
+                }
+                row = {"metric": metric, "kernel": kernel}
+                rows.append(row | {"spatio_semantic": -0.1, "semantic": -0.2})
+        return {"summary": summary, "rows": rows}
+
+    compare = output_correlation.ENTRY.compare
+    most, few = compare(document(3)), compare(document(2))
+    # By rank the paper's inner product itself is better in 3 of 7 networks alone.
+    assert [c.paper for c in most if not c.agrees] == ["in 3 of 7 networks"]
+    assert [c.paper for c in few if c.agrees] == ["in 3 of 7 networks"]
+
+
+def test_runtime_stands_beside_the_sizes_of_the_paper():
+    def size(tokens, quality):
+        names = ("Identity", "BatchOptimal(128)", "Exact")
+        matchers = [
+            {"matcher": name, "quality": share, "seconds": tokens * 1e-6}
+            for name, share in zip(names, (0.7, quality, 1.0), strict=True)
+        ]
+        return {
+            "network": "a, trained",
+            "tokens": tokens,
+            "matchers": matchers,
+            "fastest_peer": "OR-Tools",
+            "solver_seconds": {"OR-Tools": 0.07, "ours, batch": 0.003},
+        }
+
+    table = {"sizes": [size(64, 1.0), size(256, 0.98), size(4096, 0.915)]}
+    found = runtime.ENTRY.compare({"sections": {"table5": table}})
+    assert not any("S = 64 " in c.finding for c in found)
+    cheap = [c for c in found if "cheapest approximation" in c.finding]
+    # At most 10 % may be missing at S=256, 8 % at S=4096.
+    assert [c.agrees for c in cheap] == [True, False]
+    (growth,) = [c for c in found if "linearly" in c.finding]
+    assert growth.ours.endswith("1.00") and growth.paper.endswith("1.04")
+    assert runtime.ENTRY.compare({"sections": {}}) == []
 
 
 def test_entries_have_names_of_their_own_and_are_found_in_the_help():
