@@ -183,7 +183,7 @@ def test_table_has_a_row_for_everything(result, of_frames):
         assert row[f"{GAIN}, low"] <= row[GAIN] <= row[f"{GAIN}, high"]
     summary = retrieval.summary(result[0])
     assert summary["images"] == "EgoObjects" and summary["database"] == 10
-    (text,) = (v for k, v in summary.items() if k.endswith(SAME_SCENE))
+    (text,) = (v for k, v in summary.items() if k.endswith(f"F1, {SAME_SCENE}"))
     assert text.split(" of ")[1].startswith("3")
 
 
