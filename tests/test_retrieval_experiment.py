@@ -255,7 +255,7 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
             assert entry.interval.value < 0.4
     gains = select(result.scores, quantity=GAIN)
     assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
-    text = retrieval.summary(result)["gains with an interval above 0, all"]
+    text = retrieval.summary(result)["gains with an interval above 0, F1, all"]
     assert text == "3 of 3, 0 below 0"
 
 
