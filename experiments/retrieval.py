@@ -31,6 +31,7 @@ resumed; --cluster matches on many machines. SAM's 4,096 tokens take most of the
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 from experiments._common.intervals import Interval
@@ -134,11 +135,12 @@ def summary(result: Result) -> dict[str, Any]:
     """The paper's question at its database, and how often the answer was yes."""
     config, (first, *_) = result.config, result.scores
     size = config.sizes[len(config.sizes) // 2]
-    at = select(result.scores, database=size, k=1, measure=first.measure)
+    at = select(result.scores, database=size, k=1)
+    of_first = select(at, measure=first.measure, protocol=first.protocol)
     found: dict[str, Any] = {"images": result.collection.title, "database": size}
     for network, of_network in result.found.items():
         layer = next(iter(of_network.tokens))
-        here = select(at, network=network, layer=layer, protocol=first.protocol)
+        here = select(of_first, network=network, layer=layer)
         for method in KERNELS:
             for quantity in (WITHOUT, WITH, GAIN):
                 (entry,) = select(here, method=method, quantity=quantity)
@@ -149,11 +151,13 @@ def summary(result: Result) -> dict[str, Any]:
             found[f"{first.measure}@1, {network}: {LEAD} over {method}"] = (
                 entry.interval
             )
-    for protocol in result.collection.protocols:
-        gains = select(at, protocol=protocol, quantity=GAIN)
+    for measure, protocol in product(
+        result.collection.measures, result.collection.protocols
+    ):
+        gains = select(at, measure=measure, protocol=protocol, quantity=GAIN)
         above = sum(entry.interval.low > 0 for entry in gains)
         below = sum(entry.interval.high < 0 for entry in gains)
-        found[f"gains with an interval above 0, {protocol}"] = (
+        found[f"gains with an interval above 0, {measure}, {protocol}"] = (
             f"{above} of {len(gains)}, {below} below 0"
         )
     return found

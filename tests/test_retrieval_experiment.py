@@ -183,7 +183,7 @@ def test_table_has_a_row_for_everything(result, of_frames):
         assert row[f"{GAIN}, low"] <= row[GAIN] <= row[f"{GAIN}, high"]
     summary = retrieval.summary(result[0])
     assert summary["images"] == "EgoObjects" and summary["database"] == 10
-    (text,) = (v for k, v in summary.items() if k.endswith(SAME_SCENE))
+    (text,) = (v for k, v in summary.items() if k.endswith(f"F1, {SAME_SCENE}"))
     assert text.split(" of ")[1].startswith("3")
 
 
@@ -255,7 +255,7 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
             assert entry.interval.value < 0.4
     gains = select(result.scores, quantity=GAIN)
     assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
-    text = retrieval.summary(result)["gains with an interval above 0, all"]
+    text = retrieval.summary(result)["gains with an interval above 0, F1, all"]
     assert text == "3 of 3, 0 below 0"
 
 
