@@ -112,7 +112,7 @@ def run(config: TranslationConfig, session: Session = Session()) -> Result:
 def rows(result: Result) -> list[dict[str, Any]]:
     """Two rows a layer, the spatio-semantic RSM first, as the demo has them."""
     return [
-        {"network": tried.network.name, "trained": tried.network.trained, **row}
+        {"network": tried.network.name, **row}
         for tried in result.tried
         for row in table_rows(
             as_demo(result.config, result.shown[tried.case.name], tried)

@@ -264,7 +264,7 @@ def _translation_document(gain_low):
         for stage in ("first", "second"):
             row = {
                 "network": network,
-                "trained": "random" not in network,
+                "weights": "random" if "random" in network else "trained",
                 "stage": stage,
                 "shift": 2.5,
                 "auroc": 0.6,

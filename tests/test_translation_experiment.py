@@ -164,7 +164,7 @@ def test_rows_and_summary_say_what_was_found(done):
     assert len(rows) == 2 * 3 * 2
     assert {row["rsm"] for row in rows} == {"spatio-semantic", "semantic"}
     assert [row["network"] for row in rows[::4]] == ["one", "two", "three"]
-    assert [row["trained"] for row in rows[::4]] == [True, False, True]
+    assert [row["weights"] for row in rows[::4]] == ["trained", "random", "trained"]
     summary = translation.summary(result)
     title = "two, by itself"
     better = sum(layer.gain.low > 0 for layer in result.tried[1].layers)

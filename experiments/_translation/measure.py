@@ -109,5 +109,6 @@ def _scored(
         )
         short = name.rpartition("encoder.")[2].removeprefix("vit.")
         shape = int(tokens), int(channels)
-        layers.append(StageResult(short, *shape, config.matcher, *scores))
+        kind = "trained" if network.trained else "random"
+        layers.append(StageResult(short, *shape, config.matcher, *scores, kind))
     return tuple(layers)

@@ -83,7 +83,8 @@ def _layers(
     rows = [
         row
         for row in document["rows"]
-        if row["network"].startswith(family) and row["trained"] is trained
+        if row["network"].startswith(family)
+        and (row["weights"] == "trained") is trained
     ]
     yield from zip(rows[::2], rows[1::2], strict=True)
 
