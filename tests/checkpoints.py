@@ -71,3 +71,39 @@ def write_vit(folder: Path, seed: int = 0) -> Path:
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
+
+
+def write_torchvision_resnet(path: Path, seed: int = 0, kernel: int = 3) -> Path:
+    """Writes the state dict of a small ResNet of basic blocks, as torchvision has it.
+
+    Args:
+      path: the file, .safetensors.
+      seed: of the weights.
+      kernel: rows and columns of the first convolution; 3 stands for small images.
+    """
+    rng = np.random.default_rng(seed)
+    widths, classes = (4, 4, 8, 8, 8), 100
+    weights: dict[str, np.ndarray] = {}
+
+    def convolution(name: str, norm: str, inputs: int, outputs: int, side: int) -> None:
+        scale = (2 / (inputs * side**2)) ** 0.5
+        values = rng.normal(scale=scale, size=(outputs, inputs, side, side))
+        weights[f"{name}.weight"] = values
+        weights[f"{norm}.weight"] = rng.uniform(0.5, 1.5, outputs)
+        weights[f"{norm}.bias"] = rng.normal(scale=0.3, size=outputs)
+        weights[f"{norm}.running_mean"] = rng.normal(scale=0.3, size=outputs)
+        weights[f"{norm}.running_var"] = rng.uniform(0.5, 1.5, outputs)
+
+    convolution("conv1", "bn1", 3, widths[0], kernel)
+    for stage in range(1, 5):
+        inputs, outputs, block = widths[stage - 1], widths[stage], f"layer{stage}.0"
+        convolution(f"{block}.conv1", f"{block}.bn1", inputs, outputs, 3)
+        convolution(f"{block}.conv2", f"{block}.bn2", outputs, outputs, 3)
+        if stage > 1:
+            shortcut = f"{block}.downsample"
+            convolution(f"{shortcut}.0", f"{shortcut}.1", inputs, outputs, 1)
+    weights["fc.weight"] = rng.normal(size=(classes, widths[-1]))
+    weights["fc.bias"] = rng.normal(size=classes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: v.astype(np.float32) for name, v in weights.items()}, path)
+    return path

@@ -1,9 +1,11 @@
 """The benchmark runs from end to end, tiny; no test looks at a time."""
 
+import csv
 import dataclasses
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,12 +15,16 @@ pytest.importorskip("lap")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
+from experiments._common.session import Session, fingerprint
 from experiments._common.timing import take_turns
-from experiments._runtime import adversarial, features, report, tables
+from experiments._common.worker import Outcome
+from experiments._data.images import draw_files, read_squares
+from experiments._runtime import adversarial, features, report, sections, tables
 from experiments._runtime.cli import app
 from experiments._runtime.config import SCALES, Layer
 from experiments._runtime.peers import PEERS
 from experiments._runtime.sections import SECTIONS
+from semrsm_jax import Identity, rsm
 from semrsm_jax.plotting import plot_pareto
 from semrsm_jax.plotting._style import COLORS
 
@@ -53,21 +59,50 @@ def test_entry_point_leaves_thread_counts_to_the_workers():
 
 def test_smoke_writes_every_section_with_config_and_environment(found):
     assert list(found["sections"]) == list(SECTIONS)
-    assert found["config"]["scale"] == "smoke"
+    assert found["scale"] == "smoke" and found["seconds"] > 0
+    assert found["summary"] and found["config"]["depth_samples"] == 3
     environment = found["environment"]
     assert environment["cpu"] and environment["cores"] >= environment["usable_cores"]
     assert {"jax", "numpy", "scipy", "ortools", "lapx"} <= set(environment["versions"])
 
 
-def test_smoke_draws_the_figure_and_leaves_nothing_else(smoke):
+def test_smoke_writes_its_files_and_leaves_nothing_else(smoke, found):
     folder, _ = smoke
-    assert {path.name for path in folder.iterdir()} == {"runtime.json", "runtime.png"}
-    assert (folder / "runtime.png").read_bytes().startswith(b"\x89PNG")
+    figures = {"runtime.png", "runtime-quality.png", "runtime-isotropy.png"}
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {"runtime.json", "runtime.csv", *figures}
+    for figure in figures:
+        assert (folder / figure).read_bytes().startswith(b"\x89PNG")
+    with (folder / "runtime.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    (size,) = found["sections"]["table5"]["sizes"]
+    times = {row["method"]: float(row["milliseconds"]) for row in rows}
+    assert times["SciPy"] == pytest.approx(1e3 * size["solver_seconds"]["SciPy"])
+    assert len(rows) == len(size["solver_seconds"]) + len(size["matchers"])
+
+
+def test_depth_says_what_share_each_pair_reaches(found):
+    first, second = found["sections"]["depth"]["layers"]
+    assert (first["tokens"], second["tokens"]) == (64, 16)
+    config = SMOKE
+    names = (Layer(8, 0, SMOKE.depth[0].network), Layer(8, 1, SMOKE.depth[0].network))
+    x = features.compute(config, names, lambda *at: None)[names[1]][:3]
+    expected = np.asarray(rsm(x, matcher=Identity())) / np.asarray(rsm(x))
+    np.testing.assert_allclose(second["relative"], expected, rtol=1e-4)
+    share = second["matchers"]["no matching"]
+    pairs = expected[np.triu_indices(3, 1)]
+    assert share["mean"] == pytest.approx(pairs.mean(), rel=1e-4)
+    assert share["low"] < share["mean"] < share["high"] < 1
+    # A window of all tokens is exact, and not shown as an approximation.
+    assert set(second["matchers"]) == {"no matching", "TopK-Greedy 8"}
+    for share in first["matchers"].values():
+        assert 0 < share["low"] <= share["mean"] <= share["high"] <= 1 + 1e-6
 
 
 def test_smoke_prints_a_table_a_section(smoke):
     _, text = smoke
     for title in (
+        "k/k_opt %, means of 3 pairs",
         "Exact solvers, affinity given",
         "Matchers, from tokens, S=64",
         "Adversarial affinities",
@@ -144,13 +179,61 @@ def test_a_goal_is_met_on_its_side(relation, value, met):
     assert report.Goal("figure", value, relation, 2.0).met is met
 
 
-def test_existing_output_is_kept_without_overwrite(smoke):
+def test_finished_sections_are_not_measured_again(smoke, monkeypatch):
     folder, _ = smoke
-    before = (folder / "runtime.json").read_bytes()
+
+    def start(*arguments):
+        raise AssertionError("a process was started")
+
+    before = json.loads((folder / "runtime.json").read_text())
+    monkeypatch.setattr("experiments._runtime.sections.worker", start)
     result = run("--scale", "smoke", "-o", folder)
+    assert result.exit_code == 0, result.output
+    after = json.loads((folder / "runtime.json").read_text())
+    assert after["sections"] == before["sections"]
+
+
+def test_sections_before_the_one_that_fails_are_kept(tmp_path, monkeypatch):
+    started = []
+
+    @contextmanager
+    def here(report, one_core=False):
+        def call(function, *arguments):
+            started.append(function)
+            return Outcome(function(*arguments, report), 1.0, 1.0)
+
+        yield call
+
+    def first(config, features, report):
+        return {"answer": 42}
+
+    def second(config, features, report):
+        if started.count(second) == 1:
+            raise MemoryError
+        return {"answer": 43}
+
+    def tasks(function):
+        return (sections.Task(function, lambda config: ()),)
+
+    known = {"first": tasks(first), "second": tasks(second)}
+    monkeypatch.setattr(sections, "worker", here)
+    monkeypatch.setattr(sections, "SECTIONS", known)
+    with pytest.raises(MemoryError):
+        sections.run(SMOKE, [*known], Session(tmp_path))
+    results = sections.run(SMOKE, [*known], Session(tmp_path))
+    assert started == [first, second, second]
+    assert [result["answer"] for result in results.values()] == [42, 43]
+
+
+def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
+    other = tmp_path / "runtime.json"
+    document = json.loads((smoke[0] / "runtime.json").read_text())
+    other.write_text(json.dumps({**document, "scale": "full"}))
+    before = other.read_bytes()
+    result = run("--scale", "smoke", "-o", tmp_path)
     assert result.exit_code == 2
     assert "exists; --overwrite replaces it" in result.output
-    assert (folder / "runtime.json").read_bytes() == before
+    assert other.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -206,15 +289,47 @@ def test_pairs_are_different_samples_each_once(rng):
         features.pairs(x, 7, seed=0)
 
 
-def test_layers_have_the_tokens_of_the_paper():
-    assert [size.layer.tokens for size in SCALES["bundled"].table] == [
-        64,
-        196,
-        256,
-        1024,
-        4096,
-    ]
-    assert Layer(56, 2).grid == (14, 14)
+def test_configs_are_the_same_in_every_process():
+    code = (
+        "from experiments._runtime.config import SCALES;"
+        "from experiments._common.session import fingerprint;"
+        "print([fingerprint(config) for config in SCALES.values()])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    here = [fingerprint(config) for config in SCALES.values()]
+    assert done.stdout.decode() == f"{here}\n"
+
+
+def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
+    from PIL import Image
+
+    for k in range(4):
+        pixels = rng.integers(0, 255, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    seen = {}
+
+    @dataclasses.dataclass(frozen=True)
+    class Colours:
+        trained: bool
+        layers: tuple[str, ...] = ("pixels",)
+
+        def open(self, images):
+            def tokens(pictures):
+                seen.setdefault(self.trained, []).append(pictures)
+                return {"pixels": pictures.reshape(len(pictures), -1, 3)}
+
+            return tokens
+
+    config = dataclasses.replace(SMOKE, data=tmp_path)
+    layers = [Layer(8, 0, Colours(trained)) for trained in (True, False)]
+    found = features.compute(config, layers, lambda *at: None)
+    assert found[layers[0]].shape == found[layers[1]].shape == (4, 64, 3)
+    files = draw_files(tmp_path, 4, np.random.default_rng(config.seed))
+    expected = read_squares(tmp_path, files, 8)
+    np.testing.assert_array_equal(np.concatenate(seen[True]), expected)
+    np.testing.assert_array_equal(
+        np.concatenate(seen[False]), features.images(config, 8)
+    )
 
 
 def test_plot_pareto_shows_times_in_ms_and_what_is_missing():

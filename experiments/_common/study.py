@@ -1,7 +1,8 @@
 """A study: a frozen config for each scale, a result, a table and figures of it.
 
 Every study has the same command line and leaves the same kinds of files, so an
-experiment is what it computes and draws, and nothing else.
+experiment is what it computes and draws, and nothing else. Several studies may share a
+command line, as the answers to several questions.
 """
 
 import csv
@@ -16,6 +17,7 @@ import typer
 from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
+from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
@@ -71,12 +73,38 @@ class Study(Generic[_C, _R]):
 
 def command(study: Study[Any, Any]) -> typer.Typer:
     """The command line of a study."""
-    default, *_ = study.scales
+    return _command({study.name: study}, study.name, study.doc)
+
+
+def questions(
+    name: str, doc: str, studies: Mapping[str, Study[Any, Any]]
+) -> typer.Typer:
+    """The command line of several studies, of which ``--question`` picks one.
+
+    Args:
+      name: of the default folder, which holds the files of all.
+      doc: the help.
+      studies: what each is called -> the study; all have the same scales.
+    """
+    return _command(studies, name, doc)
+
+
+def _command(
+    studies: Mapping[str, Study[Any, Any]], name: str, doc: str
+) -> typer.Typer:
+    scales = next(iter(studies.values())).scales
+    takers = {key: study for key, study in studies.items() if study.data}
 
     def main(
+        question: Annotated[
+            str | None,
+            typer.Option(
+                help=f"Only one of {', '.join(studies)}.", hidden=len(studies) == 1
+            ),
+        ] = None,
         scale: Annotated[
-            str, typer.Option(help=f"How much to run: {' or '.join(study.scales)}.")
-        ] = default,
+            str, typer.Option(help=f"How much to run: {' or '.join(scales)}.")
+        ] = next(iter(scales)),
         output: Annotated[
             Path,
             typer.Option(
@@ -85,9 +113,13 @@ def command(study: Study[Any, Any]) -> typer.Typer:
                 help="Folder for numbers and figures, and in steps/ what a run that is "
                 "interrupted goes on from.",
             ),
-        ] = Path("results") / study.name,
+        ] = Path("results") / name,
         data: Annotated[
-            Path | None, typer.Option(help=study.data, hidden=not study.data)
+            Path | None,
+            typer.Option(
+                help=" ".join(dict.fromkeys(s.data for s in takers.values())),
+                hidden=not takers,
+            ),
         ] = None,
         workers: Annotated[
             int | None, typer.Option(help="Match on so many local processes.")
@@ -98,24 +130,26 @@ def command(study: Study[Any, Any]) -> typer.Typer:
         overwrite: options.Overwrite = False,
         quiet: options.Quiet = False,
     ) -> None:
-        _checks.one_of("scale", scale, tuple(study.scales))
-        config = study.scales[scale]
-        if data is not None:
-            if not study.data:
-                raise ValueError(f"{study.name} takes no --data")
-            config = dataclasses.replace(config, data=data)
-        check_installed(study.name, study.needs)
+        _checks.one_of("scale", scale, tuple(scales))
+        if question is not None:
+            _checks.one_of("question", question, tuple(studies))
+        chosen = {k: s for k, s in studies.items() if question in (None, k)}
+        if data is not None and not chosen.keys() & takers.keys():
+            raise ValueError(f"{', '.join(chosen)} takes no --data")
         with (
             progress_bar("steps", quiet) as report,
             crew(workers, cluster) as client,
         ):
-            paths = conduct(study, scale, config, output, report, client, overwrite)
-        if quiet:
-            return
-        say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
-        say(f"Written: {', '.join(map(str, paths.values()))}")
+            for study in chosen.values():
+                config = study.scales[scale]
+                if data is not None and study.data:
+                    config = dataclasses.replace(config, data=data)
+                paths = conduct(study, scale, config, output, report, client, overwrite)
+                if not quiet:
+                    say_fields(json.loads(paths[_NUMBERS].read_text())["summary"])
+                    say(f"Written: {', '.join(map(str, paths.values()))}")
 
-    return app_of(study.doc, main)
+    return app_of(doc, main)
 
 
 def conduct(
@@ -143,28 +177,33 @@ def conduct(
       What each file ends in -> its path.
 
     Raises:
+      ImportError: a module that the study needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
     """
+    check_installed(study.name, study.needs)
     paths = study.paths(output)
-    overwrite = overwrite or _is_of(paths[_NUMBERS], scale, config)
+    finished = is_of(paths[_NUMBERS], scale, config)
+    overwrite = overwrite or finished
     for end, path in paths.items():
         check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
     steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
-    result = study.run(config, Session(steps, report, client))
-    _write(study, scale, config, result, paths, overwrite)
+    with time_kept(steps, finished):
+        result = study.run(config, Session(steps, report, client))
+    _write(study, scale, config, result, seconds(steps), paths, overwrite)
     return paths
 
 
-def _is_of(numbers: Path, scale: str, config: Any) -> bool:
+def is_of(numbers: Path, scale: str, config: Any) -> bool:
     """Whether the numbers are those of a run of this very config."""
     try:
         document = json.loads(numbers.read_text())
-        return (document["scale"], document["config"]) == (scale, _described(config))
+        return (document["scale"], document["config"]) == (scale, described(config))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _described(config: Any) -> Any:
+def described(config: Any) -> Any:
+    """A config in types that JSON knows."""
     return plain(dataclasses.asdict(config))
 
 
@@ -173,6 +212,7 @@ def _write(
     scale: str,
     config: Any,
     result: Any,
+    spent: float,
     paths: Mapping[str, Path],
     overwrite: bool,
 ) -> None:
@@ -180,8 +220,9 @@ def _write(
     document = {
         "study": study.name,
         "scale": scale,
-        "config": _described(config),
+        "config": described(config),
         "environment": environment((*_PACKAGES, *study.needs.values())),
+        "seconds": round(spent, 1),
         "summary": plain(dict(study.summary(result))),
         "rows": rows,
     }

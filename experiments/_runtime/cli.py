@@ -1,24 +1,23 @@
 """The command line of the runtime experiment."""
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments import runtime
-from experiments._common.command_line import app_of, check_installed
+from experiments._common.command_line import app_of
+from experiments._data.images import IMAGES
 from experiments._runtime.config import SCALES
-from experiments._runtime.report import goals, to_json
-from experiments._runtime.sections import SECTIONS, run
-from experiments._runtime.tables import pareto_figure, tables
+from experiments._runtime.files import conduct
+from experiments._runtime.report import goals
+from experiments._runtime.sections import SECTIONS
+from experiments._runtime.tables import tables
 from semrsm_jax import _checks
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli._console import progress_bar, say
-from semrsm_jax.store import check_output, new_file
 
-_FILES = ("runtime.json", "runtime.png")
-_NEEDS = {"skimage": "scikit-image", "matplotlib": "matplotlib", "lap": "lapx"}
 _WIDTH = 100  # columns of the tables where the terminal has fewer
 
 
@@ -27,8 +26,15 @@ def main(
         str, typer.Option(help=f"How much to run: {' or '.join(SCALES)}.")
     ] = "bundled",
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for figures and plot.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for numbers and figures, and in steps/ what a run that is "
+            "interrupted goes on from.",
+        ),
     ] = Path("results/runtime"),
+    data: Annotated[Path | None, typer.Option(help=IMAGES.help)] = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     only: Annotated[
@@ -42,29 +48,18 @@ def main(
     _checks.one_of("scale", scale, tuple(SCALES))
     for name in only or ():
         _checks.one_of("only", name, tuple(SECTIONS))
-    names = [name for name in SECTIONS if not only or name in only]
-    numbers_path, figure_path = (
-        check_output(output / name, overwrite, suffixes=(Path(name).suffix,))
-        for name in _FILES
-    )
-    check_installed("the benchmark", _NEEDS)
     config = SCALES[scale]
+    if data is not None:
+        config = dataclasses.replace(config, data=data)
     with progress_bar("turns", quiet) as show:
-        results = run(config, names, show)
-    with new_file(numbers_path, overwrite) as temporary:
-        temporary.write_text(json.dumps(to_json(config, results), indent=2))
-    written = [numbers_path]
-    if "table5" in results:
-        with new_file(figure_path, overwrite) as temporary:
-            pareto_figure(results["table5"]["sizes"]).savefig(temporary)
-        written.append(figure_path)
+        results, written = conduct(scale, config, output, show, only or (), overwrite)
     if quiet:
         return
     console = Console(width=max(_WIDTH, Console().width))
     for table in tables(results, goals(config, results)):
         console.print(table)
         console.print()
-    say(f"Written: {' and '.join(map(str, written))}")
+    say(f"Written: {', '.join(map(str, written))}")
 
 
 app = app_of(runtime.__doc__ or "", main)

@@ -1,31 +1,27 @@
 """What the benchmark runs, and how often: a frozen config for each scale."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from semrsm_jax.models.resnet import ResNetConfig
+from experiments._common.networks import Network, Published, Shipped, Untrained
+
+UNTRAINED = Untrained()
+_SLOW = ("SciPy", "lapx")  # a minute and half a minute a matrix, at S=4096
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A stage of the network on square images, as the CIFAR stem lays it out.
+    """A stage of a network on square images.
 
     Attributes:
       side: of the images, in pixels.
-      stage: 0 to 3; it gives ``side / 2**stage`` rows and columns of tokens.
+      stage: 0 to 3; each halves the rows and columns of tokens.
+      network: whose stage it is.
     """
 
     side: int
     stage: int = 0
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the token grid."""
-        return self.side >> self.stage, self.side >> self.stage
-
-    @property
-    def tokens(self) -> int:
-        """S, the number of tokens."""
-        return self.grid[0] * self.grid[1]
+    network: Network = UNTRAINED
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class TableSize:
       rounds: turns of all solvers; in round r a peer gets pair r, ours the batch too.
       matcher_rounds: turns of all matchers, on the batch.
       centred: whether the quality on centred features is taken as well.
+      without: peers that are not timed.
     """
 
     layer: Layer
@@ -45,6 +42,7 @@ class TableSize:
     rounds: int
     matcher_rounds: int = 3
     centred: bool = False
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,13 @@ class RuntimeConfig:
     """All that the benchmark's work depends on; its times depend on the machine.
 
     Attributes:
-      scale: the name of this config.
+      table: the columns of Table 5.
+      depth: the layers of Fig. 5 and 6, network by network, each by depth.
       has_goals: whether its sizes are those that the goals are set for.
-      seed: of crops, weights and adversarial matrices.
-      network: randomly initialised; its batch-norm statistics are those of the crops.
+      seed: of crops and adversarial matrices.
       batches: of photograph crops of each size; those of a batch show other scenes.
       crops: crops a batch.
-      table: the columns of Table 5.
+      depth_samples: of which all pairs are compared in Fig. 5 and 6.
       windows: of Batch-Optimal.
       sweeps: of refined Batch-Optimal.
       refined_window: its window.
@@ -95,21 +93,16 @@ class RuntimeConfig:
       large_sweeps: of its refinement.
       large_samples: in an RSM of the same layer.
       large_exact: the layer of the largest pair solved exactly.
+      data: folder of images for the trained networks; None: crops of photographs.
     """
 
-    scale: str = "bundled"
-    has_goals: bool = True
+    table: tuple[TableSize, ...]
+    depth: tuple[Layer, ...]
+    has_goals: bool = False
     seed: int = 0
-    network: ResNetConfig = field(default=ResNetConfig(18, "cifar", None))
     batches: int = 2
     crops: int = 12
-    table: tuple[TableSize, ...] = (
-        TableSize(Layer(64, 3), pairs=64, rounds=64, matcher_rounds=9),
-        TableSize(Layer(56, 2), pairs=32, rounds=32, matcher_rounds=7),
-        TableSize(Layer(64, 2), pairs=32, rounds=32, matcher_rounds=7),
-        TableSize(Layer(64, 1), pairs=16, rounds=12, centred=True),
-        TableSize(Layer(64, 0), pairs=4, rounds=2, matcher_rounds=3, centred=True),
-    )
+    depth_samples: int = 10
     windows: tuple[int, ...] = (128, 256, 512, 1024)
     sweeps: tuple[int, ...] = (4, 12)
     refined_window: int = 512
@@ -133,18 +126,77 @@ class RuntimeConfig:
     large_sweeps: int = 16
     large_samples: int = 3
     large_exact: Layer = Layer(128)
+    data: Path | None = None
 
+
+def _stages(side: int, network: Network) -> tuple[Layer, ...]:
+    return tuple(Layer(side, stage, network) for stage in range(len(network.layers)))
+
+
+_RESNET_STAGES = tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
+# Its first stage has 4096 tokens for images of 128 pixels, and the others 1024 and 256.
+_TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
+_RESNET18 = Published("resnet18", _RESNET_STAGES)
+_RESNET101 = Published("resnet101", _RESNET_STAGES)
+_TINY = Untrained(width=8)
 
 SCALES = {
-    "bundled": RuntimeConfig(),
+    "bundled": RuntimeConfig(
+        table=(
+            TableSize(Layer(128, 2, _TRAINED), pairs=32, rounds=16),
+            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=6),
+            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1),
+            TableSize(Layer(64, 2), pairs=32, rounds=16),
+            TableSize(Layer(64, 1), pairs=16, rounds=6),
+            TableSize(Layer(64, 0), pairs=4, rounds=1, without=_SLOW),
+        ),
+        depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
+        adversarial=(1024,),
+        adversarial_rounds=1,
+        rsm=(
+            RSMSize(Layer(64, 2), samples=16, rounds=3, goal=0.15),
+            RSMSize(Layer(64, 1), samples=10, rounds=1, goal=0.1),
+        ),
+        scaling_rounds=3,
+        quality_pairs=4,
+        large=Layer(128),
+        large_exact=Layer(96),
+    ),
+    "full": RuntimeConfig(
+        table=(
+            TableSize(Layer(64, 3), pairs=64, rounds=64, matcher_rounds=9),
+            TableSize(Layer(56, 2), pairs=32, rounds=32, matcher_rounds=7),
+            TableSize(Layer(64, 2), pairs=32, rounds=32, matcher_rounds=7),
+            TableSize(Layer(64, 1), pairs=16, rounds=12, centred=True),
+            TableSize(Layer(64, 0), pairs=4, rounds=2, matcher_rounds=3, centred=True),
+            TableSize(Layer(128, 2, _TRAINED), pairs=32, rounds=32, matcher_rounds=7),
+            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=12, centred=True),
+            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1, centred=True),
+        ),
+        depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
+        has_goals=True,
+    ),
+    # The network and the sizes of Table 5, and those of Fig. 5, on the user's images:
+    # at 256 pixels the stages of a ResNet have 4096, 1024, 256 and 64 tokens.
+    "paper": RuntimeConfig(
+        table=(
+            TableSize(Layer(256, 2, _RESNET101), pairs=256, rounds=1000),
+            TableSize(Layer(256, 1, _RESNET101), pairs=64, rounds=100),
+            TableSize(Layer(256, 0, _RESNET101), pairs=4, rounds=10),
+        ),
+        depth=(*_stages(256, _RESNET18), *_stages(256, _RESNET101)),
+        crops=24,
+        depth_samples=46,  # 1,035 pairs; the paper has 1,000
+    ),
     # The smallest sizes at which every part still has something to do.
     "smoke": RuntimeConfig(
-        scale="smoke",
-        has_goals=False,
-        network=ResNetConfig(18, "cifar", None, width=8),
+        table=(
+            TableSize(Layer(8, 0, _TINY), 4, rounds=2, matcher_rounds=1, centred=True),
+        ),
+        depth=(Layer(8, 0, _TINY), Layer(8, 1, _TINY)),
         batches=1,
         crops=4,
-        table=(TableSize(Layer(8), 4, rounds=2, matcher_rounds=1, centred=True),),
+        depth_samples=3,
         windows=(16, 32),
         sweeps=(1, 2),
         refined_window=16,
@@ -152,15 +204,15 @@ SCALES = {
         stride=4,
         adversarial=(32,),
         adversarial_rounds=1,
-        threads=(ThreadsSize(Layer(8), pairs=4, rounds=1),),
-        rsm=(RSMSize(Layer(8), samples=4, rounds=1, goal=0.15),),
-        scaling=(Layer(8, 1), Layer(8)),
+        threads=(ThreadsSize(Layer(8, 0, _TINY), pairs=4, rounds=1),),
+        rsm=(RSMSize(Layer(8, 0, _TINY), samples=4, rounds=1, goal=0.15),),
+        scaling=(Layer(8, 1, _TINY), Layer(8, 0, _TINY)),
         scaling_rounds=1,
-        quality=Layer(8),
+        quality=Layer(8, 0, _TINY),
         quality_pairs=2,
-        large=Layer(8),
+        large=Layer(8, 0, _TINY),
         large_sweeps=1,
         large_samples=2,
-        large_exact=Layer(8),
+        large_exact=Layer(8, 0, _TINY),
     ),
 }

@@ -1,4 +1,4 @@
-"""Features of photographs, from a network that was never trained."""
+"""Features of photographs, from trained networks and from random weights."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.photographs import (
-    LEAST_CONTRAST,
-    normalise,
-    untrained_network,
-)
+from experiments._common.networks import Network, Tokens
+from experiments._common.photographs import LEAST_CONTRAST
 from experiments._common.worker import Report
+from experiments._data.images import draw_files, read_squares
 from experiments._runtime.config import Layer, RuntimeConfig
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
-from semrsm_jax.features import extract
 
 Features = dict[Layer, Float[np.ndarray, "N S C"]]
 
@@ -24,37 +21,51 @@ _LARGE_FROM = 160  # pixels; smaller images are crops at many scales
 
 
 def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> Features:
-    """The features of every layer, from one network.
+    """The features of every layer.
 
     The images of a side are crops of photographs at many scales, each of another scene
     and brought to that size by making it smaller; large ones are the central square of
-    a photograph. Batch-norm statistics are those of the images of `config.quality`.
+    a photograph. Where there is a folder of images, trained networks see those. The
+    batch norms of networks that were never trained are calibrated on the images of
+    `config.quality`.
 
     Returns:
       (N, S, C) float32 each; N is ``batches * crops``, or 3 for large images.
+
+    Raises:
+      ValueError: the folder of images is missing, or holds too few.
     """
-    if not layers:
-        return {}
-    layers = sorted(set(layers), key=lambda layer: (layer.side, layer.stage))
-    calibration = normalise(images(config, config.quality.side))
-    model = untrained_network(config.network, config.seed, calibration)
+    # In the order they were asked for, each once.
+    wanted = list(dict.fromkeys((layer.network, layer.side) for layer in layers))
+    opened: dict[Network, Tokens] = {}
     features: Features = {}
-    for done, side in enumerate(sides := sorted({layer.side for layer in layers})):
-        report("Computing features", done, len(sides))
-        here = [layer for layer in layers if layer.side == side]
-        names = [f"resnet.encoder.stages.{layer.stage}" for layer in here]
+    for done, (network, side) in enumerate(wanted):
+        report("Computing features", done, len(wanted))
+        if network not in opened:
+            opened[network] = network.open(images(config, config.quality.side))
+        pixels = _pixels(config, network, side)
+        here = [x for x in layers if (x.network, x.side) == (network, side)]
         # Large images one at a time: the activations between would take gigabytes.
         batch = 1 if side >= _LARGE_FROM else 6
-        pixels = normalise(images(config, side))
-        tokens = extract(model, pixels, names, batch_size=batch)
-        features.update(
-            {
-                layer: np.asarray(tokens[name])
-                for layer, name in zip(here, names, strict=True)
-            }
-        )
-    report("Computing features", len(sides), len(sides))
+        parts = [
+            opened[network](pixels[start : start + batch])
+            for start in range(0, len(pixels), batch)
+        ]
+        for layer in here:
+            name = network.layers[layer.stage]
+            features[layer] = np.concatenate([part[name] for part in parts])
+    report("Computing features", len(wanted), len(wanted))
     return features
+
+
+def _pixels(
+    config: RuntimeConfig, network: Network, side: int
+) -> Float[np.ndarray, "N side side 3"]:
+    if config.data is None or not network.trained:
+        return images(config, side)
+    rng = np.random.default_rng(config.seed)
+    files = draw_files(config.data, config.batches * config.crops, rng)
+    return read_squares(config.data, files, side)
 
 
 def images(config: RuntimeConfig, side: int) -> Float[np.ndarray, "N side side 3"]:

@@ -1,12 +1,13 @@
 """What the benchmark found: held to its goals, with where and how it was found."""
 
-import dataclasses
 import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from experiments._common.environment import environment, plain
+from experiments._common.study import described
 from experiments._runtime.config import RuntimeConfig
+from experiments._runtime.table5 import BATCH
 
 _PACKAGES = (
     "semrsm_jax",
@@ -55,7 +56,7 @@ def goals(config: RuntimeConfig, results: Results) -> list[Goal]:
 def _table5(result: dict[str, Any]) -> Iterator[Goal]:
     for size in result["sizes"]:
         if size["tokens"] in _SOLVER_GOALS:
-            name = f"fastest peer / ours, S={size['tokens']}"
+            name = f"fastest peer / ours, S={size['tokens']}, {size['network']}"
             yield Goal(name, size["ratio"], ">=", _SOLVER_GOALS[size["tokens"]])
 
 
@@ -98,8 +99,14 @@ def _large(result: dict[str, Any]) -> Iterator[Goal]:
     yield Goal(f"peak GiB, {where}", memory, "<=", _LARGE_GOALS["GiB"])
 
 
+def _depth(result: dict[str, Any]) -> Iterator[Goal]:
+    """What is reached by depth is looked at, not aimed at."""
+    yield from ()
+
+
 _GOALS = {
     "table5": _table5,
+    "depth": _depth,
     "adversarial": _adversarial,
     "threads": _threads,
     "rsm": _rsm,
@@ -108,11 +115,56 @@ _GOALS = {
 }
 
 
-def to_json(config: RuntimeConfig, results: Results) -> dict[str, Any]:
-    """Settings, machine, versions, figures and goals, in types that `json` writes."""
+def table5_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Table 5 a line a method: times of solvers are without that of the affinity."""
+    rows = []
+    for size in result["sizes"]:
+        where = {key: size[key] for key in ("network", "tokens", "channels", "pairs")}
+        for name, spent in size["solver_seconds"].items():
+            rows.append(
+                {**where, "method": name, "given": "affinity"}
+                | {"milliseconds": 1e3 * spent, "percent_of_optimum": 100.0}
+            )
+        for row in size["matchers"]:
+            rows.append(
+                {**where, "method": row["matcher"], "given": "tokens"}
+                | {"milliseconds": 1e3 * row["seconds"]}
+                | {"percent_of_optimum": 100 * row["quality"]}
+            )
+    return rows
+
+
+def summary(results: Results) -> dict[str, float]:
+    """The few numbers that answer the question, of the sections which ran."""
+    found: dict[str, float] = {}
+    for size in results.get("table5", {}).get("sizes", ()):
+        where = f"S={size['tokens']}, {size['network']}"
+        quality = {row["matcher"]: row["quality"] for row in size["matchers"]}
+        peer = size["fastest_peer"]
+        found[f"{where}: exact, ms a pair"] = 1e3 * size["solver_seconds"][BATCH]
+        found[f"{where}: {peer}, ms a pair"] = 1e3 * size["solver_seconds"][peer]
+        found[f"{where}: share of the optimum, no matching"] = quality["Identity"]
+    return found
+
+
+def to_json(
+    scale: str, config: RuntimeConfig, results: Results, seconds: float
+) -> dict[str, Any]:
+    """Settings, machine, versions, figures and goals, in types that `json` writes.
+
+    Args:
+      scale: the name of the config.
+      config: the settings.
+      results: of the sections which ran.
+      seconds: that all of it took.
+    """
     return {
-        "config": plain(dataclasses.asdict(config)),
+        "study": "runtime",
+        "scale": scale,
+        "config": described(config),
         "environment": environment(_PACKAGES),
+        "seconds": round(seconds, 1),
+        "summary": summary(results),
         "sections": plain(results),
         "goals": [plain({**g._asdict(), "met": g.met}) for g in goals(config, results)],
     }

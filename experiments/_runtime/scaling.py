@@ -21,7 +21,7 @@ def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, 
     """The exponent of time against S, and shares of the optimum."""
     return {
         **_exponent(config, features, report),
-        "quality_tokens": config.quality.tokens,
+        "quality_tokens": features[config.quality].shape[1],
         "quality": _quality(config, features[config.quality], report, "quality"),
         "centred_quality": _quality(
             config,
@@ -37,7 +37,7 @@ def _exponent(
 ) -> dict[str, Any]:
     matcher = BatchOptimal(config.refined_window, config.sweeps[0])
     sides = {
-        layer.tokens: [
+        features[layer].shape[1]: [
             jnp.asarray(side[0]) for side in pairs(features[layer], 1, config.seed)
         ]
         for layer in config.scaling

@@ -4,6 +4,7 @@ Solvers get affinities computed beforehand. Matchers get tokens, as in all of th
 package: their time includes whatever part of the affinity they need.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -70,6 +71,7 @@ def _column(
 ) -> dict[str, Any]:
     x, y = map(jnp.asarray, pairs(features, size.pairs, config.seed))
     column = {
+        "network": size.layer.network.title,
         "tokens": x.shape[1],
         "channels": x.shape[2],
         "pairs": size.pairs,
@@ -96,11 +98,12 @@ def _solvers(
     def one(number: int):
         return linear_assignment(single[number % size.pairs]).permutation
 
+    peers = {name: peer for name, peer in PEERS.items() if name not in size.without}
     calls = {
         name: lambda number, peer=peer: peer(matrices[number % size.pairs])
-        for name, peer in PEERS.items()
+        for name, peer in peers.items()
     }
-    for call in PEERS.values():
+    for call in peers.values():
         call(matrices[0, :8, :8].copy())
     batch(0)
     one(0)
@@ -108,16 +111,16 @@ def _solvers(
         calls | {BATCH: batch, SINGLE: one},
         size.rounds,
         report,
-        f"table5 S={x.shape[1]}: solvers",
+        f"table5 {size.layer.network.name}, S={x.shape[1]}: solvers",
     )
     seconds = {name: turns.median(name) for name in turns.seconds}
     seconds[BATCH] /= size.pairs
-    fastest = min(PEERS, key=seconds.__getitem__)
+    fastest = min(peers, key=seconds.__getitem__)
     last = matrices[(size.rounds - 1) % size.pairs]
     rows = np.arange(len(last))
     values = [
         float(last[rows, np.asarray(turns.results[name])].sum(dtype=float))
-        for name in (*PEERS, SINGLE)
+        for name in (*peers, SINGLE)
     ]
     return {
         "solver_seconds": seconds,
@@ -136,7 +139,7 @@ def _matchers(
     size: TableSize,
     report: Report,
 ) -> dict[str, Any]:
-    rows = _rows(config, size.layer)
+    rows = _rows(config, x.shape[1])
     bound = DualBound(stride=config.stride)
     calls: dict[str, Callable[[int], Any]] = {
         row.name: lambda number, row=row: match(x, y, matcher=row.matcher)
@@ -144,7 +147,7 @@ def _matchers(
     }
     calls[_AFFINITY] = lambda number: token_products(x, y)
     calls[_BOUND] = lambda number: bound(x, y)
-    description = f"table5 S={x.shape[1]}: matchers"
+    description = f"table5 {size.layer.network.name}, S={x.shape[1]}: matchers"
     for done, call in enumerate(calls.values()):
         report(f"{description}, compiling", done + 1, len(calls))
         call(0)
@@ -178,20 +181,19 @@ def _qualities(config: RuntimeConfig, x: Array, y: Array) -> dict[str, float]:
 
     Of the sums over all pairs: centred, the optimum of a pair may lie near zero.
     """
-    size = round(x.shape[1] ** 0.5)
-    rows = _rows(config, Layer(size))
+    rows = _rows(config, x.shape[1])
     values = {r.name: np.asarray(match(x, y, matcher=r.matcher).value) for r in rows}
     optimum = values[rows[-1].name]
     return {name: float(found.sum() / optimum.sum()) for name, found in values.items()}
 
 
-def _rows(config: RuntimeConfig, layer: Layer) -> list[Row]:
+def _rows(config: RuntimeConfig, tokens: int) -> list[Row]:
     """The matchers of a column, Exact last; wider windows than S are Exact too."""
-    tokens = layer.tokens
+    grid = math.isqrt(tokens), math.isqrt(tokens)  # images are square
     unmatched, greedy, windowed, refined, exact = GROUPS
     rows = [
         Row("Identity", unmatched, Identity()),
-        Row("CircularShift", unmatched, CircularShift(layer.grid)),
+        Row("CircularShift", unmatched, CircularShift(grid)),
         Row("Greedy", greedy, Greedy()),
     ]
     if config.top_k < tokens:

@@ -1,19 +1,13 @@
-"""The tables that the benchmark prints, and the figure of time against quality."""
+"""The tables that the benchmark prints."""
 
-import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from experiments._runtime.report import Goal, Results
-from experiments._runtime.table5 import BATCH, GROUPS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_PANELS = 3  # of the figure: the largest sizes, where matchers differ
+from experiments._runtime.table5 import BATCH
 
 
 def tables(results: Results, goals: list[Goal]) -> Iterator[Table]:
@@ -33,63 +27,16 @@ def tables(results: Results, goals: list[Goal]) -> Iterator[Table]:
         yield _table("Goals", ("figure", "measured", "goal", "met"), rows)
 
 
-def pareto_figure(sizes: list[dict[str, Any]]) -> "Figure":
-    """Time against quality of the largest sizes of Table 5.
-
-    Solvers are given the time of the affinity on top of their own, as the matchers'
-    times include it.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    from semrsm_jax.plotting import plot_pareto
-
-    shown = sizes[-_PANELS:]
-    least = min(row["quality"] for size in shown for row in size["matchers"])
-    with rc_context({"font.size": 8, "axes.titlesize": 8}):
-        figure = Figure((1.0 + 3.0 * len(shown), 3.8), layout="constrained", dpi=200)
-        panels = figure.subplots(1, len(shown), squeeze=False)[0]
-        for ax, size in zip(panels, shown, strict=True):
-            title = f"S = {size['tokens']}, C = {size['channels']}"
-            groups = _groups(size)
-            lowest = 1 - 1.3 * (1 - least)
-            plot_pareto(groups, ax, lowest=lowest, title=title, legend=False)
-            ax.label_outer()
-        handles, names = panels[-1].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=6, frameon=False
-        )
-    return figure
-
-
-def _groups(size: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Time and quality of the methods of a size, by group."""
-    groups: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in GROUPS}
-    for row in size["matchers"]:
-        point = (row["seconds"], row["quality"])
-        groups[row["group"]][_short(row["matcher"])] = point
-    groups["exact, other solvers"] = {
-        name: (seconds + size["affinity_seconds"], 1.0)
-        for name, seconds in size["solver_seconds"].items()
-        if not name.startswith("ours")
-    }
-    return groups
-
-
-def _short(matcher: str) -> str:
-    """A matcher's name beside its group's: only what sets it apart."""
-    name = re.sub(r"BatchOptimal\((\d+)\)", r"\1", matcher)
-    name = re.sub(r"BatchOptimal\((\d+), sweeps=(\d+)\)", r"\1, \2 sweeps", name)
-    name = name.replace("CircularShift", "shift")
-    return re.sub(r"TopKGreedy\((\d+)\)", r"top \1", name)
-
-
 def _table5(result: dict[str, Any]) -> Iterator[Table]:
     sizes = result["sizes"]
     heads = ("ms a pair, one core", *(f"S={size['tokens']}" for size in sizes))
     names = list(sizes[0]["solver_seconds"])
     rows = [
-        (name, *(_ms(size["solver_seconds"][name]) for size in sizes)) for name in names
+        ("features", *("trained" if _is_trained(s) else "random" for s in sizes)),
+        *(
+            (name, *(_ms(size["solver_seconds"].get(name)) for size in sizes))
+            for name in names
+        ),
     ]
     rows += [
         ("affinity", *(_ms(size["affinity_seconds"]) for size in sizes)),
@@ -114,9 +61,36 @@ def _table5(result: dict[str, Any]) -> Iterator[Table]:
             )
             for row in size["matchers"]
         ]
-        shape = f"S={size['tokens']}, C={size['channels']}, {size['pairs']} pairs"
+        shape = (
+            f"S={size['tokens']}, C={size['channels']}, {size['pairs']} pairs, "
+            f"{size['network']}"
+        )
         heads += ("centred",) if centred else ()
         yield _table(f"Matchers, from tokens, {shape}", heads, rows)
+
+
+def _is_trained(size: dict[str, Any]) -> bool:
+    return not size["network"].endswith("random weights")
+
+
+def _depth(result: dict[str, Any]) -> Iterator[Table]:
+    layers = result["layers"]
+    names = dict.fromkeys(name for layer in layers for name in layer["matchers"])
+    rows = [
+        (
+            f"{layer['network']}, stage {layer['stage']}, S={layer['tokens']}",
+            # Where a window takes in all tokens, the matching is the optimum.
+            *(_percent(layer["matchers"].get(n, {"mean": 1.0})["mean"]) for n in names),
+        )
+        for layer in layers
+    ]
+    title = f"k/k_opt %, means of {layers[0]['pairs']} pairs"
+    # Narrow, or the columns would not fit.
+    heads = [
+        name.replace("Batch-Optimal", "window").replace("TopK-Greedy", "top")
+        for name in names
+    ]
+    yield _table(title, ("layer", *heads), rows)
 
 
 def _adversarial(result: dict[str, Any]) -> Iterator[Table]:
@@ -194,6 +168,7 @@ def _large(result: dict[str, Any]) -> Iterator[Table]:
 
 _TABLES = {
     "table5": _table5,
+    "depth": _depth,
     "adversarial": _adversarial,
     "threads": _threads,
     "rsm": _rsm,

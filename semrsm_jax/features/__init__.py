@@ -3,7 +3,12 @@
 from semrsm_jax.features._tokens import check_layers
 from semrsm_jax.features.extract import extract, extract_to_store, list_layers
 from semrsm_jax.features.image_file import read_image
-from semrsm_jax.features.image_folder import BrokenImage, ImageFolder, open_folder
+from semrsm_jax.features.image_folder import (
+    BrokenImage,
+    ImageFolder,
+    open_files,
+    open_folder,
+)
 from semrsm_jax.features.preprocessing import Preprocessing
 from semrsm_jax.features.preprocessor_config import (
     load_preprocessing,
@@ -19,6 +24,7 @@ __all__ = [
     "extract_to_store",
     "list_layers",
     "load_preprocessing",
+    "open_files",
     "open_folder",
     "preprocessing_from_config",
     "read_image",

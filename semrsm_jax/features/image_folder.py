@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -114,9 +114,33 @@ def open_folder(
       ValueError: the folder is missing or no folder, holds no image, or, with
         ``"raise"``, a broken one; `on_error` is neither.
     """
+    return open_files(
+        folder, find_images(folder), preprocess, on_error=on_error, progress=progress
+    )
+
+
+def open_files(
+    folder: str | os.PathLike,
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    *,
+    on_error: str = "raise",
+    progress: Callable[[int, int], object] | None = None,
+) -> ImageFolder:
+    """Makes an `ImageFolder` of some files below a folder, as a data set names them.
+
+    Args:
+      folder: what the ids are relative to.
+      paths: the files, at least one; they keep their order.
+      preprocess: as in `open_folder`.
+      on_error: as in `open_folder`.
+      progress: as in `open_folder`.
+
+    Raises:
+      ValueError: a file is broken or missing, as in `open_folder`.
+    """
     _checks.one_of("on_error", on_error, ("raise", "skip"))
     root = Path(folder)
-    paths = find_images(root)
     digest, sound, broken = hashlib.sha256(), [], []
     if isinstance(preprocess, Preprocessing):
         digest.update(repr(preprocess).encode())

@@ -23,6 +23,7 @@ def plot_pareto(
     lowest: float | None = None,
     title: str | None = None,
     label: str = "ms a pair",
+    unit: float = 1e-3,
     legend: bool = True,
 ) -> "Axes":
     """Draws the quality of methods against their time, as Fig. 5 and Table 5 tell it.
@@ -39,7 +40,8 @@ def plot_pareto(
       lowest: quality at the bottom; None: somewhat below the least. Give it to compare
         several axes.
       title: above the axes.
-      label: of the time, which is shown in milliseconds.
+      label: of the time, which is shown in units of `unit`.
+      unit: in seconds; with 1, times may as well be ratios.
       legend: whether to name the groups.
 
     Returns:
@@ -65,14 +67,14 @@ def plot_pareto(
     ax = axes_or_new(ax)
     if lowest is None:
         lowest = 1 - 1.3 * max(1 - quality for _, quality in points)
-    _pareto_axes(ax, [1e3 * seconds for seconds, _ in points], 100 * (1 - lowest))
-    front = [_ms_and_missing(*point) for point in _pareto_front(points)]
+    _pareto_axes(ax, [seconds / unit for seconds, _ in points], 100 * (1 - lowest))
+    front = [_time_and_missing(*point, unit) for point in _pareto_front(points)]
     ax.step(*zip(*front, strict=True), where="post", color="0.8", linewidth=1, zorder=1)
     labels = []
     for (name, methods), color, marker in zip(
         groups.items(), COLORS, MARKERS, strict=False
     ):
-        at = [_ms_and_missing(*point) for point in methods.values()]
+        at = [_time_and_missing(*point, unit) for point in methods.values()]
         x, y = zip(*at, strict=True) if at else ((), ())
         ax.plot(x, y, marker, color=color, markersize=5, label=name)
         labels += zip(at, methods, [color] * len(at), strict=True)
@@ -84,7 +86,7 @@ def plot_pareto(
 
 
 def _pareto_axes(ax: "Axes", times: list[float], most_missing: float) -> None:
-    """Lays out time in ms against what is missing to the optimum, in percent."""
+    """Lays out time against what is missing to the optimum, in percent."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     most_missing = max(most_missing, _MISSING[2])
@@ -165,6 +167,8 @@ def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]
     return front
 
 
-def _ms_and_missing(seconds: float, quality: float) -> tuple[float, float]:
-    """Time in ms, and what is missing to the optimum in percent, at least 0."""
-    return 1e3 * seconds, max(0.0, 100 * (1 - quality))
+def _time_and_missing(
+    seconds: float, quality: float, unit: float
+) -> tuple[float, float]:
+    """Time in units, and what is missing to the optimum in percent, at least 0."""
+    return seconds / unit, max(0.0, 100 * (1 - quality))

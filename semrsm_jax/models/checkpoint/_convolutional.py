@@ -115,7 +115,9 @@ def _resnet_config(
     settings: Settings, num_classes: int | None, dtype: Any
 ) -> ResNetConfig:
     kind = settings.choice("layer_type", "bottleneck", ("basic", "bottleneck"))
+    small = settings.choice("stem", "imagenet", ("imagenet", "cifar")) == "cifar"
     return ResNetConfig(
+        stem="cifar" if small else "imagenet",
         blocks=settings.counts("depths", (3, 4, 6, 3)),
         widths=settings.counts("hidden_sizes", (256, 512, 1024, 2048)),
         bottleneck=kind == "bottleneck",

@@ -1,6 +1,9 @@
 """Configs of torchvision's state dicts, which come without one: read off the shapes.
 
-They are given in the words of a Hugging Face config, so that one reader serves both.
+They are given in the words of a Hugging Face config, so that one reader serves both;
+`stem` is a word of our own. A ResNet whose first convolution is 3x3 was changed for
+small images, as is usual for CIFAR: that convolution has stride 1, and no max-pool
+follows.
 """
 
 import re
@@ -24,6 +27,7 @@ def _resnet(tensors: Tensors) -> Mapping[str, Any]:
         "model_type": "resnet",
         "architectures": ["ResNetForImageClassification"],
         "layer_type": "bottleneck" if bottleneck else "basic",
+        "stem": "cifar" if tensors["conv1.weight"].shape[2] == 3 else "imagenet",
         "embedding_size": tensors["conv1.weight"].shape[0],
         "hidden_sizes": [
             tensors[f"layer{k}.0.{last}.weight"].shape[0] for k in range(1, 5)

@@ -1,0 +1,1 @@
+"""CKA of semantic and spatio-semantic RSMs: networks, RSMs, comparisons, figures."""

@@ -1,0 +1,1 @@
+"""The data sets of the paper, read from the user's own copy."""

@@ -1,0 +1,86 @@
+"""Networks as these questions need them: their last layer alone, or their answers."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from experiments._common.networks import Network, Published, Shipped
+from experiments._common.photographs import normalise
+from experiments._trained import zoo
+from experiments._trained.networks import NETWORKS, split_outputs
+from semrsm_jax.models import load, variant
+
+
+def all_layers(name: str, seed: int | None = None) -> Shipped:
+    """A network of `experiments._trained`; with a seed its untrained twin."""
+    return Shipped(name, NETWORKS[name].layers, seed)
+
+
+def last_layer(name: str, seed: int | None = None) -> Shipped:
+    """The same network, of which the last hidden layer alone is looked at."""
+    return Shipped(name, (NETWORKS[name].last,), seed)
+
+
+class Classifier(Network, Protocol):
+    """A network that gives answers, and whose last layer may be changed."""
+
+    @property
+    def names_photographs(self) -> bool:
+        """Whether it was trained to name the photograph behind a scene."""
+        ...
+
+    def load(self) -> Any:
+        """The network itself, in evaluation mode."""
+        ...
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """What it answers to images in [0, 1]; traceable."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShippedClassifier(Shipped):
+    """A network of `experiments._trained`, which names photographs."""
+
+    names_photographs = True
+
+    def load(self) -> Any:
+        """As in `Classifier`."""
+        return zoo.load(self.network)
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """As in `Classifier`."""
+        return split_outputs(model(normalise(images))).name_logits
+
+
+def classifier(name: str) -> ShippedClassifier:
+    """A network of `experiments._trained` that names photographs; its last layer."""
+    return ShippedClassifier(name, (NETWORKS[name].last,))
+
+
+@dataclass(frozen=True)
+class PublishedClassifier(Published):
+    """One of the paper's classifiers, with its own classes."""
+
+    names_photographs = False
+
+    def load(self) -> Any:
+        """As in `Classifier`."""
+        return load(variant(self.variant).checkpoint)
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """As in `Classifier`."""
+        mean, std = jnp.array(self.mean), jnp.array(self.std)
+        return model((images - mean) / std)
+
+
+# Of CLIP and ViT, whose checkpoints do not take ImageNet's.
+HALF = (0.5, 0.5, 0.5)

@@ -1,0 +1,1 @@
+"""Similarity of representations against that of outputs: networks, measure, figures."""

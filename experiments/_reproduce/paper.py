@@ -1,0 +1,129 @@
+"""The paper's numbers, as it prints them (arXiv 2410.23107).
+
+Nothing here is computed. Tables 1 and 4 are in `experiments._output_correlation.paper`,
+whose figures show them too.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Pair(NamedTuple):
+    """A number without and with permutation invariance: spatio-semantic, semantic."""
+
+    without: float
+    with_: float
+
+    @property
+    def gain(self) -> float:
+        """What permutation invariance changes."""
+        return self.with_ - self.without
+
+
+Kernels = Mapping[str, Pair]  # by the names of `KERNELS`
+KERNELS = ("cosine", "inner product", "RBF")
+
+
+def _table(lines: str) -> Mapping[str, Kernels]:
+    """Reads lines "name: without with | without with | ..." in the order of KERNELS."""
+    table = {}
+    for line in lines.strip().splitlines():
+        name, _, numbers = line.partition(":")
+        pairs = (map(float, pair.split()) for pair in numbers.split("|"))
+        kernels = zip(KERNELS, (Pair(*pair) for pair in pairs), strict=True)
+        table[name.strip()] = MappingProxyType(dict(kernels))
+    return MappingProxyType(table)
+
+
+# Table 2 (and Fig. 3 for 5,000): F1@1 of retrieval from EgoObjects, by database size.
+EGOOBJECTS_F1 = MappingProxyType(
+    {
+        2500: _table("""
+CLIPSeg:      0.240 0.781 | 0.233 0.548 | 0.205 0.781
+DinoV2-Giant: 0.765 0.840 | 0.767 0.839 | 0.735 0.834
+BiT-50:       0.670 0.799 | 0.659 0.780 | 0.582 0.789
+CLIP:         0.704 0.803 | 0.703 0.792 | 0.584 0.779
+SAM ViT/B32:  0.509 0.735 | 0.511 0.695 | 0.371 0.703
+"""),
+        5000: _table("""
+CLIPSeg:      0.280 0.835 | 0.281 0.624 | 0.247 0.836
+DinoV2-Giant: 0.827 0.876 | 0.829 0.876 | 0.810 0.876
+BiT-50:       0.750 0.846 | 0.730 0.823 | 0.668 0.835
+CLIP:         0.784 0.858 | 0.780 0.848 | 0.679 0.835
+SAM ViT/B32:  0.614 0.804 | 0.616 0.774 | 0.474 0.784
+"""),
+        10000: _table("""
+CLIPSeg:      0.344 0.859 | 0.328 0.569 | 0.293 0.854
+DinoV2-Giant: 0.857 0.889 | 0.856 0.890 | 0.843 0.888
+BiT-50:       0.800 0.868 | 0.782 0.852 | 0.741 0.859
+CLIP:         0.827 0.876 | 0.823 0.867 | 0.749 0.863
+SAM ViT/B32:  0.688 0.838 | 0.688 0.815 | 0.556 0.823
+"""),
+    }
+)
+
+# Table 3: IoU of the classes present, retrieval from Cityscapes.
+CITYSCAPES_IOU = _table("""
+CLIPSeg:      0.662 0.694 | 0.664 0.654 | 0.664 0.696
+DinoV2-Giant: 0.689 0.700 | 0.686 0.696 | 0.686 0.690
+BiT-50:       0.679 0.687 | 0.677 0.677 | 0.684 0.687
+CLIP:         0.691 0.701 | 0.693 0.701 | 0.678 0.687
+SAM ViT/B32:  0.690 0.702 | 0.687 0.677 | 0.679 0.687
+""")
+
+
+class Cost(NamedTuple):
+    """Table 5: the share of the optimal similarity in percent, and ms a pair."""
+
+    quality: float
+    milliseconds: float
+
+
+# Table 5: one core, ResNet101 trained on Tiny-ImageNet; method -> S -> cost.
+RUNTIME = MappingProxyType(
+    {
+        "OR-Tools": {
+            256: Cost(100, 4.26),
+            1024: Cost(100, 69.6),
+            4096: Cost(100, 1520),
+        },
+        "SciPy": {256: Cost(100, 5.10), 1024: Cost(100, 148), 4096: Cost(100, 8750)},
+        "lapjv": {256: Cost(100, 5.73), 1024: Cost(100, 97.5), 4096: Cost(100, 6120)},
+        "no matching": {
+            256: Cost(68.9, 0.00140),
+            1024: Cost(67.0, 0.00249),
+            4096: Cost(57.9, 0.00436),
+        },
+        "Batch-Optimal 128": {
+            256: Cost(97.6, 2.41),
+            1024: Cost(94.5, 9.08),
+            4096: Cost(92.8, 43.4),
+        },
+        "Batch-Optimal 256": {
+            256: Cost(100, 4.56),
+            1024: Cost(96.8, 16.9),
+            4096: Cost(95.0, 95.9),
+        },
+        "Batch-Optimal 512": {
+            256: Cost(100, 4.57),
+            1024: Cost(98.6, 37.1),
+            4096: Cost(96.8, 171),
+        },
+        "Batch-Optimal 1024": {
+            256: Cost(100, 4.57),
+            1024: Cost(100, 79.5),
+            4096: Cost(98.2, 391),
+        },
+    }
+)
+
+# Section 4.4: what the fastest Batch-Optimal gains on the fastest optimal solver at
+# S=4096, and what it and no matching miss of the optimum there, in percent.
+SPEEDUP_4096 = 36
+MOST_ERROR_4096 = 8
+UNMATCHED_ERROR_4096 = 42
+
+# Appendix G.2: how far CKA changes at most where semantic RSMs replace the others.
+CKA_CHANGE_TINY_IMAGENET = (-0.2, 0.2)
+CKA_CHANGE_ACROSS_MODELS = (-0.175, 0.025)

@@ -1,0 +1,1 @@
+"""What the retrieval experiment consists of."""

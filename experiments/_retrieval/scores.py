@@ -1,0 +1,120 @@
+"""How good what was retrieved is, and what permutation invariance gains."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments._common.intervals import Interval, cluster_bootstrap
+from experiments._retrieval.config import Collection, RetrievalConfig
+from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Found, Key
+from semrsm_jax.retrieval import scores_at_k
+
+GAIN = "gain by permutation invariance"
+# The kernel that classical descriptors, which are compared by cosine, stand against.
+AGAINST = "cosine"
+LEAD = "lead of matched cosine"
+
+
+class Score(NamedTuple):
+    """A number of the table.
+
+    Attributes:
+      network: feature extractor.
+      layer: of the network.
+      tokens: S, of an image at that layer.
+      method: a kernel or a classical descriptor.
+      protocol: what may be retrieved.
+      database: images in it.
+      measure: F1 or IoU.
+      k: neighbours whose scores are averaged.
+      quantity: `WITHOUT`, `WITH`, or the paired differences `GAIN`, of a kernel with
+        from without, and `LEAD`, of `AGAINST` with from a classical descriptor.
+      interval: the mean over queries; 95 %, over the scenes that the queries show.
+    """
+
+    network: str
+    layer: str
+    tokens: int
+    method: str
+    protocol: str
+    database: int
+    measure: str
+    k: int
+    quantity: str
+    interval: Interval
+
+
+def score(
+    config: RetrievalConfig, collection: Collection, found: Mapping[str, Found]
+) -> list[Score]:
+    """All scores of all networks, each with its interval."""
+    return [
+        entry
+        for network, of_network in found.items()
+        for measure in collection.measures
+        for entry in _of_network(config, collection, network, of_network, measure)
+    ]
+
+
+def per_query(
+    collection: Collection, found: Found, measure: str
+) -> dict[Key, Float[np.ndarray, "Q k"]]:
+    """The mean score of each query's first 1, 2, ..., k neighbours; NaN without one."""
+    of, queries, database = collection.measures[measure]
+    return {
+        key: np.asarray(scores_at_k(index, queries, database, of).mean)
+        for key, index in found.index.items()
+    }
+
+
+def select(scores: Iterable[Score], **wanted: str | int) -> list[Score]:
+    """The scores whose fields are as wanted."""
+    return [
+        entry
+        for entry in scores
+        if all(getattr(entry, name) == value for name, value in wanted.items())
+    ]
+
+
+def _of_network(
+    config: RetrievalConfig,
+    collection: Collection,
+    network: str,
+    found: Found,
+    measure: str,
+) -> Iterator[Score]:
+    values = per_query(collection, found, measure)
+    for key in values:
+        for quantity, of_queries in _quantities(values, key):
+            for k in sorted({1, config.k}):
+                # The same draws for all, so that they may be compared.
+                interval = cluster_bootstrap(
+                    of_queries[:, k - 1],
+                    collection.clusters,
+                    config.resamples,
+                    np.random.default_rng(config.seed),
+                )
+                yield Score(
+                    network,
+                    key.layer,
+                    found.tokens[key.layer],
+                    key.method,
+                    key.protocol,
+                    key.size,
+                    measure,
+                    k,
+                    quantity,
+                    interval,
+                )
+
+
+def _quantities(
+    values: Mapping[Key, Float[np.ndarray, "Q k"]], key: Key
+) -> Iterator[tuple[str, Float[np.ndarray, "Q k"]]]:
+    yield key.how, values[key]
+    if key.how == WITH and key.method in KERNELS:
+        yield GAIN, values[key] - values[key._replace(how=WITHOUT)]
+    elif key.how == WITH:
+        yield LEAD, values[key._replace(method=AGAINST)] - values[key]

@@ -1,0 +1,1 @@
+"""What the translation experiment is made of: crops, networks, measurement, figures."""

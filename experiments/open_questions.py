@@ -1,0 +1,56 @@
+"""The questions that the paper leaves open, answered on scenes where all is controlled.
+
+    python -m experiments.open_questions                        # minutes, 2 quiet cores
+    python -m experiments.open_questions --question windows     # one of them
+    python -m experiments.open_questions --scale smoke          # everything tiny
+    python -m experiments.open_questions --scale paper          # checkpoints of the hub
+
+It needs matplotlib, scikit-image and scikit-learn, and writes open_questions_NAME.json,
+.csv and .png of each question to results/open_questions. "Semantic" are RSMs after the
+exact matching of tokens, "spatio-semantic" those position by position; both always come
+from the same features. Networks are the small ones trained here, at the scale "paper"
+checkpoints of the Hugging Face hub; images are scenes composed of photographs' parts
+and handwritten digits. Intervals are of 95 %.
+
+The questions:
+
+windows - the best window for Batch-Optimal, by number of tokens and network, beside
+exact matching, which is cheap here: time and quality of both on the same pairs. Takes
+--data, a folder of photographs, instead of scenes.
+
+gain - how the gain in retrieval (F1@1, semantic less spatio-semantic) depends on the
+scale and number of objects, the spread of viewpoints and the resolution.
+
+ablation - kernel, bandwidth, token normalisation and centring.
+
+prior - where the place of objects is what is asked for, and semantic RSMs should lose.
+
+layers - which layers transfer: does the CKA of a layer with a task's labels foretell
+the linear probe on it?
+
+channels - which channels can be pruned: does the fall of CKA without a channel foretell
+what the network loses without it? Takes --data too.
+"""
+
+from experiments._common.study import questions
+from experiments._open_questions import (
+    ablation,
+    channels,
+    gain,
+    layers,
+    prior,
+    windows,
+)
+
+STUDIES = {
+    "windows": windows.STUDY,
+    "gain": gain.STUDY,
+    "ablation": ablation.STUDY,
+    "prior": prior.STUDY,
+    "layers": layers.STUDY,
+    "channels": channels.STUDY,
+}
+app = questions("open_questions", __doc__ or "", STUDIES)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,407 @@
+"""CKA of layers by both kinds of RSMs: planted answers, oracles, files, resuming."""
+
+import csv
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from checkpoints import write_torchvision_resnet
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+import semrsm_jax as sj
+from experiments import cka
+from experiments._cka import measure as measuring
+from experiments._cka.compare import (
+    ACROSS,
+    BOTH,
+    DIFFERENCE,
+    KINDS,
+    WITHIN,
+    comparisons,
+)
+from experiments._cka.config import Architecture, CKAConfig, Part
+from experiments._cka.datasets import (
+    Cifar100Images,
+    ImageNetImages,
+    TinyImageNetImages,
+)
+from experiments._cka.figures import short_names
+from experiments._cka.measure import SEMANTIC, SPATIO
+from experiments._cka.sources import OnDataSet, OnScenes, Seen
+from experiments._common.session import Session, silent
+from experiments._common.study import command, conduct
+from experiments._data.draw import Draw
+from semrsm_jax.models import load
+
+STUDY = cka.STUDY
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Networks of the same tokens: those of "b" stand elsewhere in each image."""
+
+    def look(self, name, network, draw, session):
+        rng = np.random.default_rng(draw.seed)
+        first = rng.normal(size=(draw.samples, 9, 4)) + 1
+        second = np.tanh(first @ rng.normal(size=(4, 6)))
+        tokens = {"first": first, "second.0": second}
+        if network == "b":
+            order = rng.permuted(np.tile(np.arange(9), (draw.samples, 1)), axis=1)
+            tokens = {
+                layer: np.take_along_axis(x, order[..., None], 1)
+                for layer, x in tokens.items()
+            }
+        return Seen({k: x.astype(np.float32) for k, x in tokens.items()}, 0.25)
+
+
+ARCHITECTURES = (Architecture("net", ("a", "b")), Architecture("other", ("c",)))
+
+
+def planted(samples=24, batch=12):
+    part = Part(
+        "points",
+        Planted(),
+        ARCHITECTURES,
+        (("net", "other"),),
+        samples,
+        batch,
+        sj.Exact(),
+    )
+    return CKAConfig((part,), resamples=40)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    return comparisons(planted(), Session(folder)), folder
+
+
+def one(found, what, title="net", kernel="linear"):
+    (each,) = (
+        each
+        for each in found[0]
+        if (each.what, each.titles[0], each.kernel) == (what, title, kernel)
+        and "seed" in each.titles[1] + "seed" * (what != ACROSS or title == "other")
+    )
+    return each
+
+
+def oracle(row, column, kernel, matchers, estimator):
+    """CKA of two layers by the public functions: HSICs summed over both batches."""
+
+    def hsic(K, L):
+        return sum(float(sj.hsic(k, m, estimator)) for k, m in zip(K, L, strict=True))
+
+    K, L = (
+        [
+            sj.rsm(batch, None, matcher, kernel)
+            for batch in np.split(np.asarray(sj.center(tokens)), 2)
+        ]
+        for tokens, matcher in zip((row, column), matchers, strict=True)
+    )
+    return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
+
+
+def test_semantic_rsms_see_that_tokens_only_moved(found):
+    """And so they are the same for both networks; spatio-semantic ones are not."""
+    across = one(found, ACROSS)
+    assert across.networks == (("a", "b"),)
+    for layer in (0, 1):
+        assert across.cka[SEMANTIC]["unbiased"][layer, layer] == pytest.approx(1)
+        assert across.cka[SPATIO]["unbiased"][layer, layer] < 0.7
+        interval = across.intervals["a", "b"][layer, layer]
+        assert 0 < interval.low < interval.value < interval.high
+        assert interval.value == across.cka[DIFFERENCE]["unbiased"][layer, layer]
+
+
+def test_values_are_those_of_the_public_functions(found):
+    config = planted()
+    draw = Draw(24, config.seed, None)
+    a, b, c = (Planted().look("", n, draw, None).tokens for n in "abc")
+    spatio, semantic, linear = sj.Identity(), sj.Exact(), sj.Linear()
+    for estimator in ("unbiased", "biased"):
+        kinds = one(found, KINDS, "other", "RBF").cka[BOTH][estimator]
+        assert kinds[0, 1] == pytest.approx(
+            oracle(c["first"], c["second.0"], sj.RBF(), (semantic, spatio), estimator),
+            abs=1e-4,
+        )
+        within = one(found, WITHIN)
+        for kind, matcher in ((SPATIO, spatio), (SEMANTIC, semantic)):
+            values = [
+                oracle(x["first"], x["second.0"], linear, (matcher,) * 2, estimator)
+                for x in (a, b)
+            ]
+            ours = within.cka[kind][estimator]
+            assert ours[0, 1] == pytest.approx(np.mean(values), abs=1e-4)
+            np.testing.assert_allclose(ours, ours.T, rtol=1e-6)
+            np.testing.assert_allclose(np.diag(ours), 1, rtol=1e-6)
+        across = one(found, ACROSS)
+        assert across.cka[SPATIO][estimator][1, 0] == pytest.approx(
+            oracle(a["second.0"], b["first"], linear, (spatio,) * 2, estimator),
+            abs=1e-4,
+        )
+        np.testing.assert_array_equal(
+            across.cka[DIFFERENCE][estimator],
+            across.cka[SEMANTIC][estimator] - across.cka[SPATIO][estimator],
+        )
+
+
+def test_all_comparisons_are_made(found):
+    made = [(each.what, each.titles, each.kernel) for each in found[0]]
+    assert made == [
+        *((KINDS, (name, name), "linear") for name in ("net", "other")),
+        *((WITHIN, (name, name), "linear") for name in ("net", "other")),
+        (ACROSS, ("net", "net, another seed"), "linear"),
+        (ACROSS, ("net", "other"), "linear"),
+        *((KINDS, (name, name), "RBF") for name in ("net", "other")),
+    ]
+    kinds = one(found, KINDS)
+    assert set(kinds.intervals) == {("a", "a"), ("b", "b")}
+    assert set(kinds.intervals["b", "b"]) == {(0, 0), (1, 1)}
+    assert set(one(found, WITHIN).intervals["a", "a"]) == {(0, 1)}
+    assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
+
+
+def test_nothing_is_computed_again(found, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed again")
+
+    for owner, name in (
+        (Planted, "look"),
+        (Session, "run"),
+        (measuring, "hsic_matrix"),
+    ):
+        monkeypatch.setattr(owner, name, never)
+    again = comparisons(planted(), Session(found[1]))
+    for one, other in zip(found[0], again, strict=True):
+        assert one.intervals == other.intervals
+        for kind, estimates in one.cka.items():
+            for estimator, values in estimates.items():
+                np.testing.assert_array_equal(values, other.cka[kind][estimator])
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    """It stops within the second network: what was matched stays as it is."""
+    run, names = Session.run, []
+
+    def stopping(session, name, *arguments, **options):
+        if name == "points/b/semantic/first/1":
+            raise KeyboardInterrupt
+        return run(session, name, *arguments, **options)
+
+    monkeypatch.setattr(Session, "run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        comparisons(planted(), Session(tmp_path))
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
+    assert before
+
+    def noting(session, name, *arguments, **options):
+        names.append(name)
+        return run(session, name, *arguments, **options)
+
+    monkeypatch.setattr(Session, "run", noting)
+    comparisons(planted(), Session(tmp_path))
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    # The first network is a step that is done.
+    assert not any(name.startswith("points/a/") for name in names)
+    assert {name.split("/")[1] for name in names} == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": 25}, "samples must be batches of at least 4, got 25 in batches"),
+        ({"batch": 3, "samples": 24}, "at least 4"),
+        ({"samples": 24, "across": (("net", "none"),)}, "across must name two"),
+        ({"samples": 24, "architectures": ARCHITECTURES[1:]}, "none has several"),
+    ],
+)
+def test_parts_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Part(
+            "points",
+            Planted(),
+            **{"architectures": ARCHITECTURES, "batch": 12, **settings},
+        )
+
+
+def test_names_of_layers_are_short():
+    layers = (
+        "resnet.embedder",
+        "resnet.encoder.stages.0.layers.1",
+        "vit.encoder.layer.3",
+        "vit.layernorm",
+    )
+    assert short_names(layers) == ["stem", "1.2", "4", "norm"]
+
+
+# The paper's data sets
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A few images of each data set, and two ResNets for small images."""
+    rng = np.random.default_rng(0)
+    records = rng.integers(0, 256, (9, 3074), np.uint8)
+    records[:, 0], records[:, 1] = np.arange(9) % 20, np.arange(9)
+    (tmp_path / "cifar-100-binary").mkdir()
+    (tmp_path / "cifar-100-binary" / "test.bin").write_bytes(records.tobytes())
+    tiny, val = tmp_path / "tiny-imagenet-200", tmp_path / "imagenet" / "val"
+    (tiny / "val/images").mkdir(parents=True)
+    val.mkdir(parents=True)
+    (tiny / "wnids.txt").write_text("n01443537\nn01629819\n")
+    lines = []
+    for number in range(4):
+        image = Image.fromarray(rng.integers(0, 256, (200, 240, 3), np.uint8))
+        image.save(val / f"ILSVRC2012_val_{number + 1:08d}.JPEG")
+        image.resize((64, 64)).save(tiny / f"val/images/val_{number}.JPEG")
+        lines.append(f"val_{number}.JPEG\tn01629819\t0\t0\t9\t9\n")
+    (tiny / "val/val_annotations.txt").write_text("".join(lines))
+    for seed in (0, 1):
+        path = tmp_path / f"checkpoints/cifar100/resnet-seed{seed}.safetensors"
+        write_torchvision_resnet(path, seed)
+    return tmp_path
+
+
+def test_data_sets_are_prepared_as_their_networks_expect(data):
+    images, labels = Cifar100Images().open(data, 8, 0, silent)
+    assert labels is not None
+    assert images.shape == (8, 32, 32, 3) and images.dtype == np.float32
+    raw = np.fromfile(data / "cifar-100-binary/test.bin", np.uint8).reshape(9, 3074)
+    first = raw[labels[0], 2:].reshape(3, 32, 32).transpose(1, 2, 0)
+    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+    np.testing.assert_allclose(images[0], (first / 255 - mean) / std, atol=1e-5)
+    images, labels = TinyImageNetImages().open(data, 4, 0, silent)
+    assert labels is not None
+    assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1] * 4
+    images, labels = ImageNetImages().open(data, 3, 0, silent)
+    assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None
+
+
+def test_the_users_networks_are_read_block_by_block(data, tmp_path):
+    source = OnDataSet(Cifar100Images(), batch_size=4)
+    session = Session(tmp_path / "steps")
+    seen = source.look("tokens", "cifar100/resnet-seed1", Draw(6, 1, data), session)
+    blocks = [f"resnet.encoder.stages.{k}.layers.0" for k in range(4)]
+    assert list(seen.tokens) == ["resnet.embedder", *blocks]
+    # A first convolution of 3x3: stride 1, and no max-pool.
+    shapes = [tokens.shape for tokens in seen.tokens.values()]
+    assert shapes == [
+        (6, s, c)
+        for s, c in zip((1024, 1024, 256, 64, 16), (4, 4, 8, 8, 8), strict=True)
+    ]
+    images, labels = Cifar100Images().open(data, 6, 1, silent)
+    model = load(data / "checkpoints/cifar100/resnet-seed1.safetensors")
+    assert seen.accuracy == np.mean(np.argmax(model(images), 1) == labels)
+    np.testing.assert_allclose(
+        seen.tokens["resnet.embedder"][:],
+        np.reshape(model.resnet.embedder(images), (6, 1024, 4)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_a_first_convolution_of_7x7_keeps_the_stem_of_imagenet(tmp_path):
+    for kernel, stem in ((3, "cifar"), (7, "imagenet")):
+        path = write_torchvision_resnet(tmp_path / f"{stem}.safetensors", 0, kernel)
+        assert load(path).config.stem == stem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--data must name its folder, got none"),
+        (("--data", "nowhere"), "nowhere does not exist"),
+        (("--data", "empty"), "cifar-100-binary does not exist"),
+    ],
+)
+def test_missing_data_says_where_to_get_it(arguments, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    arguments = [str(tmp_path / a) if a[0] != "-" else a for a in arguments]
+    result = CliRunner().invoke(
+        command(STUDY), ["--scale", "paper", "-o", str(tmp_path / "out"), *arguments]
+    )
+    assert result.exit_code == 2 and message in result.output
+    assert "https://www.cs.toronto.edu/~kriz/" in result.output
+    assert "must look like this" in result.output
+
+
+def test_a_missing_checkpoint_is_named(data):
+    source = OnDataSet(Cifar100Images())
+    with pytest.raises(ValueError, match="cifar100/resnet18-seed0 does not exist, nor"):
+        source.look("", "cifar100/resnet18-seed0", Draw(4, 0, data), Session())
+
+
+def test_the_papers_scales_are_the_papers():
+    paper = STUDY.scales["paper"]
+    assert [part.name for part in paper.parts] == [
+        "CIFAR-100",
+        "Tiny-ImageNet",
+        "ImageNet",
+    ]
+    for part in paper.parts:
+        names = [each.name for each in part.architectures]
+        assert names == ["ResNet18", "ResNet34", "ResNet101"]
+        assert part.batch == 250
+    assert [part.matcher for part in paper.parts] == [
+        sj.Exact(),
+        sj.BatchOptimal(512),
+        sj.BatchOptimal(512),
+    ]
+    assert len(paper.parts[0].architectures[0].networks) == 3
+
+
+# The shipped networks
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke") / "new"
+    result = CliRunner().invoke(command(STUDY), ["--scale", "smoke", "-o", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder, result.stdout
+
+
+def test_files(smoke):
+    folder, text = smoke
+    ends = (".json", ".csv", ".png", "-within.png", "-across.png")
+    assert {p.name for p in folder.iterdir() if p.is_file()} == {
+        f"cka{end}" for end in ends
+    }
+    for end in ends[2:]:
+        assert (folder / f"cka{end}").read_bytes().startswith(b"\x89PNG")
+    document = json.loads((folder / "cka.json").read_text())
+    with (folder / "cka.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == len(document["rows"])
+    # resnet-10 has 4 layers and vit-2 has 3.
+    assert len(document["rows"]) == (16 + 9) * (2 + 3) + (16 + 12) * 3
+    assert all(key in text for key in document["summary"])
+    change = document["summary"][
+        "scenes, resnet-10: change of CKA between layers by matching, mean"
+    ]
+    values = [
+        row["CKA"]
+        for row in document["rows"]
+        if (row["comparison"], row["network"], row["RSMs"])
+        == (WITHIN, "resnet-10", DIFFERENCE)
+        and row["layer"] != row["other layer"]
+    ]
+    assert len(values) == 12 and change == pytest.approx(np.mean(values))
+
+
+def test_a_second_run_computes_nothing(smoke, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed again")
+
+    folder, _ = smoke
+    before = (folder / "cka.csv").read_bytes()
+    monkeypatch.setattr(OnScenes, "look", never)
+    monkeypatch.setattr(Session, "run", never)
+    monkeypatch.setattr(measuring, "hsic_matrix", never)
+    conduct(STUDY, "smoke", STUDY.scales["smoke"], folder)
+    assert (folder / "cka.csv").read_bytes() == before

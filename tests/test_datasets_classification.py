@@ -1,0 +1,328 @@
+"""Loaders of ImageNet, Tiny-ImageNet and CIFAR-100 on small trees of their format."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments._data.cifar100 import CIFAR100, read_cifar100
+from experiments._data.imagenet import IMAGENET, open_imagenet
+from experiments._data.tiny_imagenet import TINY_IMAGENET, open_tiny_imagenet
+from semrsm_jax.features import Preprocessing
+
+AS_IS = Preprocessing(resize=None, crop=None, scale=1.0, mean=None, std=None)
+
+
+def write_image(path, value, side=8, mode="RGB"):
+    """An image of one colour, so that it can be told from others once decoded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (side, side), value if mode == "L" else (value,) * 3).save(path)
+
+
+def break_image(path):
+    """The first half of it, as an interrupted download leaves it."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def values(folder):
+    return folder.read(0, len(folder)).mean((1, 2, 3)).round().astype(int).tolist()
+
+
+def refused(message, call, *arguments, **options):
+    """The error must say what is wrong, where to get the data, and the layout."""
+    with pytest.raises(ValueError) as error:
+        call(*arguments, **options)
+    text = str(error.value)
+    assert re.search(message, text), text
+    assert "To be had: http" in text and "must look like this:\n  " in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "call", "layout"),
+    [
+        (IMAGENET, lambda folder: open_imagenet(folder, AS_IS), "val/ILSVRC2012_val_"),
+        (
+            TINY_IMAGENET,
+            lambda folder: open_tiny_imagenet(folder, AS_IS),
+            "val/val_annotations.txt",
+        ),
+        (CIFAR100, read_cifar100, "test.bin"),
+    ],
+)
+def test_missing_folder_says_where_to_get_it_and_how_it_must_look(
+    dataset, call, layout, tmp_path
+):
+    for folder, wrong in (
+        (None, "--data must name its folder, got none"),
+        (tmp_path / "nowhere", "nowhere does not exist"),
+        (tmp_path / "file", "file is a file, expected a folder"),
+    ):
+        (tmp_path / "file").touch()
+        text = refused(wrong, call, folder)
+        assert text.startswith(f"{dataset.name}: ") and layout in text
+    (tmp_path / "empty").mkdir()
+    refused("empty", call, tmp_path / "empty")
+    assert dataset.source in dataset.help and layout in dataset.help
+
+
+# ImageNet
+
+
+@pytest.fixture(params=["flat", "by class", "Kaggle", "the split itself"])
+def imagenet(request, tmp_path):
+    """Five validation images; their grey says their number."""
+    place = {
+        "flat": "val",
+        "by class": "val/n0144000{}",
+        "Kaggle": "ILSVRC/Data/CLS-LOC/val",
+        "the split itself": ".",
+    }[request.param]
+    for number in range(1, 6):
+        name = f"ILSVRC2012_val_{number:08d}.JPEG"
+        write_image(tmp_path / place.format(number % 2) / name, 40 * number)
+    return tmp_path
+
+
+def test_imagenet_comes_in_the_order_of_its_numbers(imagenet):
+    folder = open_imagenet(imagenet, AS_IS)
+    assert values(folder) == [40, 80, 120, 160, 200]
+    assert [name[-13:] for name in folder.ids] == [f"{n:08d}.JPEG" for n in range(1, 6)]
+
+
+def test_imagenet_draws_as_many_as_asked(imagenet):
+    drawn = [values(open_imagenet(imagenet, AS_IS, 3, seed)) for seed in range(8)]
+    assert all(len(set(d)) == 3 and d == sorted(d) for d in drawn)
+    assert len(set(map(tuple, drawn))) > 1
+    assert drawn[0] == values(open_imagenet(imagenet, AS_IS, 3, 0))
+    refused("it holds 5 images, 6 are needed", open_imagenet, imagenet, AS_IS, 6)
+
+
+def test_imagenet_leaves_other_files_alone(imagenet):
+    for name in (
+        "meta.bin",
+        "LOC_val_solution.csv",
+        "val/Thumbs.db",
+        "val/ILSVRC2012_val_00000001.xml",
+        "val/ILSVRC2012_val_1.JPEG",
+        "train/n01440001/n01440001_7.JPEG",
+        "test/ILSVRC2012_test_00000001.JPEG",
+        "val/._ILSVRC2012_val_00000001.JPEG",
+    ):
+        (imagenet / name).parent.mkdir(parents=True, exist_ok=True)
+        (imagenet / name).write_bytes(b"no image")
+    assert values(open_imagenet(imagenet, AS_IS)) == [40, 80, 120, 160, 200]
+
+
+def test_imagenet_has_a_test_split(imagenet):
+    refused("no ILSVRC2012_test", open_imagenet, imagenet, AS_IS, split="test")
+    write_image(imagenet / "test" / "ILSVRC2012_test_00000009.JPEG", 90)
+    assert values(open_imagenet(imagenet, AS_IS, split="test")) == [90]
+
+
+def test_imagenet_names_broken_and_repeated_images(tmp_path):
+    for number in range(1, 9):
+        write_image(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG", 9, side=64)
+    for number in range(2, 9):
+        break_image(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
+    text = refused("7 of 8 images .* cannot be read", open_imagenet, tmp_path, AS_IS)
+    assert "val/ILSVRC2012_val_00000002.JPEG: " in text and text.count("JPEG: ") == 5
+    # Those that are not drawn are not looked at.
+    whole = next(s for s in range(99) if _first(tmp_path, s))
+    assert values(open_imagenet(tmp_path, AS_IS, 1, whole)) == [9]
+    write_image(tmp_path / "val/n01440764/ILSVRC2012_val_00000001.JPEG", 9)
+    refused("00000001.JPEG is there twice", open_imagenet, tmp_path, AS_IS)
+
+
+def _first(folder, seed):
+    return IMAGENET.draw(8, 1, seed)[0] == 0
+
+
+# Tiny-ImageNet
+
+
+WNIDS = ("n02124075", "n01443537", "n04067472")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    root = tmp_path / "tiny-imagenet-200"
+    root.mkdir()
+    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in WNIDS))
+    (root / "words.txt").write_text("n01443537\tgoldfish, Carassius auratus\n")
+    lines = []
+    for number, wnid in enumerate((*WNIDS, WNIDS[0])):
+        name = f"val_{number}.JPEG"
+        mode = "L" if number == 2 else "RGB"
+        write_image(root / "val/images" / name, 50 * number, 64, mode)
+        lines.append(f"{name}\t{wnid}\t0\t32\t44\t62\n")
+    (root / "val/val_annotations.txt").write_text("".join(lines))
+    for label, wnid in enumerate(sorted(WNIDS)):
+        for number in (0, 2, 10):
+            path = root / "train" / wnid / "images" / f"{wnid}_{number}.JPEG"
+            write_image(path, 60 * label + number, 64)
+        boxes = root / "train" / wnid / f"{wnid}_boxes.txt"
+        boxes.write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+    write_image(root / "test/images/test_0.JPEG", 7, 64)
+    return root
+
+
+def test_tiny_imagenet_validation_images_have_their_classes(tiny):
+    found = open_tiny_imagenet(tiny, AS_IS)
+    assert values(found.images) == [0, 50, 100, 150]
+    assert found.images.read(0, 4).shape == (4, 64, 64, 3)
+    assert found.wnids == tuple(sorted(WNIDS))
+    assert [found.wnids[label] for label in found.labels] == [*WNIDS, WNIDS[0]]
+
+
+def test_tiny_imagenet_training_images_have_their_classes(tiny):
+    found = open_tiny_imagenet(tiny, AS_IS, split="train")
+    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    expected = [60 * label + number for label in range(3) for number in (0, 2, 10)]
+    assert np.abs(np.subtract(values(found.images), expected)).max() <= 1
+
+
+def test_tiny_imagenet_draws_images_with_their_classes(tiny):
+    whole = open_tiny_imagenet(tiny, AS_IS)
+    of = dict(zip(whole.images.ids, whole.labels, strict=True))
+    for seed in range(5):
+        drawn = open_tiny_imagenet(tiny, AS_IS, 2, seed)
+        assert len(drawn.images) == len(drawn.labels) == 2
+        assert [of[name] for name in drawn.images.ids] == drawn.labels.tolist()
+    refused("holds 4 images, 5 are needed", open_tiny_imagenet, tiny, AS_IS, 5)
+
+
+def test_tiny_imagenet_leaves_other_files_alone(tiny):
+    before = (
+        open_tiny_imagenet(tiny, AS_IS),
+        open_tiny_imagenet(tiny, AS_IS, split="train"),
+    )
+    write_image(tiny / "val/images/val_99.JPEG", 1, 64)
+    (tiny / "val/images/Thumbs.db").write_bytes(b"no image")
+    write_image(tiny / "train/n09999999/images/n09999999_0.JPEG", 1, 64)
+    (tiny / "train/n02124075/images/notes.txt").write_text("mine")
+    (tiny / "val/val_annotations.txt").open("a").write("\r\n\n")
+    after = (
+        open_tiny_imagenet(tiny, AS_IS),
+        open_tiny_imagenet(tiny, AS_IS, split="train"),
+    )
+    for one, other in zip(before, after, strict=True):
+        assert one.images.ids == other.images.ids
+        assert one.labels.tolist() == other.labels.tolist()
+
+
+def test_tiny_imagenet_names_what_is_missing(tiny):
+    (tiny / "val/images/val_1.JPEG").unlink()
+    refused(
+        "1 of 4 that are listed are missing .*: val/images/val_1.JPEG",
+        *(open_tiny_imagenet, tiny, AS_IS),
+    )
+    shutil.rmtree(tiny / "train" / WNIDS[1])
+    refused(
+        f"missing in .*: train/{WNIDS[1]}/images",
+        *(open_tiny_imagenet, tiny, AS_IS),
+        split="train",
+    )
+    (tiny / "val/val_annotations.txt").unlink()
+    refused(
+        "val_annotations.txt cannot be read: No such file",
+        *(open_tiny_imagenet, tiny, AS_IS),
+    )
+    (tiny / "wnids.txt").write_text("\n")
+    refused("wnids.txt is empty", open_tiny_imagenet, tiny, AS_IS)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("val_0.JPEG\tn02124075", "line 5: expected name, WordNet id and 4 numbers"),
+        ("val_7.JPEG n02124075 0 0 1 1", "line 5: expected name"),
+        ("val_7.JPEG\tn02124075\t0\t0\t1\tx", "line 5: expected name"),
+        ("val_7.JPEG\tn00000000\t0\t0\t1\t1", "'n00000000' is none of the 3 classes"),
+        ("val_0.JPEG\tn02124075\t0\t0\t1\t1", "line 5: val_0.JPEG is listed twice"),
+    ],
+)
+def test_tiny_imagenet_refuses_damaged_annotations(tiny, line, message):
+    with (tiny / "val/val_annotations.txt").open("a") as stream:
+        stream.write(line + "\n")
+    refused(message, open_tiny_imagenet, tiny, AS_IS)
+
+
+def test_tiny_imagenet_names_broken_files(tiny):
+    break_image(tiny / "val/images/val_1.JPEG")
+    text = refused("1 of 4 images", open_tiny_imagenet, tiny, AS_IS)
+    assert "val/images/val_1.JPEG: " in text
+    (tiny / "val/val_annotations.txt").write_bytes(b"\xff\xfe\x00")
+    refused("cannot be read: no text", open_tiny_imagenet, tiny, AS_IS)
+
+
+# CIFAR-100
+
+
+def record(coarse, fine, red=0, green=0, blue=0):
+    """An image whose first row is 0, 1, 2... in red; the rest is of one colour."""
+    planes = np.zeros((3, 32, 32), np.uint8)
+    planes[:] = np.array([red, green, blue], np.uint8)[:, None, None]
+    planes[0, 0] = np.arange(32)
+    return bytes([coarse, fine]) + planes.tobytes()
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    records = [record(n % 20, 10 * n, 5 * n, n, 255 - n) for n in range(8)]
+    (tmp_path / "test.bin").write_bytes(b"".join(records))
+    (tmp_path / "train.bin").write_bytes(record(19, 99))
+    return tmp_path
+
+
+def test_cifar100_has_its_planes_and_labels_in_their_places(cifar):
+    images, fine, coarse = read_cifar100(cifar)
+    assert images.shape == (8, 32, 32, 3) and images.dtype == np.uint8
+    assert fine.tolist() == [10 * n for n in range(8)]
+    assert coarse.tolist() == list(range(8))
+    for n in range(8):
+        np.testing.assert_array_equal(images[n, 0, :, 0], np.arange(32))
+        assert (images[n, 1:] == [5 * n, n, 255 - n]).all()
+    (image,), (fine,), (coarse,) = read_cifar100(cifar, split="train")
+    assert (fine, coarse) == (99, 19) and image[5, 5].tolist() == [0, 0, 0]
+
+
+def test_cifar100_draws_images_with_their_labels(cifar):
+    for seed in range(5):
+        images, fine, coarse = read_cifar100(cifar, 3, seed)
+        np.testing.assert_array_equal(images[:, 5, 5, 1], coarse)
+        np.testing.assert_array_equal(fine, 10 * coarse)
+        assert (np.diff(coarse) > 0).all()
+    refused("it holds 8 images, 9 are needed", read_cifar100, cifar, 9)
+
+
+def test_cifar100_may_lie_in_its_folder_and_beside_others(cifar):
+    inner = cifar / "cifar-100-binary"
+    inner.mkdir()
+    for name in ("test.bin", "train.bin"):
+        (cifar / name).rename(inner / name)
+    (inner / "fine_label_names.txt").write_text("apple\n")
+    (cifar / "data_batch_1.bin").write_bytes(b"of CIFAR-10")
+    assert len(read_cifar100(cifar).images) == len(read_cifar100(inner).images) == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (record(0, 0)[:-1], "holds 3,073 bytes, expected a multiple of 3,074"),
+        (b"", "holds 0 bytes"),
+        (record(20, 0), "a coarse label is 20, expected 0 to 19"),
+        (record(0, 5) + record(3, 100), "a fine label is 100, expected 0 to 99"),
+    ],
+)
+def test_cifar100_refuses_damaged_files(cifar, content, message):
+    (cifar / "test.bin").write_bytes(content)
+    refused(message, read_cifar100, cifar)
+
+
+def test_cifar100_names_a_missing_file(cifar):
+    (cifar / "test.bin").unlink()
+    refused("test.bin: No such file", read_cifar100, cifar)
+    assert len(read_cifar100(cifar, split="train").images) == 1

@@ -1,0 +1,299 @@
+"""The open questions: each study resumes, and measures what it says it does."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+pytest.importorskip("sklearn")
+
+import jax.numpy as jnp
+from flax import nnx
+from PIL import Image
+
+from experiments._common.intervals import Interval, median_interval
+from experiments._common.session import Session
+from experiments._common.study import conduct
+from experiments._open_questions import (
+    ablation,
+    channels,
+    gain,
+    layers,
+    prior,
+    windows,
+)
+from experiments._open_questions.networks import last_layer
+from experiments._open_questions.retrieval import SEMANTIC, SPATIAL
+from experiments._open_questions.retrieval import gain as paired_gain
+from experiments._open_questions.surgery import output_of, rest_of
+from experiments._scenes.compose import SceneConfig, compose
+from experiments.open_questions import STUDIES, app
+from semrsm_jax.matching import BatchOptimal, Exact, Identity
+from semrsm_jax.models import ResNet, ResNetConfig
+
+SLOW = tuple(name for name in STUDIES if name != "prior")
+
+
+def check_smoke(name, folder, monkeypatch):
+    """Runs a study, stopped once in the middle, and again when it is done."""
+    study = STUDIES[name]
+    steps = []
+    step = Session.step
+
+    def counted(self, step_name, compute):
+        def computed():
+            steps.append(step_name)
+            if len(steps) == 2 and not stopped:
+                stopped.append(step_name)
+                raise KeyboardInterrupt
+            return compute()
+
+        return step(self, step_name, computed)
+
+    stopped = []
+    monkeypatch.setattr(Session, "step", counted)
+    config = study.scales["smoke"]
+    try:
+        conduct(study, "smoke", config, folder)
+    except KeyboardInterrupt:
+        assert not (folder / f"{study.name}.json").exists()
+        conduct(study, "smoke", config, folder)
+    # What was stopped is done once more, and nothing else twice.
+    assert len(steps) == len(set(steps)) + len(stopped)
+    done = len(steps)
+    paths = conduct(study, "smoke", config, folder)
+    assert len(steps) == done
+    document = json.loads(paths[".json"].read_text())
+    assert document["rows"] and document["summary"]
+    assert paths[".png"].read_bytes().startswith(b"\x89PNG")
+    return document
+
+
+def test_study_resumes_and_recomputes_nothing(tmp_path, monkeypatch):
+    document = check_smoke("prior", tmp_path, monkeypatch)
+    asked = {row["question"]: row for row in document["rows"]}
+    # Place and content are drawn apart, so that one does not tell the other.
+    cells = prior.SCALES["smoke"].scenes.grid ** 2
+    assert asked[prior.WHERE]["chance"] == pytest.approx(1 / cells, abs=0.1)
+    assert 0 < asked[prior.WHAT]["chance"] < 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_other_studies_resume_and_recompute_nothing(name, tmp_path, monkeypatch):
+    document = check_smoke(name, tmp_path, monkeypatch)
+    if name == "windows":
+        for row in document["rows"]:
+            assert 0 < row["value ratio, low"] <= row["value / exact value"] <= 1 + 1e-6
+            assert row["time / exact time"] > 0
+    if name == "ablation":
+        # A bandwidth orders no two images otherwise.
+        by_kernel = {
+            row["kernel"]: row["F1@1, semantic"]
+            for row in document["rows"]
+            if (row["centring"], row["normalisation"]) == ablation.DEFAULT
+        }
+        assert by_kernel["RBF, 0.5 x median"] == by_kernel["RBF, 2 x median"]
+
+
+def test_help_names_all_questions_and_unknown_ones_are_refused(tmp_path):
+    text = CliRunner().invoke(app, ["--help"]).output
+    for part in (*STUDIES, "--question", "--data", "--scale"):
+        assert part in text
+    result = CliRunner().invoke(app, ["--question", "why", "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "windows" in result.output
+    arguments = ["--question", "gain", "--data", str(tmp_path), "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "gain takes no --data" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_studies_share_their_scales_and_differ_in_their_files():
+    assert {tuple(study.scales) for study in STUDIES.values()} == {
+        ("bundled", "smoke", "paper")
+    }
+    names = [study.name for study in STUDIES.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_folder_of_photographs_is_read_or_its_error_says_what_it_must_hold(tmp_path):
+    layer = windows.Layer(last_layer("resnet-10"), 16)
+    config = dataclasses.replace(windows.SCALES["smoke"], data=tmp_path / "missing")
+    with pytest.raises(ValueError, match="must look like this"):
+        windows._images(config, layer, 2)
+    folder = tmp_path / "photographs"
+    (folder / "below").mkdir(parents=True)
+    (folder / "notes.txt").write_text("no image")
+    for value in range(3):
+        pixels = np.full((20, 30, 3), 50 * value, np.uint8)
+        Image.fromarray(pixels).save(folder / "below" / f"{value}.png")
+    config = dataclasses.replace(config, data=folder)
+    images = windows._images(config, layer, 3)
+    assert images.shape == (3, 16, 16, 3)
+    assert sorted(images.mean((1, 2, 3)).round(2)) == [0.0, 0.2, 0.39]
+    with pytest.raises(ValueError, match="at least 4 images, found 3"):
+        windows._images(config, layer, 4)
+
+
+def test_photographs_are_named_as_the_whole_network_names_them(tmp_path):
+    Image.fromarray(np.zeros((70, 70, 3), np.uint8)).save(tmp_path / "a.png")
+    config = channels.SCALES["smoke"]
+    config = dataclasses.replace(config, data=tmp_path, compared=1, asked=0)
+    images, photographs = channels._images(config)
+    assert images.shape == (1, 64, 64, 3) and photographs is None
+
+
+def test_median_interval_is_that_of_order_statistics():
+    # Of 6 values, the extremes hold the median with 1 - 2 / 2**6.
+    assert median_interval(np.array([5.0, 1, 2, 3, 4, 60])) == Interval(3.5, 1, 60)
+    assert np.isnan(median_interval(np.arange(5.0)).low)
+
+
+def test_gain_and_its_change_are_paired():
+    rng = np.random.default_rng(0)
+    base, noise = rng.uniform(size=50), rng.normal(0, 0.01, 50)
+    first = {SEMANTIC: base + 0.1 + noise, SPATIAL: base}
+    found = paired_gain(first)
+    assert found.low < 0.1 < found.high and found.high - found.low < 0.01
+    second = {SEMANTIC: base + 0.3 + noise, SPATIAL: base}
+    change = paired_gain(second, than=first)
+    assert change.value == pytest.approx(0.2, abs=1e-6)
+
+
+def test_factors_change_one_thing_each():
+    base = SceneConfig(objects=(3, 3))
+    found = gain.factors(
+        base, scales=(0.2, 0.4), counts=(1, 5), shifts=(0.0, 0.2), sides=(32, 64)
+    )
+    for factor, field in zip(found, ("scale", "objects", "shift", "side"), strict=True):
+        for level in factor.levels:
+            same = {field: getattr(base, field)}
+            assert dataclasses.replace(level.scenes, **same) == base
+    values = [level.scenes.scale for level in found[0].levels]
+    assert values == [(0.2, 0.2), (0.4, 0.4)]
+
+
+def test_scenes_of_two_levels_show_the_same_objects():
+    """Else the change of the gain would not be that of the factor alone."""
+    one, other = (
+        compose(SceneConfig(side=32, objects=(3, 3), scale=(s, s)), 4, 1, 1)
+        for s in (0.2, 0.3)
+    )
+    np.testing.assert_array_equal(one.background, other.background)
+    assert (one.counts - other.counts).astype(bool).mean() < 0.1
+
+
+@pytest.mark.parametrize("centring", ablation.CENTRINGS)
+def test_preparations_of_tokens(centring):
+    rng = np.random.default_rng(1)
+    x = rng.normal(3, 2, (5, 4, 6)).astype(np.float32)
+    x[..., 0] = 0
+    plain = ablation.prepared(x, centring, "none")
+    axes = {"none": None, "channel": (0, 1), "position": 0}[centring]
+    if axes is not None:
+        np.testing.assert_allclose(plain.mean(axes), 0, atol=1e-5)
+    unit = ablation.prepared(x, centring, "unit tokens")
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=-1), 1, rtol=1e-5)
+    scaled = ablation.prepared(x, centring, "unit channels")
+    powers = (scaled**2).mean((0, 1))
+    np.testing.assert_allclose(powers, [0, 1, 1, 1, 1, 1], rtol=1e-4)
+
+
+def test_turned_scenes_know_where_their_objects_went():
+    config = dataclasses.replace(
+        layers.SCALES["smoke"],
+        scenes=SceneConfig(
+            objects=(1, 1), scale=(0.2, 0.2), shift=0, zoom=0, grid=3, placement="cell"
+        ),
+        count=12,
+    )
+    data = layers.turned_scenes(config)
+    labels = compose(config.scenes, config.count, 1, config.seed).labels
+    for turn, place, drawn in zip(
+        data.labels[layers.TURN], data.labels[layers.PLACE], labels, strict=True
+    ):
+        rows, columns = np.nonzero(np.rot90(drawn, turn))
+        cell = 3 * int(rows.mean() // (64 / 3)) + int(columns.mean() // (64 / 3))
+        assert cell == place
+    assert len(set(data.labels[layers.TURN])) == 4
+
+
+def test_maps_are_averaged_to_the_grid_and_the_first_token_left_out():
+    x = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
+    pooled = layers.pooled(x, 2)
+    assert pooled.shape == (2, 4, 3)
+    patches = x[:, 1:].reshape(2, 4, 4, 3)
+    np.testing.assert_allclose(pooled[:, 0], patches[:, :2, :2].mean((1, 2)))
+    np.testing.assert_array_equal(layers.pooled(x[:, 1:], 4), x[:, 1:])
+
+
+def test_probe_finds_what_is_there_and_nothing_else():
+    rng = np.random.default_rng(2)
+    labels = np.arange(80) % 4
+    x = rng.normal(size=(80, 5, 6)).astype(np.float32)
+    assert layers.probe_accuracy(x, labels, 4, 0) < 0.5
+    x[:, 2, :4] += 6 * np.eye(4, dtype=np.float32)[labels]
+    assert layers.probe_accuracy(x, labels, 4, 0) > 0.95
+
+
+def test_correlations_resample_networks():
+    config = dataclasses.replace(layers.SCALES["smoke"], resamples=200)
+
+    def layer(network, k, spatial):
+        cka = {SEMANTIC: float(k), SPATIAL: float(spatial)}
+        return layers.Layer(network, str(k), 0.0, layers.TURN, k / 10, cka)
+
+    found = layers.correlations(
+        config, [layer(n, k, -k) for n in "abc" for k in range(4)]
+    )
+    assert found[SEMANTIC] == pytest.approx((1, 1, 1))
+    assert found["difference"] == pytest.approx((2, 2, 2))
+
+
+def test_the_rest_of_a_network_goes_on_from_what_a_layer_gave():
+    layer = "resnet.encoder.stages.0.layers.0"
+    config = ResNetConfig(18, "cifar", 5, 4, blocks=(1, 1), widths=(4, 8))
+    model = ResNet(config, rngs=nnx.Rngs(0))
+    model.eval()
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
+    images = images.astype(jnp.float32)
+
+    def call(network, pixels):
+        return network(pixels)
+
+    output = output_of(model, layer, call, images)
+    rest = rest_of(model, layer, call, images)
+    np.testing.assert_allclose(rest(output), model(images), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(rest(0 * output), model(images), atol=1e-4)
+
+
+def test_a_channel_that_carries_the_rsm_has_the_largest_drop():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(6, 4, 5)).astype(np.float32)
+    x[..., 1] = 10 * rng.normal(size=(6, 1))
+    x[..., 4] = 0
+    for matcher in (Exact(), Identity()):
+        drops = channels.cka_drops(jnp.asarray(x), matcher, lambda *_: None, "")
+        assert drops.argmax() == 1
+        assert drops[4] == pytest.approx(0, abs=1e-6)
+
+
+def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
+    layer = windows.Layer(last_layer("resnet-10"), 64)
+
+    def found(window, ratio, quality):
+        return windows.Comparison(
+            *(layer, 1024, 8, BatchOptimal(window)),
+            *(Interval(ratio, 0, 1), 1.0, 1.0, Interval(quality, 0, 1)),
+        )
+
+    config = windows.SCALES["smoke"]
+    answers = windows.summary(windows.Result(config, [found(64, 0.1, 0.9)]))
+    assert list(answers.values()) == ["exact", 1.0]
+    several = [found(64, 0.1, 0.9), found(128, 0.3, 0.995), found(512, 1.5, 0.999)]
+    answers = windows.summary(windows.Result(config, several))
+    assert next(iter(answers.values())) == "window 128"

@@ -1,0 +1,367 @@
+"""Similarities against outputs: planted answers, oracles, files, resuming.
+
+Intervals are of 12 images and 40 resamples throughout, so that they are compiled once.
+"""
+
+import csv
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import scipy.spatial.distance
+import scipy.special
+import scipy.stats
+from checkpoints import write_torchvision_resnet
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+import semrsm_jax as sj
+from experiments import output_correlation
+from experiments._common.rsm_intervals import Resampling
+from experiments._common.session import Session
+from experiments._common.study import command, conduct
+from experiments._data.draw import Draw
+from experiments._output_correlation import measure as measuring
+from experiments._output_correlation.classifiers import Answers, OnImageNet, OnScenes
+from experiments._output_correlation.config import OutputCorrelationConfig
+from experiments._output_correlation.measure import METRICS, measure
+from experiments._output_correlation.paper import TABLE_1, TABLE_4, published
+from experiments._trained import zoo
+from experiments._trained.networks import NETWORKS
+from semrsm_jax.comparison.inference import RSA
+from semrsm_jax.models import load
+
+STUDY = output_correlation.STUDY
+KERNELS = {"cosine": sj.Cosine(), "inner product": sj.Linear(), "RBF": sj.RBF()}
+
+
+def expected(tokens, logits, kernel, matcher):
+    """Both correlations, over the pairs i < j, by SciPy."""
+    K = np.asarray(sj.rsm(sj.center(tokens), None, matcher, kernel))
+    p = scipy.special.softmax(np.asarray(logits, np.float64), 1)
+    pairs = np.triu_indices(len(p), 1)
+    divergence = [
+        scipy.spatial.distance.jensenshannon(p[i], p[j]) ** 2
+        for i, j in zip(*pairs, strict=True)
+    ]
+    return {
+        "pearson": float(scipy.stats.pearsonr(K[pairs], divergence).statistic),
+        "spearman": float(scipy.stats.spearmanr(K[pairs], divergence).statistic),
+    }
+
+
+def check_values(found, tokens, logits):
+    for name, kernel in KERNELS.items():
+        spatio = expected(tokens, logits, kernel, sj.Identity())
+        semantic = expected(tokens, logits, kernel, sj.Exact())
+        for metric in METRICS:
+            ours = found[name][metric]
+            assert ours.spatio_semantic.value == pytest.approx(spatio[metric], abs=1e-4)
+            assert ours.semantic.value == pytest.approx(semantic[metric], abs=1e-4)
+            assert ours.difference.value == pytest.approx(
+                semantic[metric] - spatio[metric], abs=2e-4
+            )
+            for interval in ours:
+                assert interval.low <= interval.value <= interval.high
+
+
+# What is planted is found
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Tokens that say the class, each image's in an order of its own."""
+
+    def title(self, network):
+        return network.upper()
+
+    def answers(self, network, draw, session):
+        rng = np.random.default_rng(draw.seed)
+        label = np.arange(draw.samples) % 3
+        tokens = rng.normal(size=(3, 9, 5))[label]
+        tokens = np.stack([image[rng.permutation(9)] for image in tokens])
+        tokens += 0.3 * rng.normal(size=tokens.shape)
+        logits = 4 * np.eye(3)[label] + rng.normal(size=(len(label), 3))
+        return Answers(tokens.astype(np.float32), logits.astype(np.float32), 0.5)
+
+
+def planted(**settings):
+    settings = {"samples": 12, "resamples": 40, **settings}
+    return OutputCorrelationConfig(Planted(), ("one",), **settings)
+
+
+@pytest.fixture(scope="module")
+def shuffled(tmp_path_factory):
+    """What is found where the places of the tokens say nothing."""
+    folder = tmp_path_factory.mktemp("planted")
+    return measure(planted(), "one", Session(folder)), folder
+
+
+def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
+    found = shuffled[0]
+    for metrics in found.correlations.values():
+        assert metrics["pearson"].semantic.high < -0.5
+        assert metrics["pearson"].spatio_semantic.value > -0.4
+        assert metrics["pearson"].difference.high < 0
+    assert found.title == "ONE" and found.accuracy == 0.5
+    pairs = found.pairs["cosine"]
+    assert pairs.divergence.shape == pairs.semantic.shape == (12 * 11 // 2,)
+    r = scipy.stats.pearsonr(pairs.semantic, pairs.divergence)[0]
+    assert r == pytest.approx(found.correlations["cosine"]["pearson"].semantic.value)
+
+
+def test_values_are_those_of_scipy(shuffled):
+    answers = Planted().answers("one", Draw(12, 1, None), None)
+    check_values(shuffled[0].correlations, answers.tokens, answers.logits)
+
+
+def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
+    found, folder = shuffled
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(Planted, "answers", never)
+    monkeypatch.setattr(Session, "run", never)
+    again = measure(planted(), "one", Session(folder))
+    assert again.correlations == found.correlations
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
+    """It stops between two kernels: neither the first nor a matching is done again."""
+    compared, done, computed = measuring._compared, [], []
+
+    def stopping(config, answers, stores, kernel):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(kernel)
+        return compared(config, answers, stores, kernel)
+
+    monkeypatch.setattr(measuring, "_compared", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        measure(planted(), "one", Session(tmp_path))
+    monkeypatch.setattr(
+        measuring, "_compared", lambda *a: computed.append(a[-1]) or compared(*a)
+    )
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
+    assert before
+    again = measure(planted(), "one", Session(tmp_path))
+    assert done == [sj.Cosine()] and computed == [sj.Linear(), sj.RBF()]
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert again.correlations == shuffled[0].correlations
+
+
+# Intervals of fewer images than there are
+
+
+def test_intervals_of_a_part_are_drawn_in(rng):
+    x = rng.normal(size=(12, 3))
+    K = x @ x.T
+    L = K + rng.normal(size=K.shape)
+    L = L + L.T
+    whole = Resampling(12, 40, 0)
+    part = Resampling(48, 40, 0)
+    statistic = RSA("pearson")
+    for name, given in (("interval", (K, L)), ("difference", ((K, L), (L, K + L)))):
+        full = getattr(whole, name)(*given, statistic)
+        half = getattr(part, name)(*given, statistic, 0.25)
+        assert half.value == 0.25
+        assert half.low - 0.25 == pytest.approx((full.low - full.value) / 2)
+        assert half.high - 0.25 == pytest.approx((full.high - full.value) / 2)
+    assert whole.interval(K, L, statistic).value == pytest.approx(
+        float(sj.rsa(K, L, "pearson"))
+    )
+
+
+def test_more_images_than_are_resampled(tmp_path):
+    """Estimates are of all images; intervals of some, and narrower than theirs."""
+    config = planted(samples=24, interval_samples=12)
+    found = measure(config, "one", Session(tmp_path))
+    answers = Planted().answers("one", Draw(24, 1, None), None)
+    check_values(found.correlations, answers.tokens, answers.logits)
+    assert found.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
+
+
+# Published classifiers
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    root = tmp_path_factory.mktemp("imagenet")
+    rng = np.random.default_rng(0)
+    (root / "val").mkdir()
+    for number in range(1, 14):
+        pixels = rng.integers(0, 256, (3, 4, 3), np.uint8)
+        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BILINEAR)
+        image.save(root / f"val/ILSVRC2012_val_{number:08d}.JPEG", quality=95)
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_torchvision_resnet(folder / "model.safetensors")
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 32, "width": 32},
+        "image_mean": [0.4, 0.5, 0.6],
+        "image_std": [0.2, 0.3, 0.4],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_path):
+    config = OutputCorrelationConfig(
+        OnImageNet(batch_size=3), (str(checkpoint),), 12, resamples=40, data=imagenet
+    )
+    session = Session(tmp_path / "steps")
+    found = measure(config, str(checkpoint), session)
+    assert np.isnan(found.accuracy) and found.title == str(checkpoint)
+    # All that was written lies below the session's folder.
+    assert {p.name for p in checkpoint.iterdir()} == {
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
+    draw = Draw(12, config.seed, imagenet)
+    answers = config.classifiers.answers(str(checkpoint), draw, session)
+    names = sorted((imagenet / "val").iterdir())
+    chosen = np.sort(np.random.default_rng(1).choice(13, 12, replace=False))
+    pixels = [
+        np.asarray(Image.open(names[i]).resize((32, 32), Image.Resampling.BILINEAR))
+        for i in chosen
+    ]
+    images = (np.stack(pixels) / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4]
+    logits = load(checkpoint)(images.astype(np.float32))
+    np.testing.assert_allclose(answers.logits, logits, rtol=1e-3, atol=1e-4)
+    assert answers.tokens.shape == (12, 16, 8)
+    check_values(found.correlations, np.asarray(answers.tokens), logits)
+
+
+def test_a_network_without_classes_is_refused(imagenet, tmp_path):
+    from checkpoints import write_vit
+
+    network = str(write_vit(tmp_path / "vit"))
+    draw = Draw(2, 0, imagenet)
+    with pytest.raises(ValueError, match="must be classifiers, got .*vit"):
+        OnImageNet().answers(network, draw, Session(tmp_path / "steps"))
+
+
+@pytest.mark.parametrize("scale", ["paper", "paper-table4"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(None, "--data must name its folder"), ("nowhere", "does not exist")],
+)
+def test_missing_data_is_told_before_a_network_is_fetched(
+    scale, data, message, tmp_path, monkeypatch
+):
+    def never(*_):
+        raise AssertionError("fetched")
+
+    module = "experiments._output_correlation.classifiers.load_model"
+    monkeypatch.setattr(module, never)
+    arguments = ["--scale", scale, "-o", str(tmp_path)]
+    arguments += [] if data is None else ["--data", str(tmp_path / data)]
+    result = CliRunner().invoke(command(STUDY), arguments)
+    assert result.exit_code == 2 and message in result.output
+    assert "image-net.org" in result.output and "ILSVRC2012_val_" in result.output
+
+
+def test_the_papers_scales_are_the_papers():
+    first, fourth = (STUDY.scales[name] for name in ("paper", "paper-table4"))
+    assert (first.samples, fourth.samples) == (2000, 20000)
+    assert (
+        first.networks
+        == fourth.networks
+        == tuple(TABLE_1)
+        == tuple(TABLE_4["spearman"])
+    )
+    assert len(first.networks) == 7 and first.matcher == sj.BatchOptimal(512)
+    assert published("pearson", "resnet50", "cosine", 2000) == (-0.248, -0.320)
+    assert published("pearson", "resnet50", "RBF", 20000) == (0.028, 0.015)
+    assert published("spearman", "vit-l32", "inner product", 2000) == (-0.029, -0.014)
+    assert published("pearson", "resnet-10", "cosine", 240) == (None, None)
+
+
+# The shipped classifiers
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke") / "new"
+    arguments = ["--scale", "smoke", "-o", str(folder)]
+    result = CliRunner().invoke(command(STUDY), arguments)
+    assert result.exit_code == 0, result.output
+    return folder, result.stdout
+
+
+def test_files(smoke):
+    folder, text = smoke
+    name = STUDY.name
+    ends = (".json", ".csv", ".png", "-spearman.png", "-pairs.png")
+    assert {p.name for p in folder.iterdir() if p.is_file()} == {
+        f"{name}{end}" for end in ends
+    }
+    for end in ends[2:]:
+        assert (folder / f"{name}{end}").read_bytes().startswith(b"\x89PNG")
+    document = json.loads((folder / f"{name}.json").read_text())
+    with (folder / f"{name}.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == len(document["rows"]) == 2 * 3 * 2
+    assert all(key in text for key in document["summary"])
+    for metric in METRICS:
+        for kernel in KERNELS:
+            what = f"{metric.capitalize()}, {kernel}: networks where matching makes"
+            (count,) = (v for k, v in document["summary"].items() if k.startswith(what))
+            assert count == sum(
+                row["difference"] < 0
+                for row in document["rows"]
+                if (row["metric"], row["kernel"]) == (metric, kernel)
+            )
+
+
+def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
+    from experiments._scenes.compose import SceneConfig, compose
+
+    folder, _ = smoke
+    config = STUDY.scales["smoke"]
+    shown = compose(SceneConfig(), config.samples, 1, config.seed)
+    assert len(set(shown.scene.tolist())) == len(shown.images) == config.samples
+    rows = json.loads((folder / f"{STUDY.name}.json").read_text())["rows"]
+    network = config.networks[0]
+    model, last = zoo.load(network), NETWORKS[network].last
+    tokens = zoo.tokens(model, shown.images, (last,))[last]
+    logits = zoo.outputs(model, shown.images).name_logits
+    for row in rows:
+        if row["network"] != network:
+            continue
+        values = (
+            expected(tokens, logits, KERNELS[row["kernel"]], matcher)[row["metric"]]
+            for matcher in (sj.Identity(), sj.Exact())
+        )
+        assert [row["spatio_semantic"], row["semantic"]] == pytest.approx(
+            list(values), abs=1e-4
+        )
+        right = np.argmax(logits, 1) == shown.background
+        assert row["accuracy"] == pytest.approx(right.mean())
+
+
+def test_a_second_run_computes_nothing(smoke, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed again")
+
+    folder, _ = smoke
+    before = (folder / f"{STUDY.name}.csv").read_bytes()
+    monkeypatch.setattr(OnScenes, "answers", never)
+    monkeypatch.setattr(Session, "run", never)
+    monkeypatch.setattr(measuring, "_compared", never)
+    conduct(STUDY, "smoke", STUDY.scales["smoke"], folder)
+    assert (folder / f"{STUDY.name}.csv").read_bytes() == before
+    # Another config has steps of its own.
+    other = dataclasses.replace(STUDY.scales["smoke"], seed=2)
+    with pytest.raises(AssertionError, match="computed again"):
+        conduct(STUDY, "smoke", other, folder, overwrite=True)

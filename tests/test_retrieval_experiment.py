@@ -1,0 +1,397 @@
+"""The retrieval experiment, from images to scores, on each source of images."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from checkpoints import write_vit
+from retrieval_data import annotation, frame, write_ego, write_streets
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+pytest.importorskip("sklearn")
+
+from experiments import retrieval
+from experiments._common.intervals import cluster_bootstrap
+from experiments._common.session import Session
+from experiments._common.study import command
+from experiments._retrieval.config import (
+    OTHER_SCENES,
+    SAME_SCENE,
+    Collection,
+    Groups,
+    Measure,
+    RetrievalConfig,
+)
+from experiments._retrieval.datasets import Cityscapes, EgoObjects
+from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
+from experiments._retrieval.scores import GAIN, LEAD, select
+from semrsm_jax import rsm
+from semrsm_jax.retrieval import AveragePooling, class_iou, instance_f1
+
+# Of each group two videos, of each video two frames.
+GROUPS, VIDEOS, FRAMES = 4, 2, 2
+
+
+def halves(seed):
+    """An image with two textures, left and right."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(256, size=(18, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return str(write_vit(tmp_path_factory.mktemp("network") / "tiny-vit"))
+
+
+@pytest.fixture(scope="module")
+def ego(tmp_path_factory):
+    """Frames of 4 groups, each of which shows a category of its own, and one that all
+    show.
+    """
+    images, annotations, pixels = [], [], []
+    for number in range(GROUPS * VIDEOS * FRAMES):
+        group, video = number // (VIDEOS * FRAMES), number // FRAMES % VIDEOS
+        images.append(frame(number, f"G{group}", f"0{video}"))
+        for category in (group, 9):
+            annotations.append(annotation(len(annotations), number, category))
+        pixels.append(halves(number))
+    return write_ego(
+        tmp_path_factory.mktemp("data") / "ego", images, annotations, pixels
+    )
+
+
+@pytest.fixture(scope="module")
+def of_frames(ego, checkpoint):
+    return dataclasses.replace(
+        retrieval.SCALES["paper"],
+        networks=(checkpoint,),
+        queries=6,
+        sizes=(5, 10),
+        k=3,
+        resamples=50,
+        shown=2,
+        baselines=(("average pooling", AveragePooling()),),
+        data=ego,
+    )
+
+
+@pytest.fixture(scope="module")
+def result(of_frames, tmp_path_factory):
+    """Result, and the folder of its steps."""
+    folder = tmp_path_factory.mktemp("steps")
+    return retrieval.run(of_frames, Session(folder)), folder
+
+
+def test_neighbours_are_those_of_the_plain_computation(result, of_frames, checkpoint):
+    collection, found = result[0].collection, result[0].found[checkpoint]
+    ((layer, (x, y)),) = collection.features(checkpoint).items()
+    x, y = np.asarray(x), np.asarray(y)
+    mean = y.mean((0, 1))
+    assert found.tokens == {layer: 17}
+    for how, matcher in ((WITH, of_frames.matcher), (WITHOUT, retrieval_identity())):
+        for name, kernel in KERNELS.items():
+            K = np.array(rsm(x - mean, y - mean, matcher, kernel=kernel))
+            for protocol, groups in collection.protocols.items():
+                for size in of_frames.sizes:
+                    allowed = groups.queries[:, None] != groups.database[None]
+                    allowed &= np.arange(10) < size
+                    ranked = np.where(allowed, K, -np.inf)
+                    best = ranked.argmax(1)
+                    index = found.index[Key(layer, name, how, protocol, size)]
+                    assert index.shape == (6, 3)
+                    there = allowed.any(1)
+                    np.testing.assert_array_equal(index[there, 0], best[there])
+                    assert (index[~there] == -1).all()
+                    assert index.max() < size
+
+
+def retrieval_identity():
+    from semrsm_jax import Identity
+
+    return Identity()
+
+
+def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbour(
+    result, of_frames
+):
+    collection = result[0].collection
+    videos, scenes = collection.protocols.values()
+    assert list(collection.protocols) == [SAME_SCENE, OTHER_SCENES]
+    # A group has two videos; scenes are left out whole.
+    assert len({*videos.queries, *videos.database}) == GROUPS * VIDEOS
+    assert len({*scenes.queries, *scenes.database}) == GROUPS
+    for found in result[0].found.values():
+        for key, index in found.index.items():
+            groups = collection.protocols[key.protocol]
+            for query, row in enumerate(index):
+                assert groups.queries[query] not in groups.database[row[row >= 0]]
+    pictures = [collection.query(n).tobytes() for n in range(of_frames.queries)]
+    pictures += [collection.entry(n).tobytes() for n in range(of_frames.sizes[-1])]
+    assert len(set(pictures)) == 16
+
+
+def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
+    collection, scores = result[0].collection, result[0].scores
+    assert collection.measures["F1"].score is instance_f1
+    assert collection.measures["IoU"].score is class_iou
+    found = result[0].found[checkpoint]
+    (layer,) = found.tokens
+    key = Key(layer, "cosine", WITH, SAME_SCENE, 10)
+    _, queries, database = collection.measures["F1"]
+
+    def f1(how):
+        index = found.index[key._replace(how=how)][:, 0]
+        shared = np.minimum(queries, database[index]).sum(1)
+        return 2 * shared / (queries.sum(1) + database[index].sum(1))
+
+    where = {
+        "method": "cosine",
+        "protocol": SAME_SCENE,
+        "database": 10,
+        "k": 1,
+    }
+    for quantity, expected in (
+        (WITH, f1(WITH).mean()),
+        (WITHOUT, f1(WITHOUT).mean()),
+        (GAIN, (f1(WITH) - f1(WITHOUT)).mean()),
+    ):
+        (entry,) = select(scores, measure="F1", quantity=quantity, **where)
+        assert entry.interval.value == pytest.approx(expected)
+        assert entry.interval.low <= entry.interval.value <= entry.interval.high
+        assert (entry.network, entry.layer, entry.tokens) == (checkpoint, layer, 17)
+    (lead,) = select(
+        scores, measure="F1", quantity=LEAD, **{**where, "method": "average pooling"}
+    )
+    (pooled,) = select(
+        scores, measure="F1", quantity=WITH, **{**where, "method": "average pooling"}
+    )
+    assert lead.interval.value == pytest.approx(f1(WITH).mean() - pooled.interval.value)
+
+
+def test_table_has_a_row_for_everything(result, of_frames):
+    table = retrieval.rows(result[0])
+    # kernels and a descriptor, protocols, sizes, measures, k of 1 and 3
+    assert len(table) == (3 + 1) * 2 * 2 * 2 * 2
+    kernels = [row for row in table if row["method"] in KERNELS]
+    for row in kernels:
+        gain = row[WITH] - row[WITHOUT]
+        assert row[GAIN] == pytest.approx(gain) and row[LEAD] is None
+        assert row[f"{GAIN}, low"] <= row[GAIN] <= row[f"{GAIN}, high"]
+    summary = retrieval.summary(result[0])
+    assert summary["images"] == "EgoObjects" and summary["database"] == 10
+    (text,) = (v for k, v in summary.items() if k.endswith(f"F1, {SAME_SCENE}"))
+    assert text.split(" of ")[1].startswith("3")
+
+
+def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("experiments._retrieval.datasets.load_model", fail)
+    monkeypatch.setattr(Session, "run", fail)
+    again = retrieval.run(of_frames, Session(result[1]))
+    assert again.scores == result[0].scores
+
+
+def test_interrupted_run_goes_on(of_frames, result, tmp_path, monkeypatch):
+    extracted, whole = [], Session.run
+
+    def extract(self, name, *args, **kwargs):
+        extracted.append(name)
+        return features(self, name, *args, **kwargs)
+
+    def stop(self, name, *args, **kwargs):
+        if name.endswith(WITHOUT):
+            raise KeyboardInterrupt
+        return whole(self, name, *args, **kwargs)
+
+    features = Session.features
+    monkeypatch.setattr(Session, "features", extract)
+    monkeypatch.setattr(Session, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        retrieval.run(of_frames, Session(tmp_path))
+    monkeypatch.setattr(Session, "run", whole)
+    done = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*") if p.is_file()}
+    assert done
+    again = retrieval.run(of_frames, Session(tmp_path))
+    assert again.scores == result[0].scores
+    assert done == {p: p.stat().st_mtime_ns for p in done}
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """Queries show what an image of the database does, each token elsewhere."""
+
+    def collect(self, config, session):
+        rng = np.random.default_rng(config.seed)
+        y = rng.normal(size=(config.sizes[-1], 9, 16)).astype(np.float32)
+        x = np.stack([rng.permutation(tokens) for tokens in y[: config.queries]])
+        counts = np.eye(len(y), dtype=int)
+        nobody = np.arange(len(x)), len(x) + np.arange(len(y))
+        return Collection(
+            "moved",
+            {"F1": Measure(instance_f1, counts[: len(x)], counts)},
+            {"all": Groups(*nobody)},
+            np.arange(len(x)),
+            lambda n: np.zeros((4, 4, 3), np.uint8),
+            lambda n: np.zeros((4, 4, 3), np.uint8),
+            lambda network: {"tokens": (x, y)},
+        )
+
+
+def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
+    config = RetrievalConfig(
+        Moved(), ("none",), queries=12, sizes=(12, 24), k=1, resamples=50, baselines=()
+    )
+    result = retrieval.run(config, Session(tmp_path))
+    for entry in result.scores:
+        if entry.quantity == WITH:
+            assert entry.interval == (1, 1, 1)
+        elif entry.quantity == WITHOUT:
+            assert entry.interval.value < 0.4
+    gains = select(result.scores, quantity=GAIN)
+    assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
+    text = retrieval.summary(result)["gains with an interval above 0, F1, all"]
+    assert text == "3 of 3, 0 below 0"
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The folder of a run of the scale of that name."""
+    folder = tmp_path_factory.mktemp("smoke") / "out"
+    arguments = ["--scale", "smoke", "-o", str(folder)]
+    found = CliRunner().invoke(command(retrieval.STUDY), arguments)
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def test_smoke_writes_numbers_table_and_figures(smoke):
+    names = {path.name for path in smoke.iterdir() if path.is_file()}
+    assert names == {
+        "retrieval.json",
+        "retrieval.csv",
+        "retrieval.png",
+        "retrieval-sizes.png",
+        "retrieval-gallery.png",
+    }
+    document = json.loads((smoke / "retrieval.json").read_text())
+    with (smoke / "retrieval.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == len(document["rows"]) == (3 + 3) * 2 * 2 * 2 * 2
+    assert document["config"]["source"]["scene"]["side"] == 64
+    for name in names - {"retrieval.json", "retrieval.csv"}:
+        assert (smoke / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_scenes_are_views_of_which_none_is_query_and_entry(smoke):
+    config = retrieval.SCALES["smoke"]
+    (steps,) = (smoke / "steps").iterdir()
+    before = (steps / "scenes.npz").stat().st_mtime_ns
+    collection = config.source.collect(config, Session(steps))
+    assert (steps / "scenes.npz").stat().st_mtime_ns == before
+    assert list(collection.protocols) == [SAME_SCENE, OTHER_SCENES]
+    scenes = collection.protocols[OTHER_SCENES]
+    drawn = np.concatenate([scenes.queries, scenes.database])
+    assert len(drawn) == 6 + 12 and np.bincount(drawn).max() <= config.source.views
+    np.testing.assert_array_equal(collection.clusters, scenes.queries)
+    every = collection.protocols[SAME_SCENE]
+    assert not np.isin(every.queries, every.database).any()
+    # Half of an object is seen where it counts, and then some of its pixels are there.
+    counts, present = (collection.measures[n].queries for n in ("F1", "IoU"))
+    assert (present[counts > 0]).all() and counts.sum() > 0
+
+
+def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
+    streets = {
+        "train": [("aachen", n, 19, (7, 11 + n)) for n in range(4)],
+        "val": [("lindau", n, 19, (7, 11 + 2 * n)) for n in range(2)],
+    }
+    config = dataclasses.replace(
+        retrieval.SCALES["paper-cityscapes"],
+        networks=(checkpoint,),
+        queries=2,
+        sizes=(4,),
+        k=1,
+        resamples=20,
+        shown=1,
+        baselines=(),
+        data=write_streets(tmp_path / "streets", streets),
+    )
+    found = retrieval.run(config, Session(tmp_path / "steps"))
+    assert {entry.measure for entry in found.scores} == {"IoU"}
+    assert {entry.database for entry in found.scores} == {4}
+    # Road alone of three classes, or both of two.
+    allowed = {1 / 3, 1.0, 2 / 3}
+    scores = [e.interval.value for e in found.scores if e.quantity == WITH]
+    assert all(min(abs(s - a) for a in allowed) < 1e-6 for s in scores)
+    few = dataclasses.replace(config, sizes=(5,))
+    with pytest.raises(ValueError, match="'train' has 4 images, 5 are needed"):
+        retrieval.run(few, Session(tmp_path / "few"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    [("paper", "EgoObjectsV1_unified_eval.json"), ("paper-cityscapes", "gtFine/val")],
+)
+def test_missing_data_say_where_to_get_them(tmp_path, scale, name):
+    app = command(retrieval.STUDY)
+    out = str(tmp_path / "out")
+    for given in ([], ["--data", str(tmp_path / "none")]):
+        found = CliRunner().invoke(app, ["--scale", scale, "-o", out, *given])
+        assert found.exit_code == 2
+        assert "https://" in found.output and name in found.output
+
+
+def test_too_few_frames_say_so(of_frames):
+    config = dataclasses.replace(of_frames, sizes=(11,))
+    with pytest.raises(ValueError, match="take 17 images, got 16"):
+        config.source.collect(config, Session())
+
+
+def test_paper_scale_is_the_papers():
+    config = retrieval.SCALES["paper"]
+    assert config.queries == 2000 and config.sizes == (2500, 5000, 10000)
+    assert len(config.networks) == 5 and isinstance(config.source, EgoObjects)
+    config = retrieval.SCALES["paper-cityscapes"]
+    assert config.queries == 500 and config.sizes == (2975,)
+    assert isinstance(config.source, Cityscapes)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"sizes": (4, 2)}, "sizes must rise"),
+        ({"sizes": ()}, "sizes must rise"),
+        ({"sizes": (0, 2)}, "sizes must be at least 1"),
+        ({"queries": 0}, "queries must be at least 1"),
+        ({"networks": ()}, "networks must name at least one"),
+    ],
+)
+def test_config_refuses(change, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        RetrievalConfig(**{"source": EgoObjects(), "networks": ("a",), **change})
+
+
+def test_cosines_in_parts_are_those_of_the_whole(rng, monkeypatch):
+    x, y = (rng.normal(size=(n, 5, 4)).astype(np.float32) for n in (3, 7))
+    expected = AveragePooling()(x, y)
+    monkeypatch.setattr("experiments._retrieval.neighbors._BLOCK", 8)
+    np.testing.assert_allclose(cosines(AveragePooling(), x, y), expected, atol=1e-6)
+
+
+def test_cluster_bootstrap_is_wider_where_clusters_agree(rng):
+    scenes = np.repeat(np.arange(40), 5)
+    values = np.repeat(rng.normal(size=40), 5)
+    alone = cluster_bootstrap(values, np.arange(200), 2000, np.random.default_rng(0))
+    together = cluster_bootstrap(values, scenes, 2000, np.random.default_rng(0))
+    ratio = (together.high - together.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(5**0.5, rel=0.15)
+    values[:5] = np.nan
+    left = cluster_bootstrap(values, scenes.astype(str), 50, rng)
+    assert left.value == pytest.approx(np.nanmean(values))
+    with pytest.raises(ValueError, match="at least one"):
+        cluster_bootstrap(np.full(3, np.nan), np.arange(3), 10, rng)

@@ -1,0 +1,254 @@
+"""The translation experiment: right numbers, resumed where it stopped, any folder."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+pytest.importorskip("sklearn")
+
+from experiments import translation
+from experiments._common.networks import Published
+from experiments._common.session import Session
+from experiments._common.study import command, conduct
+from experiments._data.images import draw_files, read_squares
+from experiments._scenes.parts import BACKGROUNDS, crop, photograph
+from experiments._translation.config import Case, TranslationConfig
+from experiments._translation.pictures import ImageFiles, Photographs
+from semrsm_jax import RBF, Exact, Identity, center, rsm
+from semrsm_jax.demo.separation import auroc
+from semrsm_jax.demo.translation import windows
+from semrsm_jax.features import extract
+from semrsm_jax.models import ViT, ViTConfig
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A network whose tokens are the pixels of the image, finer and coarser."""
+
+    name: str
+    trained: bool = True
+    layers: tuple[str, ...] = ("fine", "coarse")
+    opened: ClassVar[list[str]] = []
+
+    @property
+    def title(self):
+        return f"{self.name}, by itself"
+
+    def open(self, images):
+        self.opened.append(self.name)
+
+        def tokens(pictures):
+            return {
+                layer: jnp.asarray(
+                    pictures[:, ::step, ::step].reshape(len(pictures), -1, 3)
+                )
+                for layer, step in zip(self.layers, (2, 4), strict=True)
+            }
+
+        return tokens
+
+
+CONFIG = TranslationConfig(
+    pictures=Photographs(),
+    resnet=Case("resnet", (Pixels("one"), Pixels("two", trained=False)), 20, 16),
+    vit=Case("vit", (Pixels("three"),), 23, 16),
+    batches=2,
+    crops=3,
+    replicates=50,
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A run with all that it kept."""
+    folder = tmp_path_factory.mktemp("translation")
+    return translation.run(CONFIG, Session(folder)), folder
+
+
+def test_rsms_are_those_of_the_windows(done):
+    result, folder = done
+    crops = CONFIG.pictures(CONFIG, CONFIG.resnet, Session(folder))
+    assert crops.scenes.shape == (2, 3)
+    assert all(len(set(scenes)) == 3 for scenes in crops.scenes)
+    network, *_ = CONFIG.resnet.networks
+    tokens = network.open(windows(crops.read(0), 16))
+    features = tokens(windows(crops.read(1), 16))
+    for layer, found in zip(network.layers, result.tried[0].layers, strict=True):
+        x = center(features[layer])
+        for matcher, scores in (
+            (Identity(), found.spatio_semantic),
+            (Exact(), found.semantic),
+        ):
+            expected = rsm(x, matcher=matcher, kernel=RBF())
+            np.testing.assert_allclose(scores.rsms[1], expected, atol=1e-5)
+        assert (found.tokens, found.channels) == x.shape[1:]
+        scores = found.semantic
+        assert scores.auroc.value == pytest.approx(
+            auroc(scores.overlapping, scores.unrelated)
+        )
+
+
+def test_windows_overlap_as_the_paper_says():
+    paper = translation.SCALES["paper"]
+    assert (paper.resnet.crop, paper.resnet.window) == (84, 64)
+    assert (paper.vit.crop, paper.vit.window, paper.vit.shift % 16) == (324, 224, 4)
+    assert translation.SCALES["bundled"].vit.shift % 8 == 4
+    with pytest.raises(ValueError, match="overlap"):
+        Case("far", (), 40, 16)
+
+
+def test_crops_are_of_tiles_that_no_network_was_trained_on(tmp_path, monkeypatch):
+    boxes = []
+
+    def spy(scene, split, share, rng):
+        box = crop(scene, split, share, rng)
+        boxes.append((scene, split, box))
+        return box
+
+    monkeypatch.setattr("experiments._translation.pictures.crop", spy)
+    crops = Photographs()(CONFIG, CONFIG.resnet, Session(tmp_path))
+    assert {split for _, split, _ in boxes} == {"test"}
+    scene, _, box = boxes[-1]
+    assert scene == BACKGROUNDS[crops.scenes[1, 2]]
+    expected = photograph(scene).resize((20, 20), Image.Resampling.BILINEAR, box)
+    np.testing.assert_allclose(crops.read(1)[2], np.asarray(expected) / np.float32(255))
+
+
+def test_interrupted_run_goes_on_and_second_run_computes_nothing(
+    done, tmp_path, monkeypatch
+):
+    result, _ = done
+    real, calls = Photographs.__call__, []
+
+    def breaking(self, config, case, session):
+        crops = real(self, config, case, session)
+
+        def read(batch):
+            calls.append((case.name, batch))
+            # The pictures of the second batch, the first time that they are asked for.
+            if calls.count(("resnet", 1)) == 1 and batch == 1:
+                raise KeyboardInterrupt
+            return crops.read(batch)
+
+        return crops._replace(read=read)
+
+    monkeypatch.setattr(Photographs, "__call__", breaking)
+    Pixels.opened.clear()
+    session = Session(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        translation.run(CONFIG, session)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
+    assert len(before) == 2  # the crops, and the first batch
+    again = translation.run(CONFIG, session)
+    assert Pixels.opened == ["one", "one", "two", "three"]
+    assert all(p.stat().st_mtime_ns == time for p, time in before.items())
+    for one, other in zip(result.tried, again.tried, strict=True):
+        for a, b in zip(one.layers, other.layers, strict=True):
+            np.testing.assert_array_equal(a.semantic.rsms, b.semantic.rsms)
+    translation.run(CONFIG, session)
+    assert len(Pixels.opened) == 4
+
+
+def test_rows_and_summary_say_what_was_found(done):
+    result, _ = done
+    rows = translation.rows(result)
+    assert len(rows) == 2 * 3 * 2
+    assert {row["rsm"] for row in rows} == {"spatio-semantic", "semantic"}
+    assert [row["network"] for row in rows[::4]] == ["one", "two", "three"]
+    assert [row["weights"] for row in rows[::4]] == ["trained", "random", "trained"]
+    summary = translation.summary(result)
+    title = "two, by itself"
+    better = sum(layer.gain.low > 0 for layer in result.tried[1].layers)
+    assert summary[f"{title}: layers where semantic is better"] == better
+    last = result.tried[1].layers[-1]
+    assert summary[f"{title}: AUROC, semantic, last layer"] == last.semantic.auroc
+
+
+def _tree(folder, count):
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        path = folder / f"n0{k % 2}" / f"image {k}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (30 + k, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(path, "PNG" if k == 3 else "JPEG")
+    (folder / "n00" / "words.txt").write_text("surplus")
+
+
+def test_images_of_a_folder_are_drawn_and_resampled_whole(tmp_path):
+    _tree(tmp_path / "data", 7)
+    config = replace(CONFIG, pictures=ImageFiles(), data=tmp_path / "data")
+    crops = ImageFiles()(config, config.vit, Session(tmp_path / "steps"))
+    assert sorted(crops.scenes.flat) == [0, 1, 2, 3, 4, 5]
+    images = np.concatenate([crops.read(0), crops.read(1)])
+    assert images.shape == (6, 23, 23, 3) and 0 <= images.min() < images.max() <= 1
+    files = draw_files(tmp_path / "data", 6, np.random.default_rng((0, 0)))
+    assert len(set(files)) == 6
+    np.testing.assert_array_equal(images, read_squares(tmp_path / "data", files, 23))
+
+
+@pytest.mark.parametrize("case", ["none", "missing", "file", "few", "broken"])
+def test_bad_folders_are_told_of_with_where_to_get_the_data(case, tmp_path):
+    folder = tmp_path / "data"
+    wrong = {
+        "none": "must name its folder",
+        "missing": "does not exist",
+        "file": "is a file",
+        "few": "at least 200 images, found 2",
+        "broken": "no image that Pillow can read",
+    }[case]
+    if case == "file":
+        folder.write_text("")
+    if case in ("few", "broken"):
+        _tree(folder, 2)
+    count = 200 if case == "few" else 2
+    if case == "broken":
+        (folder / "n00" / "image 0.JPEG").write_bytes(b"none")
+    given = None if case == "none" else folder
+    with pytest.raises(ValueError, match=wrong) as error:
+        files = draw_files(given, count, np.random.default_rng(0))
+        read_squares(given, files, 8)
+    if case != "broken":
+        assert "image-net.org" in str(error.value) and "*.JPEG" in str(error.value)
+
+
+def test_paper_scale_without_data_says_what_it_needs(tmp_path):
+    app = command(translation.STUDY)
+    result = CliRunner().invoke(app, ["--scale", "paper", "-o", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "image-net.org" in result.output and "--data" in result.output
+
+
+def test_published_networks_are_normalised_and_have_no_class_token(monkeypatch):
+    small = ViTConfig(
+        image_size=(32, 32), patch_size=(16, 16), width=8, depth=1, heads=2, hidden=8
+    )
+    model = ViT(small, rngs=nnx.Rngs(0))
+    monkeypatch.setattr("experiments._common.networks.load", lambda source: model)
+    half = (0.5, 0.5, 0.5)
+    network = Published("vit-b16", ("vit.encoder.layer.0",), half, half)
+    assert network.trained and network.title == "ViT-B/16, trained"
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    found = network.open(images)(images)["vit.encoder.layer.0"]
+    expected = extract(model, 2 * images - 1, ["vit.encoder.layer.0"])
+    np.testing.assert_allclose(found, expected["vit.encoder.layer.0"][:, 1:], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_smoke_writes_numbers_table_and_figures(tmp_path):
+    study = translation.STUDY
+    paths = conduct(study, "smoke", study.scales["smoke"], tmp_path)
+    for path in paths.values():
+        assert path.stat().st_size > 0
+    document = json.loads(paths[".json"].read_text())
+    names = {row["network"] for row in document["rows"]}
+    assert names == {"resnet-10", "resnet-10-random", "vit-2", "vit-2-random"}
+    assert document["seconds"] > 0
