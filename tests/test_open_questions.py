@@ -288,11 +288,15 @@ def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
     def found(window, ratio, quality):
         return windows.Comparison(
             *(layer, 1024, 8, BatchOptimal(window)),
-            *(Interval(ratio, 0, 1), 1.0, 1.0, Interval(quality, 0, 1)),
+            Interval(ratio, 0.8 * ratio, 1.2 * ratio),
+            *(1.0, 1.0, Interval(quality, 0, 1)),
         )
 
     config = windows.SCALES["smoke"]
     answers = windows.summary(windows.Result(config, [found(64, 0.1, 0.9)]))
+    assert list(answers.values()) == ["exact", 1.0]
+    # Faster by its median, but not with its whole interval.
+    answers = windows.summary(windows.Result(config, [found(64, 0.9, 0.999)]))
     assert list(answers.values()) == ["exact", 1.0]
     several = [found(64, 0.1, 0.9), found(128, 0.3, 0.995), found(512, 1.5, 0.999)]
     answers = windows.summary(windows.Result(config, several))
