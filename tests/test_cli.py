@@ -487,8 +487,7 @@ def tiny_demo(folder, monkeypatch):
     noise = np.random.default_rng(0).uniform(size=(2, 2, 20, 20))
     monkeypatch.setattr(demo, "run", run_small)
     for name, fake in {
-        "ResNet": lambda *_, **__: None,
-        "calibrate_batch_norm": lambda *_: None,
+        "_network": lambda *_: None,
         "_all_rsms": lambda *_: ([noise], [(64, 32)]),
     }.items():
         monkeypatch.setattr(demo.translation, name, fake)
@@ -502,6 +501,11 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     numbers = json.loads(Path("my demo/translation.json").read_text())
     assert numbers["config"]["crops"] == 20
     assert numbers["config"]["seed"] == 1
+    assert "Trained weights:" in out and "Random weights:" in out
+    assert [row["weights"] for row in numbers["table"]] == [
+        *("trained",) * 2,
+        *("random",) * 2,
+    ]
     semantic = numbers["table"][1]
     assert f"{semantic['auroc']:.3f}" in out
     assert f"{semantic['overlapping']:.3f}" in out

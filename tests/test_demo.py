@@ -9,6 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from semrsm_jax.demo import (
     COLUMNS,
+    DEMO_NETWORK,
     Stage,
     TranslationConfig,
     run,
@@ -16,6 +17,7 @@ from semrsm_jax.demo import (
     to_json,
 )
 from semrsm_jax.demo import photographs as photographs_module
+from semrsm_jax.demo.networks import random_network, trained_network
 from semrsm_jax.demo.photographs import (
     PHOTOGRAPHS,
     SCENES,
@@ -324,6 +326,38 @@ def test_result_has_every_stage_and_pair(small):
             np.testing.assert_array_equal(np.diagonal(scores.rsms, 0, 1, 2), 1)
 
 
+@pytest.fixture(scope="module")
+def both():
+    """The network that comes with weights, at its last stage: S = 16."""
+    return run(replace(SMALL, network=DEMO_NETWORK, stages=SMALL.stages[1:]))
+
+
+def test_trained_weights_stand_beside_random_ones(both, small):
+    assert both.config.weights == ("trained", "random")
+    assert [stage.weights for stage in both.stages] == ["trained", "random"]
+    trained, random = both.stages
+    assert trained.layer == random.layer and trained.matcher == random.matcher
+    assert not np.allclose(trained.semantic.rsms, random.semantic.rsms)
+    rows = table_rows(both)
+    assert [row["weights"] for row in rows] == ["trained"] * 2 + ["random"] * 2
+    stated = to_json(both)["stages"]
+    assert [stage["weights"] for stage in stated] == ["trained", "random"]
+    # No weights come with another architecture.
+    assert small.config.weights == ("random",)
+    assert {stage.weights for stage in small.stages} == {"random"}
+
+
+def test_the_trained_network_names_what_it_has_seen(crops):
+    from semrsm_jax.demo.translation import _normalise
+
+    images = _normalise(crops.images[:20, 10:74, 10:74])
+    said = trained_network()(images).argmax(1)
+    truth = [SCENES.index(scene) for scene in crops.scenes[:20]]
+    assert np.mean(np.asarray(said) == truth) >= 0.5
+    random = random_network(DEMO_NETWORK, 0, images)(images).argmax(1)
+    assert np.mean(np.asarray(random) == truth) < 0.5
+
+
 def test_the_seed_fixes_every_number(small):
     again, other = run(SMALL), run(replace(SMALL, seed=1))
     assert to_json(again) == to_json(small)
@@ -342,7 +376,7 @@ def test_progress_rises_to_the_total_under_each_description():
     calls = []
     run(SMALL, lambda *call: calls.append(call))
     descriptions = list(dict.fromkeys(call[0] for call in calls))
-    assert len(descriptions) == 3
+    assert len(descriptions) == 2
     for description in descriptions:
         done = [call[1] for call in calls if call[0] == description]
         totals = {call[2] for call in calls if call[0] == description}
@@ -403,7 +437,7 @@ def test_configs_compare_by_value():
 def test_semantic_rsms_find_shifted_copies_at_full_settings():
     """The claim of section 4.1, as the demo shows it."""
     result = run()
-    assert len(result.crops.images) >= 100
+    assert len(result.crops.images) >= 100 and len(result.stages) == 8
     for stage in result.stages:
         assert stage.semantic.auroc.value >= stage.spatio_semantic.auroc.value
         if stage.tokens >= 256:

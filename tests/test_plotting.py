@@ -161,6 +161,28 @@ def test_outlined_pixels_are_those_shared(figure):
     )
 
 
+def test_two_networks_are_compared_below_the_first():
+    result = _result()
+    trained = tuple(stage._replace(weights="trained") for stage in result.stages)
+    random = tuple(
+        stage._replace(semantic=stage.spatio_semantic) for stage in result.stages
+    )
+    figure = translation_figure(result._replace(stages=trained + random))
+    axes = {a.get_title(): a for a in _axes(figure)}
+    for name, stages in (("trained", trained), ("random", random)):
+        lines = axes[f"{name} weights"].containers
+        assert [line.get_label() for line in lines] == ["spatio-semantic", "semantic"]
+        for line, kind in zip(lines, ("spatio_semantic", "semantic"), strict=True):
+            aurocs = [getattr(stage, kind).auroc for stage in stages]
+            np.testing.assert_allclose(line[0].get_ydata(), [a.value for a in aurocs])
+            (bars,) = line[2]
+            ends = [segment[:, 1] for segment in bars.get_segments()]
+            np.testing.assert_allclose(ends, [(a.low, a.high) for a in aurocs])
+    assert "AUROC, 95% interval" in [a.get_ylabel() for a in _axes(figure)]
+    # The RSMs above are those of the first network alone.
+    assert sum(a.get_title().startswith("AUROC") for a in _axes(figure)) == 4
+
+
 def test_figure_is_written_headless_and_without_pyplot(tmp_path):
     loaded = "matplotlib.pyplot" in sys.modules
     for name in ("translation.png", "translation.pdf"):

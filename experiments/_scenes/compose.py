@@ -36,7 +36,10 @@ Placement = Literal["free", "class", "cell"]
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What an experiment may control; the scenes of one seed differ in that alone.
+    """What an experiment may control.
+
+    Scenes of one seed whose configs differ in scale, viewpoint, light, resolution or
+    placement show the same objects on the same backgrounds.
 
     Attributes:
       side: rows and columns of the images, in pixels.

@@ -70,7 +70,9 @@ class Task:
                 lambda: self.draw(*draw, "train", session.report),
             )
 
-        return [Lesson(examples(draw), *rest) for draw, *rest in self.plans]
+        return [
+            Lesson(examples(plan.draw), plan.share, plan.batch) for plan in self.plans
+        ]
 
     def evaluate(
         self, model: nnx.Module, report: Report, count: int | None = None

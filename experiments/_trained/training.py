@@ -95,7 +95,7 @@ def train(
     if resume is not None and resume.exists():
         start, state = _restore(resume, state)
     for step in range(start, network.steps):
-        examples, _, size = lessons[np.searchsorted(ends, step, side="right")]
+        examples, _, size = lessons[int(np.searchsorted(ends, step, side="right"))]
         rng = np.random.default_rng((network.seed, step))
         chosen = rng.integers(len(examples["images"]), size=size)
         batch = {name: jnp.asarray(part[chosen]) for name, part in examples.items()}

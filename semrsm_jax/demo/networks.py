@@ -9,7 +9,6 @@ trains it again.
 import importlib.resources
 from typing import Literal
 
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -36,7 +35,7 @@ def trained_network() -> ResNet:
 
 
 def random_network(
-    config: ResNetConfig, seed: int, images: Float[Array | np.ndarray, "N H W 3"]
+    config: ResNetConfig, seed: int, images: Float[Array, "N H W 3"]
 ) -> ResNet:
     """A network as it is drawn, in evaluation mode, its batch norms those of images."""
     model = ResNet(config, rngs=nnx.Rngs(seed))

@@ -213,15 +213,14 @@ def run(
                 f"Comparing windows, {name} network", done, total
             ),
         )
-        for stage, (tokens, channels), pair in zip(
+        for stage, shape, (spatio, semantic) in zip(
             config.stages, shapes, rsms, strict=True
         ):
-            scored = separation.score(*pair, scenes, replicates, config.confidence)
-            found.append(
-                StageResult(
-                    stage.name, tokens, channels, stage.matcher, *scored, weights
-                )
+            scored = separation.score(
+                spatio, semantic, scenes, replicates, config.confidence
             )
+            result = StageResult(stage.name, *shape, stage.matcher, *scored, weights)
+            found.append(result)
     return TranslationResult(config, crops, tuple(found))
 
 

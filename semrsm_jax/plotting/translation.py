@@ -43,16 +43,17 @@ def translation_figure(result: TranslationResult) -> "Figure":
 
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
         widths = (1.9, 0.6 + 1.9 * len(stages))
-        rows = figure.subfigures(
-            1 + compared, 1, height_ratios=(6.6, 2.3)[: 1 + compared]
-        )
-        upper, *below = np.atleast_1d(rows)
-        left, right = upper.subfigures(1, 2, width_ratios=widths)
+        upper, below = figure, None
+        if compared:
+            ((upper,), (below,)) = figure.subfigures(
+                2, 1, squeeze=False, height_ratios=(6.6, 2.3)
+            )
+        ((left, right),) = upper.subfigures(1, 2, squeeze=False, width_ratios=widths)
         _draw_windows(left, result)
         _draw_stages(right, stages, result)
-        if compared:
+        if below is not None:
             right.suptitle(f"Network with {weights} weights", fontsize=FONT_SIZE + 1)
-            _draw_aurocs(below[0], networks, result)
+            _draw_aurocs(below, networks, result)
     return figure
 
 
