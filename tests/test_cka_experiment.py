@@ -367,6 +367,7 @@ def smoke(tmp_path_factory):
     return folder, result.stdout
 
 
+@pytest.mark.slow
 def test_files(smoke):
     folder, text = smoke
     ends = (".json", ".csv", ".png", "-within.png", "-across.png")
@@ -394,6 +395,7 @@ def test_files(smoke):
     assert len(values) == 12 and change == pytest.approx(np.mean(values))
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(smoke, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")

@@ -216,6 +216,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_path):
     config = OutputCorrelationConfig(
         OnImageNet(batch_size=3), (str(checkpoint),), 12, resamples=40, data=imagenet
@@ -243,6 +244,7 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
     check_values(found.correlations, np.asarray(answers.tokens), logits)
 
 
+@pytest.mark.slow
 def test_a_network_without_classes_is_refused(imagenet, tmp_path):
     from checkpoints import write_vit
 
@@ -300,6 +302,7 @@ def smoke(tmp_path_factory):
     return folder, result.stdout
 
 
+@pytest.mark.slow
 def test_files(smoke):
     folder, text = smoke
     name = STUDY.name
@@ -324,6 +327,7 @@ def test_files(smoke):
             )
 
 
+@pytest.mark.slow
 def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
     from experiments._scenes.compose import SceneConfig, compose
 
@@ -350,6 +354,7 @@ def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
         assert row["accuracy"] == pytest.approx(right.mean())
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(smoke, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")
