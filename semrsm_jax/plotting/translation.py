@@ -1,11 +1,11 @@
 """The demo's figure, in the manner of Fig. 2."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from semrsm_jax.demo.translation import TranslationResult, windows
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure, paper_style
 from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
 
 if TYPE_CHECKING:
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 _EXAMPLES = 6
 
 
-def translation_figure(result: TranslationResult) -> "Figure":
+@overload
+def translation_figure(result: TranslationResult, figure: None = None) -> "Figure": ...
+@overload
+def translation_figure(
+    result: TranslationResult, figure: "Figure | SubFigure"
+) -> "Figure | SubFigure": ...
+def translation_figure(
+    result: TranslationResult, figure: "Figure | SubFigure | None" = None
+) -> "Figure | SubFigure":
     """Draws the demo in the manner of Fig. 2: windows, RSMs and distributions.
 
     Left stand windows of the first batch, with the pixels outlined that they share;
@@ -25,17 +33,17 @@ def translation_figure(result: TranslationResult) -> "Figure":
 
     Args:
       result: of `semrsm_jax.demo.run`.
+      figure: where to draw, also a part of a figure; None makes a new one that fits.
 
     Returns:
-      The figure, to be saved with its ``savefig``.
+      The figure.
 
     Raises:
       ImportError: matplotlib is not installed.
     """
-    figure = new_figure((2.5 + 1.9 * len(result.stages), 6.6))
-    from matplotlib import rc_context
-
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    if figure is None:
+        figure = new_figure((2.5 + 1.9 * len(result.stages), 6.6))
+    with paper_style():
         widths = (1.9, 0.6 + 1.9 * len(result.stages))
         left, right = figure.add_gridspec(1, 2, width_ratios=widths)
         _draw_windows(figure.add_subfigure(left), result)
