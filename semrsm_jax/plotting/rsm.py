@@ -73,7 +73,7 @@ def plot_rsm(
         K[order][:, order], cmap=COLORMAP, vmin=vmin, vmax=vmax, interpolation="nearest"
     )
     if groups:
-        _mark(ax, {str(name): len(samples) for name, samples in groups.items()})
+        _mark(ax, groups)
     else:
         ax.locator_params(integer=True)
     if colorbar:
@@ -189,17 +189,18 @@ def _groups(labels: Sequence[Hashable]) -> dict[Hashable, list[int]]:
     return groups
 
 
-def _mark(ax: "Axes", sizes: Mapping[str, int]) -> None:
+def _mark(ax: "Axes", groups: Mapping[Hashable, list[int]]) -> None:
     """Lines between the groups of a heatmap, and their names beside and below."""
-    ends = np.cumsum([*sizes.values()]) - 0.5
+    sizes = np.array([len(samples) for samples in groups.values()])
+    ends = np.cumsum(sizes) - 0.5
     for end in ends[:-1]:
         ax.axhline(end, color="white", linewidth=0.6)
         ax.axvline(end, color="white", linewidth=0.6)
-    middles = ends - np.array([*sizes.values()]) / 2
-    names = [*sizes] if len(sizes) <= _MOST_NAMES else [""] * len(sizes)
+    middles = ends - sizes / 2
+    names = [str(name) for name in groups] if len(groups) <= _MOST_NAMES else []
+    middles = middles[: len(names)]
     ax.set_yticks(middles, names)
-    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(middles, names, **slant)
+    ax.set_xticks(middles, names, rotation=90)
     ax.tick_params(length=0)
 
 
