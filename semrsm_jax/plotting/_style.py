@@ -6,6 +6,7 @@ function ends with `finish`, and every colour bar and legend is made here, so th
 has the same sizes everywhere, whatever axes it is drawn on.
 """
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ DIVERGING = "PuOr_r"
 # Okabe and Ito, "Color universal design", 2008: blue, vermilion, and on.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
+FRAME = ("left", "right", "top", "bottom")
 FONT_SIZE = 8  # points: axis labels; titles are one larger, ticks and legends smaller
 SMALL = FONT_SIZE - 1
 # Inches: a column of a paper in two columns, and its whole width (ICML's; others differ
@@ -114,15 +116,15 @@ def finish(
     title: str | None = None,
     xlabel: str = "",
     ylabel: str = "",
-    framed: bool = False,
+    sides: Collection[str] = ("left", "bottom"),
 ) -> "Axes":
-    """Title, labels and sizes of text; without `framed` no line above and right."""
+    """Title, labels and sizes of text, and lines on those sides alone."""
     ax.set_title(title or "", fontsize=FONT_SIZE + 1)
     ax.set_xlabel(xlabel, fontsize=FONT_SIZE)
     ax.set_ylabel(ylabel, fontsize=FONT_SIZE)
     ax.tick_params(labelsize=SMALL)
-    if not framed:
-        ax.spines[["top", "right"]].set_visible(False)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in sides)
     return ax
 
 

@@ -67,7 +67,7 @@ def plot_comparison(
     _write(ax, image, (names, columns), "{:.2f}", numbers)
     if colorbar:
         add_colorbar(ax, image, label)
-    return finish(ax, title=title, framed=True)
+    return finish(ax, title=title, sides=())
 
 
 def plot_comparison_difference(
@@ -121,7 +121,7 @@ def plot_comparison_difference(
     _write(ax, image, (names, columns), f"{{:+.{decimals}f}}", numbers)
     if colorbar:
         add_colorbar(ax, image, label)
-    return finish(ax, title=title, framed=True)
+    return finish(ax, title=title, sides=())
 
 
 def _checked(
@@ -158,7 +158,6 @@ def _write(
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(len(columns)), columns, **slant)
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
     if numbers is None:
         numbers = max(values.shape) <= _MOST_NUMBERS

@@ -98,8 +98,7 @@ def plot_correspondences(
         xticks=[],
         yticks=[],
     )
-    ax.spines[:].set_visible(False)
-    return finish(ax, title=title)
+    return finish(ax, title=title, sides=())
 
 
 def plot_displacement(
@@ -154,10 +153,9 @@ def plot_displacement(
         xticks=[],
         yticks=[],
     )
-    ax.spines[:].set_visible(False)
     if colorbar:
         add_colorbar(ax, arrows, label)
-    return finish(ax, title=title)
+    return finish(ax, title=title, sides=())
 
 
 def _pairs(points: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

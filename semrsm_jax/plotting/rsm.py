@@ -9,6 +9,7 @@ from jaxtyping import Float
 from semrsm_jax.plotting._style import (
     COLORMAP,
     COLORS,
+    FRAME,
     add_colorbar,
     add_legend,
     axes_or_new,
@@ -79,7 +80,7 @@ def plot_rsm(
     if colorbar:
         add_colorbar(ax, image, label)
     axis = "" if groups else "sample"
-    return finish(ax, title=title, xlabel=axis, ylabel=axis, framed=True)
+    return finish(ax, title=title, xlabel=axis, ylabel=axis, sides=FRAME)
 
 
 def plot_rsm_pair(
