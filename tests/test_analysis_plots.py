@@ -80,7 +80,8 @@ def test_plot_correlation_of_many_and_of_few_pairs(rng):
     assert ax.collections[0].get_array().sum() == 5000
     medians = ax.lines[0].get_xydata()
     assert len(medians) == 12 and (np.diff(medians[:, 0]) > 0).all()
-    assert [a.get_ylabel() for a in ax.figure.axes][1] == "pairs"
+    (bar,) = ax.child_axes
+    assert bar.get_ylabel() == "pairs"
     few = plot_correlation(x[:50], x[:50] ** 2)
     np.testing.assert_array_equal(few.lines[0].get_xdata(), x[:50])
     assert few.get_ylabel() == "Jensen-Shannon divergence [nats]"

@@ -172,7 +172,7 @@ def _features(
             images,
             [loaded.tap],
             source.batch_size,
-        )
+        ).layers
         rows.append(layers[loaded.tap])
     return {loaded.tap: (rows[0], rows[1])}
 

@@ -9,6 +9,7 @@ import typer
 from semrsm_jax.cli import _options as options
 from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli._console import progress_bar, say, say_fields, size
+from semrsm_jax.cli._matcher_options import parse_grid
 
 NAME = "report"
 HELP = """Make one page to look at RSMs: click on a cell, and see what was matched with what.
@@ -139,7 +140,7 @@ def command(
             labels=labels,
             layers=layers or None,
             kernel=None if kernel is None else options.build_kernel(kernel, bandwidth),
-            grid=options.parse_grid(grid) if grid else None,
+            grid=parse_grid(grid) if grid else None,
             preprocessing=load_preprocessing(preprocessor) if preprocessor else None,
             neighbors=neighbors,
             pairs=_parse_count(pairs),

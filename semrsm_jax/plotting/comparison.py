@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import COLORMAP, FONT_SIZE, axes_or_new, new_figure
+from semrsm_jax.plotting._style import (
+    COLORMAP,
+    DIVERGING,
+    SMALL,
+    add_colorbar,
+    finish,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-# Purple to orange: told apart by colour-blind readers, and neutral in between.
-_DIVERGING = "PuOr_r"
 # With more rows or columns, numbers in the cells would not be legible.
 _MOST_NUMBERS = 12
 # Inches: a cell, and what labels and colour bar take besides.
@@ -57,10 +62,12 @@ def plot_comparison(
       ValueError: `matrix` is not of rank 2, or names do not fit.
     """
     matrix, columns = _checked(matrix, names, other_names)
-    ax = axes_or_new(ax) if ax is not None else _fitting(matrix.shape)
+    ax = _fitting(matrix.shape) if ax is None else ax
     image = ax.imshow(matrix, cmap=COLORMAP, vmin=vmin, vmax=vmax)
-    _finish(ax, image, (names, columns), "{:.2f}", numbers)
-    return _titled(ax, image, title, label, colorbar)
+    _write(ax, image, (names, columns), "{:.2f}", numbers)
+    if colorbar:
+        add_colorbar(ax, image, label)
+    return finish(ax, title=title, sides=())
 
 
 def plot_comparison_difference(
@@ -107,12 +114,14 @@ def plot_comparison_difference(
     if limit is None:
         known = np.abs(difference[np.isfinite(difference)])
         limit = float(known.max(initial=0)) or 1.0
-    ax = axes_or_new(ax) if ax is not None else _fitting(matrix.shape)
-    image = ax.imshow(difference, cmap=_DIVERGING, vmin=-limit, vmax=limit)
+    ax = _fitting(matrix.shape) if ax is None else ax
+    image = ax.imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
     # Two digits of the largest.
     decimals = max(2, 1 - math.floor(math.log10(limit)))
-    _finish(ax, image, (names, columns), f"{{:+.{decimals}f}}", numbers)
-    return _titled(ax, image, title, label, colorbar)
+    _write(ax, image, (names, columns), f"{{:+.{decimals}f}}", numbers)
+    if colorbar:
+        add_colorbar(ax, image, label)
+    return finish(ax, title=title, sides=())
 
 
 def _checked(
@@ -136,19 +145,7 @@ def _fitting(shape: tuple[int, ...]) -> "Axes":
     return new_figure((max(3.0, width + 0.6), max(2.4, height))).add_subplot()
 
 
-def _titled(
-    ax: "Axes", image: "AxesImage", title: str | None, label: str, colorbar: bool
-) -> "Axes":
-    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
-    if colorbar:
-        # As high as the heatmap, whatever the figure's shape.
-        bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
-        bar.set_label(label, fontsize=FONT_SIZE)
-        bar.ax.tick_params(labelsize=FONT_SIZE - 1)
-    return ax
-
-
-def _finish(
+def _write(
     ax: "Axes",
     image: "AxesImage",
     sides: tuple[Sequence[str], Sequence[str]],
@@ -156,12 +153,11 @@ def _finish(
     numbers: bool | None,
 ) -> None:
     """Names rows and columns, and writes the values where they are legible."""
-    (names, columns), small = sides, FONT_SIZE - 1
-    ax.set_yticks(range(len(names)), names, fontsize=small)
+    names, columns = sides
+    ax.set_yticks(range(len(names)), names)
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    ax.set_xticks(range(len(columns)), columns, fontsize=small, **slant)
+    ax.set_xticks(range(len(columns)), columns, **slant)
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
     if numbers is None:
         numbers = max(values.shape) <= _MOST_NUMBERS
@@ -169,7 +165,7 @@ def _finish(
         return
     for (row, column), value in np.ndenumerate(values):
         if not np.isfinite(value):
-            ax.text(column, row, "n/a", ha="center", va="center", fontsize=small - 1)
+            ax.text(column, row, "n/a", ha="center", va="center", fontsize=SMALL - 1)
             continue
         red, green, blue, _ = image.cmap(image.norm(value))
         # Perceived brightness of the cell, Rec. 601.
@@ -181,6 +177,6 @@ def _finish(
             form.format(value) if float(form.format(value)) else "0",
             ha="center",
             va="center",
-            fontsize=small - 1,
+            fontsize=SMALL - 1,
             color="black" if bright else "white",
         )

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import COLORMAP, COLORS, FONT_SIZE, axes_or_new
+from semrsm_jax.plotting._style import (
+    COLORMAP,
+    COLORS,
+    add_colorbar,
+    add_legend,
+    axes_or_new,
+    finish,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +74,7 @@ def plot_correlation(
             linewidths=0.1,
         )
         if colorbar:
-            ax.figure.colorbar(cells, ax=ax, label="pairs")
+            add_colorbar(ax, cells, "pairs")
     groups = np.array_split(np.argsort(similarity), min(_GROUPS, similarity.size))
     medians = [
         (np.median(similarity[group]), np.median(divergence[group])) for group in groups
@@ -82,8 +89,5 @@ def plot_correlation(
         linewidth=1.5,
         label="median",
     )
-    ax.legend(framealpha=0.85, edgecolor="none", fontsize=FONT_SIZE - 1)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    add_legend(ax)
+    return finish(ax, title=title, xlabel=xlabel, ylabel=ylabel)

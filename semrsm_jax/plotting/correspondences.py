@@ -5,12 +5,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import COLORMAP, COLORS, axes_or_new
+from semrsm_jax.plotting._style import (
+    COLORMAP,
+    COLORS,
+    add_colorbar,
+    axes_or_new,
+    finish,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _GAP = 0.03  # between the two images, as a share of the width of the first
+
+
+def token_centers(
+    grid: tuple[int, int], image_size: tuple[int, int]
+) -> Float[np.ndarray, "S 2"]:
+    """Where the tokens of an image stand in it, for the functions below.
+
+    Args:
+      grid: (H, W), rows and columns of tokens; S = H * W, row by row, as `to_tokens`
+        and `extract` order them.
+      image_size: (height, width) of the image in pixels.
+
+    Returns:
+      (S, 2), row and column of each token's centre in pixels. Indexed with the
+      permutation of `match`, it holds the partners' centres.
+
+    Raises:
+      ValueError: a number that is below 1.
+    """
+    for name, value in (("grid", grid), ("image_size", image_size)):
+        if len(value) != 2 or min(value) < 1:
+            raise ValueError(
+                f"{name} must be two numbers of at least 1, got {tuple(value)}"
+            )
+    cell = np.divide(image_size, grid)
+    return (np.indices(grid).reshape(2, -1).T + 0.5) * cell - 0.5
 
 
 def plot_correspondences(
@@ -65,10 +97,8 @@ def plot_correspondences(
         ylim=(max(first.shape[0], second.shape[0]) - 0.5, -0.5),
         xticks=[],
         yticks=[],
-        title=title,
     )
-    ax.spines[:].set_visible(False)
-    return ax
+    return finish(ax, title=title, sides=())
 
 
 def plot_displacement(
@@ -122,11 +152,10 @@ def plot_displacement(
         ylim=(height - 0.5, -0.5),
         xticks=[],
         yticks=[],
-        title=title,
     )
     if colorbar:
-        ax.figure.colorbar(arrows, ax=ax, label=label)
-    return ax
+        add_colorbar(ax, arrows, label)
+    return finish(ax, title=title, sides=())
 
 
 def _pairs(points: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, axes_or_new
+from semrsm_jax.plotting._style import (
+    COLORS,
+    FONT_SIZE,
+    MARKERS,
+    SMALL,
+    add_legend,
+    axes_or_new,
+    finish,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,10 +87,9 @@ def plot_pareto(
         ax.plot(x, y, marker, color=color, markersize=5, label=name)
         labels += zip(at, methods, [color] * len(at), strict=True)
     _label_points(ax, labels, front)
-    ax.set(xlabel=label, ylabel="k / k_opt [%]", title=title)
     if legend:
-        ax.legend(frameon=False, fontsize=FONT_SIZE - 1)
-    return ax
+        add_legend(ax)
+    return finish(ax, title=title, xlabel=label, ylabel="k / k_opt [%]")
 
 
 def _pareto_axes(ax: "Axes", times: list[float], most_missing: float) -> None:
@@ -104,7 +111,6 @@ def _pareto_axes(ax: "Axes", times: list[float], most_missing: float) -> None:
     # Room for labels on both sides.
     room = max(4, (max(times) / min(times)) ** 0.25)
     ax.set_xlim(min(times) / room, max(times) * room)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _label_points(
@@ -116,7 +122,7 @@ def _label_points(
 
     Above and left of the front there is nothing, so there its labels go.
     """
-    size = FONT_SIZE - 2
+    size = SMALL - 1
     scale = 72 / ax.figure.get_dpi()
     places = [scale * ax.transData.transform(point) for point, _, _ in labels]
     # Markers first.

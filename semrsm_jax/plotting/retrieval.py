@@ -1,7 +1,7 @@
 """Retrieval: scores by the number of neighbours, and what was retrieved (Fig. 4)."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float
@@ -10,13 +10,16 @@ from semrsm_jax.plotting._style import (
     COLORS,
     FONT_SIZE,
     MARKERS,
+    SMALL,
+    add_legend,
     axes_or_new,
+    finish,
     new_figure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 
 class ScoreCurve(NamedTuple):
@@ -79,21 +82,35 @@ def plot_scores_at_k(
         ax.plot(k, curve.value, marker + "-", color=color, ms=4, lw=1.3, label=name)
         if curve.low is not None and curve.high is not None:
             ax.fill_between(k, curve.low, curve.high, color=color, alpha=0.18, lw=0)
-    ax.set(xlabel="neighbours k", ylabel=label)
-    ax.set_title(title or "", fontsize=FONT_SIZE + 1)
     ax.locator_params(axis="x", integer=True)
-    ax.spines[["top", "right"]].set_visible(False)
     if legend:
-        ax.legend(frameon=False, fontsize=FONT_SIZE - 1)
-    return ax
+        add_legend(ax)
+    return finish(ax, title=title, xlabel="neighbours k", ylabel=label)
 
 
+@overload
 def retrieval_gallery(
     queries: Sequence[Retrieved],
     neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
+    figure: None = None,
     *,
     title: str | None = None,
-) -> "Figure":
+) -> "Figure": ...
+@overload
+def retrieval_gallery(
+    queries: Sequence[Retrieved],
+    neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
+    figure: "Figure | SubFigure",
+    *,
+    title: str | None = None,
+) -> "Figure | SubFigure": ...
+def retrieval_gallery(
+    queries: Sequence[Retrieved],
+    neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
+    figure: "Figure | SubFigure | None" = None,
+    *,
+    title: str | None = None,
+) -> "Figure | SubFigure":
     """Draws queries with what each method retrieves for them, in the manner of Fig. 4.
 
     Left stand the queries, a row each; right of them the neighbours, most similar
@@ -102,10 +119,11 @@ def retrieval_gallery(
     Args:
       queries: the query images.
       neighbors: name of each method -> for each query its neighbours.
+      figure: where to draw, also a part of a figure; None makes a new one that fits.
       title: above all.
 
     Returns:
-      The figure, to be saved with its ``savefig``.
+      The figure.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -120,9 +138,11 @@ def retrieval_gallery(
                 f"queries, got {len(lists)}"
             )
     widths = [1] + [max(1, *map(len, lists)) for lists in neighbors.values()]
-    size = (1.15 * sum(widths) + 0.25 * len(widths), 1.3 * len(queries) + 0.5)
-    figure = new_figure((min(size[0], 20), min(size[1], 30)))
-    figure.suptitle(title or "", fontsize=FONT_SIZE + 1)
+    if figure is None:
+        size = (1.15 * sum(widths) + 0.25 * len(widths), 1.3 * len(queries) + 0.5)
+        figure = new_figure((min(size[0], 20), min(size[1], 30)))
+    if title:
+        figure.suptitle(title, fontsize=FONT_SIZE + 1)
     blocks = figure.subfigures(
         1, len(widths), width_ratios=widths, squeeze=False, wspace=0.02
     )[0]
@@ -147,5 +167,5 @@ def _show(ax: "Axes", shown: Retrieved, color: str) -> None:
         ax.set_axis_off()
         return
     ax.imshow(shown.image)
-    ax.set_xlabel(shown.caption, fontsize=FONT_SIZE - 2, labelpad=2)
+    ax.set_xlabel(shown.caption, fontsize=SMALL - 1, labelpad=2)
     ax.spines[:].set(color=color, linewidth=1.5)

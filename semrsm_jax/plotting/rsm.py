@@ -1,21 +1,34 @@
 """Heatmaps and distributions of representational similarity."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import COLORMAP, COLORS, axes_or_new
+from semrsm_jax.plotting._style import (
+    COLORMAP,
+    COLORS,
+    FRAME,
+    add_colorbar,
+    add_legend,
+    axes_or_new,
+    finish,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# More names of groups would not be legible.
+_MOST_NAMES = 24
 
 
 def plot_rsm(
     K: Float[np.ndarray, "N M"],
     ax: "Axes | None" = None,
     *,
+    labels: Sequence[Hashable] | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
     title: str | None = None,
@@ -27,8 +40,12 @@ def plot_rsm(
     Args:
       K: (N, M), finite.
       ax: where to draw; None makes a new figure.
+      labels: (N,), a group for each sample of a square RSM: the samples of a group are
+        brought together, groups in the order in which they first appear, with lines
+        between the groups, and their names where there are at most 24. None: the
+        samples as they stand.
       vmin: similarity of the darkest colour; None: the smallest. Give both limits to
-        compare several RSMs.
+        compare several RSMs, or use `plot_rsm_pair`.
       vmax: of the brightest colour; None: the largest.
       title: above the heatmap.
       label: of the colour bar, with the unit where there is one.
@@ -39,18 +56,85 @@ def plot_rsm(
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: `K` is not of rank 2.
+      ValueError: `K` is not of rank 2, or `labels` are not one for each of its rows and
+        columns.
     """
     K = np.asarray(K)
     if K.ndim != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {K.shape}")
+    if labels is not None and K.shape != (len(labels), len(labels)):
+        raise ValueError(
+            f"labels must be one for each row and column of K of shape {K.shape}, got "
+            f"{len(labels)}"
+        )
     ax = axes_or_new(ax)
-    image = ax.imshow(K, cmap=COLORMAP, vmin=vmin, vmax=vmax, interpolation="nearest")
-    ax.set(xlabel="sample", ylabel="sample", title=title)
-    ax.locator_params(integer=True)
+    groups = {} if labels is None else _groups(labels)
+    order = np.concatenate([*groups.values()]) if groups else slice(None)
+    image = ax.imshow(
+        K[order][:, order], cmap=COLORMAP, vmin=vmin, vmax=vmax, interpolation="nearest"
+    )
+    if groups:
+        _mark(ax, groups)
+    else:
+        ax.locator_params(integer=True)
     if colorbar:
-        ax.figure.colorbar(image, ax=ax, label=label)
-    return ax
+        add_colorbar(ax, image, label)
+    axis = "" if groups else "sample"
+    return finish(ax, title=title, xlabel=axis, ylabel=axis, sides=FRAME)
+
+
+def plot_rsm_pair(
+    baseline: Float[np.ndarray, "N M"],
+    K: Float[np.ndarray, "N M"],
+    axes: "Sequence[Axes] | None" = None,
+    *,
+    names: tuple[str, str] = ("spatio-semantic", "semantic"),
+    labels: Sequence[Hashable] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    label: str = "similarity",
+    colorbar: bool = True,
+) -> "tuple[Axes, Axes]":
+    """Draws two RSMs of the same samples side by side, with one colour scale.
+
+    Args:
+      baseline: (N, M), finite; drawn on the left, usually the RSM that compares
+        position by position.
+      K: (N, M), finite; drawn on the right, usually the semantic one.
+      axes: the two axes to draw on; None makes a new figure.
+      names: of the two RSMs, their titles.
+      labels: as `plot_rsm`, for both.
+      vmin: similarity of the darkest colour; None: the smallest in either.
+      vmax: of the brightest colour; None: the largest in either.
+      label: of the colour bar, with the unit where there is one.
+      colorbar: whether to draw one, which both share, right of the second.
+
+    Returns:
+      The two axes.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: RSMs of different shapes, other than two axes, or as `plot_rsm`.
+    """
+    baseline, K = np.asarray(baseline), np.asarray(K)
+    if baseline.shape != K.shape:
+        raise ValueError(
+            f"baseline and K must have one shape, got {baseline.shape} and {K.shape}"
+        )
+    if axes is None:
+        axes = new_figure((6.2, 3.0)).subplots(1, 2)
+    left, right = _two(axes)
+    scale = {
+        "vmin": min(baseline.min(), K.min()) if vmin is None else vmin,
+        "vmax": max(baseline.max(), K.max()) if vmax is None else vmax,
+        "labels": labels,
+        "label": label,
+    }
+    plot_rsm(baseline, left, title=names[0], colorbar=False, **scale)
+    plot_rsm(K, right, title=names[1], colorbar=colorbar, **scale)
+    right.set_ylabel("")  # that of the first, as are its ticks
+    right.set_yticklabels([])
+    return left, right
 
 
 def plot_distributions(
@@ -92,8 +176,36 @@ def plot_distributions(
         shared = {"bins": edges, "density": True, "color": color}
         ax.hist(values, histtype="stepfilled", alpha=0.3, **shared)
         ax.hist(values, histtype="step", linewidth=1.2, label=name, **shared)
-    ax.set(xlabel=label, ylabel="density", title=title, xlim=(edges[0], edges[-1]))
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlim(edges[0], edges[-1])
     if legend:
-        ax.legend(frameon=False)
-    return ax
+        add_legend(ax)
+    return finish(ax, title=title, xlabel=label, ylabel="density")
+
+
+def _groups(labels: Sequence[Hashable]) -> dict[Hashable, list[int]]:
+    """Each label -> its samples, in the order of appearance."""
+    groups: dict[Hashable, list[int]] = {}
+    for sample, name in enumerate(labels):
+        groups.setdefault(name, []).append(sample)
+    return groups
+
+
+def _mark(ax: "Axes", groups: Mapping[Hashable, list[int]]) -> None:
+    """Lines between the groups of a heatmap, and their names beside and below."""
+    sizes = np.array([len(samples) for samples in groups.values()])
+    ends = np.cumsum(sizes) - 0.5
+    for end in ends[:-1]:
+        ax.axhline(end, color="white", linewidth=0.6)
+        ax.axvline(end, color="white", linewidth=0.6)
+    middles = ends - sizes / 2
+    names = [str(name) for name in groups] if len(groups) <= _MOST_NAMES else []
+    middles = middles[: len(names)]
+    ax.set_yticks(middles, names)
+    ax.set_xticks(middles, names, rotation=90)
+    ax.tick_params(length=0)
+
+
+def _two(axes: "Sequence[Axes]") -> "tuple[Axes, Axes]":
+    if len(axes) != 2:
+        raise ValueError(f"axes must be two, got {len(axes)}")
+    return axes[0], axes[1]

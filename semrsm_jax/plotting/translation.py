@@ -1,11 +1,17 @@
 """The demo's figure, in the manner of Fig. 2."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from semrsm_jax.demo.translation import StageResult, TranslationResult, windows
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting._style import (
+    COLORS,
+    FONT_SIZE,
+    MARKERS,
+    new_figure,
+    paper_style,
+)
 from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
 
 if TYPE_CHECKING:
@@ -15,7 +21,15 @@ if TYPE_CHECKING:
 _EXAMPLES = 6
 
 
-def translation_figure(result: TranslationResult) -> "Figure":
+@overload
+def translation_figure(result: TranslationResult, figure: None = None) -> "Figure": ...
+@overload
+def translation_figure(
+    result: TranslationResult, figure: "Figure | SubFigure"
+) -> "Figure | SubFigure": ...
+def translation_figure(
+    result: TranslationResult, figure: "Figure | SubFigure | None" = None
+) -> "Figure | SubFigure":
     """Draws the demo in the manner of Fig. 2: windows, RSMs and distributions.
 
     Left stand windows of the first batch, with the pixels outlined that they share;
@@ -26,9 +40,10 @@ def translation_figure(result: TranslationResult) -> "Figure":
 
     Args:
       result: of `semrsm_jax.demo.run`.
+      figure: where to draw, also a part of a figure; None makes a new one that fits.
 
     Returns:
-      The figure, to be saved with its ``savefig``.
+      The figure.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -38,18 +53,17 @@ def translation_figure(result: TranslationResult) -> "Figure":
         networks.setdefault(stage.weights, []).append(stage)
     weights, stages = next(iter(networks.items()))
     compared = len(networks) > 1
-    figure = new_figure((2.5 + 1.9 * len(stages), 6.6 + 2.3 * compared))
-    from matplotlib import rc_context
-
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        widths = (1.9, 0.6 + 1.9 * len(stages))
+    if figure is None:
+        figure = new_figure((2.5 + 1.9 * len(stages), 6.6 + 2.3 * compared))
+    with paper_style():
         upper, below = figure, None
         if compared:
-            ((upper,), (below,)) = figure.subfigures(
-                2, 1, squeeze=False, height_ratios=(6.6, 2.3)
-            )
-        ((left, right),) = upper.subfigures(1, 2, squeeze=False, width_ratios=widths)
-        _draw_windows(left, result)
+            rows = figure.add_gridspec(2, 1, height_ratios=(6.6, 2.3))
+            upper, below = (figure.add_subfigure(row) for row in rows)
+        widths = (1.9, 0.6 + 1.9 * len(stages))
+        left, right = upper.add_gridspec(1, 2, width_ratios=widths)
+        right = upper.add_subfigure(right)
+        _draw_windows(upper.add_subfigure(left), result)
         _draw_stages(right, stages, result)
         if below is not None:
             right.suptitle(f"Network with {weights} weights", fontsize=FONT_SIZE + 1)
