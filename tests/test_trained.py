@@ -144,8 +144,10 @@ def test_unknown_and_missing_networks_are_named(monkeypatch, tmp_path):
 # --- weights -------------------------------------------------------------------------
 
 
-def _small(seed):
-    config = ResNetConfig(18, "cifar", 3, width=2)
+def _small(seed, width=8):
+    config = ResNetConfig(
+        stem="cifar", num_classes=3, width=width, blocks=(1,), widths=(width,)
+    )
     return ResNet(config, rngs=nnx.Rngs(seed))
 
 
@@ -170,7 +172,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path, rng):
 def test_weights_of_another_architecture_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     save_weights(_small(0), path)
-    wide = ResNet(ResNetConfig(18, "cifar", 3, width=4), rngs=nnx.Rngs(0))
+    wide = _small(0, width=12)
     with pytest.raises(ValueError, match=r"a\.safetensors must hold the weights of"):
         load_weights(wide, path)
     vit = ViT(ViTConfig((8, 8), (4, 4), 4, 1, 2, 8), rngs=nnx.Rngs(0))
@@ -217,7 +219,7 @@ def _flat(model):
 
 
 def test_training_lowers_the_loss_and_goes_by_its_seed(lessons):
-    network = dataclasses.replace(NETWORK, steps=60)
+    network = dataclasses.replace(NETWORK, steps=40)
     first, again = (train(network, lessons, TINY.loss) for _ in range(2))
     for a, b in zip(_leaves(first), _leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
