@@ -44,7 +44,8 @@ def paper_style() -> AbstractContextManager[None]:
       ImportError: matplotlib is not installed.
     """
     figure_class()
-    from matplotlib import cycler, rc_context
+    from cycler import cycler
+    from matplotlib import rc_context
 
     settings: dict[Any, Any] = {
         "font.size": FONT_SIZE,

@@ -121,9 +121,7 @@ def plot_rsm_pair(
         raise ValueError(
             f"baseline and K must have one shape, got {baseline.shape} and {K.shape}"
         )
-    if axes is None:
-        axes = new_figure((6.2, 3.0)).subplots(1, 2)
-    left, right = _two(axes)
+    left, right = _two(new_figure((6.2, 3.0)).subplots(1, 2) if axes is None else axes)
     scale = {
         "vmin": min(baseline.min(), K.min()) if vmin is None else vmin,
         "vmax": max(baseline.max(), K.max()) if vmax is None else vmax,
