@@ -22,7 +22,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import typer
 
-from experiments._common.environment import environment, plain
+from experiments._common.environment import described, environment, plain
 from experiments._common.session import Session, fingerprint
 from experiments._trained.networks import NETWORKS, TrainedNetwork
 from experiments._trained.tasks import CROPS, SCENES, Task
@@ -115,7 +115,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         "test": repr(task.test),
         "training": [repr(plan) for plan in task.plans],
         "optimisation": repr(_OPTIMISATION),
-        "config": repr(network),
+        "config": described(network),
         "environment": environment(_PACKAGES),
     }
     with new_file(numbers, overwrite=True) as temporary:

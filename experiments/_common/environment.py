@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def described(settings: Any) -> str:
+    """Settings by their repr; functions without their address, which says nothing."""
+    return re.sub(r"<function ([^ >]+) at 0x\w+>", r"\1", repr(settings))
 
 
 def _cpu_name() -> str:

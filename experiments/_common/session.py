@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common.environment import plain
+from experiments._common.environment import described
 from semrsm_jax.cli._console import Report
 from semrsm_jax.engine import Progress
 from semrsm_jax.engine import run as run_engine
@@ -36,7 +36,7 @@ def silent(description: str, done: int, total: int | None) -> None:
 
 def fingerprint(*parts: Any) -> str:
     """Eight hex digits that change with any of the parts; dataclasses by their repr."""
-    text = json.dumps(plain([repr(part) for part in parts]))
+    text = json.dumps([described(part) for part in parts])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_correlations(networks: Sequence[OfNetwork], metric: str) -> "Figure":
-    """Both correlations of every network, and below them what matching adds."""
+    """All correlations of every network, and below them what matching adds."""
     from matplotlib import rc_context
 
     kernels = list(networks[0].correlations)
@@ -34,6 +34,7 @@ def draw_correlations(networks: Sequence[OfNetwork], metric: str) -> "Figure":
                     "tokens matched": {
                         title: each.semantic for title, each in found.items()
                     },
+                    "mean token": {title: each.pooled for title, each in found.items()},
                 },
             )
             top.set_title(kernel)
@@ -41,14 +42,14 @@ def draw_correlations(networks: Sequence[OfNetwork], metric: str) -> "Figure":
             plot_intervals(
                 bottom,
                 {"": {title: each.difference for title, each in found.items()}},
-                first=2,
+                first=3,
             )
             bottom.set_xlabel("difference by matching, paired")
-        panels[0, 0].set_ylabel("both similarities")
+        panels[0, 0].set_ylabel("similarity")
         panels[1, 0].set_ylabel("matched less\nposition by position")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside upper center", ncols=2, frameon=False
+            handles, labels, loc="outside upper center", ncols=3, frameon=False
         )
     return figure
 
@@ -69,7 +70,7 @@ def plot_intervals(
     names = list(next(iter(series.values())))
     for place, (label, intervals) in enumerate(series.items()):
         # Beside each other, lest their bars cover each other.
-        offset = 0.24 * (place - (len(series) - 1) / 2)
+        offset = 0.22 * (place - (len(series) - 1) / 2)
         for line, name in enumerate(names):
             value, low, high = intervals[name]
             ax.errorbar(

@@ -19,6 +19,7 @@ from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlati
 from semrsm_jax.store import RunStore, open_similarity
 
 METRICS = ("pearson", "spearman")
+_POOLED_AT_ONCE = 64  # images
 _DRAWN = 200  # images whose pairs are kept for the figure
 
 
@@ -29,11 +30,13 @@ class Correlations(NamedTuple):
       spatio_semantic: correlation of the similarities position by position with the
         divergences, over pairs.
       semantic: likewise, of the similarities with tokens matched.
+      pooled: likewise, of the mean tokens alone, which most classifiers answer by.
       difference: semantic less spatio-semantic, of the same images.
     """
 
     spatio_semantic: Interval
     semantic: Interval
+    pooled: Interval
     difference: Interval
 
 
@@ -81,10 +84,11 @@ def measure(
         answers = config.classifiers.answers(network, draw, session)
         found: dict[str, Any] = {"accuracy": answers.accuracy}
         stores = [
-            session.run(f"{network}/{name}", answers.tokens, None, matcher, "channel")
-            for name, matcher in (
-                ("spatio-semantic", Identity()),
-                ("semantic", config.matcher),
+            session.run(f"{network}/{name}", tokens, None, matcher, "channel")
+            for name, tokens, matcher in (
+                ("spatio-semantic", answers.tokens, Identity()),
+                ("semantic", answers.tokens, config.matcher),
+                ("pooled", _mean_tokens(answers.tokens), Identity()),
             )
         ]
         for done, (name, kernel) in enumerate(config.kernels.items()):
@@ -122,22 +126,25 @@ def _compared(
     stores: list[RunStore],
     kernel: Kernel,
 ) -> dict[str, np.ndarray]:
-    """Each metric's three intervals (3, 3) as `Correlations` has them, and pairs."""
+    """Each metric's four intervals (4, 3) as `Correlations` has them, and pairs."""
     rsms = [open_similarity(store.path, kernel) for store in stores]
     found = [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
     chosen = _some(config.samples, config.interval_samples, config.seed)
     divergence = np.asarray(
         jensen_shannon_matrix(answers.logits[chosen], from_logits=True)
     )
-    spatial, semantic = parts = [K[chosen][:, chosen] for K in rsms]
+    parts = [K[chosen][:, chosen] for K in rsms]
+    spatial, semantic, _ = parts
     resampling = Resampling(config.samples, config.resamples, config.seed)
     intervals = {}
     for metric in METRICS:
         values = [getattr(each, metric) for each in found]
         intervals[metric] = np.array(
             [
-                resampling.interval(spatial, divergence, RSA(metric), values[0]),
-                resampling.interval(semantic, divergence, RSA(metric), values[1]),
+                *(
+                    resampling.interval(part, divergence, RSA(metric), value)
+                    for part, value in zip(parts, values, strict=True)
+                ),
                 resampling.difference(
                     (semantic, divergence),
                     (spatial, divergence),
@@ -146,7 +153,17 @@ def _compared(
                 ),
             ]
         )
-    return {**intervals, "pairs": _pairs(parts, divergence)}
+    return {**intervals, "pairs": _pairs(parts[:2], divergence)}
+
+
+def _mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
+    """The mean token of each image, of tokens (N, S, C) that may be on the disk."""
+    blocks = range(0, len(tokens), _POOLED_AT_ONCE)
+    means = [
+        np.asarray(tokens[at : at + _POOLED_AT_ONCE], np.float32).mean(1, keepdims=True)
+        for at in blocks
+    ]
+    return np.concatenate(means)
 
 
 def _pairs(parts: list[np.ndarray], divergence: np.ndarray) -> np.ndarray:
