@@ -1,17 +1,21 @@
-"""The pictures of the documentation that no experiment draws.
+"""The pictures of the documentation that no experiment draws, and the results page.
 
     python docs/_figures.py      # a minute on two cores
 
 writes docs/images/matching.png and docs/images/proof.png. The features are those of an
-untrained ResNet18 on photographs inside scikit-image; seeds are fixed.
+untrained ResNet18 on photographs inside scikit-image; seeds are fixed. Where
+python -m experiments.reproduce left results/, its page goes to docs/results, with the
+figures and without the files of numbers.
 """
 
+import re
 import sys
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
@@ -116,7 +120,23 @@ def draw_proof() -> None:
         print("tolerance {:.0e}: bound +{:.1e}, value -{:.1e}".format(*row))
 
 
+def copy_results(source: Path) -> None:
+    """The page of all experiments, its figures in 256 colours: a third of the size."""
+    text = (source / "results.md").read_text()
+    # The files of numbers stay where they were made.
+    text = re.sub(r"\[([^]]*\.json)\]\([^)]*\)", r"`\1`", text)
+    for name in re.findall(r"!\[[^]]*\]\(([^)]*\.png)\)", text):
+        picture = Image.open(source / name).convert("RGB")
+        to = FOLDER / "results" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        picture.quantize(256, dither=Image.Dither.NONE).save(to, optimize=True)
+    (FOLDER / "results" / "results.md").write_text(text)
+
+
 if __name__ == "__main__":
     (FOLDER / "images").mkdir(exist_ok=True)
     draw_matching()
     draw_proof()
+    results = FOLDER.parent / "results"
+    if (results / "results.md").exists():
+        copy_results(results)

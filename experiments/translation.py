@@ -16,6 +16,11 @@ different scenes: 0.5 is chance. Intervals are 95 % and resample scenes.
 At `bundled` scale the networks are those that `experiments.train` trained, beside the
 same networks with random weights, and the crops those of scikit-image's photographs; at
 `paper` scale ResNet18 and ViT-B/16 with their Hugging Face checkpoints on your images.
+
+Expected of `bundled`, trained networks, by depth: AUROC of the semantic RSM 0.98, 0.98,
+0.98 where the spatio-semantic one has 0.72, 0.74, 0.95 (ResNet), and 0.91, 0.94, 0.97,
+0.98, 0.97 to 0.78, 0.84, 0.91, 0.95, 0.94 (transformer), each gain with its interval
+above zero.
 """
 
 from collections.abc import Callable, Sequence

@@ -17,7 +17,11 @@ TUTORIALS = (
     "quickstart",
     "own_flax_model",
     "own_pytorch_model",
+    "exact_or_approximate",
+    "soft_permutations",
     "retrieval",
+    "comparing_models",
+    "laptop_to_cluster",
 )
 _LARGEST = 300_000  # bytes, outputs included
 # Folders of the machine where it was run, and memory addresses.

@@ -250,8 +250,8 @@ def summary(result: Result) -> dict[str, Any]:
             found[f"{network.name}: best F1@1 of the {rsm} RSM"] = float(
                 here[best].f1[rsm].mean()
             )
-            found[f"{network.name}: its centring, normalisation, kernel"] = ", ".join(
-                best
+            found[f"{network.name}: what that takes, {rsm} RSM"] = (
+                f"centring {best[0]}, normalisation {best[1]}, kernel {best[2]}"
             )
     return found
 
@@ -261,7 +261,7 @@ def draw(result: Result) -> "Figure":
     from matplotlib import rc_context
 
     networks = [network.name for network in result.config.networks]
-    figure = new_figure((7.4, 2.7 * len(networks)))
+    figure = new_figure((8.2, 2.7 * len(networks)))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
         panels = figure.subplots(len(networks), 2, squeeze=False, width_ratios=(2.4, 1))
         for (left, right), network in zip(panels, networks, strict=True):
@@ -294,7 +294,9 @@ def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
                 markersize=4,
                 label=f"{rsm}, {kernel}",
             )
-    labels = [f"{c}\n{n.removeprefix('unit ')}" for c, n in preparations]
+    labels = [
+        f"{c}\n{n.removeprefix('unit ')}".replace("none", "–") for c, n in preparations
+    ]
     ax.set_xticks(range(len(labels)), labels)
     ax.set_xlabel("mean taken off, of each ...\nthen length brought to one, of all ...")
     ax.spines[["top", "right"]].set_visible(False)
@@ -324,7 +326,7 @@ def _draw_bandwidths(
         ax.axhline(by_kernel["cosine"], color=color, linewidth=0.8, linestyle=":")
     ax.set(
         xscale="log",
-        xlabel="RBF bandwidth / median distance\n(colours as left; dotted: cosine)",
+        xlabel="RBF bandwidth\n/ median distance\n(dotted: cosine)",
         ylabel="correlation with shared objects",
     )
     ax.set_xticks(config.bandwidths, [f"{b:g}" for b in config.bandwidths])

@@ -23,7 +23,7 @@ from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._open_questions.networks import HALF, all_layers
-from experiments._open_questions.retrieval import RSMS, both
+from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
 from semrsm_jax.comparison import cka
@@ -237,7 +237,8 @@ def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Inte
     names = list(_by_network(layers))
     member = np.array([names.index(at.network) for at in layers])
     accuracy = jnp.array([at.accuracy for at in layers])
-    closeness = [jnp.array([at.cka[kind] for at in layers]) for kind in RSMS]
+    kinds = (SEMANTIC, SPATIAL)
+    closeness = [jnp.array([at.cka[kind] for at in layers]) for kind in kinds]
 
     @jax.jit
     def of(counts: Float[Array, " networks"]) -> Float[Array, "3"]:
@@ -255,7 +256,7 @@ def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Inte
     low, high = np.nanquantile(resampled, (tail, 1 - tail), axis=0)
     return {
         name: Interval(*map(float, limits))
-        for name, *limits in zip((*RSMS, "difference"), whole, low, high, strict=True)
+        for name, *limits in zip((*kinds, "difference"), whole, low, high, strict=True)
     }
 
 
@@ -296,10 +297,14 @@ def draw(result: Result) -> "Figure":
                     f"{task}\n" * (line == 0)
                     + f"rank correlation {value:.2f} [{low:.2f}, {high:.2f}]"
                 )
-                ax.set_xlabel(f"CKA with the labels, {kind}")
+                ax.set_xlabel(f"CKA with the labels,\n{kind}")
         for line in panels:
             line[0].set_ylabel("accuracy of the probe")
-        panels[0][0].legend(frameon=False, title="depth")
+        handles, names = panels[0][0].get_legend_handles_labels()
+        names = [f"{name} layer" for name in names]
+        figure.legend(
+            handles, names, loc="outside upper center", ncols=3, frameon=False
+        )
     return figure
 
 

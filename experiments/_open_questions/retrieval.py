@@ -20,7 +20,7 @@ from semrsm_jax.store import open_similarity
 
 SEMANTIC, SPATIAL = "semantic", "spatio-semantic"
 # What an RSM is called -> the matching behind it.
-RSMS: Mapping[str, Matcher] = {SEMANTIC: Exact(), SPATIAL: Identity()}
+RSMS: Mapping[str, Matcher] = {SPATIAL: Identity(), SEMANTIC: Exact()}
 
 
 def both(

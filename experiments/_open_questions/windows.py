@@ -83,7 +83,8 @@ class Comparison(NamedTuple):
       ratio: its time over that of `Exact`, the median over rounds.
       seconds: a pair, median over rounds.
       exact_seconds: likewise of `Exact`.
-      quality: its value over the exact one, the median over pairs.
+      quality: its value over the exact one, the median over pairs where that is
+        positive; NaN where there is none.
     """
 
     layer: Layer
@@ -186,12 +187,23 @@ def _compared(
             median_interval(own / exact_seconds),
             float(np.median(own)),
             float(np.median(exact_seconds)),
-            median_interval(value / exact),
+            _share(value, exact),
         )
         for matcher, own, value in zip(
             _approximations(config, tokens), seconds, values, strict=True
         )
     ]
+
+
+def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Interval:
+    """Of the exact value, over the pairs where that is positive: of others it is none.
+
+    Centred tokens of two images can be opposite wherever they are put.
+    """
+    positive = exact > 0
+    if not positive.any():
+        return Interval(np.nan, np.nan, np.nan)
+    return median_interval(value[positive] / exact[positive])
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

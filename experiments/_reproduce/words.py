@@ -9,6 +9,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "?" if value is None else f"{value:.{digits}f}"
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """A number of any size, to so many digits that count: "42,000", "0.534"."""
+    return f"{float(f'{value:.{digits}g}'):,g}"
+
+
 def interval(found: Mapping[str, float | None], digits: int = 3) -> str:
     """What the JSON has of an estimate: its value, and in brackets its interval."""
     value, low, high = (number(found[key], digits) for key in ("value", "low", "high"))

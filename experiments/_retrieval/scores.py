@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from experiments._common.intervals import Interval, cluster_bootstrap
 from experiments._retrieval.config import Collection, RetrievalConfig
@@ -15,6 +15,7 @@ GAIN = "gain by permutation invariance"
 # The kernel that classical descriptors, which are compared by cosine, stand against.
 AGAINST = "cosine"
 LEAD = "lead of matched cosine"
+HUBS = "queries answered by 1 % of the database"
 
 
 class Score(NamedTuple):
@@ -67,6 +68,21 @@ def per_query(
         key: np.asarray(scores_at_k(index, queries, database, of).mean)
         for key, index in found.index.items()
     }
+
+
+def hub_share(index: Int[np.ndarray, "Q k"], size: int) -> float:
+    """Share of the queries that the 1 % of images answer which are nearest most often.
+
+    Images that are near to everything, "hubs", are found whatever is asked
+    (Radovanovic et al., "Hubs in space", 2010).
+
+    Args:
+      index: nearest images of each query, the nearest first; -1 where there is none.
+      size: images of the database.
+    """
+    nearest = index[:, 0]
+    often = np.sort(np.bincount(nearest[nearest >= 0], minlength=size))[::-1]
+    return float(often[: max(1, size // 100)].sum() / len(nearest))
 
 
 def select(scores: Iterable[Score], **wanted: str | int) -> list[Score]:

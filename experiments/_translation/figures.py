@@ -53,9 +53,13 @@ def draw_depth(tried: Sequence[Tried]) -> "Figure":
     """AUROC of both kinds of RSM against depth, a panel a network."""
     from matplotlib import rc_context
 
-    figure = new_figure((2.4 * len(tried) + 0.3, 2.8))
+    # A layer takes as much room in each panel, for its name.
+    widths = [0.4 + 0.62 * len(one.layers) for one in tried]
+    figure = new_figure((sum(widths) + 0.3, 2.8))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        panels = figure.subplots(1, len(tried), sharey=True, squeeze=False)[0]
+        ((*panels,),) = figure.subplots(
+            1, len(tried), sharey=True, squeeze=False, width_ratios=widths
+        )
         for ax, one in zip(panels, tried, strict=True):
             _draw_scores(ax, one)
         panels[0].set_ylabel("AUROC: shifted pairs against others")
@@ -68,8 +72,8 @@ def draw_depth(tried: Sequence[Tried]) -> "Figure":
 
 def _draw_scores(ax: "Axes", tried: Tried) -> None:
     kinds: dict[str, list[Estimate]] = {
-        "semantic RSM": [layer.semantic.auroc for layer in tried.layers],
         "spatio-semantic RSM": [layer.spatio_semantic.auroc for layer in tried.layers],
+        "semantic RSM": [layer.semantic.auroc for layer in tried.layers],
     }
     depth = np.arange(len(tried.layers))
     for k, (label, estimates) in enumerate(kinds.items()):

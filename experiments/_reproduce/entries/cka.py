@@ -36,8 +36,10 @@ def _kinds(summary: Mapping[str, Any]) -> Iterator[Comparison]:
                 f"CKA {interval(first)} in the first layer, {interval(last)} in the "
                 "last",
                 first["value"] < last["value"],
-                "all layers of a transformer have the same number of tokens, and all "
-                "of these networks are shallow.",
+                "the two intervals overlap: neither a rise nor a fall is shown."
+                if last["high"] >= first["low"]
+                else "these networks are shallow, and their last layers still say "
+                "where things stand.",
             )
 
 
@@ -71,7 +73,8 @@ def _changes(summary: Mapping[str, Any]) -> Iterator[Comparison]:
                 "Appendix G.2, Fig. 17",
                 ours,
                 biased < 0,
-                "matching makes these small networks look more alike on average.",
+                "matching changes most where a first layer stands beside a later one: "
+                "what the first one says of places, the later one no longer does.",
             )
 
 

@@ -9,6 +9,7 @@ from experiments._reproduce.paper import EGOOBJECTS_F1
 from experiments._reproduce.words import how_many, interval, number, value
 
 _GAIN = "gain by permutation invariance"
+_HUBS = "queries answered by 1 % of the database"
 
 
 def _load() -> FromStudy:
@@ -65,10 +66,21 @@ def _by_kernel(
                 for name, gain in here.items()
             ),
             not missed,
-            f"the interval of {', '.join(missed)} includes zero or is below it. The "
-            "tokens of these small networks have seen much of the image, so that the "
-            "place of a token says less of where its content stands.",
+            f"the interval of {', '.join(missed)} includes zero or is below it. Some "
+            "images are found whatever is asked, and matching may make them more: "
+            f"{_hubs(summary, missed)}.",
         )
+
+
+def _hubs(summary: Mapping[str, Any], names: list[str]) -> str:
+    """How much is found among few images, without and with matching."""
+    said = []
+    for name in names:
+        network = name.partition(", ")[0]
+        for each in dict.fromkeys((name, f"{network}, cosine")):
+            shares = [v for k, v in summary.items() if k.startswith(f"{each}: {_HUBS}")]
+            said.append(f"{each} {' to '.join(f'{share:.0%}' for share in shares)}")
+    return f"{_HUBS}, without and with matching: {'; '.join(said)}"
 
 
 def _by_size(rows: list[Mapping[str, Any]]) -> Iterator[Comparison]:

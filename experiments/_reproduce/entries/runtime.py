@@ -12,7 +12,7 @@ from experiments._reproduce.paper import (
     RUNTIME,
     SPEEDUP_4096,
 )
-from experiments._reproduce.words import number
+from experiments._reproduce.words import number, significant
 from semrsm_jax.cli._console import Report
 
 _Size = Mapping[str, Any]
@@ -80,7 +80,7 @@ def _size(size: _Size) -> list[Comparison]:
     paper = {name: column[tokens] for name, column in RUNTIME.items()}
     allowed = MOST_ERROR_4096 if tokens == 4096 else 10
     times = ", ".join(
-        f"{name} {solvers[name]:.3g}"
+        f"{name} {significant(solvers[name])}"
         for name in ("OR-Tools", "SciPy", "lapx")
         if name in solvers
     )
@@ -108,7 +108,7 @@ def _size(size: _Size) -> list[Comparison]:
             f"SciPy {paper['SciPy'].milliseconds:.4g}, "
             f"lapjv {paper['lapjv'].milliseconds:.4g}",
             "Table 5",
-            f"{times}; this package {solvers['ours, batch']:.3g}",
+            f"{times}; this package {significant(solvers['ours, batch'])}",
             None,
         ),
         Comparison(
