@@ -29,8 +29,8 @@ VLAD, compared by cosine.
 Expected of `bundled`, at the last hidden layer and 450 images: F1@1 gains 0.07 [0.05,
 0.09] by cosine and 0.08 [0.05, 0.11] by RBF for the ResNet, 0.05 [0.00, 0.09] and 0.06
 [0.02, 0.11] for the transformer, 0.04 [0.00, 0.08] by inner product; for the ResNet
-that gains nothing, -0.00 [-0.03, 0.02]: 1 % of the images answer 16 % of its queries. Over
-all layers 8 of 12 gains have an interval above zero, and none below.
+that gains nothing, -0.00 [-0.03, 0.02]: 1 % of the images answer 16 % of its queries.
+Over all layers 8 of 12 gains have an interval above zero, and none below.
 
 At `paper` scale features and matchings go to the disk as they are computed, and are
 resumed; --cluster matches on many machines. SAM's 4,096 tokens take most of the time.

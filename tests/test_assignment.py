@@ -53,6 +53,7 @@ def test_any_scale_and_offset(rng, solver, scale):
     assert result.upper_bound <= result.value * (1 + 3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_float64_meets_the_optimum_to_twelve_digits(rng, x64, solver):
     for shape in [(1, 1), (20, 20), (12, 30)]:
@@ -183,6 +184,7 @@ def test_not_finite_gives_nan_under_jit(solver):
     np.testing.assert_array_equal(np.isnan(result.upper_bound), [False, True, True])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_gradient_is_that_of_the_fixed_matching(rng, x64, solver):
     matrix = jnp.asarray(rng.normal(size=(5, 6)))

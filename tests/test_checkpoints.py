@@ -413,6 +413,7 @@ FULL = {
 TEXT_ONLY = ("clip.text_model.", "clip.text_projection.", "clip.logit_scale")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 def test_full_size_networks_have_the_parameters_of_transformers(name):
     from transformers.core_model_loading import revert_weight_conversion
@@ -596,6 +597,7 @@ BFLOAT16 = ["resnet50", "bit-50", "convnextv2-base", "vit-b16", "dinov2-giant"]
 BFLOAT16 += ["clip-b32", "clipseg-rd64", "sam-b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BFLOAT16)
 def test_bfloat16_tokens_point_where_those_of_float32_do(name, tmp_path):
     make, _, names, sizes = CASES[name]

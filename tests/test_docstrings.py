@@ -31,11 +31,12 @@ CHECKS = re.compile(r"(_checks\.|\b_?check_)")
 WITHOUT_SOURCE = {
     "containers": "Interval Ladder Matching SoftMatching Neighbors OutputCorrelation "
     "PairStatistics PairedTest PermutationTest Difference ScoresAtK SearchResult "
-    "MinibatchSums BoundUse Assignment Statistic Kernel Matcher".split(),
+    "MinibatchSums BoundUse Assignment Statistic Kernel Matcher Report".split(),
     "arrays": "to_tokens center same_group same_sample".split(),
     "packages": ("demo", "engine", "exchange", "features", "plotting", "store"),
     "models": "VARIANTS Variant variant calibrate_batch_norm convert_checkpoint load "
-    "locate resnet18 resnet34 resnet50 resnet101 BiTConfig CLIPSegConfig "
+    "load_weights save_weights locate resnet18 resnet34 resnet50 resnet101 BiTConfig "
+    "CLIPSegConfig "
     "ConvNeXtV2Config ResNetConfig SAMConfig ViTConfig clip_vision_config".split(),
 }
 

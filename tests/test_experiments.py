@@ -57,6 +57,7 @@ def test_entry_point_leaves_thread_counts_to_the_workers():
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
 
 
+@pytest.mark.slow
 def test_smoke_writes_every_section_with_config_and_environment(found):
     assert list(found["sections"]) == list(SECTIONS)
     assert found["scale"] == "smoke" and found["seconds"] > 0
@@ -66,6 +67,7 @@ def test_smoke_writes_every_section_with_config_and_environment(found):
     assert {"jax", "numpy", "scipy", "ortools", "lapx"} <= set(environment["versions"])
 
 
+@pytest.mark.slow
 def test_smoke_writes_its_files_and_leaves_nothing_else(smoke, found):
     folder, _ = smoke
     figures = {"runtime.png", "runtime-quality.png", "runtime-isotropy.png"}
@@ -81,6 +83,7 @@ def test_smoke_writes_its_files_and_leaves_nothing_else(smoke, found):
     assert len(rows) == len(size["solver_seconds"]) + len(size["matchers"])
 
 
+@pytest.mark.slow
 def test_depth_says_what_share_each_pair_reaches(found):
     first, second = found["sections"]["depth"]["layers"]
     assert (first["tokens"], second["tokens"]) == (64, 16)
@@ -99,6 +102,7 @@ def test_depth_says_what_share_each_pair_reaches(found):
         assert 0 < share["low"] <= share["mean"] <= share["high"] <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_smoke_prints_a_table_a_section(smoke):
     _, text = smoke
     for title in (
@@ -116,6 +120,7 @@ def test_smoke_prints_a_table_a_section(smoke):
     assert "Goals" not in text
 
 
+@pytest.mark.slow
 def test_solvers_agree_and_no_matcher_beats_exact(found):
     for size in found["sections"]["table5"]["sizes"]:
         assert set(PEERS) < set(size["solver_seconds"])
@@ -130,12 +135,14 @@ def test_solvers_agree_and_no_matcher_beats_exact(found):
     assert found["sections"]["rsm"]["sizes"][0]["disagreement"] < 1e-5
 
 
+@pytest.mark.slow
 def test_every_adversarial_matrix_is_solved(found):
     cases = found["sections"]["adversarial"]["cases"]
     assert len(cases) == 13
     assert [case["family"] for case in cases if not case["optimal"]] == []
 
 
+@pytest.mark.slow
 def test_sections_measure_what_their_goals_are_about(found):
     sections = found["sections"]
     assert sections["threads"]["sizes"][0]["speedup"] > 0
@@ -151,6 +158,7 @@ def test_sections_measure_what_their_goals_are_about(found):
         assert 0 < sections[name]["busy"] < 1.5
 
 
+@pytest.mark.slow
 def test_goals_are_those_of_the_sections_that_ran(found):
     config = dataclasses.replace(SMOKE, has_goals=True)
     sections = found["sections"]
@@ -179,6 +187,7 @@ def test_a_goal_is_met_on_its_side(relation, value, met):
     assert report.Goal("figure", value, relation, 2.0).met is met
 
 
+@pytest.mark.slow
 def test_finished_sections_are_not_measured_again(smoke, monkeypatch):
     folder, _ = smoke
 
@@ -225,6 +234,7 @@ def test_sections_before_the_one_that_fails_are_kept(tmp_path, monkeypatch):
     assert [result["answer"] for result in results.values()] == [42, 43]
 
 
+@pytest.mark.slow
 def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
     other = tmp_path / "runtime.json"
     document = json.loads((smoke[0] / "runtime.json").read_text())

@@ -51,6 +51,7 @@ def test_values_are_exact_and_gradients_soft(x):
         assert not np.allclose(both, hard, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_rsms_and_losses_take_it(x):
     weights = jnp.arange(16.0).reshape(4, 4)
 
@@ -71,6 +72,7 @@ def test_rsms_and_losses_take_it(x):
     assert np.isfinite(jax.grad(semantic_cka_loss)(x, y, BOTH)).all()
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_the_soft_ones(x):
     def curvature(matcher):
         def along(t):

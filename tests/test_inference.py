@@ -86,6 +86,7 @@ def test_p_value_counts_the_null_and_itself(rsms):
     assert tests["two-sided"].p_value == pytest.approx(both)
 
 
+@pytest.mark.slow
 def test_stacks_share_permutations_and_max_statistic_corrects(rsms):
     K, related, unrelated = rsms
     one = permutation_test(K, unrelated, key=3, resamples=99)
@@ -237,6 +238,7 @@ def test_paired_test_meets_scipys_permutation_test(rng, x64):
     assert got.low < got.difference < got.high
 
 
+@pytest.mark.slow
 def test_paired_test_of_several_scores_and_groups(rng):
     a, b = rng.normal(size=(2, 30, 4)).astype(np.float32)
     several = paired_test(a, b, key=0, resamples=200)

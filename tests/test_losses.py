@@ -210,6 +210,7 @@ def test_compiled_and_batched_agree_with_one_by_one(loss, rng):
     np.testing.assert_allclose(batched, one_by_one, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @of_every_loss
 @pytest.mark.parametrize("matcher", [Identity(), Sinkhorn()], ids=["hard", "soft"])
 def test_gradients_are_finite_where_nothing_differs(loss, matcher):
@@ -240,6 +241,7 @@ def test_pairs_that_hardly_count_have_finite_gradients(rng):
         assert np.isfinite(gradient).all(), scale
 
 
+@pytest.mark.slow
 def test_half_precision_is_summed_in_float32(rng):
     x = jnp.asarray(rng.normal(size=(5, 4, 3)), jnp.bfloat16)
     value, gradient = jax.value_and_grad(lambda x: LOSSES["cka"](x, SOFT))(x)
@@ -249,6 +251,7 @@ def test_half_precision_is_summed_in_float32(rng):
     )
 
 
+@pytest.mark.slow
 def test_optax_brings_a_student_to_its_teacher(rng):
     teacher = jnp.asarray(rng.normal(size=(8, 5, 4)), jnp.float32)
     images = jnp.asarray(rng.normal(size=(8, 5, 10)), jnp.float32)

@@ -153,6 +153,7 @@ def test_zero_and_constant_representations(matcher):
         np.testing.assert_allclose([m.value, m.upper_bound], value, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=names)
 def test_half_precision_and_float64(rng, x64, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)

@@ -78,6 +78,7 @@ def pixels(size, n=2):
     return rng.normal(size=(n, *size, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tokens_lie_on_the_grid_that_the_config_names(name):
     model, size, layer = build(name)

@@ -73,6 +73,7 @@ def check_smoke(name, folder, monkeypatch):
     return document
 
 
+@pytest.mark.slow
 def test_study_resumes_and_recomputes_nothing(tmp_path, monkeypatch):
     document = check_smoke("prior", tmp_path, monkeypatch)
     asked = {row["question"]: row for row in document["rows"]}

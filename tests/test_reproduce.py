@@ -295,7 +295,9 @@ def test_outputs_agree_where_most_networks_do():
                     f"{what}: networks with an interval above 0": 0,
                 }
                 row = {"metric": metric, "kernel": kernel}
-                rows.append(row | {"spatio_semantic": -0.1, "semantic": -0.2})
+                rows.append(
+                    row | {"spatio_semantic": -0.1, "semantic": -0.2, "pooled": -0.2}
+                )
         return {"summary": summary, "rows": rows}
 
     compare = output_correlation.ENTRY.compare

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("skimage")
 
 
+@pytest.mark.slow
 def test_smoke_compares_both_ways(tmp_path):
     output = tmp_path / "new" / "figures.json"
     command = [sys.executable, "-m", "experiments.retrieval_pruning"]

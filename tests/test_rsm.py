@@ -96,6 +96,7 @@ def test_statistics_are_those_of_match(rng, matcher, compare):
         np.testing.assert_array_equal(stats.inner, stats.inner.T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 def test_memory_budget_changes_no_number(rng, matcher):
     x, y = features(rng, 5, 9, 3), features(rng, 4, 9, 3)

@@ -52,6 +52,7 @@ def test_matching_is_that_of_the_whole_plan(tokens, block, masks, x64):
     assert_same(found, expected, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
 def test_matching_in_float32(tokens, dtype):
     tokens = [jnp.asarray(a, dtype) for a in tokens]
@@ -110,6 +111,7 @@ def test_derivatives_of_first_and_second_order(rng, name, x64):
     check_grads(loss, (x, y), order=2, eps=1e-5, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rsm_and_its_gradient(tokens, x64):
     def loss(x, y, matcher):
         return jnp.sum(jnp.sin(rsm(x, y, matcher=matcher, kernel=Cosine())))
@@ -175,6 +177,7 @@ def test_one_token(rng, shape):
     assert_same(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 1.0], ids=["zero", "equal"])
 def test_gradient_of_equal_tokens_is_finite(scale):
     x = jnp.full((1, 6, 3), scale)

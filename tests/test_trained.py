@@ -71,6 +71,7 @@ def test_all_weights_are_there_and_small():
     assert set(CLASSIFIERS) < set(NETWORKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_shipped_network_is_as_good_as_stated(name, tested):
     stated = _stated(zoo.checkpoint(name))

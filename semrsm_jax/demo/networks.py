@@ -19,8 +19,8 @@ from semrsm_jax.models.weights import load_weights
 
 Weights = Literal["trained", "random"]
 
-# ResNet18 at a quarter of its width; it names the photograph of a crop.
 DEMO_NETWORK = ResNetConfig(18, "cifar", len(SCENES), width=16)
+"""ResNet18 at a quarter of its width; it names the photograph that a crop is from."""
 CHECKPOINT = "resnet18.safetensors"
 
 

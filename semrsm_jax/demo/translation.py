@@ -264,6 +264,9 @@ def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
       result: of `run`; the network is the first of its config's.
       crops: how many, or all where there are fewer.
       most_tokens: stages of more tokens S are left out.
+
+    Returns:
+      The windows, with centred tokens of each stage.
     """
     config, count = result.config, min(crops, result.config.crops)
     images = windows(result.crops.images[:count], config.window_size)

@@ -136,6 +136,9 @@ def open_files(
       on_error: as in `open_folder`.
       progress: as in `open_folder`.
 
+    Returns:
+      The images, to be given to `extract`; none is decoded yet.
+
     Raises:
       ValueError: a file is broken or missing, as in `open_folder`.
     """
