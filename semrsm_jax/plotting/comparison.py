@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # With more rows or columns, numbers in the cells would not be legible.
 _MOST_NUMBERS = 12
+_CHARACTER = 0.6  # width of a digit, as a share of the font's size
 # Inches: a cell, and what labels and colour bar take besides.
 _CELL, _MARGIN = 0.42, 1.7
 
@@ -51,7 +52,7 @@ def plot_comparison(
       title: above the heatmap.
       label: of the colour bar: the measure, with the unit where there is one.
       numbers: write each value into its cell; None: where there are at most 12 rows
-        and columns.
+        and columns, and room.
       colorbar: whether to draw one.
 
     Returns:
@@ -145,6 +146,13 @@ def _fitting(shape: tuple[int, ...]) -> "Axes":
     return new_figure((max(3.0, width + 0.6), max(2.4, height))).add_subplot()
 
 
+def _fit(ax: "Axes", texts: Sequence[str], columns: int) -> bool:
+    """Whether the texts have room in their cells, side by side."""
+    cell = 72 * ax.bbox.width / ax.figure.dpi / max(columns, 1)  # points
+    longest = max(map(len, texts), default=0)
+    return cell >= _CHARACTER * (SMALL - 1) * longest
+
+
 def _write(
     ax: "Axes",
     image: "AxesImage",
@@ -159,13 +167,18 @@ def _write(
     ax.set_xticks(range(len(columns)), columns, **slant)
     ax.tick_params(length=0)
     values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    # No sign before what rounds to zero.
+    texts = [
+        (form.format(v) if float(form.format(v)) else "0") if np.isfinite(v) else "n/a"
+        for v in values.flat
+    ]
     if numbers is None:
-        numbers = max(values.shape) <= _MOST_NUMBERS
+        numbers = max(values.shape) <= _MOST_NUMBERS and _fit(ax, texts, len(columns))
     if not numbers:
         return
-    for (row, column), value in np.ndenumerate(values):
+    for ((row, column), value), text in zip(np.ndenumerate(values), texts, strict=True):
         if not np.isfinite(value):
-            ax.text(column, row, "n/a", ha="center", va="center", fontsize=SMALL - 1)
+            ax.text(column, row, text, ha="center", va="center", fontsize=SMALL - 1)
             continue
         red, green, blue, _ = image.cmap(image.norm(value))
         # Perceived brightness of the cell, Rec. 601.
@@ -173,8 +186,7 @@ def _write(
         ax.text(
             column,
             row,
-            # No sign before what rounds to zero.
-            form.format(value) if float(form.format(value)) else "0",
+            text,
             ha="center",
             va="center",
             fontsize=SMALL - 1,
