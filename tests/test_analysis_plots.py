@@ -47,6 +47,17 @@ def test_many_cells_carry_no_numbers():
     assert len(_texts(plot_comparison(matrix, names, numbers=True))) == 169
 
 
+def test_numbers_stand_where_there_is_room_for_them():
+    matrix, names = np.full((9, 9), 0.0123), [str(i) for i in range(9)]
+    for width, written in ((9.0, 81), (2.5, 0)):
+        ax = Figure(figsize=(width, width)).add_subplot()
+        plot_comparison_difference(matrix, np.zeros((9, 9)), names, ax)
+        assert len(_texts(ax)) == written
+    matrix[0, 0] = np.inf
+    ax = plot_comparison_difference(matrix, np.zeros((9, 9)), names, limit=1.0)
+    assert [t for t in _texts(ax) if t == "n/a"] == ["n/a"]
+
+
 def test_plots_draw_on_the_axes_given():
     figure = Figure()
     for ax, draw in zip(

@@ -25,6 +25,7 @@ from experiments._runtime.config import SCALES, Layer
 from experiments._runtime.peers import PEERS
 from experiments._runtime.sections import SECTIONS
 from semrsm_jax import Identity, rsm
+from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_pareto
 from semrsm_jax.plotting._style import COLORS
 
@@ -303,10 +304,11 @@ def test_configs_are_the_same_in_every_process():
     code = (
         "from experiments._runtime.config import SCALES;"
         "from experiments._common.session import fingerprint;"
-        "print([fingerprint(config) for config in SCALES.values()])"
+        "from semrsm_jax.models import ResNetConfig;"  # holds a function
+        "print([fingerprint(x) for x in (*SCALES.values(), ResNetConfig(18))])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    here = [fingerprint(config) for config in SCALES.values()]
+    here = [fingerprint(config) for config in (*SCALES.values(), ResNetConfig(18))]
     assert done.stdout.decode() == f"{here}\n"
 
 

@@ -302,3 +302,10 @@ def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
     several = [found(64, 0.1, 0.9), found(128, 0.3, 0.995), found(512, 1.5, 0.999)]
     answers = windows.summary(windows.Result(config, several))
     assert next(iter(answers.values())) == "window 128"
+
+
+def test_shares_are_of_pairs_whose_exact_value_is_positive():
+    exact = np.array([2.0, 4.0, -1.0, 5.0])
+    share = windows._share(np.array([1.0, 3.0, -3.0, 5.0]), exact)
+    assert share.value == pytest.approx(0.75)
+    assert np.isnan(windows._share(-exact, -np.abs(exact)).value)

@@ -28,7 +28,7 @@ from experiments._retrieval.config import (
 )
 from experiments._retrieval.datasets import Cityscapes, EgoObjects
 from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
-from experiments._retrieval.scores import GAIN, LEAD, select
+from experiments._retrieval.scores import GAIN, LEAD, hub_share, select
 from semrsm_jax import rsm
 from semrsm_jax.retrieval import AveragePooling, class_iou, instance_f1
 
@@ -395,3 +395,10 @@ def test_cluster_bootstrap_is_wider_where_clusters_agree(rng):
     assert left.value == pytest.approx(np.nanmean(values))
     with pytest.raises(ValueError, match="at least one"):
         cluster_bootstrap(np.full(3, np.nan), np.arange(3), 10, rng)
+
+
+def test_hubs_are_the_images_that_are_found_most_often():
+    index = np.array([[7, 1], [7, 2], [3, 7], [7, 0], [-1, -1]])
+    assert hub_share(index, 100) == pytest.approx(3 / 5)
+    assert hub_share(index, 250) == pytest.approx(4 / 5)  # two images
+    assert hub_share(index, 20) == pytest.approx(3 / 5)  # at least one
