@@ -107,8 +107,12 @@ def feature_layers(
         found[name] = Features(
             rows,
             ids=ids,
-            preprocessing={"layout": order.value},
-            source={"file": str(path), "key": key if name is None else name},
+            source={
+                "file": str(path),
+                "key": key if name is None else name,
+                # No part of what the run is: it is the tokens that are matched.
+                "layout": order.value,
+            },
         )
     return found
 

@@ -242,7 +242,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
             origin = Origin(
                 None if file is None else _located(file, path),
                 recorded.get("key"),
-                prepared.get("layout"),
+                recorded.get("layout"),
                 prepared.get("center"),
             )
         found.append(
