@@ -23,8 +23,8 @@ SHRINK = 20.0  # epsilon's division a phase
 LISTS_FROM = 2560  # columns; below, a scan costs less than the making of lists
 LIST_COST = 4  # of making a list, in scans of a row
 # Scans (and bids between equally good columns) a row before augmenting paths take over;
-# their cost grows with m, so both limits do.
-SCANS_PER_ROW, COLUMNS_PER_SCAN = 150, 8
+# their cost a row grows with m * m at worst, so both limits do.
+SCANS_PER_ROW, ENTRIES_PER_SCAN = 150, 2**13
 TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
 
 
@@ -210,7 +210,7 @@ def auction(
         np.empty(width // BLOCK, np.int32),
     )
     epsilon = FIRST_EPSILON * 2.0**typical * scale
-    budget = max(SCANS_PER_ROW, m // COLUMNS_PER_SCAN) * n
+    budget = max(SCANS_PER_ROW, m * m // ENTRIES_PER_SCAN) * n
     ties = np.empty(1, np.int64)  # those still allowed
     ties[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
     while True:
