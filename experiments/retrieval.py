@@ -202,11 +202,6 @@ STUDY = Study(
             result.config, result.collection, result.found
         ),
     },
-    needs={
-        "matplotlib": "matplotlib",
-        "skimage": "scikit-image",
-        "sklearn": "scikit-learn",
-    },
     data=f"For the scales of the paper. {EGOOBJECTS.help} {CITYSCAPES.help}",
 )
 app = command(STUDY)

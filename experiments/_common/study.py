@@ -32,6 +32,11 @@ _C = TypeVar("_C")
 _R = TypeVar("_R")
 
 _NUMBERS, _TABLE = ".json", ".csv"
+_SCENES = {
+    "matplotlib": "matplotlib",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -49,7 +54,8 @@ class Study(Generic[_C, _R]):
       rows: the table behind the figures, a dict a row, all with the same keys.
       figures: what the name of a figure's file ends in -> what draws it; "" for the one
         named like the study.
-      needs: module -> the distribution that brings it, beyond what the package needs.
+      needs: module -> the distribution that brings it, beyond what the package needs;
+        by default what composed scenes and figures need.
       data: what the folder given as ``--data`` must hold, for studies whose configs
         have a field `data`; empty: there is no such option.
     """
@@ -61,7 +67,7 @@ class Study(Generic[_C, _R]):
     summary: Callable[[_R], Mapping[str, Any]]
     rows: Callable[[_R], Sequence[Mapping[str, Any]]]
     figures: Mapping[str, Callable[[_R], "Figure"]]
-    needs: Mapping[str, str]
+    needs: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(_SCENES))
     data: str = ""
 
     def paths(self, folder: Path) -> dict[str, Path]:

@@ -362,9 +362,4 @@ STUDY = Study(
     summary=summary,
     rows=rows,
     figures={"": draw},
-    needs={
-        "matplotlib": "matplotlib",
-        "skimage": "scikit-image",
-        "sklearn": "scikit-learn",
-    },
 )

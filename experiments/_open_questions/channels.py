@@ -366,10 +366,5 @@ STUDY = Study(
     summary=summary,
     rows=rows,
     figures={"": draw},
-    needs={
-        "matplotlib": "matplotlib",
-        "skimage": "scikit-image",
-        "sklearn": "scikit-learn",
-    },
     data=DATA,
 )

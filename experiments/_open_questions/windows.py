@@ -352,10 +352,5 @@ STUDY = Study(
     summary=summary,
     rows=rows,
     figures={"": draw},
-    needs={
-        "matplotlib": "matplotlib",
-        "skimage": "scikit-image",
-        "sklearn": "scikit-learn",
-    },
     data=DATA,
 )
