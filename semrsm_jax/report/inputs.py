@@ -118,7 +118,8 @@ def asked_pairs(
     for pair in also:
         if len(pair) != 2 or not all(0 <= n < count for n in pair):
             raise ValueError(
-                f"also must hold pairs of rows from 0 to {count - 1}, got {pair}"
+                f"also (--pair) must hold pairs of rows from 0 to {count - 1}, got "
+                f"{pair}"
             )
         if not all(n in places for n in pair):
             raise ValueError(f"also: {pair} is not among the samples that are shown")
