@@ -321,12 +321,13 @@ def check(case, folder):
         assert_close(output, last)
 
 
-# Options beyond those of the twelve.
-RARE = {"resnet-v1", "bit-same", "bit-dilated", "clipseg-refined", "sam-plain"}
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(RARE)]
+# Options beyond those of the twelve, and siblings of those that are tried by default.
+LATER = {"resnet-v1", "bit-same", "bit-dilated", "clipseg-refined", "sam-plain"}
+LATER |= {"resnet101", "dinov2-giant", "bit-50", "convnextv2-base"}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LATER)]
 
 
-@pytest.mark.parametrize("name", [*(name for name in CASES if name not in RARE), *SLOW])
+@pytest.mark.parametrize("name", [*(n for n in CASES if n not in LATER), *SLOW])
 def test_every_hidden_state_and_the_output_are_those_of_transformers(name, tmp_path):
     check(CASES[name], tmp_path)
 

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -120,8 +121,19 @@ def test_jit_and_vmap_equal_eager(rng, matcher):
     np.testing.assert_allclose(jax.vmap(run)(x), eager, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("matcher", [Identity(), Exact(), BatchOptimal(4)], ids=str)
+BY_DEFAULT = [(Exact(), Cosine()), (BatchOptimal(4), RBF())]
+
+
+@pytest.mark.parametrize(
+    ("matcher", "kernel"),
+    [
+        pytest.param(*case, marks=() if case in BY_DEFAULT else pytest.mark.slow)
+        for case in itertools.product(
+            [Identity(), Exact(), BatchOptimal(4)], [Linear(), Cosine(), RBF()]
+        )
+    ],
+    ids=str,
+)
 def test_gradients(rng, x64, matcher, kernel):
     x, y = rng.normal(size=(2, 3, 6, 4))
 

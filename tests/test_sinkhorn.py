@@ -111,7 +111,7 @@ def _against_ott():
             yield pytest.param(dtype, rtol, shape, scales, marks=marks, id=name)
 
 
-@pytest.mark.parametrize(("dtype", "rtol", "shape", "scales"), _against_ott())
+@pytest.mark.parametrize(("dtype", "rtol", "shape", "scales"), [*_against_ott()])
 def test_values_potentials_and_gradients_are_those_of_ott(
     rng, x64, dtype, rtol, shape, scales
 ):
@@ -208,6 +208,7 @@ def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
     agree(curvature(y, mask)[mask], curvature(y[mask], None), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [Linear(), Cosine(), RBF(2.0), RBF()], ids=str)
 def test_derivatives_of_an_rsm(rng, x64, kernel):
     x, y = tokens(rng, 2, 4, 3), tokens(rng, 2, 5, 3)

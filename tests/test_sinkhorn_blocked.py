@@ -81,7 +81,9 @@ def test_sq_dist_of_a_sample_with_itself_in_float32(tokens):
     assert np.diag(found).max() < 1e-6
 
 
-@pytest.mark.parametrize("implicit_diff", [True, False])
+@pytest.mark.parametrize(
+    "implicit_diff", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_gradients_are_those_of_the_whole_plan(tokens, implicit_diff, x64):
     def loss(x, y, matcher):
         found = match(x, y, matcher=matcher, **MASKS)

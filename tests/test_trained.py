@@ -219,6 +219,7 @@ def _flat(model):
     return {str(path): leaf[...] for path, leaf in nnx.to_flat_state(state)}
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_goes_by_its_seed(lessons):
     network = dataclasses.replace(NETWORK, steps=40)
     first, again = (train(network, lessons, TINY.loss) for _ in range(2))
