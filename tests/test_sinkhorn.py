@@ -101,7 +101,7 @@ def agree(found, expected, rtol):
 def _against_ott():
     """One by default; every shape, and uneven scales, with the slow tests."""
     quick = ("masked", "float64")
-    uneven = [(1e-4, 1e-4), (1e4, 1e4), (1e4, 1e-4)]
+    uneven = [(1e-4, 1e-4), (1e4, 1e-4)]
     cases = [(shape, (1.0, 1.0)) for shape in SHAPES]
     for shape, scales in cases + [("masked", scales) for scales in uneven]:
         for dtype, rtol in (("float32", 1e-3), ("float64", 1e-6)):
