@@ -57,7 +57,7 @@ def command(
         bool,
         typer.Option(
             "--exact",
-            help="Match exactly at S=4096 too, in place of Batch-Optimal; about four "
+            help="Match exactly at S=4096 too, in place of Batch-Optimal; several "
             "minutes more.",
         ),
     ] = False,
