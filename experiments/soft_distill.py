@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from experiments._common.figures import draw_intervals
 from experiments._common.intervals import Interval, t_interval
 from experiments._common.session import Session
 from experiments._common.study import Study, command
 from experiments._soft.distil import DistilConfig, Trial, distil
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting._style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,21 +150,10 @@ def _draw_scores(
     labels = ("student, semantic loss", "student, spatio-semantic loss", "teacher")
     for k, (name, label) in enumerate(zip(NETWORKS, labels, strict=True)):
         intervals = [t_interval(column) for column in scores[name].T]
-        middle, low, high = np.array(intervals).T
         # Beside each other, lest their bars cover each other.
         shifts = np.array(config.shifts) + (k - 1) * 0.12
-        ax.errorbar(
-            shifts,
-            middle,
-            (middle - low, high - middle),
-            color=COLORS[k],
-            marker=MARKERS[k],
-            markersize=4,
-            linewidth=1.2,
-            capsize=2,
-            linestyle="--" if name == "teacher" else "-",
-            label=label,
-        )
+        line = "--" if name == "teacher" else "-"
+        draw_intervals(ax, shifts, intervals, k, label, line)
     chance = config.objects / 10
     ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":", label="chance")
     ax.set(xlabel="shift (pixels)", xticks=config.shifts)

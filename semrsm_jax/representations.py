@@ -15,6 +15,8 @@ AXES = {
     "NSC": (0, 1, 2),
     "NCS": (0, 2, 1),
 }
+# What an array of so many axes is taken for, where nothing else is said.
+LAYOUT_OF_AXES = {3: "NSC", 4: "NHWC"}
 
 
 def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"]:

@@ -97,7 +97,7 @@ def test_import_leaves_solvers_and_plots_unloaded():
     code = (
         "import sys, jax, flax; import semrsm_jax;"
         "print([m for m in ('numba', 'ortools', 'matplotlib', 'skimage', 'typer',"
-        " 'bokeh') if m in sys.modules])"
+        " 'bokeh', 'PIL') if m in sys.modules])"
     )
     assert run(code).strip() == "[]"
 

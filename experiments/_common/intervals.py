@@ -21,6 +21,12 @@ class Interval(NamedTuple):
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
+def columns(name: str, interval: Interval) -> dict[str, float]:
+    """An interval in the columns of a table."""
+    value, low, high = interval
+    return {name: value, f"{name}, low": low, f"{name}, high": high}
+
+
 def t_interval(values: Float[np.ndarray, " n"]) -> Interval:
     """The mean of independent values, such as one a seed, by Student's t.
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import Interval
-from experiments._common.networks import Network, Published
+from experiments._common.intervals import Interval, columns
+from experiments._common.networks import Network
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, last_layer
+from experiments._open_questions.networks import PUBLISHED, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -202,7 +202,6 @@ def rows(result: Result) -> list[dict[str, Any]]:
     """One row a setting."""
     table = []
     for at in result.settings:
-        gained = gain(at.f1, result.config.seed)
         table.append(
             {
                 "network": at.network,
@@ -211,14 +210,10 @@ def rows(result: Result) -> list[dict[str, Any]]:
                 "kernel": at.kernel,
                 "F1@1, semantic": float(at.f1[SEMANTIC].mean()),
                 "F1@1, spatio-semantic": float(at.f1[SPATIAL].mean()),
-                "gain": gained.value,
-                "gain, low": gained.low,
-                "gain, high": gained.high,
+                **columns("gain", gain(at.f1, result.config.seed)),
                 "correlation, semantic": at.correlation[SEMANTIC],
                 "correlation, spatio-semantic": at.correlation[SPATIAL],
-                "correlation, difference": at.difference.value,
-                "correlation, difference, low": at.difference.low,
-                "correlation, difference, high": at.difference.high,
+                **columns("correlation, difference", at.difference),
             }
         )
     return table
@@ -344,11 +339,7 @@ SCALES = {
         resamples=50,
     ),
     "paper": AblationConfig(
-        (
-            Published("dinov2-giant", ("dinov2.layernorm",)),
-            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
-            Published("resnet50", ("resnet.encoder.stages.3",)),
-        ),
+        PUBLISHED,
         scenes=SceneConfig(side=224),
         count=1000,
         resamples=2000,

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from experiments._common.figures import draw_intervals
 from experiments._common.intervals import Interval, t_interval
 from experiments._common.session import Session
 from experiments._common.study import Study
@@ -293,18 +294,8 @@ def draw(result: Result) -> "Figure":
         left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for k, name in enumerate(CRITERIA):
             kept = np.array([(at.accuracy, *at.left[name]) for at in result.pruned])
-            middle, low, high = np.array([t_interval(v) for v in kept.T]).T
-            left.errorbar(
-                shares + 0.8 * (k - 1.5),
-                middle,
-                (middle - low, high - middle),
-                color=COLORS[k],
-                marker=MARKERS[k],
-                markersize=4,
-                linewidth=1.2,
-                capsize=2,
-                label=name,
-            )
+            intervals = [t_interval(v) for v in kept.T]
+            draw_intervals(left, shares + 0.8 * (k - 1.5), intervals, k, name)
             if name != RANDOM:
                 own = [_agreement(at, name) for at in result.pruned]
                 right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)

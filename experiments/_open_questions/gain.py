@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import Interval
-from experiments._common.networks import Network, Published
+from experiments._common.figures import draw_intervals
+from experiments._common.intervals import columns
+from experiments._common.networks import Network
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, last_layer
+from experiments._open_questions.networks import PUBLISHED, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -24,7 +25,7 @@ from experiments._open_questions.retrieval import (
 )
 from experiments._scenes.compose import SceneConfig, compose
 from semrsm_jax.kernels import Cosine, Kernel
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting._style import FONT_SIZE, new_figure
 from semrsm_jax.representations import center
 from semrsm_jax.retrieval import same_sample
 
@@ -197,17 +198,12 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "database": database,
             "F1@1, semantic": float(scores[SEMANTIC].mean()),
             "F1@1, spatio-semantic": float(scores[SPATIAL].mean()),
-            **_limits("gain", gain(scores, result.config.seed)),
+            **columns("gain", gain(scores, result.config.seed)),
             **{f"own scene found, {k}": float(v.mean()) for k, v in at.found.items()},
         }
         for at in result.conditions
         for database, scores in at.f1.items()
     ]
-
-
-def _limits(name: str, interval: Interval) -> dict[str, float]:
-    value, low, high = interval
-    return {name: value, f"{name}, low": low, f"{name}, high": high}
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -263,18 +259,8 @@ def _draw_factor(ax: "Axes", result: Result, factor: Factor, database: str) -> N
             for c in result.conditions
             if (c.network, c.factor) == (network.name, factor.name)
         ]
-        middle, low, high = np.array(gains).T
-        ax.errorbar(
-            places + 0.12 * (k - (len(result.config.networks) - 1) / 2),
-            middle,
-            (middle - low, high - middle),
-            color=COLORS[k],
-            marker=MARKERS[k],
-            markersize=4,
-            linewidth=1.2,
-            capsize=2,
-            label=network.name,
-        )
+        beside = 0.12 * (k - (len(result.config.networks) - 1) / 2)
+        draw_intervals(ax, places + beside, gains, k, network.name)
     ax.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
     ax.set_xticks(places, [f"{value:g}" for value in values])
     ax.spines[["top", "right"]].set_visible(False)
@@ -298,11 +284,7 @@ SCALES = {
         scenes=8,
     ),
     "paper": GainConfig(
-        (
-            Published("dinov2-giant", ("dinov2.layernorm",)),
-            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
-            Published("resnet50", ("resnet.encoder.stages.3",)),
-        ),
+        PUBLISHED,
         factors(
             dataclasses.replace(_BASE, side=224),
             scales=(0.1, 0.2, 0.3, 0.4, 0.5),

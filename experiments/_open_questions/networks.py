@@ -84,3 +84,9 @@ class PublishedClassifier(Published):
 
 # Of CLIP and ViT, whose checkpoints do not take ImageNet's.
 HALF = (0.5, 0.5, 0.5)
+# Of the hub, whose last hidden layer questions of retrieval look at.
+PUBLISHED = (
+    Published("dinov2-giant", ("dinov2.layernorm",)),
+    Published("vit-b16", ("vit.layernorm",), HALF, HALF),
+    Published("resnet50", ("resnet.encoder.stages.3",)),
+)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import t_interval
-from experiments._common.networks import Network, Published
+from experiments._common.intervals import columns, t_interval
+from experiments._common.networks import Network
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._open_questions.networks import HALF, last_layer
+from experiments._open_questions.networks import PUBLISHED, last_layer
 from experiments._open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -127,7 +127,6 @@ def rows(result: Result) -> list[dict[str, Any]]:
     """One row for each question and network."""
     table = []
     for at in result.answers:
-        gained = gain(_as_numbers(at), result.config.seed)
         table.append(
             {
                 "network": at.network,
@@ -135,9 +134,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
                 "semantic": float(at.scores[SEMANTIC].mean()),
                 "spatio-semantic": float(at.scores[SPATIAL].mean()),
                 "chance": at.chance,
-                "gain": gained.value,
-                "gain, low": gained.low,
-                "gain, high": gained.high,
+                **columns("gain", gain(_as_numbers(at), result.config.seed)),
             }
         )
     return table
@@ -215,11 +212,7 @@ SCALES = {
     ),
     "smoke": PriorConfig((last_layer("vit-2"),), count=12),
     "paper": PriorConfig(
-        (
-            Published("dinov2-giant", ("dinov2.layernorm",)),
-            Published("vit-b16", ("vit.layernorm",), HALF, HALF),
-            Published("resnet50", ("resnet.encoder.stages.3",)),
-        ),
+        PUBLISHED,
         dataclasses.replace(PriorConfig(()).scenes, side=224),
         count=1000,
     ),

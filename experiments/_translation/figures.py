@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from experiments._common.figures import draw_intervals
 from experiments._translation.config import TranslationConfig
 from experiments._translation.measure import Tried
 from semrsm_jax.demo.photographs import Crops
@@ -13,7 +14,7 @@ from semrsm_jax.demo.separation import Estimate
 from semrsm_jax.demo.translation import Stage, TranslationResult
 from semrsm_jax.demo.translation import TranslationConfig as DemoConfig
 from semrsm_jax.plotting import translation_figure
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting._style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,19 +78,8 @@ def _draw_scores(ax: "Axes", tried: Tried) -> None:
     }
     depth = np.arange(len(tried.layers))
     for k, (label, estimates) in enumerate(kinds.items()):
-        value, low, high = np.array(estimates).T
-        ax.errorbar(
-            # Beside each other, lest their bars cover each other.
-            depth + (k - 0.5) * 0.12,
-            value,
-            (value - low, high - value),
-            color=COLORS[k],
-            marker=MARKERS[k],
-            markersize=4,
-            linewidth=1.2,
-            capsize=2,
-            label=label,
-        )
+        # Beside each other, lest their bars cover each other.
+        draw_intervals(ax, depth + (k - 0.5) * 0.12, estimates, k, label)
     ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":", label="chance")
     labels = [f"{layer.layer}\nS={layer.tokens}" for layer in tried.layers]
     ax.set_xticks(depth, labels, rotation=60 if len(labels) > 5 else 0)

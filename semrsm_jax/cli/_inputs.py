@@ -29,14 +29,16 @@ def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutN
     Raises:
       ValueError: none was given, and there are neither 3 nor 4 axes.
     """
+    from semrsm_jax.representations import LAYOUT_OF_AXES
+
     if layout is not None:
         return layout
-    if len(shape) not in (3, 4):
+    if len(shape) not in LAYOUT_OF_AXES:
         raise ValueError(
             "features must have 3 axes (N, S, C) or 4 (N, H, W, C), or those of "
             f"--layout; got shape {shape}"
         )
-    return LayoutName.NHWC if len(shape) == 4 else LayoutName.NSC
+    return LayoutName(LAYOUT_OF_AXES[len(shape)])
 
 
 def load_tokens(

@@ -53,109 +53,64 @@ _Matching = Annotated[
         "sinkhorn, softly.",
     ),
 ]
-_Window = Annotated[
-    int | None,
-    typer.Option(
-        help="Tokens a window, for batch-optimal. Default: 512.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Sweeps = Annotated[
-    int | None,
-    typer.Option(
-        help="How often batch-optimal refines its matching. Default: 0.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Floor = Annotated[
-    str | None,
-    typer.Option(
-        metavar="identity",
-        help="With identity, batch-optimal keeps the better of its matching and "
-        "that of position with position.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_K = Annotated[
-    int | None,
-    typer.Option(
-        "--k",
-        help="Tokens that topk-greedy matches exactly. Default: 128.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Grid = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HxW",
-        help="Rows and columns of the token grid, for circular-shift.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Tolerance = Annotated[
-    float | None,
-    typer.Option(
-        help="Relative gap between value and proven bound at which exact, "
-        "batch-optimal and topk-greedy may stop; 0 asks for a proven optimum. "
-        "Default: 1e-6. Of sinkhorn: the error of the plan's column sums, as a share "
-        "of its mass; default: 1e-4.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Solver = Annotated[
-    SolverName | None,
-    typer.Option(
-        metavar="NAME",
-        help="What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
-        "ortools, device, optax. Default: auction.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Epsilon = Annotated[
-    float | None,
-    typer.Option(
-        help="How soft sinkhorn matches, in units of the affinity (inner product of "
-        "tokens). Default: 0.05 times the standard deviation of each pair's affinity.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Relative = Annotated[
-    bool | None,
-    typer.Option(
-        "--relative",
-        help="--epsilon is in standard deviations of each pair's affinity.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_MaxIterations = Annotated[
-    int | None,
-    typer.Option(
-        help="The most iterations of sinkhorn. Default: 2000.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
-_Anneal = Annotated[
-    float | None,
-    typer.Option(
-        help="Sinkhorn's epsilon starts at so many standard deviations of the "
-        "affinity and falls from there; 0: it stays the same. Default: 1.",
-        rich_help_panel=MATCHER_PANEL,
-    ),
-]
+
+
+def _setting(kind: type, help: str, *names: str, metavar: str | None = None) -> Any:
+    """The option of a setting: not given, the matcher's own default holds."""
+    annotated: Any = Annotated  # of a type that is known here alone
+    return annotated[
+        kind | None,
+        typer.Option(*names, metavar=metavar, help=help, rich_help_panel=MATCHER_PANEL),
+    ]
+
 
 # By the names of the matchers' own settings.
 _SETTINGS: dict[str, Any] = {
-    "window": _Window,
-    "sweeps": _Sweeps,
-    "floor": _Floor,
-    "k": _K,
-    "grid": _Grid,
-    "tolerance": _Tolerance,
-    "solver": _Solver,
-    "epsilon": _Epsilon,
-    "relative": _Relative,
-    "max_iterations": _MaxIterations,
-    "anneal": _Anneal,
+    "window": _setting(int, "Tokens a window, for batch-optimal. Default: 512."),
+    "sweeps": _setting(
+        int, "How often batch-optimal refines its matching. Default: 0."
+    ),
+    "floor": _setting(
+        str,
+        "With identity, batch-optimal keeps the better of its matching and that of "
+        "position with position.",
+        metavar="identity",
+    ),
+    "k": _setting(int, "Tokens that topk-greedy matches exactly. Default: 128.", "--k"),
+    "grid": _setting(
+        str,
+        "Rows and columns of the token grid, for circular-shift.",
+        metavar="HxW",
+    ),
+    "tolerance": _setting(
+        float,
+        "Relative gap between value and proven bound at which exact, batch-optimal "
+        "and topk-greedy may stop; 0 asks for a proven optimum. Default: 1e-6. Of "
+        "sinkhorn: the error of the plan's column sums, as a share of its mass; "
+        "default: 1e-4.",
+    ),
+    "solver": _setting(
+        SolverName,
+        "What exact, batch-optimal and topk-greedy solve with: auction, scipy, "
+        "ortools, device, optax. Default: auction.",
+        metavar="NAME",
+    ),
+    "epsilon": _setting(
+        float,
+        "How soft sinkhorn matches, in units of the affinity (inner product of "
+        "tokens). Default: 0.05 times the standard deviation of each pair's affinity.",
+    ),
+    "relative": _setting(
+        bool,
+        "--epsilon is in standard deviations of each pair's affinity.",
+        "--relative",
+    ),
+    "max_iterations": _setting(int, "The most iterations of sinkhorn. Default: 2000."),
+    "anneal": _setting(
+        float,
+        "Sinkhorn's epsilon starts at so many standard deviations of the affinity and "
+        "falls from there; 0: it stays the same. Default: 1.",
+    ),
 }
 
 

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import cka_matrix
-from semrsm_jax.features.preprocessing import Preprocessing
 from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.pair_statistics import pair_statistics
-from semrsm_jax.report import correspondences, orders, pictures
+from semrsm_jax.report import correspondences, orders
 from semrsm_jax.report.inputs import (
     Twins,
     asked_pairs,
@@ -43,6 +42,9 @@ from semrsm_jax.report.sources import Progress, Read, Source, naming, on_host
 from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version
 
+if TYPE_CHECKING:
+    from semrsm_jax.features.preprocessing import Preprocessing
+
 _Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 
@@ -57,7 +59,7 @@ def report(
     kernel: Kernel | None = None,
     matcher: Matcher = Exact(),
     grid: tuple[int, int] | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: "Preprocessing | None" = None,
     neighbors: int = 5,
     pairs: int | None = None,
     also: Sequence[tuple[int, int]] = (),
@@ -142,6 +144,8 @@ def report(
     seen = preprocessing or next((x.preprocessing for x in known if x), None)
     drawn = None
     if files is not None:
+        from semrsm_jax.report import pictures  # Pillow: not for every import
+
         drawn = pictures.draw(
             [files[n] for n in chosen],
             seen,
@@ -276,7 +280,7 @@ def _orders(
 
 
 def _facts(
-    count: int, chosen: np.ndarray, seen: Preprocessing | None, images: bool
+    count: int, chosen: np.ndarray, seen: "Preprocessing | None", images: bool
 ) -> dict[str, str]:
     """What a reader has to know to read the page right."""
     facts = {"made with": f"semrsm_jax {package_version('semrsm_jax')}"}

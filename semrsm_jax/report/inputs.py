@@ -9,7 +9,6 @@ import numpy as np
 from semrsm_jax import _checks
 from semrsm_jax.kernels import Kernel, Linear
 from semrsm_jax.matching import Identity, Matcher
-from semrsm_jax.report import pictures
 from semrsm_jax.report.sources import (
     Progress,
     Source,
@@ -131,6 +130,8 @@ def named_images(
 ) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
     """The images, and a name for each sample."""
     if isinstance(images, str | os.PathLike):
+        from semrsm_jax.report import pictures  # Pillow: not for every import
+
         return pictures.find(images, ids, count)
     if images is not None and len(images) != count:
         raise ValueError(

@@ -12,7 +12,7 @@ from semrsm_jax import _checks, kernels, matching
 from semrsm_jax.kernels import FittedKernel, Kernel, Linear
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
-from semrsm_jax.representations import AXES, to_tokens
+from semrsm_jax.representations import AXES, LAYOUT_OF_AXES, to_tokens
 
 Progress = Callable[[str, int, int], object]
 
@@ -140,7 +140,7 @@ def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
       ValueError: it does not fit.
     """
     if layout is None:
-        layout = {3: "NSC", 4: "NHWC"}.get(len(shape), "NHWC")
+        layout = LAYOUT_OF_AXES.get(len(shape), "NHWC")
     if len(AXES[layout]) != len(shape):
         raise ValueError(
             "features must have shape (N, S, C) or (N, H, W, C), or the axes of their "

@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -10,11 +10,13 @@ from jaxtyping import Float
 from semrsm_jax._resources import free_memory
 from semrsm_jax.engine import token_rows
 from semrsm_jax.engine._samples import survey
-from semrsm_jax.features.preprocessing import Preprocessing, preprocessing_from_text
 from semrsm_jax.pair_statistics import PairStatistics
 from semrsm_jax.report.sources import Origin, Source, layout_of
 from semrsm_jax.store import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_file import feature_metadata
+
+if TYPE_CHECKING:
+    from semrsm_jax.features.preprocessing import Preprocessing
 
 # float32: norms of the same features in another order of summation agree to this.
 _SAME = 1e-3
@@ -32,7 +34,7 @@ class Tokens(NamedTuple):
 
     values: Float[np.ndarray, "n S C"]
     grid: tuple[int, int] | None
-    preprocessing: Preprocessing | None
+    preprocessing: "Preprocessing | None"
     ids: tuple[str, ...] | None
 
 
@@ -54,7 +56,10 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
         where = activations
         ids = feature_ids(where)
         text = feature_metadata(where).get("preprocessing")
-        preprocessing = preprocessing_from_text(text) if text else None
+        if text:
+            from semrsm_jax.features.preprocessing import preprocessing_from_text
+
+            preprocessing = preprocessing_from_text(text)
         activations = load_features(where, origin.key)
     layout = layout_of(activations.shape, origin.layout)
     axes = dict(zip(layout, activations.shape, strict=True))
