@@ -53,7 +53,7 @@ from experiments._cka.sources import OnDataSet, OnScenes
 from experiments._common.intervals import Interval
 from experiments._common.session import Session
 from experiments._common.study import Study, command
-from semrsm_jax.kernels import RBF
+from semrsm_jax._kernels import RBF
 from semrsm_jax.matching import Exact
 
 if TYPE_CHECKING:

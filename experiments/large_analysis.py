@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments._common.benchmark import Benchmark, command
 from experiments._common.worker import Report, worker
-from semrsm_jax.cli._console import duration, size
+from semrsm_jax.cli.console import duration, size
 
 
 @dataclass(frozen=True)

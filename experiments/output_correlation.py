@@ -36,7 +36,7 @@ from experiments._output_correlation.config import OutputCorrelationConfig
 from experiments._output_correlation.figures import draw_correlations, draw_pairs
 from experiments._output_correlation.measure import METRICS, OfNetwork, measure
 from experiments._output_correlation.paper import TABLE_1, published
-from semrsm_jax.kernels import RBF
+from semrsm_jax._kernels import RBF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

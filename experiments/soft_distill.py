@@ -33,7 +33,7 @@ from experiments._common.intervals import Interval, t_interval
 from experiments._common.session import Session
 from experiments._common.study import Study, command
 from experiments._soft.distil import DistilConfig, Trial, distil
-from semrsm_jax.plotting._style import FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from typing import Any
 from experiments._common.benchmark import Benchmark, command
 from experiments._common.worker import Report, worker
 from experiments._soft.memory import SCALES, MemoryConfig, Taken, backward, forward
-from semrsm_jax.cli._console import size
+from semrsm_jax.cli.console import size
 
 _PARTS = {"forward": forward, "backward": backward}
 

@@ -37,14 +37,14 @@ from experiments._common.photographs import (
 )
 from experiments._common.session import Session
 from experiments._common.study import Study, command
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._rsm import rsm
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
-from semrsm_jax.kernels import Cosine
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_displacement
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
-from semrsm_jax.rsm import rsm
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -36,7 +36,7 @@ from experiments._soft.stereo import StereoPair, stereo_pair
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_correspondences
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

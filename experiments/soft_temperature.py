@@ -34,7 +34,7 @@ from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

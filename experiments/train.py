@@ -28,7 +28,7 @@ from experiments._trained.networks import NETWORKS, TrainedNetwork
 from experiments._trained.tasks import CROPS, SCENES, Task
 from experiments._trained.training import Optimisation, train
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import Report, guarded, progress_bar, say, say_fields
+from semrsm_jax.cli.console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.demo.networks import DEMO_NETWORK
 from semrsm_jax.models import load_weights, save_weights
 from semrsm_jax.store import new_file

@@ -1,7 +1,16 @@
 """Semantic representational similarity matrices in JAX."""
 
+from semrsm_jax._affinity import affinity
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._ladder import Ladder, invariance_ladder
+from semrsm_jax._losses import (
+    rsm_alignment_loss,
+    semantic_cka_loss,
+    semantic_triplet_loss,
+)
+from semrsm_jax._representations import center, to_tokens
+from semrsm_jax._rsm import rsm
 from semrsm_jax._version import __version__
-from semrsm_jax.affinity import affinity
 from semrsm_jax.comparison import (
     CKA,
     RSA,
@@ -32,13 +41,6 @@ from semrsm_jax.comparison import (
     permutation_test,
     rsa,
 )
-from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
-from semrsm_jax.ladder import Ladder, invariance_ladder
-from semrsm_jax.losses import (
-    rsm_alignment_loss,
-    semantic_cka_loss,
-    semantic_triplet_loss,
-)
 from semrsm_jax.matching import (
     Assignment,
     BatchOptimal,
@@ -67,9 +69,8 @@ from semrsm_jax.output_similarity import (
     pearson,
     spearman,
 )
-from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
-from semrsm_jax.report import Report, report
-from semrsm_jax.representations import center, to_tokens
+from semrsm_jax.pairs import PairStatistics, pair_statistics
+from semrsm_jax.reporting import Report, report
 from semrsm_jax.retrieval import (
     VLAD,
     AveragePooling,
@@ -86,7 +87,6 @@ from semrsm_jax.retrieval import (
     scores_at_k,
     search,
 )
-from semrsm_jax.rsm import rsm
 
 __all__ = [
     "CKA",

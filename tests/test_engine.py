@@ -20,7 +20,7 @@ from semrsm_jax.store.run_store import MATRICES
 from semrsm_jax.store.tiles import TileGrid
 
 EXACT = Exact(solver="scipy")
-pair_statistics_module = importlib.import_module("semrsm_jax.pair_statistics")
+pair_statistics_module = importlib.import_module("semrsm_jax.pairs.statistics")
 
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):

@@ -27,7 +27,7 @@ from experiments._runtime.sections import SECTIONS
 from semrsm_jax import Identity, rsm
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_pareto
-from semrsm_jax.plotting._style import COLORS
+from semrsm_jax.plotting.style import COLORS
 
 SMOKE = SCALES["smoke"]
 

@@ -1,8 +1,12 @@
 """Imports point one way, down the data flow, and importing costs and changes little."""
 
 import ast
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,26 +18,46 @@ PACKAGE = Path(semrsm_jax.__file__).parent
 # The data flow: a module imports only from its own level or from levels above it.
 LEVELS = [
     {"_checks", "_resources", "_rows", "_selection", "_version"},
-    {"representations"},
-    {"affinity"},
+    {"_representations"},
+    {"_affinity"},
     {"matching"},
-    {"_pairs"},
-    {"pair_statistics"},
-    {"kernels", "ladder"},
-    {"rsm"},
+    {"pairs"},
+    {"_kernels", "_ladder"},
+    {"_rsm"},
     {"comparison", "output_similarity"},
-    {"losses"},
+    {"_losses"},
     {"store"},
     {"engine"},
     {"retrieval", "exchange"},
     {"models", "features"},
     {"plotting", "demo"},
-    {"report"},
+    {"reporting"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 PUBLIC = {f"semrsm_jax.{name}" for name in semrsm_jax.__all__}
 LEVEL = {module: depth for depth, level in enumerate(LEVELS) for module in level}
+
+
+# What the restructuring has not reached yet; both are to become empty and to go.
+STILL_REACHED_INTO = {
+    "semrsm_jax.comparison._narrowing",
+    "semrsm_jax.engine._inputs",
+    "semrsm_jax.engine._samples",
+    "semrsm_jax.store._array_files",
+    "semrsm_jax.store._stored",
+}
+STILL_TWICE = {
+    "Centred",
+    "_Job",
+    "Features",
+    "Block",
+    "_Solved",
+    "Samples",
+    "Stage",
+    "Problem",
+    "Settings",
+}
 
 
 def modules():
@@ -70,6 +94,42 @@ def test_imports_point_down_the_data_flow(path):
             continue
         assert parts[1] in LEVEL, f"{path} imports {name}, which has no level"
         assert LEVEL[parts[1]] <= level, f"{path} imports {name}, which is further down"
+
+
+def modules_of_others(path: Path):
+    """Imports of an underscore module from outside the package that holds it."""
+    package = path.parent.relative_to(PACKAGE.parent).parts
+    for name in imports(path):
+        parts = name.split(".")
+        private = [n for n, part in enumerate(parts) if part.startswith("_")]
+        if parts[0] == "semrsm_jax" and private:
+            if tuple(parts[: private[0]]) != package[: private[0]]:
+                yield name
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_underscore_modules_are_imported_by_their_own_package_only(path):
+    assert set(modules_of_others(path)) <= STILL_REACHED_INTO
+
+
+def test_no_name_of_a_package_hides_one_of_its_modules():
+    for init in PACKAGE.rglob("__init__.py"):
+        package = ".".join(init.parent.relative_to(PACKAGE.parent).parts)
+        module = importlib.import_module(package)
+        for found in pkgutil.iter_modules([str(init.parent)]):
+            value = getattr(module, found.name, None)
+            assert value is None or inspect.ismodule(value), f"{package}.{found.name}"
+
+
+def test_each_class_name_stands_once_outside_models():
+    names = Counter(
+        node.name
+        for path in modules()
+        if "models" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, count in names.items() if count > 1} <= STILL_TWICE
 
 
 def test_numba_and_callbacks_are_each_reached_from_one_module():

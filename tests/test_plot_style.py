@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from semrsm_jax import Exact, Identity, invariance_ladder, match
-from semrsm_jax.ladder import Ladder
+from semrsm_jax._ladder import Ladder
 from semrsm_jax.plotting import (
     Retrieved,
     ScoreCurve,

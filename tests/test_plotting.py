@@ -16,7 +16,7 @@ from semrsm_jax.plotting import (
     plot_rsm,
     translation_figure,
 )
-from semrsm_jax.plotting._style import COLORS
+from semrsm_jax.plotting.style import COLORS
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure

@@ -32,8 +32,8 @@ from semrsm_jax.features.preprocessing import (
     ShortestEdge,
     preprocessing_from_text,
 )
-from semrsm_jax.report import correspondences, orders
-from semrsm_jax.report.layers import lost_share
+from semrsm_jax.reporting import correspondences, orders
+from semrsm_jax.reporting.layers import lost_share
 from semrsm_jax.store import save_features, save_rsm
 
 pytest.importorskip("bokeh")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from semrsm_jax import Exact, Identity, Report, center, match, report, rsm
-from semrsm_jax.report import build
+from semrsm_jax.reporting import build
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -23,7 +23,7 @@ from experiments._reproduce.entries import (
 )
 from experiments._reproduce.entry import Comparison, Entry, FromStudy
 from experiments._reproduce.run import Outcome, Plan, remaining
-from semrsm_jax.plotting._style import new_figure
+from semrsm_jax.plotting.style import new_figure
 
 
 @dataclass(frozen=True)

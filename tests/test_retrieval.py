@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import semrsm_jax as sj
-from semrsm_jax.retrieval.nearest import same_group, same_sample
+from semrsm_jax.retrieval import same_group, same_sample
 
 
 def sorted_neighbors(K, k, excluded):
@@ -28,7 +28,7 @@ def sorted_neighbors(K, k, excluded):
 @pytest.fixture
 def blocks_of_two_rows(monkeypatch):
     # The package has a function of the module's name.
-    module = sys.modules["semrsm_jax.retrieval.nearest"]
+    module = sys.modules["semrsm_jax.retrieval._nearest"]
     monkeypatch.setattr(module, "_BLOCK_BYTES", 2 * 8 * 9)
 
 

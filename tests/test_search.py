@@ -21,7 +21,7 @@ from semrsm_jax import (
 )
 from semrsm_jax._rows import Part
 from semrsm_jax.engine import Features
-from semrsm_jax.pair_statistics import Samples
+from semrsm_jax.pairs.statistics import Samples
 from semrsm_jax.retrieval import nearest, same_group, same_sample, search
 from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich, mean_bound
 from semrsm_jax.retrieval._summaries import summarise

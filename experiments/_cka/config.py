@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments._cka.sources import Source
-from semrsm_jax.kernels import RBF, Kernel, Linear
+from semrsm_jax._kernels import RBF, Kernel, Linear
 from semrsm_jax.matching import BatchOptimal, Matcher
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from experiments._cka.compare import BOTH, DIFFERENCE, Comparison
 from experiments._cka.measure import SEMANTIC, SPATIO
 from semrsm_jax.plotting import plot_comparison, plot_comparison_difference
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from experiments._common.command_line import app_of, check_installed
 from experiments._common.environment import environment, plain
 from experiments._common.worker import Report
 from semrsm_jax import _checks
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import progress_bar, say
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
 _C = TypeVar("_C")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from semrsm_jax.cli._console import guarded
+from semrsm_jax.cli.console import guarded
 
 
 def app_of(doc: str, main: Callable[..., None]) -> typer.Typer:

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments._common.photographs import normalise, untrained_network
-from semrsm_jax.features.extract import extract
+from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig, calibrate_batch_norm, load, variant
 
 Images = Float[np.ndarray, "N H W 3"]

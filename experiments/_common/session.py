@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments._common.environment import described
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 from semrsm_jax.engine import Progress
 from semrsm_jax.engine import run as run_engine
 from semrsm_jax.features import extract_to_store

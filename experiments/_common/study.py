@@ -19,9 +19,9 @@ from experiments._common.environment import environment, plain
 from experiments._common.session import Session, fingerprint, silent
 from experiments._common.spent import seconds, time_kept
 from semrsm_jax import _checks
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import Report, progress_bar, say, say_fields
+from semrsm_jax.cli import options
 from semrsm_jax.cli._rsm_store import crew
+from semrsm_jax.cli.console import Report, progress_bar, say, say_fields
 from semrsm_jax.store import check_output, new_file
 
 if TYPE_CHECKING:

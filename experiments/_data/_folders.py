@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from experiments._common.session import silent
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder, open_files
 from semrsm_jax.features.image_folder import Preprocess
 

@@ -21,7 +21,7 @@ from PIL import Image
 from experiments._common.session import silent
 from experiments._data._folders import DataSet
 from semrsm_jax._resources import cores
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 
 _IMAGE, _LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 _SHOWN = 5

@@ -9,7 +9,7 @@ from experiments._common.benchmark import Benchmark, command
 from experiments._common.worker import Report, usable_cores, worker
 from experiments._engine import measure
 from experiments._engine.config import SCALES, EngineConfig
-from semrsm_jax.cli._console import size
+from semrsm_jax.cli.console import size
 
 
 def measured(config: EngineConfig, report: Report) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from experiments._common.timing import take_turns
 from experiments._common.worker import Report, peak_memory
 from experiments._engine.config import EngineConfig, Size
 from semrsm_jax import Exact
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 from semrsm_jax.engine import local_cluster
 from semrsm_jax.engine import run as run_engine
 from semrsm_jax.matching import _auction

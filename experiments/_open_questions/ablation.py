@@ -20,10 +20,10 @@ from experiments._open_questions.retrieval import (
     gain,
 )
 from experiments._scenes.compose import SceneConfig, compose
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._representations import center
 from semrsm_jax.comparison.inference import RSA, difference_test
-from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
-from semrsm_jax.representations import center
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 from semrsm_jax.retrieval import instance_f1, same_sample
 
 if TYPE_CHECKING:

@@ -33,14 +33,14 @@ from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
-from semrsm_jax.cli._console import Report
+from semrsm_jax._kernels import Linear
+from semrsm_jax._representations import center
+from semrsm_jax.cli.console import Report
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
-from semrsm_jax.kernels import Linear
 from semrsm_jax.matching import Matcher
-from semrsm_jax.pair_statistics import pair_statistics
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
-from semrsm_jax.representations import center
+from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,9 +24,9 @@ from experiments._open_questions.retrieval import (
     gain,
 )
 from experiments._scenes.compose import SceneConfig, compose
-from semrsm_jax.kernels import Cosine, Kernel
-from semrsm_jax.plotting._style import FONT_SIZE, new_figure
-from semrsm_jax.representations import center
+from semrsm_jax._kernels import Cosine, Kernel
+from semrsm_jax._representations import center
+from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 from semrsm_jax.retrieval import same_sample
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from experiments._open_questions.networks import HALF, all_layers
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments._scenes.compose import SceneConfig, compose
 from experiments._trained.networks import NETWORKS
+from semrsm_jax._kernels import Linear
+from semrsm_jax._representations import center
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
-from semrsm_jax.kernels import Linear
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
-from semrsm_jax.representations import center
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

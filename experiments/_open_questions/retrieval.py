@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 
 from experiments._common.intervals import Interval
 from experiments._common.session import Session
+from semrsm_jax._kernels import Kernel
 from semrsm_jax.comparison.inference import paired_test
-from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.retrieval import nearest, scores_at_k
 from semrsm_jax.store import open_similarity

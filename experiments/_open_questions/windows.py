@@ -18,11 +18,11 @@ from experiments._common.timing import take_turns
 from experiments._data.images import draw_files, read_squares
 from experiments._open_questions.networks import last_layer
 from experiments._scenes.compose import SceneConfig, compose
-from semrsm_jax.cli._console import Report
+from semrsm_jax._representations import center
+from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
-from semrsm_jax.plotting._style import FONT_SIZE, new_figure
-from semrsm_jax.representations import center
+from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments._output_correlation.classifiers import Classifiers
-from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.matching import BatchOptimal, Matcher
 
 

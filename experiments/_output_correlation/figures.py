@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from experiments._common.intervals import Interval
 from experiments._output_correlation.measure import OfNetwork
 from semrsm_jax.plotting import plot_correlation
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from experiments._common.session import Session
 from experiments._data.draw import Draw
 from experiments._output_correlation.classifiers import Answers
 from experiments._output_correlation.config import OutputCorrelationConfig
+from semrsm_jax._kernels import Kernel
 from semrsm_jax.comparison.inference import RSA
-from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Identity
 from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
 from semrsm_jax.store import RunStore, open_similarity

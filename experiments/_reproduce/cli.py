@@ -14,7 +14,7 @@ from experiments._reproduce.entry import Entry
 from experiments._reproduce.page import page
 from experiments._reproduce.run import Outcome, Plan, remaining, run, stored
 from semrsm_jax import _checks
-from semrsm_jax.cli._console import Report, duration, progress_bar, say
+from semrsm_jax.cli.console import Report, duration, progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
 _SCALES = ("bundled", "smoke", "paper")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from experiments._common.study import Study, conduct
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 
 Document = Mapping[str, Any]  # the JSON that an experiment writes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments._reproduce.entry import Comparison
 from experiments._reproduce.run import Outcome, error_path
-from semrsm_jax.cli._console import duration
+from semrsm_jax.cli.console import duration
 
 _INTRODUCTION = """\
 Networks for images turn a picture into many *tokens*, one for each place in it. How

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experiments._reproduce.entry import Comparison, Document, Entry
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 from semrsm_jax.store import new_file
 
 

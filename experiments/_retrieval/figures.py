@@ -10,7 +10,7 @@ from experiments._retrieval.config import Collection, RetrievalConfig
 from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Found, Key
 from experiments._retrieval.scores import AGAINST, GAIN, Score, select
 from semrsm_jax.plotting import Retrieved, retrieval_gallery
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from experiments._retrieval.config import (
     RetrievalConfig,
     folder_name,
 )
-from semrsm_jax._pairs import batches
-from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax.matching import Identity
+from semrsm_jax.pairs.selection import batches
 from semrsm_jax.retrieval import nearest, same_group
 from semrsm_jax.retrieval.descriptors import GlobalDescriptor
 from semrsm_jax.store.similarity import open_similarity

@@ -15,8 +15,8 @@ from experiments._runtime.report import goals
 from experiments._runtime.sections import SECTIONS
 from experiments._runtime.tables import tables
 from semrsm_jax import _checks
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import progress_bar, say
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import progress_bar, say
 
 _WIDTH = 100  # columns of the tables where the terminal has fewer
 

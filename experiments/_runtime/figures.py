@@ -10,7 +10,7 @@ from experiments._runtime.depth import UNMATCHED
 from experiments._runtime.report import Results
 from experiments._runtime.table5 import GROUPS
 from semrsm_jax.plotting import plot_pareto, plot_rsm
-from semrsm_jax.plotting._style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from experiments._runtime.figures import (
 )
 from experiments._runtime.report import Results, table5_rows, to_json
 from experiments._runtime.sections import SECTIONS, run
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 from semrsm_jax.store import check_output, new_file
 
 if TYPE_CHECKING:

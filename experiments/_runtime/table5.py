@@ -30,7 +30,7 @@ from semrsm_jax import (
     linear_assignment,
     match,
 )
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 from semrsm_jax.matching.assignment import solve
 
 BATCH, SINGLE = "ours, batch", "ours, one matrix"

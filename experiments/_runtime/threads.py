@@ -9,7 +9,7 @@ from experiments._common.timing import take_turns
 from experiments._common.worker import Report, usable_cores
 from experiments._runtime.config import Layer, RuntimeConfig, ThreadsSize
 from experiments._runtime.features import Features, pairs
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 from semrsm_jax.matching import _auction
 
 

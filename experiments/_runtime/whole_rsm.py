@@ -13,7 +13,7 @@ from experiments._runtime.config import Layer, RSMSize, RuntimeConfig
 from experiments._runtime.features import Features
 from experiments._runtime.peers import ortools
 from semrsm_jax import rsm
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 
 _CHUNK_ENTRIES = 2**24  # affinity entries held at a time, 64 MiB
 

@@ -14,12 +14,12 @@ from jaxtyping import Array, Float
 from experiments._scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments._soft.networks import Student, Teacher
 from experiments._soft.scenes import Scenes, draw_scenes, render
-from semrsm_jax.cli._console import Report
-from semrsm_jax.kernels import Cosine
-from semrsm_jax.losses import semantic_cka_loss
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._losses import semantic_cka_loss
+from semrsm_jax._representations import center
+from semrsm_jax._rsm import rsm
+from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
-from semrsm_jax.representations import center
-from semrsm_jax.rsm import rsm
 
 READ_OUTS: Mapping[str, Matcher] = {
     "semantic": Exact(),

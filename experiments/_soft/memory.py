@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments._common.worker import Report, peak_memory
-from semrsm_jax.kernels import Cosine
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._rsm import rsm
 from semrsm_jax.matching import Sinkhorn, match
-from semrsm_jax.rsm import rsm
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from experiments._scenes.parts import Split, crop, photograph
 from experiments._trained import zoo
 from experiments._trained.networks import MOST_COUNTED, split_outputs
 from experiments._trained.training import Lesson, Loss
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 from semrsm_jax.demo.photographs import SCENES as PHOTOGRAPHED
 from semrsm_jax.retrieval import instance_f1
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from experiments._common.networks import Network
 from experiments._common.session import Session
 from semrsm_jax import _checks
-from semrsm_jax.kernels import RBF, Kernel
+from semrsm_jax._kernels import RBF, Kernel
 from semrsm_jax.matching import Exact, Matcher
 
 if TYPE_CHECKING:

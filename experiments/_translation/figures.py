@@ -14,7 +14,7 @@ from semrsm_jax.demo.separation import Estimate
 from semrsm_jax.demo.translation import Stage, TranslationResult
 from semrsm_jax.demo.translation import TranslationConfig as DemoConfig
 from semrsm_jax.plotting import translation_figure
-from semrsm_jax.plotting._style import FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from experiments._common.networks import Network, Tokens
 from experiments._common.session import Session, silent
 from experiments._translation.config import Case, Crops, TranslationConfig
+from semrsm_jax._representations import center
 from semrsm_jax.demo import separation
 from semrsm_jax.demo.translation import StageResult, windows
 from semrsm_jax.matching import Identity
-from semrsm_jax.representations import center
 from semrsm_jax.store import open_similarity
 
 

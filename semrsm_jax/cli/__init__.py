@@ -22,7 +22,7 @@ from semrsm_jax.cli import (
     search,
     status,
 )
-from semrsm_jax.cli._console import guarded, say
+from semrsm_jax.cli.console import guarded, say
 
 _HELP = """How alike two images look to a network, wherever in the image things stand.
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semrsm_jax.cli._options import CenterName, LayoutName
+from semrsm_jax.cli.options import CenterName, LayoutName
 
 if TYPE_CHECKING:
     import jax
@@ -29,7 +29,7 @@ def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutN
     Raises:
       ValueError: none was given, and there are neither 3 nor 4 axes.
     """
-    from semrsm_jax.representations import LAYOUT_OF_AXES
+    from semrsm_jax._representations import LAYOUT_OF_AXES
 
     if layout is not None:
         return layout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli._options import MATCHER_PANEL
+from semrsm_jax.cli.options import MATCHER_PANEL
 
 if TYPE_CHECKING:
     from semrsm_jax import Matcher

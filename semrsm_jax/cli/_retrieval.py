@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from semrsm_jax.plotting import Retrieved
     from semrsm_jax.retrieval import Neighbors
-    from semrsm_jax.retrieval.nearest import Exclusion
+    from semrsm_jax.retrieval.exclusion import Exclusion
     from semrsm_jax.store import Labels
 
 # Pixels of the longer side of an image in a gallery.

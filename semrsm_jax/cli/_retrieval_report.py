@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from semrsm_jax.cli import _retrieval as retrieval
 from semrsm_jax.cli import _similarity as similarity
-from semrsm_jax.cli._console import say
+from semrsm_jax.cli.console import say
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import Neighbors, ScoresAtK
@@ -99,7 +99,7 @@ def plot_scores(summary: dict[str, Any], path: Path, overwrite: bool) -> None:
     import numpy as np
 
     from semrsm_jax.plotting import ScoreCurve, plot_scores_at_k
-    from semrsm_jax.plotting._style import new_figure
+    from semrsm_jax.plotting.style import new_figure
 
     name = {"f1": "F1", "iou": "IoU"}[summary["score"]]
     figure = new_figure((7.2, 3.0))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semrsm_jax.cli._console import progress_bar, say, say_fields
 from semrsm_jax.cli._inputs import centered, load_tokens
-from semrsm_jax.cli._options import CenterName, LayoutName
+from semrsm_jax.cli.console import progress_bar, say, say_fields
+from semrsm_jax.cli.options import CenterName, LayoutName
 
 if TYPE_CHECKING:
     from semrsm_jax import Kernel, Matcher, PairStatistics

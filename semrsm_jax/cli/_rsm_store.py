@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from semrsm_jax.cli._console import Report, duration, progress_bar, say, say_fields
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._options import CenterName, LayoutName
+from semrsm_jax.cli.console import Report, duration, progress_bar, say, say_fields
+from semrsm_jax.cli.options import CenterName, LayoutName
 
 if TYPE_CHECKING:
     from semrsm_jax import Matcher

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._options import KernelName
+from semrsm_jax.cli import options
+from semrsm_jax.cli.options import KernelName
 
 if TYPE_CHECKING:
     from semrsm_jax.store import Similarity
@@ -119,7 +119,7 @@ def check_figure(
     """
     if path is None:
         return
-    from semrsm_jax.plotting._style import new_figure
+    from semrsm_jax.plotting.style import new_figure
     from semrsm_jax.store import check_output
 
     check_output(path, overwrite, suffixes=FIGURES, inputs=inputs)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
 from semrsm_jax.cli import _similarity as similarity
-from semrsm_jax.cli._console import progress_bar, say, say_json
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import progress_bar, say, say_json
 
 if TYPE_CHECKING:
     import numpy as np

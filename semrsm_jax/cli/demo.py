@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import Report, progress_bar, say
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import Report, progress_bar, say
 
 if TYPE_CHECKING:
     from semrsm_jax import Report as ReportPage
@@ -75,7 +75,7 @@ def command(
         config = dataclasses.replace(config, stages=stages)
     if output is not None:
         from semrsm_jax.plotting import translation_figure
-        from semrsm_jax.report.page import require_bokeh
+        from semrsm_jax.reporting.page import require_bokeh
 
         require_bokeh()
         figure_path, numbers_path, report_path = (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import Report, progress_bar, say, say_fields, say_json
+from semrsm_jax.cli import options
 from semrsm_jax.cli._models import Loaded, load_model
+from semrsm_jax.cli.console import Report, progress_bar, say, say_fields, say_json
 
 if TYPE_CHECKING:
     from semrsm_jax.features import ImageFolder

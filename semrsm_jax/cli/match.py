@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import say, say_fields, say_json
+from semrsm_jax.cli import options
 from semrsm_jax.cli._inputs import load_sample, naming
 from semrsm_jax.cli._matcher_options import (
     MatcherName,
@@ -15,6 +14,7 @@ from semrsm_jax.cli._matcher_options import (
     parse_grid,
     takes_matcher,
 )
+from semrsm_jax.cli.console import say, say_fields, say_json
 
 if TYPE_CHECKING:
     import jax

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import duration, say, say_fields, say_json, size
+from semrsm_jax.cli import options
 from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
+from semrsm_jax.cli.console import duration, say, say_fields, say_json, size
 
 NAME = "plan"
 HELP = """Say what semrsm rsm will take: pairs, time, memory and disk.

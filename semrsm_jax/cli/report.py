@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import _options as options
 from semrsm_jax.cli import _similarity as similarity
-from semrsm_jax.cli._console import progress_bar, say, say_fields, size
+from semrsm_jax.cli import options
 from semrsm_jax.cli._matcher_options import parse_grid
+from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 
 NAME = "report"
 HELP = """Make one page to look at RSMs: click on a cell, and see what was matched with what.
@@ -123,8 +123,8 @@ def command(
 ) -> None:
     """Checks all input, makes the page, and says how large it is."""
     from semrsm_jax.features import load_preprocessing
-    from semrsm_jax.report import report
-    from semrsm_jax.report.page import SUFFIXES
+    from semrsm_jax.reporting import report
+    from semrsm_jax.reporting.page import SUFFIXES
     from semrsm_jax.store import check_output
 
     if kernel is None and bandwidth is not None:

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
 from semrsm_jax.cli import _retrieval as retrieval
 from semrsm_jax.cli import _retrieval_report as report
 from semrsm_jax.cli import _similarity as similarity
-from semrsm_jax.cli._console import progress_bar, say, say_json
+from semrsm_jax.cli import options
 from semrsm_jax.cli._retrieval import ExcludeName
 from semrsm_jax.cli._retrieval_report import ScoreName
+from semrsm_jax.cli.console import progress_bar, say, say_json
 
 NAME = "retrieve"
 HELP = """Retrieve the most similar images, and score what was retrieved (section 4.2).

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import _options as options
+from semrsm_jax.cli import options
 from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
-from semrsm_jax.cli._options import CenterName, KernelName
 from semrsm_jax.cli._rsm_file import write_file
 from semrsm_jax.cli._rsm_store import write_store
+from semrsm_jax.cli.options import CenterName, KernelName
 
 NAME = "rsm"
 HELP = """Compute the RSM of a file of features, or between two files.

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import progress_bar, say, say_fields
+from semrsm_jax.cli import options
 from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
-from semrsm_jax.cli._options import KernelName
+from semrsm_jax.cli.console import progress_bar, say, say_fields
+from semrsm_jax.cli.options import KernelName
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import SearchResult

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _options as options
-from semrsm_jax.cli._console import say, say_fields, say_json, size
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import say, say_fields, say_json, size
 
 if TYPE_CHECKING:
     from semrsm_jax.store import RunStore

@@ -1,8 +1,9 @@
 """Comparison of representational similarity matrices."""
 
-from semrsm_jax.comparison.cka import cka
-from semrsm_jax.comparison.cka_matrix import cka_matrix, hsic_matrix
-from semrsm_jax.comparison.hsic import hsic
+from semrsm_jax.comparison._cka import cka
+from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
+from semrsm_jax.comparison._hsic import hsic
+from semrsm_jax.comparison._rsa import rsa
 from semrsm_jax.comparison.inference import (
     CKA,
     RSA,
@@ -29,7 +30,6 @@ from semrsm_jax.comparison.minibatch import (
     minibatch_update,
     minibatch_update_features,
 )
-from semrsm_jax.comparison.rsa import rsa
 
 __all__ = [
     "CKA",

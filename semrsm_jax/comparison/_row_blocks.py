@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import cores
-from semrsm_jax.representations import accumulation_dtype
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not
 # symmetric, so that each of its blocks costs a reading of the whole.

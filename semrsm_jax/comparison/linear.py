@@ -10,14 +10,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison.cka import ratio
-from semrsm_jax.comparison.hsic import (
+from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.comparison._cka import ratio
+from semrsm_jax.comparison._hsic import (
     centered,
     check_estimator,
     check_samples,
     normalizer,
 )
-from semrsm_jax.representations import accumulation_dtype
 
 
 class Features(NamedTuple):

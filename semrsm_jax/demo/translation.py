@@ -20,6 +20,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._kernels import RBF, Kernel
+from semrsm_jax._representations import center
+from semrsm_jax._rsm import rsm
 from semrsm_jax.demo import separation
 from semrsm_jax.demo.networks import (
     DEMO_NETWORK,
@@ -29,12 +32,9 @@ from semrsm_jax.demo.networks import (
 )
 from semrsm_jax.demo.photographs import SCENES, Crops, draw_crops
 from semrsm_jax.demo.separation import Estimate, Scores
-from semrsm_jax.features.extract import extract
-from semrsm_jax.kernels import RBF, Kernel
+from semrsm_jax.features import extract
 from semrsm_jax.matching import BatchOptimal, Exact, Identity, Matcher
 from semrsm_jax.models.resnet import ResNetConfig
-from semrsm_jax.representations import center
-from semrsm_jax.rsm import rsm
 
 # ImageNet's, per channel in RGB, as every public ResNet takes its images.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -3,10 +3,10 @@
 from semrsm_jax.engine._cluster import connected, local_cluster
 from semrsm_jax.engine._inputs import Features, token_rows
 from semrsm_jax.engine._local import is_computing
+from semrsm_jax.engine._plan import Plan, plan
+from semrsm_jax.engine._run import run
 from semrsm_jax.engine._samples import InputChangedError
-from semrsm_jax.engine.plan import Plan, plan
 from semrsm_jax.engine.progress import Progress
-from semrsm_jax.engine.run import run
 
 __all__ = [
     "Features",

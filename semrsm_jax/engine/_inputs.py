@@ -12,8 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import AXES
 from semrsm_jax._rows import Rows
-from semrsm_jax.representations import AXES
 
 
 @dataclass(frozen=True, eq=False)

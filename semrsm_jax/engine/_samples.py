@@ -11,9 +11,9 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
 from semrsm_jax._rows import Rows
-from semrsm_jax.pair_statistics import squared_norms
+from semrsm_jax.pairs.selection import batches
+from semrsm_jax.pairs.statistics import squared_norms
 
 # Bytes that are read at once while the whole input is looked through.
 _READ_BYTES = 2**24

@@ -10,7 +10,7 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import Block
-from semrsm_jax.pair_statistics import Rule, Samples, match_block
+from semrsm_jax.pairs.statistics import Rule, Samples, match_block
 from semrsm_jax.store.run_store import MATRICES, RunStore
 from semrsm_jax.store.tiles import Tile
 

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax.exchange.labeled import LabeledRSM, checked, checked_ids, optional
-from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.pairs import PairStatistics
 
 if TYPE_CHECKING:
     from xarray import DataArray, Dataset

@@ -1,7 +1,7 @@
 """Representations captured from networks."""
 
+from semrsm_jax.features._extract import extract, extract_to_store, list_layers
 from semrsm_jax.features._tokens import check_layers
-from semrsm_jax.features.extract import extract, extract_to_store, list_layers
 from semrsm_jax.features.image_file import read_image
 from semrsm_jax.features.image_folder import (
     BrokenImage,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching._windows import (
     Windows,
     cut,
@@ -15,7 +16,6 @@ from semrsm_jax.matching._windows import (
     solve_windows,
 )
 from semrsm_jax.matching.base import matched_tokens
-from semrsm_jax.representations import accumulation_dtype
 
 # Sweeps go through this many principal directions, two a sweep, and then again. Against
 # random directions, or one a sweep, this left a third less to the optimum after 12

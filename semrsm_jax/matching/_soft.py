@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
+from semrsm_jax._representations import accumulation_dtype, squared_token_norms
 from semrsm_jax.matching import _implicit, _sinkhorn
 from semrsm_jax.matching._sinkhorn import Limits, Problem, Solution
 from semrsm_jax.matching.base import (
@@ -24,7 +25,6 @@ from semrsm_jax.matching.base import (
     matched_tokens,
 )
 from semrsm_jax.matching.bounds import top_sum
-from semrsm_jax.representations import accumulation_dtype, squared_token_norms
 
 
 class Settings(NamedTuple):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 from semrsm_jax.matching import _sinkhorn
 from semrsm_jax.matching._implicit import divide, solve_laplacian
 from semrsm_jax.matching._sinkhorn import Problem

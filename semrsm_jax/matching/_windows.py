@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
+from semrsm_jax._representations import squared_token_norms
 from semrsm_jax.matching.assignment import solve
-from semrsm_jax.representations import squared_token_norms
 
 
 class Windows(NamedTuple):

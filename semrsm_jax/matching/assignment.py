@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching import _device, _dual, _host
-from semrsm_jax.representations import accumulation_dtype
 
 # (affinity, row_mask, column_mask, tolerance) -> (permutation, bound, prices).
 Solver = Callable[

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.representations import accumulation_dtype, squared_token_norms
+from semrsm_jax._representations import accumulation_dtype, squared_token_norms
 
 Tokens = Float[Array, "*batch tokens C"]
 Mask = Bool[Array, "*batch tokens"] | None

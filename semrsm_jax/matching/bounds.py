@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
+from semrsm_jax._representations import squared_token_norms
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import Mask, Tokens
-from semrsm_jax.representations import squared_token_norms
 
 
 @dataclass(frozen=True)

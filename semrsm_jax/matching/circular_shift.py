@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.base import (
     Mask,
     Matcher,
@@ -19,7 +20,6 @@ from semrsm_jax.matching.base import (
     hard_matching,
     norm_bound,
 )
-from semrsm_jax.representations import accumulation_dtype
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import Array
 
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import (
     Mask,

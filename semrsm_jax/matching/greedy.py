@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
+from semrsm_jax._representations import squared_token_norms
 from semrsm_jax.matching.base import (
     Mask,
     Matcher,
@@ -15,7 +16,6 @@ from semrsm_jax.matching.base import (
     hard_matching,
     norm_bound,
 )
-from semrsm_jax.representations import squared_token_norms
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.assignment import check_solver, solve
-from semrsm_jax.representations import accumulation_dtype
 
 
 def perturbed_permutation(

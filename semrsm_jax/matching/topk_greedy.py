@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from semrsm_jax import _checks
-from semrsm_jax.affinity import token_products
+from semrsm_jax._affinity import token_products
+from semrsm_jax._representations import squared_token_norms
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import (
     Mask,
@@ -21,7 +22,6 @@ from semrsm_jax.matching.base import (
     norm_bound,
 )
 from semrsm_jax.matching.greedy import take_in_order
-from semrsm_jax.representations import squared_token_norms
 
 
 @dataclass(frozen=True)

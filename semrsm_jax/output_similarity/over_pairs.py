@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.output_similarity.divergence import distributions, divergence_tile
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.pairs.selection import batches
 
 # Samples a side of the tiles in which pairs are taken.
 _TILE = 512

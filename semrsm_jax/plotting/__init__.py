@@ -14,7 +14,6 @@ none of them. `figure_size` says how large a figure of one or two columns is:
     figure.savefig("rsms.pdf")
 """
 
-from semrsm_jax.plotting._style import figure_size, paper_style
 from semrsm_jax.plotting.comparison import (
     plot_comparison,
     plot_comparison_difference,
@@ -34,6 +33,7 @@ from semrsm_jax.plotting.retrieval import (
     retrieval_gallery,
 )
 from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm, plot_rsm_pair
+from semrsm_jax.plotting.style import figure_size, paper_style
 from semrsm_jax.plotting.translation import translation_figure
 
 __all__ = [

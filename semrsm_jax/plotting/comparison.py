@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import (
+from semrsm_jax.plotting.style import (
     COLORMAP,
     DIVERGING,
     SMALL,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_jax.ladder import Ladder
-from semrsm_jax.plotting._style import COLORS, SMALL, axes_or_new, finish
+from semrsm_jax._ladder import Ladder
+from semrsm_jax.plotting.style import COLORS, SMALL, axes_or_new, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_jax.plotting._style import (
+from semrsm_jax.plotting.style import (
     COLORS,
     FONT_SIZE,
     MARKERS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting._style import (
+from semrsm_jax.plotting.style import (
     COLORS,
     FONT_SIZE,
     MARKERS,

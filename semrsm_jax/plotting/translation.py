@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from semrsm_jax.demo.translation import StageResult, TranslationResult, windows
-from semrsm_jax.plotting._style import (
+from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
+from semrsm_jax.plotting.style import (
     COLORS,
     FONT_SIZE,
     MARKERS,
     new_figure,
     paper_style,
 )
-from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

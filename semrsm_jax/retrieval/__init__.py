@@ -1,16 +1,17 @@
 """Retrieval of similar images: neighbours, scores, and the classical baselines."""
 
+from semrsm_jax.retrieval._nearest import (
+    Neighbors,
+    nearest,
+    same_group,
+    same_sample,
+)
+from semrsm_jax.retrieval._search import BoundUse, SearchResult, search
 from semrsm_jax.retrieval.baselines import (
     VLAD,
     AveragePooling,
     ClassToken,
     WhitenedPooling,
-)
-from semrsm_jax.retrieval.nearest import (
-    Neighbors,
-    nearest,
-    same_group,
-    same_sample,
 )
 from semrsm_jax.retrieval.scores import (
     ScoresAtK,
@@ -18,7 +19,6 @@ from semrsm_jax.retrieval.scores import (
     instance_f1,
     scores_at_k,
 )
-from semrsm_jax.retrieval.search import BoundUse, SearchResult, search
 
 __all__ = [
     "VLAD",

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from semrsm_jax._pairs import take
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.identity import Identity
-from semrsm_jax.pair_statistics import Rule, Samples, pairs_in_flight
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.pairs.selection import take
+from semrsm_jax.pairs.statistics import Rule, Samples, pairs_in_flight
 from semrsm_jax.retrieval._summaries import Summaries, present
 
 # Where C x C matrices are too costly to try: seconds for a pair, measured at C=256, and

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
-from semrsm_jax.pair_statistics import squared_norms
+from semrsm_jax.pairs.selection import batches
+from semrsm_jax.pairs.statistics import squared_norms
 
 # Bytes of tokens, in float64, that are looked at at a time.
 _READ_BYTES = 2**25

@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.pairs.selection import batches
 
 # Features brought to the device at a time.
 _BATCH_BYTES = 64 * 2**20

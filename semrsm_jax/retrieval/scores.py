@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax._representations import accumulation_dtype
 
 # Counts of a query (..., C) and of database images (..., C) in, scores (...) out.
 Score = Callable[[ArrayLike, ArrayLike], Float[Array, "*batch"]]

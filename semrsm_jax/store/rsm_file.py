@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from safetensors.numpy import save
 
 from semrsm_jax._version import __version__
-from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store._array_files import open_arrays
 from semrsm_jax.store._stored import ArrayFile, check_real
 from semrsm_jax.store.output import check_output, new_file

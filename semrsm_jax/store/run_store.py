@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store._locks import Lock
 from semrsm_jax.store.manifest import RECORDS, Manifest
 from semrsm_jax.store.output import check_folder, new_file, new_folder, sweep

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from semrsm_jax._kernels import FittedKernel, Kernel, Linear
 from semrsm_jax._rows import Rows
-from semrsm_jax.kernels import FittedKernel, Kernel, Linear
 from semrsm_jax.store.layers import open_run
 from semrsm_jax.store.rsm_file import load_rsm
 from semrsm_jax.store.run_store import RunStore

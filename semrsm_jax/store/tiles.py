@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from semrsm_jax._pairs import Pairs
+from semrsm_jax.pairs.selection import Pairs
 
 
 class Tile(NamedTuple):

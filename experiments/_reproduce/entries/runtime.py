@@ -13,7 +13,7 @@ from experiments._reproduce.paper import (
     SPEEDUP_4096,
 )
 from experiments._reproduce.words import number, significant
-from semrsm_jax.cli._console import Report
+from semrsm_jax.cli.console import Report
 
 _Size = Mapping[str, Any]
 _NAMES = {"Identity": "no matching", "BatchOptimal(128)": "Batch-Optimal 128"}

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison.hsic import check_rsms
+from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     Resampled,

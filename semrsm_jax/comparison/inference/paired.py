@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
     Key,
@@ -21,7 +22,6 @@ from semrsm_jax.comparison.inference._resampling import (
     null_p_value,
 )
 from semrsm_jax.comparison.inference.bootstrap import interval
-from semrsm_jax.representations import accumulation_dtype
 
 
 class PairedTest(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Protocol
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison.cka import cka
-from semrsm_jax.comparison.rsa import rsa
+from semrsm_jax.comparison._cka import cka
+from semrsm_jax.comparison._rsa import rsa
 
 
 class Statistic(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_jax.report.layers import Layer
+from semrsm_jax.reporting.layers import Layer
 from semrsm_jax.store import check_output, new_file
 
 SUFFIXES = (".html", ".htm")
@@ -110,11 +110,11 @@ def render(content: Content) -> str:
     from bokeh.embed import components
     from bokeh.resources import Resources
 
-    from semrsm_jax.report.figures import figures
+    from semrsm_jax.reporting.figures import figures
 
     plots = figures(len(content.names))
     script, divs = components(plots, wrap_script=False)
-    assets = resources.files("semrsm_jax.report").joinpath("assets")
+    assets = resources.files("semrsm_jax.reporting").joinpath("assets")
 
     def asset(name: str) -> str:
         return assets.joinpath(name).read_text(encoding="utf-8")

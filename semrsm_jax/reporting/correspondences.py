@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, UInt8
 from semrsm_jax._checks import floating_dtype
 from semrsm_jax.matching import Matcher, match
 from semrsm_jax.matching.base import matched_tokens
-from semrsm_jax.pair_statistics import Rule, pairs_in_flight
-from semrsm_jax.retrieval.nearest import nearest, same_sample
+from semrsm_jax.pairs.statistics import Rule, pairs_in_flight
+from semrsm_jax.retrieval import nearest, same_sample
 
 # What the correspondences of all layers may take in a page, unless more are asked for.
 BUDGET = 4 * 2**20

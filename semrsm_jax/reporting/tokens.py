@@ -10,8 +10,8 @@ from jaxtyping import Float
 from semrsm_jax._resources import free_memory
 from semrsm_jax.engine import token_rows
 from semrsm_jax.engine._samples import survey
-from semrsm_jax.pair_statistics import PairStatistics
-from semrsm_jax.report.sources import Origin, Source, layout_of
+from semrsm_jax.pairs import PairStatistics
+from semrsm_jax.reporting.sources import Origin, Source, layout_of
 from semrsm_jax.store import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_file import feature_metadata
 

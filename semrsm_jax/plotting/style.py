@@ -108,6 +108,7 @@ def new_figure(size: tuple[float, float]) -> "Figure":
 
 
 def axes_or_new(ax: "Axes | None") -> "Axes":
+    """The axes given, or those of a new figure."""
     return new_figure((4.0, 3.2)).add_subplot() if ax is None else ax
 
 
@@ -137,5 +138,6 @@ def add_colorbar(ax: "Axes", mappable: "ScalarMappable", label: str) -> None:
 
 
 def add_legend(ax: "Axes") -> None:
+    """Adds the legend of labelled artists to the axes."""
     # Nearly opaque: legible where it has to cover lines.
     ax.legend(framealpha=0.85, edgecolor="none", fontsize=SMALL)

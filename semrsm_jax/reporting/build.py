@@ -8,12 +8,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
+from semrsm_jax._kernels import Kernel
 from semrsm_jax.comparison import cka_matrix
-from semrsm_jax.kernels import Kernel
 from semrsm_jax.matching import Exact, Identity, Matcher
-from semrsm_jax.pair_statistics import pair_statistics
-from semrsm_jax.report import correspondences, orders
-from semrsm_jax.report.inputs import (
+from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.reporting import correspondences, orders
+from semrsm_jax.reporting.inputs import (
     Twins,
     asked_pairs,
     chosen_samples,
@@ -23,7 +23,7 @@ from semrsm_jax.report.inputs import (
     paired,
     with_features,
 )
-from semrsm_jax.report.layers import (
+from semrsm_jax.reporting.layers import (
     SEMANTIC,
     SPATIAL,
     Layer,
@@ -31,15 +31,15 @@ from semrsm_jax.report.layers import (
     lost_share,
     similarity_bound,
 )
-from semrsm_jax.report.page import (
+from semrsm_jax.reporting.page import (
     SUFFIXES,
     Content,
     Report,
     render,
     require_bokeh,
 )
-from semrsm_jax.report.sources import Progress, Read, Source, naming, on_host
-from semrsm_jax.report.tokens import Tokens, check_same, grid_of, load_tokens
+from semrsm_jax.reporting.sources import Progress, Read, Source, naming, on_host
+from semrsm_jax.reporting.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def report(
     seen = preprocessing or next((x.preprocessing for x in known if x), None)
     drawn = None
     if files is not None:
-        from semrsm_jax.report import pictures  # Pillow: not for every import
+        from semrsm_jax.reporting import pictures  # Pillow: not for every import
 
         drawn = pictures.draw(
             [files[n] for n in chosen],

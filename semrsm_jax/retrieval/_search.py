@@ -12,25 +12,22 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
+from semrsm_jax._kernels import Kernel, Linear
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rows import Part, Rows
 from semrsm_jax.engine._inputs import opened
-from semrsm_jax.kernels import Kernel, Linear
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pair_statistics import (
-    Rule,
-    Samples,
-    pair_statistics,
-    pairs_in_flight,
-)
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.pairs.selection import batches
+from semrsm_jax.pairs.statistics import Rule, Samples, pairs_in_flight
 from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich
 from semrsm_jax.retrieval._cascade import Ranking, Solver, Stage
+from semrsm_jax.retrieval._nearest import checked_rule, nearest
 from semrsm_jax.retrieval._summaries import summarise
 from semrsm_jax.retrieval._watched import WatchedRows
-from semrsm_jax.retrieval.nearest import Exclusion, checked_rule, nearest
+from semrsm_jax.retrieval.exclusion import Exclusion
 
 # Queries, and pairs of them with a part of the database, that are held at a time.
 _QUERIES, _PAIRS = 256, 2**22

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax.comparison._hsic import centered, check_rsms
 from semrsm_jax.comparison._weighted import check_counts, inner_product
-from semrsm_jax.comparison.hsic import centered, check_rsms
 
 
 def cka(

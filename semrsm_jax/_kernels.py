@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from semrsm_jax._selection import middle_positive
-from semrsm_jax.pair_statistics import PairStatistics
+from semrsm_jax.pairs import PairStatistics
 
 _RULES = ("median", "official", "paper")
 

@@ -12,7 +12,7 @@ from semrsm_jax.matching.batch_optimal import BatchOptimal
 from semrsm_jax.matching.circular_shift import CircularShift
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.identity import Identity
-from semrsm_jax.pair_statistics import pair_statistics
+from semrsm_jax.pairs import pair_statistics
 
 
 class Ladder(NamedTuple):

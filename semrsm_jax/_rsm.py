@@ -5,10 +5,10 @@ from collections.abc import Callable
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pair_statistics import pair_statistics
+from semrsm_jax.pairs import pair_statistics
 
 
 def rsm(

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax.kernels import Kernel, Linear
+from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax.matching import Identity, Matcher
-from semrsm_jax.report.sources import (
+from semrsm_jax.reporting.sources import (
     Progress,
     Source,
     array_sources,
     open_sources,
 )
-from semrsm_jax.report.tokens import moved
+from semrsm_jax.reporting.tokens import moved
 from semrsm_jax.store import feature_ids
 
 # With more, the page would be too large for a browser to be quick.
@@ -130,7 +130,7 @@ def named_images(
 ) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
     """The images, and a name for each sample."""
     if isinstance(images, str | os.PathLike):
-        from semrsm_jax.report import pictures  # Pillow: not for every import
+        from semrsm_jax.reporting import pictures  # Pillow: not for every import
 
         return pictures.find(images, ids, count)
     if images is not None and len(images) != count:

@@ -11,13 +11,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import batches
+from semrsm_jax.pairs.selection import batches
+from semrsm_jax.retrieval.exclusion import Exclusion
 
 # What of an RSM is read at a time.
 _BLOCK_BYTES = 16 * 2**20
-
-# Which columns may not be neighbours of these rows: row numbers (n,) in, (n, M) out.
-Exclusion = Callable[[np.ndarray], Any]
 
 
 class Neighbors(NamedTuple):

@@ -15,12 +15,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison.cka import cka
-from semrsm_jax.kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._rsm import rsm
+from semrsm_jax.comparison import cka
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.sinkhorn import Sinkhorn
-from semrsm_jax.representations import accumulation_dtype
-from semrsm_jax.rsm import rsm
 
 
 def semantic_cka_loss(

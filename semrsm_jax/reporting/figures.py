@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_jax.plotting._style import COLORS
+from semrsm_jax.plotting.style import COLORS
 
 if TYPE_CHECKING:
     from bokeh.model import Model

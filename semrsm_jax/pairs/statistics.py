@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import Pairs, batches, take
+from semrsm_jax._representations import accumulation_dtype, squared_token_norms
 from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
 from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import (
@@ -24,7 +24,7 @@ from semrsm_jax.matching.base import (
     check_matcher,
 )
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.representations import accumulation_dtype, squared_token_norms
+from semrsm_jax.pairs.selection import Pairs, batches, take
 
 # Pairs in flight when nothing else is said: as many as fill the processor's cache, so
 # that an affinity is matched while it is near, but enough to keep every core busy, as

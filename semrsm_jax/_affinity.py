@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax._representations import accumulation_dtype
 
 
 def affinity(

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
+from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison._weighted import check_counts, inner_product
-from semrsm_jax.comparison.hsic import check_rsms
 
 # Of two symmetric RSMs (N, N) and, maybe, how often each sample counts (N,).
 Measure = Callable[[Array, Array, Array | None], Float[Array, ""]]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
+from semrsm_jax.comparison._hsic import check_estimator, check_samples, normalizer
 from semrsm_jax.comparison._row_blocks import Centred, Products, RowSliced
-from semrsm_jax.comparison.hsic import check_estimator, check_samples, normalizer
 
 RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.kernels import Kernel
+from semrsm_jax._kernels import Kernel
 from semrsm_jax.matching import Matcher
-from semrsm_jax.pair_statistics import PairStatistics
-from semrsm_jax.report.correspondences import Correspondences
-from semrsm_jax.report.sources import Read
+from semrsm_jax.pairs import PairStatistics
+from semrsm_jax.reporting.correspondences import Correspondences
+from semrsm_jax.reporting.sources import Read
 
 SEMANTIC, SPATIAL = "semantic", "spatio-semantic"
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import Device
 from semrsm_jax.engine._cluster import cluster_threads, on_cluster
 from semrsm_jax.engine._inputs import Opened, opened
@@ -22,7 +23,6 @@ from semrsm_jax.engine.progress import Progress, Tally
 from semrsm_jax.engine.settings import Problem, Settings
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.representations import accumulation_dtype
 from semrsm_jax.store.layers import layer_folders
 from semrsm_jax.store.manifest import Input, Manifest, described
 from semrsm_jax.store.output import check_folder

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax import _checks, kernels, matching
-from semrsm_jax.kernels import FittedKernel, Kernel, Linear
+from semrsm_jax import _checks, _kernels, matching
+from semrsm_jax._kernels import FittedKernel, Kernel, Linear
+from semrsm_jax._representations import AXES, LAYOUT_OF_AXES, to_tokens
 from semrsm_jax.matching import Matcher
-from semrsm_jax.pair_statistics import PairStatistics, pair_statistics
-from semrsm_jax.representations import AXES, LAYOUT_OF_AXES, to_tokens
+from semrsm_jax.pairs import PairStatistics, pair_statistics
 
 Progress = Callable[[str, int, int], object]
 
@@ -175,7 +175,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
     file = load_rsm(path)
     known = file.metadata
     _check_square(path, file.rsm.shape)
-    recorded = _built(kernels, known.get("kernel"))
+    recorded = _built(_kernels, known.get("kernel"))
     stats = None if file.statistics is None else on_host(file.statistics)
     if kernel is not None and stats is None:
         raise ValueError(

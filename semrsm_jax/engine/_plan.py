@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax._pairs import Pairs
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import process_memory
 from semrsm_jax.engine._inputs import Opened, opened
-from semrsm_jax.engine.run import posed
+from semrsm_jax.engine._run import posed
 from semrsm_jax.engine.settings import Problem, Settings
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pair_statistics import Samples, match_block, pair_bytes
-from semrsm_jax.representations import accumulation_dtype
+from semrsm_jax.pairs.selection import Pairs
+from semrsm_jax.pairs.statistics import Samples, match_block, pair_bytes
 from semrsm_jax.store.run_store import MATRICES
 
 # What the sample may take once everything is compiled, in seconds.
