@@ -14,7 +14,8 @@ def compilation_cache(tmp_path_factory):
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
-    jax.config.update("jax_compilation_cache_dir", str(root / "jax"))
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(root / "jax"))
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
