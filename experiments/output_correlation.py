@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments._common.session import Session
 from experiments._common.study import Study, command
-from experiments._data.imagenet import IMAGENET
 from experiments._output_correlation.classifiers import OnImageNet, OnScenes
 from experiments._output_correlation.config import OutputCorrelationConfig
 from experiments._output_correlation.figures import draw_correlations, draw_pairs
 from experiments._output_correlation.measure import METRICS, OfNetwork, measure
 from experiments._output_correlation.paper import TABLE_1, published
+from experiments.data.imagenet import IMAGENET
 from semrsm_jax._kernels import RBF
 
 if TYPE_CHECKING:

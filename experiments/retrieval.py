@@ -43,8 +43,6 @@ from typing import Any, NamedTuple
 from experiments._common.intervals import Interval
 from experiments._common.session import Session
 from experiments._common.study import Study, command
-from experiments._data.cityscapes import CITYSCAPES
-from experiments._data.egoobjects import EGOOBJECTS
 from experiments._retrieval.config import Collection, RetrievalConfig
 from experiments._retrieval.datasets import Cityscapes, EgoObjects
 from experiments._retrieval.figures import draw_gallery, draw_methods, draw_sizes
@@ -66,6 +64,8 @@ from experiments._retrieval.scores import (
     score,
     select,
 )
+from experiments.data.cityscapes import CITYSCAPES
+from experiments.data.egoobjects import EGOOBJECTS
 from semrsm_jax.matching import BatchOptimal
 
 # The paper's feature extractors, in the order of Table 2.

@@ -9,7 +9,7 @@ NAME.safetensors in float16, and what the network then gets right on other digit
 other parts of the photographs to NAME.json. What is there is not made again without
 --overwrite; training that was interrupted goes on where it stopped.
 
-Expected: the accuracies of the files in experiments/_trained/checkpoints and, for the
+Expected: the accuracies of the files in experiments/trained/checkpoints and, for the
 demo's network, in semrsm_jax/demo; they come from this command. Each network takes some
 minutes on two cores.
 """
@@ -24,9 +24,9 @@ import typer
 
 from experiments._common.environment import described, environment, plain
 from experiments._common.session import Session, fingerprint
-from experiments._trained.networks import NETWORKS, TrainedNetwork
-from experiments._trained.tasks import CROPS, SCENES, Task
-from experiments._trained.training import Optimisation, train
+from experiments.trained.networks import NETWORKS, TrainedNetwork
+from experiments.trained.tasks import CROPS, SCENES, Task
+from experiments.trained.training import Optimisation, train
 from semrsm_jax import _checks
 from semrsm_jax.cli.console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.demo.networks import DEMO_NETWORK

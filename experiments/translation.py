@@ -32,11 +32,11 @@ from jaxtyping import Float
 from experiments._common.networks import Published, Shipped
 from experiments._common.session import Session
 from experiments._common.study import Study, command
-from experiments._data.images import IMAGES
 from experiments._translation.config import Case, TranslationConfig
 from experiments._translation.figures import as_demo, draw_depth, draw_network
 from experiments._translation.measure import Tried, measure
 from experiments._translation.pictures import ImageFiles, Photographs
+from experiments.data.images import IMAGES
 from semrsm_jax.demo.report import table_rows
 
 if TYPE_CHECKING:

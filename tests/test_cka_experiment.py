@@ -35,7 +35,7 @@ from experiments._cka.measure import SEMANTIC, SPATIO
 from experiments._cka.sources import OnDataSet, OnScenes, Seen
 from experiments._common.session import Session, silent
 from experiments._common.study import command, conduct
-from experiments._data.draw import Draw
+from experiments.data.draw import Draw
 from semrsm_jax.models import load
 
 STUDY = cka.STUDY

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments._data.cifar100 import CIFAR100, read_cifar100
-from experiments._data.imagenet import IMAGENET, open_imagenet
-from experiments._data.tiny_imagenet import TINY_IMAGENET, open_tiny_imagenet
+from experiments.data.cifar100 import CIFAR100, read_cifar100
+from experiments.data.imagenet import IMAGENET, open_imagenet
+from experiments.data.tiny_imagenet import TINY_IMAGENET, open_tiny_imagenet
 from semrsm_jax.features import Preprocessing
 
 AS_IS = Preprocessing(resize=None, crop=None, scale=1.0, mean=None, std=None)

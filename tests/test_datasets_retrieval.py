@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from retrieval_data import EVAL, annotation, frame, write_ego, write_streets
 
-from experiments._data.cityscapes import (
+from experiments.data.cityscapes import (
     CITYSCAPES,
     CLASSES,
     classes_present,
     load_cityscapes,
 )
-from experiments._data.egoobjects import EGOOBJECTS, load_egoobjects
+from experiments.data.egoobjects import EGOOBJECTS, load_egoobjects
 
 FRAMES = [
     frame(1),

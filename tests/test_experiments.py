@@ -18,12 +18,12 @@ pytest.importorskip("skimage")
 from experiments._common.session import Session, fingerprint
 from experiments._common.timing import take_turns
 from experiments._common.worker import Outcome
-from experiments._data.images import draw_files, read_squares
 from experiments._runtime import adversarial, features, report, sections, tables
 from experiments._runtime.cli import app
 from experiments._runtime.config import SCALES, Layer
 from experiments._runtime.peers import PEERS
 from experiments._runtime.sections import SECTIONS
+from experiments.data.images import draw_files, read_squares
 from semrsm_jax import Identity, rsm
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_pareto

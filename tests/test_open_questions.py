@@ -30,8 +30,8 @@ from experiments._open_questions.networks import last_layer
 from experiments._open_questions.retrieval import SEMANTIC, SPATIAL
 from experiments._open_questions.retrieval import gain as paired_gain
 from experiments._open_questions.surgery import output_of, rest_of
-from experiments._scenes.compose import SceneConfig, compose
 from experiments.open_questions import STUDIES, app
+from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Identity
 from semrsm_jax.models import ResNet, ResNetConfig
 

@@ -25,14 +25,14 @@ from experiments import output_correlation
 from experiments._common.rsm_intervals import Resampling
 from experiments._common.session import Session
 from experiments._common.study import command, conduct
-from experiments._data.draw import Draw
 from experiments._output_correlation import measure as measuring
 from experiments._output_correlation.classifiers import Answers, OnImageNet, OnScenes
 from experiments._output_correlation.config import OutputCorrelationConfig
 from experiments._output_correlation.measure import METRICS, measure
 from experiments._output_correlation.paper import TABLE_1, TABLE_4, published
-from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS
+from experiments.data.draw import Draw
+from experiments.trained import zoo
+from experiments.trained.networks import NETWORKS
 from semrsm_jax.comparison.inference import RSA
 from semrsm_jax.models import load
 
@@ -329,7 +329,7 @@ def test_files(smoke):
 
 @pytest.mark.slow
 def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
-    from experiments._scenes.compose import SceneConfig, compose
+    from experiments.scenes.compose import SceneConfig, compose
 
     folder, _ = smoke
     config = STUDY.scales["smoke"]

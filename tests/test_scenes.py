@@ -8,13 +8,13 @@ import pytest
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
-from experiments._scenes.compose import (
+from experiments.scenes.compose import (
     BACKGROUNDS,
     CLASSES,
     SceneConfig,
     compose,
 )
-from experiments._scenes.parts import (
+from experiments.scenes.parts import (
     OBJECTS,
     _digits,
     crop,

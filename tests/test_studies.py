@@ -204,8 +204,8 @@ def test_distillation_scores_both_students_alike(smoke):
 
 def test_scenes_hold_each_digit_where_it_is_said_to_stand(rng):
     pytest.importorskip("sklearn")
-    from experiments._scenes.digits import load_digits
     from experiments._soft.scenes import draw_scenes, render
+    from experiments.scenes.digits import load_digits
 
     digits, test = load_digits(0.3, rng)
     assert len(digits.images) + len(test.images) == 1797

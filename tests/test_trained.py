@@ -16,12 +16,12 @@ pytest.importorskip("sklearn")
 
 import semrsm_jax.demo
 from experiments._common.session import Session, silent
-from experiments._scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
-from experiments._trained import zoo
-from experiments._trained.networks import MOST_COUNTED, NETWORKS
-from experiments._trained.tasks import CROPS, SCENES, CropConfig, Draw, Plan
-from experiments._trained.training import train
+from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
 from experiments.train import JOBS, Job, app, make
+from experiments.trained import zoo
+from experiments.trained.networks import MOST_COUNTED, NETWORKS
+from experiments.trained.tasks import CROPS, SCENES, CropConfig, Draw, Plan
+from experiments.trained.training import train
 from semrsm_jax.demo.networks import CHECKPOINT, trained_network
 from semrsm_jax.models import (
     ResNet,
@@ -235,7 +235,7 @@ def test_training_lowers_the_loss_and_goes_by_its_seed(lessons):
 def test_interrupted_training_goes_on_as_if_it_had_not_been(
     lessons, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("experiments._trained.training._SAVE_EVERY", 3)
+    monkeypatch.setattr("experiments.trained.training._SAVE_EVERY", 3)
     whole = train(NETWORK, lessons, TINY.loss)
     path, steps = tmp_path / "state.npz", []
 
@@ -261,7 +261,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(
 
 
 def test_a_state_of_another_network_is_refused(lessons, tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments._trained.training._SAVE_EVERY", 1)
+    monkeypatch.setattr("experiments.trained.training._SAVE_EVERY", 1)
     path = tmp_path / "state.npz"
 
     def interrupt(done, total):

@@ -19,10 +19,10 @@ from experiments import translation
 from experiments._common.networks import Published
 from experiments._common.session import Session
 from experiments._common.study import command, conduct
-from experiments._data.images import draw_files, read_squares
-from experiments._scenes.parts import BACKGROUNDS, crop, photograph
 from experiments._translation.config import Case, TranslationConfig
 from experiments._translation.pictures import ImageFiles, Photographs
+from experiments.data.images import draw_files, read_squares
+from experiments.scenes.parts import BACKGROUNDS, crop, photograph
 from semrsm_jax import RBF, Exact, Identity, center, rsm
 from semrsm_jax.demo.separation import auroc
 from semrsm_jax.demo.translation import windows

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Int
 
-from experiments._data._folders import DataSet
-from experiments._data.cifar100 import read_cifar100
-from experiments._data.imagenet import open_imagenet
-from experiments._data.tiny_imagenet import open_tiny_imagenet
+from experiments.data.cifar100 import read_cifar100
+from experiments.data.folders import DataSet
+from experiments.data.imagenet import open_imagenet
+from experiments.data.tiny_imagenet import open_tiny_imagenet
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import Preprocessing
 from semrsm_jax.features.preprocessing import ShortestEdge

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from experiments._cka.config import CKAConfig, Part
 from experiments._common.session import Session
-from experiments._data.draw import Draw
+from experiments.data.draw import Draw
 from semrsm_jax._representations import center
 from semrsm_jax.comparison import hsic_matrix
 from semrsm_jax.matching import Identity

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 
 from experiments._cka.datasets import DATA, Images
 from experiments._common.session import Session
-from experiments._data.draw import Draw
-from experiments._scenes.compose import SceneConfig, compose
-from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS
+from experiments.data.draw import Draw
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained import zoo
+from experiments.trained.networks import NETWORKS
 from semrsm_jax.features import list_layers
 from semrsm_jax.models import load
 

@@ -48,7 +48,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Shipped:
-    """A network of `experiments._trained`.
+    """A network of `experiments.trained`.
 
     Attributes:
       network: its name there.
@@ -77,7 +77,7 @@ class Shipped:
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
-        from experiments._trained import zoo
+        from experiments.trained import zoo
 
         if self.seed is None:
             model = zoo.load(self.network)

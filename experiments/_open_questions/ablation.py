@@ -19,7 +19,7 @@ from experiments._open_questions.retrieval import (
     f1_at_1,
     gain,
 )
-from experiments._scenes.compose import SceneConfig, compose
+from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax._representations import center
 from semrsm_jax.comparison.inference import RSA, difference_test

@@ -22,7 +22,6 @@ from experiments._common.figures import draw_intervals
 from experiments._common.intervals import Interval, t_interval
 from experiments._common.session import Session
 from experiments._common.study import Study
-from experiments._data.images import draw_files, read_squares
 from experiments._open_questions.networks import (
     HALF,
     Classifier,
@@ -31,8 +30,9 @@ from experiments._open_questions.networks import (
 )
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments._open_questions.surgery import output_of, rest_of
-from experiments._scenes.compose import SceneConfig, compose
-from experiments._trained.networks import NETWORKS
+from experiments.data.images import draw_files, read_squares
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained.networks import NETWORKS
 from semrsm_jax._kernels import Linear
 from semrsm_jax._representations import center
 from semrsm_jax.cli.console import Report

@@ -23,7 +23,7 @@ from experiments._open_questions.retrieval import (
     f1_at_1,
     gain,
 )
-from experiments._scenes.compose import SceneConfig, compose
+from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax._kernels import Cosine, Kernel
 from semrsm_jax._representations import center
 from semrsm_jax.plotting.style import FONT_SIZE, new_figure

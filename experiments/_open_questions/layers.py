@@ -24,8 +24,8 @@ from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._open_questions.networks import HALF, all_layers
 from experiments._open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
-from experiments._scenes.compose import SceneConfig, compose
-from experiments._trained.networks import NETWORKS
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained.networks import NETWORKS
 from semrsm_jax._kernels import Linear
 from semrsm_jax._representations import center
 from semrsm_jax.comparison import cka

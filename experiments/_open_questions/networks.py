@@ -8,13 +8,13 @@ from jaxtyping import Array, Float
 
 from experiments._common.networks import Network, Published, Shipped
 from experiments._common.photographs import normalise
-from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS, split_outputs
+from experiments.trained import zoo
+from experiments.trained.networks import NETWORKS, split_outputs
 from semrsm_jax.models import load, variant
 
 
 def all_layers(name: str, seed: int | None = None) -> Shipped:
-    """A network of `experiments._trained`; with a seed its untrained twin."""
+    """A network of `experiments.trained`; with a seed its untrained twin."""
     return Shipped(name, NETWORKS[name].layers, seed)
 
 
@@ -44,7 +44,7 @@ class Classifier(Network, Protocol):
 
 @dataclass(frozen=True)
 class ShippedClassifier(Shipped):
-    """A network of `experiments._trained`, which names photographs."""
+    """A network of `experiments.trained`, which names photographs."""
 
     names_photographs = True
 
@@ -60,7 +60,7 @@ class ShippedClassifier(Shipped):
 
 
 def classifier(name: str) -> ShippedClassifier:
-    """A network of `experiments._trained` that names photographs; its last layer."""
+    """A network of `experiments.trained` that names photographs; its last layer."""
     return ShippedClassifier(name, (NETWORKS[name].last,))
 
 

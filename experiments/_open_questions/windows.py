@@ -15,9 +15,9 @@ from experiments._common.networks import Network, Published
 from experiments._common.session import Session
 from experiments._common.study import Study
 from experiments._common.timing import take_turns
-from experiments._data.images import draw_files, read_squares
 from experiments._open_questions.networks import last_layer
-from experiments._scenes.compose import SceneConfig, compose
+from experiments.data.images import draw_files, read_squares
+from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax._representations import center
 from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match

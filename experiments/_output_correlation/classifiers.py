@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments._common.session import Session
-from experiments._data.draw import Draw
-from experiments._data.imagenet import IMAGENET, Split, open_imagenet
-from experiments._scenes.compose import SceneConfig, compose
-from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS
+from experiments.data.draw import Draw
+from experiments.data.imagenet import IMAGENET, Split, open_imagenet
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained import zoo
+from experiments.trained.networks import NETWORKS
 from semrsm_jax.cli._models import load_model
 from semrsm_jax.features import load_preprocessing
 from semrsm_jax.models import VARIANTS

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from experiments._common.intervals import Interval
 from experiments._common.rsm_intervals import Resampling
 from experiments._common.session import Session
-from experiments._data.draw import Draw
 from experiments._output_correlation.classifiers import Answers
 from experiments._output_correlation.config import OutputCorrelationConfig
+from experiments.data.draw import Draw
 from semrsm_jax._kernels import Kernel
 from semrsm_jax.comparison.inference import RSA
 from semrsm_jax.matching import Identity

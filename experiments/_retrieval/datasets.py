@@ -11,14 +11,6 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from experiments._common.session import Session
-from experiments._data._folders import DataSet
-from experiments._data.cityscapes import (
-    CITYSCAPES,
-    Streets,
-    classes_present,
-    load_cityscapes,
-)
-from experiments._data.egoobjects import EGOOBJECTS, load_egoobjects
 from experiments._retrieval.config import (
     OTHER_SCENES,
     SAME_SCENE,
@@ -28,6 +20,14 @@ from experiments._retrieval.config import (
     RetrievalConfig,
     folder_name,
 )
+from experiments.data.cityscapes import (
+    CITYSCAPES,
+    Streets,
+    classes_present,
+    load_cityscapes,
+)
+from experiments.data.egoobjects import EGOOBJECTS, load_egoobjects
+from experiments.data.folders import DataSet
 from semrsm_jax.cli._models import load_model
 from semrsm_jax.features import load_preprocessing, read_image
 from semrsm_jax.retrieval import class_iou, instance_f1

@@ -21,9 +21,9 @@ from experiments._retrieval.config import (
     Measure,
     RetrievalConfig,
 )
-from experiments._scenes.compose import CLASSES, SceneConfig, compose
-from experiments._trained import zoo
-from experiments._trained.networks import NETWORKS
+from experiments.scenes.compose import CLASSES, SceneConfig, compose
+from experiments.trained import zoo
+from experiments.trained.networks import NETWORKS
 from semrsm_jax.retrieval import class_iou, instance_f1
 
 

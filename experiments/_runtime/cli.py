@@ -8,12 +8,12 @@ import typer
 
 from experiments import runtime
 from experiments._common.command_line import app_of
-from experiments._data.images import IMAGES
 from experiments._runtime.config import SCALES
 from experiments._runtime.files import conduct
 from experiments._runtime.report import goals
 from experiments._runtime.sections import SECTIONS
 from experiments._runtime.tables import tables
+from experiments.data.images import IMAGES
 from semrsm_jax import _checks
 from semrsm_jax.cli import options
 from semrsm_jax.cli.console import progress_bar, say

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from experiments._common.networks import Network, Tokens
 from experiments._common.photographs import LEAST_CONTRAST
 from experiments._common.worker import Report
-from experiments._data.images import draw_files, read_squares
 from experiments._runtime.config import Layer, RuntimeConfig
+from experiments.data.images import draw_files, read_squares
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
 
 Features = dict[Layer, Float[np.ndarray, "N S C"]]

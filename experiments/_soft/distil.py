@@ -11,9 +11,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments._scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments._soft.networks import Student, Teacher
 from experiments._soft.scenes import Scenes, draw_scenes, render
+from experiments.scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from semrsm_jax._kernels import Cosine
 from semrsm_jax._losses import semantic_cka_loss
 from semrsm_jax._representations import center

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments._scenes.digits import CLASSES, DIGIT, Digits
+from experiments.scenes.digits import CLASSES, DIGIT, Digits
 
 
 class Scenes(NamedTuple):

@@ -8,9 +8,9 @@ from PIL import Image
 
 from experiments._common.photographs import LEAST_CONTRAST
 from experiments._common.session import Session
-from experiments._data.images import draw_files, read_squares
-from experiments._scenes.parts import BACKGROUNDS, crop, photograph
 from experiments._translation.config import Case, Crops, TranslationConfig
+from experiments.data.images import draw_files, read_squares
+from experiments.scenes.parts import BACKGROUNDS, crop, photograph
 
 _LEAST_SHARE = 0.7  # of a tile's short side; smaller crops would be enlarged much
 _MOST_TRIES = 1000  # of a photograph all of whose crops were blank

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from experiments._common.photographs import normalise
 from experiments._common.session import Arrays
-from experiments._trained.networks import TrainedNetwork
+from experiments.trained.networks import TrainedNetwork
 from semrsm_jax.store import new_file
 
 _SAVE_EVERY = 200  # steps

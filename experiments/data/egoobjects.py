@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 
 _ANNOTATIONS = "EgoObjectsV1_unified_eval.json"
 _IMAGES = "images"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments._common.session import silent
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder
 from semrsm_jax.features.image_folder import Preprocess

@@ -19,7 +19,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from experiments._common.session import silent
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 from semrsm_jax._resources import cores
 from semrsm_jax.cli.console import Report
 

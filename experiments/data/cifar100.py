@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 
 Split = Literal["train", "test"]
 

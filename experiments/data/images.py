@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 from semrsm_jax.features.image_file import read_image
 from semrsm_jax.features.image_folder import find_images
 from semrsm_jax.features.preprocessing import Exactly, Preprocessing

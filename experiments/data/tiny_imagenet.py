@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from experiments._common.session import silent
-from experiments._data._folders import DataSet
+from experiments.data.folders import DataSet
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder
 from semrsm_jax.features.image_folder import Preprocess

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from experiments._scenes.digits import load_digits
+from experiments.scenes.digits import load_digits
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, load_photograph
 
 Split = Literal["train", "test"]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments._scenes.parts import BACKGROUNDS, CLASSES
+from experiments.scenes.parts import BACKGROUNDS, CLASSES
 from semrsm_jax.models import (
     ConvNeXtV2,
     ConvNeXtV2Config,

@@ -8,8 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments._common.photographs import normalise
-from experiments._scenes.compose import SceneConfig, compose
-from experiments._trained.networks import (
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained.networks import (
     NETWORKS,
     Outputs,
     TrainedNetwork,

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from experiments._scenes.parts import (
+from experiments.scenes.parts import (
     BACKGROUNDS,
     CLASSES,
     SPLITS,

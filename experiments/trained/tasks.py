@@ -11,11 +11,11 @@ from jaxtyping import Array, Float
 from PIL import Image
 
 from experiments._common.session import Arrays, Session, fingerprint
-from experiments._scenes.compose import SceneConfig, compose, relight
-from experiments._scenes.parts import Split, crop, photograph
-from experiments._trained import zoo
-from experiments._trained.networks import MOST_COUNTED, split_outputs
-from experiments._trained.training import Lesson, Loss
+from experiments.scenes.compose import SceneConfig, compose, relight
+from experiments.scenes.parts import Split, crop, photograph
+from experiments.trained import zoo
+from experiments.trained.networks import MOST_COUNTED, split_outputs
+from experiments.trained.training import Lesson, Loss
 from semrsm_jax.cli.console import Report
 from semrsm_jax.demo.photographs import SCENES as PHOTOGRAPHED
 from semrsm_jax.retrieval import instance_f1
