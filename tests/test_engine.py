@@ -390,15 +390,13 @@ def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
     x, here = features(), os.getpid()
     from semrsm_jax._rows import Rows
 
-    class Local(Rows):
-        shape, dtype = x.shape, x.dtype
+    def read(start, stop):
+        if os.getpid() != here:
+            raise FileNotFoundError("x.npy")
+        return x[start:stop]
 
-        def read(self, start, stop):
-            if os.getpid() != here:
-                raise FileNotFoundError("x.npy")
-            return x[start:stop]
-
-    store = run(Local(), store=tmp_path / "run.zarr", matcher=EXACT, cluster=cluster)
+    rows = Rows(x.shape, x.dtype, read)
+    store = run(rows, store=tmp_path / "run.zarr", matcher=EXACT, cluster=cluster)
     assert_equals_memory(store, x)
 
 

@@ -19,7 +19,7 @@ from semrsm_jax import (
     PairStatistics,
     pair_statistics,
 )
-from semrsm_jax._rows import Part
+from semrsm_jax._rows import part
 from semrsm_jax.engine import Features
 from semrsm_jax.pairs.statistics import Samples
 from semrsm_jax.retrieval import nearest, same_group, same_sample, search
@@ -198,7 +198,7 @@ def test_gelbrich_is_tight_where_a_linear_map_is_the_matching(rng):
 def test_what_is_read_by_rows_and_in_parts_gives_the_same(data, monkeypatch):
     queries, database = data
     whole = search(queries, database, 5, prune=True, memory_budget=BUDGET)
-    lazy = Part(queries, 0, 6), Part(database, 0, 40)
+    lazy = part(queries, 0, 6), part(database, 0, 40)
     found = search(*lazy, 5, prune=True, memory_budget=BUDGET)
     np.testing.assert_array_equal(found.index, whole.index)
     module = sys.modules[search.__module__]
@@ -274,5 +274,7 @@ def test_files_that_change_during_a_search_are_noticed(tmp_path, data, prune):
         contents[-1] ^= 1
         path.write_bytes(contents)
 
-    with pytest.raises(ValueError, match="database changed during the search: sample"):
+    with pytest.raises(
+        ValueError, match="database changed during the computation: sample"
+    ):
         search(queries, stored, progress=overwrite, **options)

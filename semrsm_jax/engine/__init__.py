@@ -1,11 +1,11 @@
 """Runs of any size: tiles in, statistics out, on one machine or many."""
 
+from semrsm_jax._rows import InputChangedError
 from semrsm_jax.engine._cluster import connected, local_cluster
 from semrsm_jax.engine._inputs import Features, token_rows
 from semrsm_jax.engine._local import is_computing
 from semrsm_jax.engine._plan import Plan, plan
 from semrsm_jax.engine._run import run
-from semrsm_jax.engine._samples import InputChangedError
 from semrsm_jax.engine.progress import Progress
 
 __all__ = [

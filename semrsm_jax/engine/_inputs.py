@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import AXES
-from semrsm_jax._rows import Rows
+from semrsm_jax._rows import Rows, transformed, unmapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,48 +44,6 @@ class Opened(NamedTuple):
     mask: np.ndarray | None
 
 
-class _MappedRows(Rows):
-    """A memory-mapped file, read rather than mapped.
-
-    A mapping of a file that another process truncates ends this process by a signal;
-    a read fails, and tells.
-    """
-
-    def __init__(self, mapped: np.memmap) -> None:
-        if mapped.filename is None:
-            raise ValueError("the array is mapped to no file")
-        self.path, self.offset = Path(mapped.filename), mapped.offset
-        self.shape, self.dtype = mapped.shape, mapped.dtype
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        numbers = int(np.prod(self.shape[1:]))
-        offset = self.offset + start * numbers * self.dtype.itemsize
-        count = (stop - start) * numbers
-        values = np.fromfile(self.path, self.dtype, count, offset=offset)
-        if values.size != count:
-            raise ValueError(f"{self.path} was truncated while it was read")
-        return values.reshape(stop - start, *self.shape[1:])
-
-
-class _TokenRows(Rows):
-    """Activations in any order of axes, as tokens (N, S, C), read block by block.
-
-    Attributes:
-      layout: the order of axes, see `to_tokens`.
-    """
-
-    def __init__(self, activations: Rows, layout: str) -> None:
-        """Wraps activations whose first axis are the samples; see `token_rows`."""
-        self._activations, self.layout = activations, layout
-        samples, *tokens, channels = (activations.shape[a] for a in AXES[layout])
-        self.shape = (samples, math.prod(tokens), channels)
-        self.dtype = activations.dtype
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """The tokens of samples start <= n < stop."""
-        return _tokens(self._activations.read(start, stop), self.layout)
-
-
 def token_rows(activations: Any, layout: str) -> Any:
     """Activations as tokens (N, S, C): of a file read block by block, else in memory.
 
@@ -107,19 +65,15 @@ def token_rows(activations: Any, layout: str) -> Any:
         )
     activations = unmapped(activations)
     if isinstance(activations, Rows):
-        return _TokenRows(activations, layout)
+        samples, *tokens, channels = (activations.shape[a] for a in AXES[layout])
+        shape = (samples, math.prod(tokens), channels)
+        return transformed(activations, partial(_tokens, layout=layout), shape)
     return _tokens(np.asarray(activations), layout)
 
 
 def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
     block = block.transpose(AXES[layout])
     return block.reshape(len(block), math.prod(block.shape[1:-1]), block.shape[-1])
-
-
-def unmapped(rows: Any) -> Any:
-    """The rows of a whole memory-mapped file, read from it; all else as it is."""
-    whole = isinstance(rows, np.memmap) and not isinstance(rows.base, np.ndarray)
-    return _MappedRows(rows) if whole and rows.flags.c_contiguous else rows
 
 
 def opened(name: str, given: Any) -> Opened:

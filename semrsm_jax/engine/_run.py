@@ -276,6 +276,7 @@ def _looked_through(
             mean,
             mask,
             surveys[name].digests,
+            surveys[name].sums,
             norms(features.rows, mean, mask, dtype),
         )
         samples.append(found)

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from semrsm_jax import _checks
-from semrsm_jax._rows import Rows
+from semrsm_jax._rows import Rows, check_unchanged, part, unread
 from semrsm_jax.pairs.selection import batches
 from semrsm_jax.pairs.statistics import squared_norms
 
@@ -21,30 +21,28 @@ _READ_BYTES = 2**24
 CENTERS = {"channel": (0, 1), "position": (0,)}
 
 
-class InputChangedError(ValueError):
-    """An input is no longer what it was when the run began."""
-
-
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some samples of an input, read where and when they are needed.
 
     Attributes:
       name: of the input, for errors.
-      rows: what they are read from, by a slice.
-      start: the first sample.
-      stop: the one after the last.
+      rows: (n, S, C), what they are read from.
+      on_disk: whether that is a file, rather than memory of this process.
+      start: the number of the first sample.
       digest: the SHA-256 of the samples' own SHA-256.
+      sums: (n,), what `check_unchanged` compares them with.
       mean: subtracted from each sample; None: nothing.
-      mask: (stop - start, S); None: all tokens take part.
-      sq_norm: (stop - start,), the squared norms.
+      mask: (n, S); None: all tokens take part.
+      sq_norm: (n,), the squared norms.
     """
 
     name: str
     rows: Any
+    on_disk: bool
     start: int
-    stop: int
     digest: bytes
+    sums: np.ndarray
     mean: np.ndarray | None
     mask: np.ndarray | None
     sq_norm: np.ndarray
@@ -59,38 +57,18 @@ class Block:
         tokens = tokens.astype(dtype, copy=False)
         return tokens if self.mean is None else (tokens - self.mean).astype(dtype)
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether the samples are read from a file, rather than held in memory."""
-        return isinstance(self.rows, Rows)
-
     def held(self) -> "Block":
         """The same block with its samples in memory, to be sent.
 
         Raises:
           InputChangedError: as `read`.
         """
-        return dataclasses.replace(self, rows=_Held(self._checked(), self.start))
+        return dataclasses.replace(self, rows=self._checked(), on_disk=False)
 
     def _checked(self) -> np.ndarray:
-        tokens = np.asarray(self.rows[self.start : self.stop])
-        found = hashlib.sha256(b"".join(map(_digest, tokens))).digest()
-        if len(tokens) != self.stop - self.start or found != self.digest:
-            raise InputChangedError(
-                f"{self.name} changed during the run: samples {self.start} to "
-                f"{self.stop - 1} are not what they were when it began"
-            )
+        tokens = np.asarray(self.rows)
+        check_unchanged(self.name, tokens, self.sums, self.start)
         return tokens
-
-
-class _Held(NamedTuple):
-    """Samples in memory, under the numbers that they have in the whole."""
-
-    rows: np.ndarray
-    first: int
-
-    def __getitem__(self, part: Any) -> np.ndarray:
-        return self.rows[part.start - self.first : part.stop - self.first]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +81,7 @@ class Samples:
       mean: subtracted from each sample; None: nothing.
       mask: (N, S); None: all tokens take part.
       digests: (N, 32), the SHA-256 of each sample as it was given.
+      sums: (N,), see `check_unchanged`.
       sq_norm: (N,), squared norms of what is matched.
     """
 
@@ -111,6 +90,7 @@ class Samples:
     mean: np.ndarray | None
     mask: np.ndarray | None
     digests: np.ndarray
+    sums: np.ndarray
     sq_norm: np.ndarray
 
     @property
@@ -118,17 +98,21 @@ class Samples:
         """The content's own name, whatever file it is in."""
         return hashlib.sha256(self.digests.tobytes()).hexdigest()
 
-    def block(self, part: slice) -> Block:
+    def block(self, samples: slice) -> Block:
         """Some of the samples."""
+        held = isinstance(self.rows, np.ndarray)
         return Block(
             self.name,
-            self.rows,
-            part.start,
-            part.stop,
-            hashlib.sha256(self.digests[part].tobytes()).digest(),
+            self.rows[samples]
+            if held
+            else part(self.rows, samples.start, samples.stop),
+            isinstance(self.rows, Rows),
+            samples.start,
+            hashlib.sha256(self.digests[samples].tobytes()).digest(),
+            self.sums[samples],
             self.mean,
-            None if self.mask is None else self.mask[part],
-            self.sq_norm[part],
+            None if self.mask is None else self.mask[samples],
+            self.sq_norm[samples],
         )
 
 
@@ -137,10 +121,12 @@ class Survey(NamedTuple):
 
     Attributes:
       digests: (N, 32), the SHA-256 of each sample.
+      sums: (N,), what `check_unchanged` compares later readings with.
       mean: (C,) or (S, C), in float64; None where none was asked for.
     """
 
     digests: np.ndarray
+    sums: np.ndarray
     mean: np.ndarray | None
 
 
@@ -160,39 +146,41 @@ def survey(
       ValueError: a value is not finite.
     """
     digests = np.empty((rows.shape[0], hashlib.sha256().digest_size), np.uint8)
-    total: Any = 0.0
-    for part, block in _parts(rows):
-        _checks.finite(f"{name}, samples {part.start} to {part.stop - 1},", block)
-        for number, sample in enumerate(block, part.start):
+    sums, total = unread(rows.shape[0]), np.float64(0.0)
+    for samples, block in _blocks(rows):
+        where = f"{name}, samples {samples.start} to {samples.stop - 1},"
+        _checks.finite(where, block)
+        check_unchanged(name, block, sums[samples], samples.start)
+        for number, sample in enumerate(block, samples.start):
             digests[number] = np.frombuffer(_digest(sample), np.uint8)
         if center is not None:
             total = total + block.sum(axis=CENTERS[center], dtype=np.float64)
-        report(part.stop)
+        report(samples.stop)
     if center is None:
-        return Survey(digests, None)
-    summed = np.prod([rows.shape[axis] for axis in CENTERS[center]])
-    return Survey(digests, total / summed)
+        return Survey(digests, sums, None)
+    count = np.prod([rows.shape[axis] for axis in CENTERS[center]])
+    return Survey(digests, sums, np.asarray(total / count))
 
 
 def norms(
     rows: Any, mean: np.ndarray | None, mask: np.ndarray | None, dtype: DTypeLike
 ) -> np.ndarray:
     """The squared norms (N,) of the samples as they are matched."""
-    found = []
-    for part, block in _parts(rows):
+    blocks = []
+    for samples, block in _blocks(rows):
         tokens = block.astype(dtype, copy=False)
         if mean is not None:
             tokens = (tokens - mean).astype(dtype)
-        kept = None if mask is None else jnp.asarray(mask[part])
-        found.append(np.asarray(squared_norms(tokens, kept, jnp.dtype(dtype))))
-    return np.concatenate(found)
+        kept = None if mask is None else jnp.asarray(mask[samples])
+        blocks.append(np.asarray(squared_norms(tokens, kept, jnp.dtype(dtype))))
+    return np.concatenate(blocks)
 
 
-def _parts(rows: Any) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray]]:
     sample = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
     size = max(1, _READ_BYTES // sample)
-    for part in batches(rows.shape[0], size):
-        yield part, np.asarray(rows[part])
+    for samples in batches(rows.shape[0], size):
+        yield samples, np.asarray(rows[samples])
 
 
 def _digest(sample: np.ndarray) -> bytes:

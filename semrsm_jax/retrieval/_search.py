@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from semrsm_jax import _checks
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax._rows import Part, Rows
+from semrsm_jax._rows import Rows, part, watched
 from semrsm_jax.engine._inputs import opened
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
@@ -26,7 +26,6 @@ from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich
 from semrsm_jax.retrieval._cascade import Ranking, Solver, Stage
 from semrsm_jax.retrieval._nearest import checked_rule, nearest
 from semrsm_jax.retrieval._summaries import summarise
-from semrsm_jax.retrieval._watched import WatchedRows
 from semrsm_jax.retrieval.exclusion import Exclusion
 
 # Queries, and pairs of them with a part of the database, that are held at a time.
@@ -167,7 +166,7 @@ class _Input(NamedTuple):
     def part(self, rows: slice) -> "_Input":
         held = isinstance(self.rows, np.ndarray)
         return _Input(
-            self.rows[rows] if held else Part(self.rows, rows.start, rows.stop),
+            self.rows[rows] if held else part(self.rows, rows.start, rows.stop),
             None if self.mask is None else self.mask[rows],
         )
 
@@ -188,7 +187,7 @@ def _inputs(
 def _input(name: str, given: Any) -> _Input:
     features, mask = opened(name, given)
     rows = features.rows
-    return _Input(WatchedRows(name, rows) if isinstance(rows, Rows) else rows, mask)
+    return _Input(watched(name, rows) if isinstance(rows, Rows) else rows, mask)
 
 
 def _samples(x: _Input, y: _Input) -> Samples:

@@ -6,9 +6,9 @@ ever unpickled, and nothing extracted from an archive to the disk.
 
 import os
 import stat
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -117,24 +117,18 @@ def _safetensors(path: Path) -> ArrayFile:
 def _read_tensor(
     path: Path, name: str, dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray | Rows:
-    rows = _TensorRows(path, name, shape, dtype)
     # A number has no rows.
-    return rows if shape else rows.whole()
+    if not shape:
+        return _tensor(path, name, ())
+    return Rows(shape, dtype, partial(_tensor_rows, path, name))
 
 
-@dataclass(frozen=True)
-class _TensorRows(Rows):
-    """A tensor of a .safetensors file, read in slices."""
+def _tensor_rows(path: Path, name: str, start: int, stop: int) -> np.ndarray:
+    return _tensor(path, name, slice(start, stop))
 
-    path: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        with damage_named(self.path), safe_open(self.path, framework="numpy") as file:
-            return file.get_slice(self.name)[start:stop]
-
-    def whole(self) -> np.ndarray:
-        with damage_named(self.path), safe_open(self.path, framework="numpy") as file:
-            return file.get_tensor(self.name)
+def _tensor(path: Path, name: str, index: Any) -> np.ndarray:
+    with damage_named(path), safe_open(path, framework="numpy") as file:
+        if index == ():
+            return file.get_tensor(name)
+        return file.get_slice(name)[index]

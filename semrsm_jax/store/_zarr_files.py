@@ -8,8 +8,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -94,7 +93,9 @@ def _open(path: Path, array: ZarrArray) -> Rows:
             f"{path} has chunks of {array.chunk_bytes} bytes (shape {array.chunks}), "
             "more than an eighth of the free memory; write it in smaller ones"
         )
-    return _ZarrRows(path, array, read_chunk_keys(path))
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    read = partial(_read_rows, path, array, read_chunk_keys(path))
+    return Rows(array.shape, dtype, read)
 
 
 def _files(path: Path) -> Iterator[os.DirEntry]:
@@ -122,56 +123,45 @@ def _check_codecs(path: Path, array: ZarrArray) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _ZarrRows(Rows):
-    """A checked zarr array, read chunk by chunk."""
+def _read_rows(
+    path: Path, array: ZarrArray, keys: ChunkKeys, start: int, stop: int
+) -> np.ndarray:
+    import zarr
 
-    path: Path
-    array: ZarrArray
-    keys: ChunkKeys
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    with damage_named(path):
+        if stop > start:
+            _check_chunks(path, array, keys, start, stop)
+        try:
+            values = zarr.open_array(path, mode="r")[start:stop]
+            return np.asarray(values).astype(dtype, copy=False)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
 
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
 
-    @cached_property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.array.dtype).newbyteorder("=")
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        import zarr
-
-        with damage_named(self.path):
-            if stop > start:
-                self._check_chunks(start, stop)
-            try:
-                array = zarr.open_array(self.path, mode="r")
-                return np.asarray(array[start:stop]).astype(self.dtype, copy=False)
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:
-                raise ValueError(f"{self.path} is damaged: {error}") from error
-
-    def _check_chunks(self, start: int, stop: int) -> None:
-        """Refuses chunks that do not unpack to what they should."""
-        chunks, shape = self.array.chunks, self.array.shape
-        first = range(start // chunks[0], -(-stop // chunks[0]))
-        rest = [
-            range(-(-n // chunk))
-            for n, chunk in zip(shape[1:], chunks[1:], strict=True)
-        ]
-        packed = [codec for codec in self.array.codecs if codec in _COMPRESSORS]
-        trailer = 4 if self.array.codecs[-1] == "crc32c" else 0
-        for numbers in product(first, *rest):
-            path = self.path / self.keys(numbers)
-            # What is not there is filled with a constant, as the format says.
-            if path.exists():
-                size = _UNPACKED[packed[0] if packed else None](
-                    path, trailer, self.array.chunk_bytes
+def _check_chunks(
+    folder: Path, array: ZarrArray, keys: ChunkKeys, start: int, stop: int
+) -> None:
+    """Refuses chunks that do not unpack to what they should."""
+    chunks, shape = array.chunks, array.shape
+    first = range(start // chunks[0], -(-stop // chunks[0]))
+    rest = [
+        range(-(-n // chunk)) for n, chunk in zip(shape[1:], chunks[1:], strict=True)
+    ]
+    packed = [codec for codec in array.codecs if codec in _COMPRESSORS]
+    trailer = 4 if array.codecs[-1] == "crc32c" else 0
+    for numbers in product(first, *rest):
+        path = folder / keys(numbers)
+        # What is not there is filled with a constant, as the format says.
+        if path.exists():
+            size = _UNPACKED[packed[0] if packed else None](
+                path, trailer, array.chunk_bytes
+            )
+            if size != array.chunk_bytes:
+                raise ValueError(
+                    f"{path} is damaged: it unpacks to another size than "
+                    f"{array.chunk_bytes} bytes"
                 )
-                if size != self.array.chunk_bytes:
-                    raise ValueError(
-                        f"{path} is damaged: it unpacks to another size than "
-                        f"{self.array.chunk_bytes} bytes"
-                    )
 
 
 def _plain(path: Path, trailer: int, most: int) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ class FeatureStore:
         self.dtype = np.dtype(described.dtype)
         self.metadata = {**described.metadata, "versions": described.versions}
         self.layers: Mapping[str, Rows] = {
-            name: _Layer(self, name, (len(self.ids), *shape), self.dtype)
+            name: Rows(
+                (len(self.ids), *shape), self.dtype, partial(self._layer_rows, name)
+            )
             for name, shape in described.layers.items()
         }
         # What was compared with its checksum: size and time of change of the file.
@@ -225,6 +227,16 @@ class FeatureStore:
             return "does not exist"
         return None
 
+    def _layer_rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        values = np.empty((stop - start, *self.layers[name].shape[1:]), self.dtype)
+        size = self.batch
+        for number in range(start // size, -(-stop // size)):
+            first, last = max(start, number * size), min(stop, (number + 1) * size)
+            values[first - start : last - start] = self._read(
+                name, number, first - number * size, last - first
+            )
+        return values
+
     def _read(self, name: str, number: int, start: int, count: int) -> np.ndarray:
         """Some rows of one batch of a layer."""
         path = self._chunk(name, number)
@@ -247,26 +259,6 @@ class FeatureStore:
 def is_feature_store(path: Path) -> bool:
     """Whether a folder says that it is a store of features."""
     return (path / "zarr.json").exists() and is_described(path)
-
-
-@dataclass(frozen=True)
-class _Layer(Rows):
-    """One layer of a store, as far as it was written."""
-
-    store: FeatureStore
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        values = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        size = self.store.batch
-        for number in range(start // size, -(-stop // size)):
-            first, last = max(start, number * size), min(stop, (number + 1) * size)
-            values[first - start : last - start] = self.store._read(
-                self.name, number, first - number * size, last - first
-            )
-        return values
 
 
 def _write(path: Path, contents: bytes) -> None:

@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from semrsm_jax._kernels import FittedKernel, Kernel, Linear
-from semrsm_jax._rows import Rows
+from semrsm_jax._rows import Rows, part
 from semrsm_jax.store.layers import open_run
 from semrsm_jax.store.rsm_file import load_rsm
 from semrsm_jax.store.run_store import RunStore
 
 
+@dataclass(frozen=True, eq=False)
 class Similarity(Rows):
     """An RSM (N, M) on disk: indexing its rows reads them, as NumPy arrays.
 
@@ -22,73 +25,56 @@ class Similarity(Rows):
       kernel: what is applied to the statistics, with its bandwidth; None where the
         matrix of a file is taken as it is.
       x_ids: names of the N samples; None where they have none.
-      y_ids: of the M samples.
+      y_ids: names of the M samples; None where they have none.
     """
 
-    kernel: Kernel | None
+    kernel: Kernel | None = None
     x_ids: tuple[str, ...] | None = None
     y_ids: tuple[str, ...] | None = None
 
 
-class _StoredSimilarity(Similarity):
-    """A kernel over a run; one row of tiles is held, for readers that go row by row."""
+def _of_run(store: RunStore, kernel: Kernel) -> Similarity:
+    if isinstance(kernel, FittedKernel):
+        kernel = kernel.fitted(lambda: sq_dist_blocks(store))
+    side, rows = store.grid.side, store.grid.rows
 
-    def __init__(self, store: RunStore, kernel: Kernel) -> None:
-        self._store = store
-        self._held: tuple[int, np.ndarray] | None = None
-        self.shape = (store.grid.rows, store.grid.columns)
-        self.dtype = store.dtype
-        self.x_ids = store.manifest.x.sample_ids
-        self.y_ids = store.manifest.columns.sample_ids
-        if isinstance(kernel, FittedKernel):
-            kernel = kernel.fitted(lambda: sq_dist_blocks(store))
-        self.kernel: Kernel = kernel
+    # One row of tiles is held, for readers that go row by row.
+    @lru_cache(maxsize=1)
+    def row_of_tiles(first: int) -> np.ndarray:
+        # Always of whole tiles, so that a value has the same bits however it is asked
+        # for.
+        return np.asarray(kernel(store.statistics(first, min(first + side, rows))))
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows start <= n < stop under the kernel, a row of tiles at a time.
-
-        Raises:
-          ValueError: a tile is missing or damaged; the error names it.
-        """
-        rows = np.empty((stop - start, self.shape[1]), self.dtype)
-        side = self._store.grid.side
-        for number in range(start // side, -(-stop // side)):
-            first, part = self._row_of_tiles(number)
+    def read(start: int, stop: int) -> np.ndarray:
+        block = np.empty((stop - start, store.grid.columns), store.dtype)
+        for first in range(start - start % side, stop, side):
             low, high = max(start, first), min(stop, first + side)
-            rows[low - start : high - start] = part[low - first : high - first]
-        return rows
+            tiles = row_of_tiles(first)
+            block[low - start : high - start] = tiles[low - first : high - first]
+        return block
 
-    def _row_of_tiles(self, number: int) -> tuple[int, np.ndarray]:
-        first = number * self._store.grid.side
-        if self._held is None or self._held[0] != first:
-            stop = min(first + self._store.grid.side, self.shape[0])
-            # Always of whole tiles, so that a value has the same bits however it is
-            # asked for.
-            part = self.kernel(self._store.statistics(first, stop))
-            self._held = first, np.asarray(part)
-        return self._held
+    return Similarity(
+        (rows, store.grid.columns),
+        store.dtype,
+        read,
+        kernel,
+        store.manifest.x.sample_ids,
+        store.manifest.columns.sample_ids,
+    )
 
 
-class _FileSimilarity(Similarity):
-    """The matrix of a file."""
-
-    def __init__(self, path: Path, kernel: Kernel | None) -> None:
-        file = load_rsm(path)
-        self.kernel = kernel
-        if kernel is None:
-            self._matrix = file.rsm
-        elif file.statistics is None:
+def _of_file(path: Path, kernel: Kernel | None) -> Similarity:
+    file = load_rsm(path)
+    matrix = file.rsm
+    if kernel is not None:
+        if file.statistics is None:
             raise ValueError(
                 f"{path} holds an RSM without the statistics behind it; {kernel!r} "
                 "cannot be applied"
             )
-        else:
-            self._matrix = np.asarray(kernel(file.statistics))
-        self.shape, self.dtype = self._matrix.shape, self._matrix.dtype
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows start <= n < stop."""
-        return np.asarray(self._matrix[start:stop])
+        matrix = np.asarray(kernel(file.statistics))
+    rows = part(matrix, 0, len(matrix))
+    return Similarity(rows.shape, rows.dtype, rows.read, kernel)
 
 
 def open_similarity(
@@ -116,7 +102,7 @@ def open_similarity(
     if not Path(path).is_dir():
         if layer is not None:
             raise ValueError(f"layer {layer!r} was given, but {path} is no run")
-        return _FileSimilarity(Path(path), kernel)
+        return _of_file(Path(path), kernel)
     store = open_run(path, layer)
     missing = store.missing()
     if missing:
@@ -125,7 +111,7 @@ def open_similarity(
             f"{sum(1 for _ in store.grid)} tiles are missing; the same run again "
             "computes them"
         )
-    return _StoredSimilarity(store, Linear() if kernel is None else kernel)
+    return _of_run(store, Linear() if kernel is None else kernel)
 
 
 def sq_dist_blocks(store: RunStore) -> Iterator[np.ndarray]:
