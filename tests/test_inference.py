@@ -20,6 +20,7 @@ from semrsm_jax import (
     permutation_test,
     rsa,
 )
+from semrsm_jax.comparison import mean_interval, median_interval, score_interval
 
 
 @dataclass(frozen=True)
@@ -129,33 +130,6 @@ def test_equal_statistics_compile_once(rsms):
     assert len(traces) == before
 
 
-def test_bootstrap_meets_scipys_bca(rng, x64):
-    """A mean, for which SciPy resamples the same way, as a statistic of an RSM."""
-
-    @dataclass(frozen=True)
-    class Mean:
-        def __call__(self, K, L, *, counts=None):
-            return jnp.sum(jnp.diag(K) * counts) / jnp.sum(counts)
-
-    values = rng.exponential(size=40)
-    got = bootstrap_interval(
-        np.diag(values), np.eye(40), Mean(), key=0, resamples=20000
-    )
-    # Newer releases call it rng; SciPy 1.14 knows only this name.
-    settings = {"random_state": np.random.default_rng(0)}
-    expected = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=20000, method="BCa", **settings
-    )
-    # Ours is wider by sqrt(n / (n - 1)), for the standard error is unbiased.
-    interval = expected.confidence_interval
-    width = expected.standard_error
-    np.testing.assert_allclose(
-        [got.low, got.high], [interval.low, interval.high], atol=0.1 * width
-    )
-    exact = values.std(ddof=1) / np.sqrt(40)
-    np.testing.assert_allclose(got.standard_error, exact, rtol=0.02)
-
-
 def test_interval_holds_the_estimate_and_widens(rsms):
     K, L, _ = rsms
     narrow, wide = (
@@ -261,6 +235,105 @@ def test_equal_scores_do_not_differ():
     assert test.p_value == 1 and test.low == test.high == 0
 
 
+def weighted_medians(scores, counts):
+    """A statistic of several arrays, which weighs them by the counts of samples."""
+    a, b = scores
+    order = jnp.argsort(a)
+    half = jnp.searchsorted(jnp.cumsum(counts[order]), jnp.sum(counts) / 2)
+    return jnp.stack([a[order][half], jnp.sum(counts * b) / jnp.sum(counts)])
+
+
+def test_interval_of_a_mean_is_scipys_and_wider_by_groups(rng, x64):
+    values = rng.exponential(size=40)
+    interval = score_interval(values, key=0, resamples=20000)
+    # Newer releases call it rng; SciPy 1.14 knows only this name.
+    settings = {"random_state": np.random.default_rng(0)}
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20000, method="BCa", **settings
+    )
+    ends = expected.confidence_interval
+    # Ours is wider by sqrt(n / (n - 1)), for the standard error is unbiased.
+    np.testing.assert_allclose(
+        interval[1:3], [ends.low, ends.high], atol=0.1 * expected.standard_error
+    )
+    exact = values.std(ddof=1) / np.sqrt(40)
+    np.testing.assert_allclose(interval.standard_error, exact, rtol=0.02)
+    # Copies of each value add no knowledge where they are known to be copies.
+    names = np.repeat([f"scene {i:02d}" for i in range(40)], 5)
+    copies = np.repeat(values, 5)
+    copies[::5], copies[5:10] = np.nan, np.nan
+    grouped = score_interval(copies, key=0, groups=names, resamples=20000)
+    without = score_interval(np.delete(values, 1), key=0, resamples=20000)
+    np.testing.assert_allclose(grouped[:4], without[:4], rtol=1e-9)
+
+
+def test_interval_of_ones_own_statistic_of_several_arrays(rng):
+    a, b = np.float32(rng.normal(size=(2, 30)))
+    own = score_interval((a, b), weighted_medians, key=0, resamples=300)
+    mean = score_interval(b, key=0, resamples=300)
+    np.testing.assert_allclose(own.estimate[1], b.mean(), rtol=1e-5)
+    np.testing.assert_allclose([e[1] for e in own[1:4]], mean[1:4], rtol=1e-4)
+    assert own.low[0] < own.estimate[0] < own.high[0]
+    # The groups say how many samples there are, of arrays of any shape.
+    photographs = np.arange(30) // 3
+    several = [
+        score_interval(scores, statistic, key=0, groups=photographs, resamples=300)
+        for scores, statistic in (
+            (b, None),
+            ({"b": b[None]}, lambda s, counts: s["b"][0] @ counts / jnp.sum(counts)),
+        )
+    ]
+    np.testing.assert_allclose(several[1][:4], several[0][:4], rtol=1e-4)
+
+
+def test_mean_and_median_intervals(rng):
+    draws = rng.normal(1, 2, size=(5, 4000))
+    low, high = mean_interval(draws)[1:3]
+    assert np.mean((low <= 1) & (high >= 1)) == pytest.approx(0.95, abs=0.01)
+    one = mean_interval(draws[:, 0], 0.9)
+    expected = scipy.stats.t.interval(0.9, 4, one.estimate, one.standard_error)
+    np.testing.assert_allclose(one[1:3], expected)
+    assert np.isnan(mean_interval([1.0]).low)
+    # Of 6 values, the extremes hold the median with 1 - 2 / 2**6.
+    assert median_interval([5.0, 1, 2, 3, 4, 60]).floats() == (3.5, 1, 60)
+    assert np.isnan(median_interval(np.arange(5.0)).low)
+
+
+def test_an_interval_of_some_samples_is_drawn_in_around_the_estimate_of_all(rsms):
+    part = bootstrap_interval(rsms[0], rsms[1], key=0, resamples=500)
+    placed = part.scaled(0.5, 1 / 4)
+    assert placed.estimate == 0.5
+    width = (placed.high - placed.low) / (part.high - part.low)
+    assert width == pytest.approx(0.5, rel=1e-5)
+    np.testing.assert_allclose(placed.resampled.std(), part.resampled.std() / 2, 1e-4)
+    assert placed.standard_error == pytest.approx(float(part.standard_error) / 2)
+
+
+def test_groups_are_resampled_and_exchanged_as_wholes(rsms, rng):
+    """Copies of each sample, known to be copies, weigh as much as the sample alone."""
+    K, L = rsms[0], rsms[1]
+    groups, index = np.repeat(np.arange(20), 2), np.repeat(np.arange(20), 2)
+    K2, L2 = (m[index][:, index] for m in (K, L))
+    alone = bootstrap_interval(K, L, Product(), key=0, resamples=500)
+    pairs = bootstrap_interval(K2, L2, Product(), key=0, resamples=500, groups=groups)
+    np.testing.assert_allclose(pairs[:4], alone[:4], rtol=1e-4)
+    alone = difference_test((K, L), (K, K), Product(), key=0, resamples=500)
+    pairs = difference_test(
+        (K2, L2), (K2, K2), Product(), key=0, resamples=500, groups=groups
+    )
+    np.testing.assert_allclose(pairs[:5], alone[:5], rtol=1e-3)
+    assert pairs.interval.floats() == tuple(map(float, pairs[:3]))
+    # Groups need not stand together, and are exchanged as their samples would be.
+    order = rng.permutation(40)
+    alone = permutation_test(K, L, Product(), key=0, resamples=99)
+    apart = (m[order][:, order] for m in (K2, L2))
+    pairs = permutation_test(
+        *apart, Product(), key=0, resamples=99, groups=groups[order]
+    )
+    np.testing.assert_allclose(pairs.null, alone.null, rtol=1e-4)
+    np.testing.assert_allclose(pairs.statistic, alone.statistic, rtol=1e-4)
+
+
 def test_holm_steps_down():
     # Holm 1979: multiplied by 4, 3, 2, 1 from the smallest up, never falling.
     p = np.array([[0.04, 0.01], [0.03, 0.005]])
@@ -318,6 +391,20 @@ EYE = np.eye(6)
         (lambda: paired_test([1, np.nan], [1, 2], key=0), "a must be finite"),
         (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1]), "groups must have"),
         (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1, 1]), "or groups"),
+        (lambda: score_interval(1.0, key=0), "axis of samples"),
+        (lambda: score_interval([1.0, np.inf], key=0), "scores must be finite"),
+        (lambda: score_interval([1.0, np.nan], key=0), "at least 2 samples .*got 1"),
+        (lambda: score_interval((), jnp.sum, key=0), "axis of samples"),
+        (lambda: mean_interval([]), "values must hold"),
+        (
+            lambda: bootstrap_interval(EYE, EYE, key=0, resamples=10**12),
+            "resamples must be at most 10,000,000 .*got 1,000,000,000,000",
+        ),
+        (
+            lambda: permutation_test(EYE, EYE, key=0, resamples=10**12),
+            "resamples must be at most",
+        ),
+        (lambda: permutation_test(EYE, EYE, key=0, groups=[0] * 4 + [1] * 2), "size"),
         (lambda: holm([0.5, 1.5]), "p_values must lie"),
         (lambda: benjamini_hochberg([np.nan]), "p_values must lie"),
         (lambda: max_statistic(np.ones(2), np.ones((5, 3))), "null must be"),
@@ -332,6 +419,25 @@ def test_inference_refuses(call, words):
 def test_key_must_be_a_seed_or_key(key):
     with pytest.raises(TypeError, match="key must be"):
         paired_test(np.ones(4), np.ones(4), key=key)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"confidence": "0.95"}, "confidence must be a number .*got '0.95'"),
+        ({"confidence": True}, "confidence must be a number"),
+        ({"groups": [0.5, 1, 2, 3]}, "groups must be integers or text"),
+        ({"resamples": 10.5}, "resamples must be an integer"),
+    ],
+)
+def test_arguments_of_another_type_are_named(arguments, words):
+    for call in (
+        lambda **a: paired_test(np.ones(4), np.ones(4), key=0, **a),
+        lambda **a: score_interval(np.ones(4), key=0, **a),
+        lambda **a: bootstrap_interval(np.eye(4), np.eye(4), key=0, **a),
+    ):
+        with pytest.raises(TypeError, match=words):
+            call(**arguments)
 
 
 # 1,000 simulated data sets each, in one compiled program.

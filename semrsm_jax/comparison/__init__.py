@@ -11,14 +11,18 @@ from semrsm_jax.comparison.inference import (
     Interval,
     PairedTest,
     PermutationTest,
+    ScoreStatistic,
     Statistic,
     benjamini_hochberg,
     bootstrap_interval,
     difference_test,
     holm,
     max_statistic,
+    mean_interval,
+    median_interval,
     paired_test,
     permutation_test,
+    score_interval,
 )
 from semrsm_jax.comparison.linear import linear_cka, linear_hsic
 from semrsm_jax.comparison.minibatch import (
@@ -39,6 +43,7 @@ __all__ = [
     "MinibatchSums",
     "PairedTest",
     "PermutationTest",
+    "ScoreStatistic",
     "Statistic",
     "benjamini_hochberg",
     "bootstrap_interval",
@@ -51,6 +56,8 @@ __all__ = [
     "linear_cka",
     "linear_hsic",
     "max_statistic",
+    "mean_interval",
+    "median_interval",
     "minibatch_cka",
     "minibatch_compute",
     "minibatch_init",
@@ -60,4 +67,5 @@ __all__ = [
     "paired_test",
     "permutation_test",
     "rsa",
+    "score_interval",
 ]

@@ -95,8 +95,3 @@ def _unbiased(P: Array, Q: Array, counts: Array) -> Float[Array, ""]:
         product += jnp.sum(w * fit_p[side]) * jnp.sum(w * fit_q[1 - side])
         product -= jnp.sum(w**2 * fit_p[side] * fit_q[1 - side])
     return product
-
-
-def leave_one_out(n: int, dtype: jax.typing.DTypeLike) -> Float[Array, "n n"]:
-    """Counts of the jackknife: row i leaves sample i out."""
-    return 1 - jnp.eye(n, dtype=dtype)

@@ -4,17 +4,24 @@ Pairs share samples and so are not independent: everything here permutes or resa
 *samples*. Keys are explicit: the same key gives the same numbers.
 """
 
-from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
+from semrsm_jax.comparison.inference.bootstrap import bootstrap_interval
 from semrsm_jax.comparison.inference.correction import (
     benjamini_hochberg,
     holm,
     max_statistic,
 )
 from semrsm_jax.comparison.inference.difference import Difference, difference_test
+from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.paired import PairedTest, paired_test
 from semrsm_jax.comparison.inference.permutation import (
     PermutationTest,
     permutation_test,
+)
+from semrsm_jax.comparison.inference.scores import (
+    ScoreStatistic,
+    mean_interval,
+    median_interval,
+    score_interval,
 )
 from semrsm_jax.comparison.inference.statistic import CKA, RSA, Statistic
 
@@ -25,12 +32,16 @@ __all__ = [
     "Interval",
     "PairedTest",
     "PermutationTest",
+    "ScoreStatistic",
     "Statistic",
     "benjamini_hochberg",
     "bootstrap_interval",
     "difference_test",
     "holm",
     "max_statistic",
+    "mean_interval",
+    "median_interval",
     "paired_test",
     "permutation_test",
+    "score_interval",
 ]

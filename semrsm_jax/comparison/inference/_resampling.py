@@ -1,92 +1,89 @@
-"""What the tests and intervals share: keys, checks, resamples and BCa."""
+"""What tests and intervals share: keys, checks, groups, resamples and p-values."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison._weighted import leave_one_out
+from semrsm_jax.comparison.inference.interval import Interval
 
 Key = int | jax.Array
 ALTERNATIVES = ("greater", "less", "two-sided")
 
-_BATCH = 2**24  # entries of RSMs that a batch of resamples holds at once
-
-
-class Resampled(NamedTuple):
-    """What a bootstrap over n samples found; the trailing axes are the statistic's.
-
-    Attributes:
-      estimate: of all samples.
-      values: (B, ...), of each resample.
-      bias: z0 of BCa: the normal quantile of the share of values below the estimate.
-      acceleration: a of BCa: how the standard error changes with the estimate.
-    """
-
-    estimate: Float[Array, "..."]
-    values: Float[Array, "B ..."]
-    bias: Float[Array, "..."]
-    acceleration: Float[Array, "..."]
-
-    def quantiles(self, probability: float) -> Float[Array, "..."]:
-        """The end of the BCa interval with so much probability below it."""
-        z = self.bias + norm.ppf(probability)
-        level = norm.cdf(self.bias + z / (1 - self.acceleration * z))
-        flat = self.values.reshape(len(self.values), -1)
-        ends = jax.vmap(jnp.nanquantile, (1, 0))(flat, jnp.ravel(level))
-        return ends.reshape(self.estimate.shape)
-
-    def standard_error(self) -> Float[Array, "..."]:
-        """The standard deviation of the values."""
-        return jnp.nanstd(self.values, axis=0, ddof=1)
+# Entries of RSMs, or of scores, that a batch of resamples holds at once.
+_BATCH = 2**24
+# Values kept of all resamples: they are sorted, and 80 MB of them fit everywhere.
+_MOST = 10**7
 
 
 def bootstrap(
     statistic: Callable[[Float[Array, " n"]], Float[Array, "..."]],
-    n: int,
+    members: Int[Array, " n"] | None,
+    units: int,
     dtype: jax.typing.DTypeLike,
     key: jax.Array,
     resamples: int,
-    batch: int,
-) -> Resampled:
-    """Draws n of n samples with replacement, again and again.
+    confidence: float,
+    entries: int,
+) -> Interval:
+    """The BCa interval of a statistic of how often each sample counts.
 
     Args:
-      statistic: of how often each sample counts.
-      n: samples.
+      statistic: of the counts (n,).
+      members: (n,), the group of each sample; None: each is a group of its own.
+      units: how many groups there are. As many are drawn, with replacement.
       dtype: of the counts.
       key: of the draws.
       resamples: how many, B.
-      batch: resamples at a time.
+      confidence: of the interval.
+      entries: that one evaluation of the statistic holds in memory.
 
     References:
       Efron, "Better bootstrap confidence intervals", 1987 (BCa).
     """
 
-    def resampled(key: jax.Array) -> Array:
-        drawn = jax.random.randint(key, (n,), 0, n)
-        return statistic(jnp.zeros(n, dtype).at[drawn].add(1))
+    def value(counts: Array) -> Array:
+        return statistic(counts if members is None else counts[members])
 
-    estimate = statistic(jnp.ones(n, dtype))
+    def resampled(key: jax.Array) -> Array:
+        drawn = jax.random.randint(key, (units,), 0, units)
+        return value(jnp.zeros(units, dtype).at[drawn].add(1))
+
+    def without(unit: Array) -> Array:
+        return value(jnp.ones(units, dtype).at[unit].set(0))
+
+    batch = batch_size(entries, resamples)
+    estimate = value(jnp.ones(units, dtype))
     values = jax.lax.map(resampled, jax.random.split(key, resamples), batch_size=batch)
-    without = jax.lax.map(statistic, leave_one_out(n, dtype), batch_size=batch)
-    influence = jnp.nanmean(without, axis=0) - without
+    jackknife = jax.lax.map(without, jnp.arange(units), batch_size=batch)
+    influence = jnp.nanmean(jackknife, axis=0) - jackknife
     spread = jnp.nansum(influence**2, axis=0)
-    values = estimate + _spread_factor(values, spread, n) * (values - estimate)
+    values = estimate + _spread_factor(values, spread, units) * (values - estimate)
     skew = jnp.nansum(influence**3, axis=0)
     varies = spread > 0
     acceleration = jnp.where(varies, skew / jnp.where(varies, 6 * spread**1.5, 1), 0)
     bias = norm.ppf(_share_below(values, estimate))
-    return Resampled(estimate, values, bias, acceleration)
+
+    # The ends have these probabilities below them.
+    outside = (1 - confidence) / 2
+    z = bias + norm.ppf(jnp.stack([outside, 1 - outside]).reshape(2, *[1] * bias.ndim))
+    levels = norm.cdf(bias + z / (1 - acceleration * z))
+    ends = jax.vmap(jnp.nanquantile, (1, 1), 1)(
+        values.reshape(resamples, -1), levels.reshape(2, -1)
+    )
+    low, high = ends.reshape(2, *estimate.shape)
+    return Interval(estimate, low, high, jnp.nanstd(values, axis=0, ddof=1), values)
 
 
 def _spread_factor(values: Array, spread: Array, n: int) -> Array:
-    """What the spread of the values is to be multiplied by to be that of the estimate.
+    """What the spread of the values is multiplied by to be that of the estimate.
 
     A function of pairs has a variance V1 that comes from single samples and a V2 that
     comes from pairs beyond that. Of V1 + V2 the jackknife makes V1 + 2 V2 and the
@@ -115,7 +112,7 @@ def null_p_value(
 ) -> Float[Array, "..."]:
     """Share of the null values at least as extreme, the observed one among them.
 
-    With it the test is exact whatever B, and p is never 0 (Phipson and Smyth 2010).
+    With it the test is exact for any B, and p is never 0 (Phipson and Smyth 2010).
     Two-sided is twice the smaller of both tails.
     """
     # What differs by rounding alone is tied.
@@ -130,17 +127,13 @@ def null_p_value(
     return jnp.minimum((count + 1) / (len(null) + 1), 1)
 
 
-def batch_size(n: int, resamples: int) -> int:
-    """Resamples at a time, so that their RSMs (n, n) stay within bounds."""
-    return max(1, min(resamples, _BATCH // n**2))
+def batch_size(entries: int, resamples: int) -> int:
+    """Resamples at a time, each of so many entries, that fit into memory."""
+    return max(1, min(resamples, _BATCH // max(1, entries)))
 
 
 def as_key(key: Key) -> jax.Array:
-    """A JAX key from a seed; a key stays as it is.
-
-    Raises:
-      TypeError: neither a seed nor a key.
-    """
+    """A JAX key from a seed; a key stays as it is. TypeError: neither of them."""
     if isinstance(key, jax.Array) and not jnp.issubdtype(key.dtype, jnp.integer):
         return key
     if isinstance(key, jax.Array) and key.shape == (2,):
@@ -148,22 +141,61 @@ def as_key(key: Key) -> jax.Array:
     return jax.random.key(_checks.at_least("key", key, 0))
 
 
-def check_confidence(confidence: float) -> None:
-    """Refuses what is no probability.
+def check_resamples(resamples: int, least: int, values: int = 1) -> int:
+    """The number of resamples, each of so many values; ValueError: too few or many."""
+    resamples = _checks.at_least("resamples", resamples, least)
+    most = _MOST // max(1, values)
+    if resamples > most:
+        raise ValueError(
+            f"resamples must be at most {most:,} for {values} values each, got "
+            f"{resamples:,}; 10,000 give an interval or a p-value to two digits"
+        )
+    return resamples
+
+
+def check_confidence(confidence: float) -> float:
+    """A probability. TypeError: not a number; ValueError: outside (0, 1)."""
+    if isinstance(confidence, bool) or not isinstance(confidence, Real):
+        raise TypeError(
+            f"confidence must be a number between 0 and 1, got {confidence!r}"
+        )
+    if not 0 < confidence < 1:
+        raise ValueError(
+            f"confidence must lie between 0 and 1, got {confidence}; 0.95 is 95 %"
+        )
+    return float(confidence)
+
+
+def check_groups(
+    groups: ArrayLike | None, samples: int, what: str = "samples"
+) -> tuple[Int[np.ndarray, " n"] | None, int]:
+    """The group of each sample, numbered from 0, or None, and how many there are.
 
     Raises:
-      ValueError: outside (0, 1).
+      TypeError: groups are neither integers nor text.
+      ValueError: not one for each sample, or fewer than 2 groups.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    numbers, count = None, samples
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (samples,):
+            raise ValueError(
+                f"groups must have one entry for each of {samples} {what}, got shape "
+                f"{groups.shape}"
+            )
+        if groups.dtype.kind not in "iuU":
+            raise TypeError(
+                f"groups must be integers or text, got dtype {groups.dtype}"
+            )
+        names, numbers = np.unique(groups, return_inverse=True)
+        count = len(names)
+    if count < 2:
+        raise ValueError(f"at least 2 {what} or groups are needed, got {count}")
+    return numbers, count
 
 
 def check_defined(what: str, value: Any) -> None:
-    """Refuses a statistic that is NaN, unless it is traced.
-
-    Raises:
-      ValueError: NaN.
-    """
+    """Raises ValueError for a statistic that is NaN, unless it is traced."""
     if not _checks.is_traced(value) and bool(np.any(np.isnan(value))):
         raise ValueError(
             f"{what} must be defined for these RSMs, got {np.asarray(value)}: one of "

@@ -1,43 +1,23 @@
 """Bootstrap intervals over samples, for any statistic of two RSMs."""
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.inference._resampling import (
     Key,
-    Resampled,
     as_key,
-    batch_size,
     bootstrap,
     check_confidence,
     check_defined,
+    check_groups,
+    check_resamples,
 )
+from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic
-
-
-class Interval(NamedTuple):
-    """An estimate with its uncertainty.
-
-    Attributes:
-      estimate: of all samples.
-      low: where the interval begins.
-      high: where it ends.
-      standard_error: of the estimate.
-      resampled: (B,), the statistic of each resample; NaN where one drew too few
-        different samples for it.
-    """
-
-    estimate: Float[Array, ""]
-    low: Float[Array, ""]
-    high: Float[Array, ""]
-    standard_error: Float[Array, ""]
-    resampled: Float[Array, " B"]
 
 
 def bootstrap_interval(
@@ -48,6 +28,7 @@ def bootstrap_interval(
     key: Key,
     resamples: int = 2000,
     confidence: float = 0.95,
+    groups: ArrayLike | None = None,
 ) -> Interval:
     """The interval in which the statistic of the population lies.
 
@@ -66,14 +47,18 @@ def bootstrap_interval(
       key: a seed or a JAX key.
       resamples: B.
       confidence: of the interval, in (0, 1).
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        frames of one video do: whole groups are drawn. None: samples are independent.
 
     Returns:
       The `Interval`, with the statistic (B,) of each resample.
 
     Raises:
-      TypeError: an array is not real, or `key` is neither a seed nor a key.
-      ValueError: as `cka`; fewer than 2 resamples, a confidence outside (0, 1), or a
-        statistic that is NaN.
+      TypeError: an array is not real, groups are neither integers nor text, a
+        confidence that is not a number, or `key` is neither a seed nor a key.
+      ValueError: as `cka`; fewer than 2 resamples, or more than memory holds; fewer
+        than 2 samples or groups; a confidence outside (0, 1), or a statistic that is
+        NaN.
 
     References:
       Efron, "Better bootstrap confidence intervals", 1987 (BCa).
@@ -87,32 +72,29 @@ def bootstrap_interval(
       >>> bool(found.low < found.estimate < found.high)
       True
     """
-    resamples = _checks.at_least("resamples", resamples, 2)
-    check_confidence(confidence)
+    resamples = check_resamples(resamples, 2)
+    confidence = check_confidence(confidence)
     K, L = check_rsms(K, L)
-    found = _bootstrap(K, L, statistic, as_key(key), resamples)
-    check_defined("statistic", found.estimate)
-    return interval(found, confidence)
-
-
-def interval(found: Resampled, confidence: float) -> Interval:
-    """The BCa interval of what a bootstrap found."""
-    outside = (1 - confidence) / 2
-    return Interval(
-        found.estimate,
-        found.quantiles(outside),
-        found.quantiles(1 - outside),
-        found.standard_error(),
-        found.values,
+    members, units = check_groups(groups, len(K))
+    interval = _bootstrap(
+        K, L, members, statistic, units, as_key(key), resamples, confidence
     )
+    check_defined("statistic", interval.estimate)
+    return interval
 
 
-@partial(jax.jit, static_argnames=("statistic", "resamples"))
+@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
 def _bootstrap(
-    K: Array, L: Array, statistic: Statistic, key: jax.Array, resamples: int
-) -> Resampled:
+    K: Array,
+    L: Array,
+    members: Array | None,
+    statistic: Statistic,
+    units: int,
+    key: jax.Array,
+    resamples: int,
+    confidence: float,
+) -> Interval:
     def value(counts: Array) -> Array:
         return statistic(K, L, counts=counts)
 
-    n = len(K)
-    return bootstrap(value, n, K.dtype, key, resamples, batch_size(n, resamples))
+    return bootstrap(value, members, units, K.dtype, key, resamples, confidence, K.size)

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.inference._resampling import (
     Key,
-    Resampled,
     as_key,
-    batch_size,
     bootstrap,
     check_confidence,
     check_defined,
+    check_groups,
+    check_resamples,
 )
+from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic
 
 
@@ -27,13 +27,13 @@ class Difference(NamedTuple):
 
     Attributes:
       difference: first less second.
-      low: where its interval begins.
-      high: where it ends.
+      low: lower end of its interval.
+      high: upper end of its interval.
       p_value: two-sided, for no difference: the level whose interval would just reach
         0.
       standard_error: of the difference.
       first: the statistic of the first pair of RSMs.
-      second: that of the second.
+      second: the statistic of the second pair of RSMs.
       resampled: (B,), the difference in each resample.
     """
 
@@ -46,6 +46,12 @@ class Difference(NamedTuple):
     second: Float[Array, ""]
     resampled: Float[Array, " B"]
 
+    @property
+    def interval(self) -> Interval:
+        """The difference as an `Interval`."""
+        error, resampled = self.standard_error, self.resampled
+        return Interval(self.difference, self.low, self.high, error, resampled)
+
 
 def difference_test(
     first: tuple[ArrayLike, ArrayLike],
@@ -55,6 +61,7 @@ def difference_test(
     key: Key,
     resamples: int = 2000,
     confidence: float = 0.95,
+    groups: ArrayLike | None = None,
 ) -> Difference:
     """Tests whether two pairs of RSMs over the same samples differ in a statistic.
 
@@ -74,12 +81,15 @@ def difference_test(
       key: a seed or a JAX key.
       resamples: B.
       confidence: of the interval, in (0, 1).
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        frames of one video do: whole groups are drawn, and their number less 1 is the
+        degrees of freedom. None: samples are independent.
 
     Returns:
       The `Difference`: estimate, interval and p-value.
 
     Raises:
-      TypeError: an array is not real, or `key` is neither a seed nor a key.
+      TypeError: as `bootstrap_interval`.
       ValueError: as `bootstrap_interval`.
 
     References:
@@ -89,28 +99,29 @@ def difference_test(
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import t as student
 
-    resamples = _checks.at_least("resamples", resamples, 2)
-    check_confidence(confidence)
+    resamples = check_resamples(resamples, 2)
+    confidence = check_confidence(confidence)
     first, second = check_rsms(*first), check_rsms(*second)
     if first[0].shape != second[0].shape:
         raise ValueError(
             "first and second must be over the same samples, got shapes "
             f"{first[0].shape} and {second[0].shape}"
         )
-    (one, other), found = _difference(first, second, statistic, as_key(key), resamples)
-    difference, error = found.estimate, found.standard_error()
+    members, units = check_groups(groups, len(first[0]))
+    (one, other), (difference, _, _, error, resampled) = _difference(
+        first, second, members, statistic, units, as_key(key), resamples, confidence
+    )
     check_defined("statistic", difference)
-    degrees = len(first[0]) - 1
-    reach = student.ppf((1 + confidence) / 2, degrees) * error
+    reach = student.ppf((1 + confidence) / 2, units - 1) * error
     return Difference(
         difference,
         difference - reach,
         difference + reach,
-        _student_p_value(difference, error, degrees),
+        _student_p_value(difference, error, units - 1),
         error,
         one,
         other,
-        found.values,
+        resampled,
     )
 
 
@@ -124,17 +135,22 @@ def _student_p_value(
     return jax.scipy.special.betainc(degrees / 2, 0.5, x)
 
 
-@partial(jax.jit, static_argnames=("statistic", "resamples"))
+@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
 def _difference(
     first: tuple[Array, Array],
     second: tuple[Array, Array],
+    members: Array | None,
     statistic: Statistic,
+    units: int,
     key: jax.Array,
     resamples: int,
-) -> tuple[tuple[Array, Array], Resampled]:
+    confidence: float,
+) -> tuple[tuple[Array, Array], Interval]:
     def value(counts: Array) -> Array:
         return statistic(*first, counts=counts) - statistic(*second, counts=counts)
 
-    n, dtype = len(first[0]), first[0].dtype
-    found = bootstrap(value, n, dtype, key, resamples, batch_size(n, resamples))
-    return (statistic(*first), statistic(*second)), found
+    K = first[0]
+    interval = bootstrap(
+        value, members, units, K.dtype, key, resamples, confidence, K.size
+    )
+    return (statistic(*first), statistic(*second)), interval

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
@@ -16,6 +17,8 @@ from semrsm_jax.comparison.inference._resampling import (
     as_key,
     batch_size,
     check_defined,
+    check_groups,
+    check_resamples,
     null_p_value,
 )
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic
@@ -44,6 +47,7 @@ def permutation_test(
     key: Key,
     resamples: int = 999,
     alternative: str = "greater",
+    groups: ArrayLike | None = None,
 ) -> PermutationTest:
     """Tests whether K and L are related: a Mantel test, for any statistic.
 
@@ -57,13 +61,19 @@ def permutation_test(
       key: a seed or a JAX key.
       resamples: permutations, B. The smallest p-value is 1 / (B + 1).
       alternative: ``"greater"``, ``"less"`` or ``"two-sided"``.
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        frames of one video do: whole groups are exchanged, the samples of each in their
+        order. So all must have the same number of samples. None: samples are
+        independent.
 
     Returns:
       The `PermutationTest`, with the statistics (B,), or (B, R), of all permutations.
 
     Raises:
-      TypeError: an array is not real, or `key` is neither a seed nor a key.
-      ValueError: arrays that do not fit, NaN, fewer than 1 permutation, an unknown
+      TypeError: an array is not real, groups are neither integers nor text, or `key` is
+        neither a seed nor a key.
+      ValueError: arrays that do not fit, NaN, fewer than 1 permutation, or more than
+        memory holds; fewer than 2 groups, or of different sizes; an unknown
         alternative, or a statistic that is NaN.
 
     References:
@@ -79,9 +89,13 @@ def permutation_test(
       0.001
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
-    resamples = _checks.at_least("resamples", resamples, 1)
     K, L = check_stacks(K, L)
-    result = _permutation_test(K, L, statistic, as_key(key), resamples, alternative)
+    rsms = max([len(m) for m in (K, L) if m.ndim == 3], default=1)
+    resamples = check_resamples(resamples, 1, rsms)
+    places = _places(groups, K.shape[-1])
+    result = _permutation_test(
+        K, L, places, statistic, as_key(key), resamples, alternative
+    )
     check_defined("statistic", result.statistic)
     return result
 
@@ -104,10 +118,26 @@ def check_stacks(K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
     return K.astype(first[0].dtype), L.astype(first[1].dtype)
 
 
+def _places(groups: ArrayLike | None, n: int) -> Int[np.ndarray, "units size"]:
+    """The samples of each group, in their order."""
+    if groups is None:
+        return np.arange(n)[:, None]
+    members, units = check_groups(groups, n)
+    assert members is not None
+    sizes = np.bincount(members)
+    if sizes.min() != sizes.max():
+        raise ValueError(
+            "groups must be of one size to be exchanged, got from "
+            f"{sizes.min()} to {sizes.max()} samples"
+        )
+    return np.argsort(members, kind="stable").reshape(units, -1)
+
+
 @partial(jax.jit, static_argnames=("statistic", "resamples", "alternative"))
 def _permutation_test(
     K: Array,
     L: Array,
+    places: Int[Array, "units size"],
     statistic: Statistic,
     key: jax.Array,
     resamples: int,
@@ -123,11 +153,12 @@ def _permutation_test(
         return jax.vmap(lambda K, L: statistic(K, L), axes)(K, L)
 
     def permuted(key: jax.Array) -> Array:
-        order = jax.random.permutation(key, n)
+        drawn = places[jax.random.permutation(key, len(places))]
+        order = jnp.zeros(n, int).at[places].set(drawn, unique_indices=True)
         return value(L[..., order[:, None], order[None, :]])
 
     observed = value(L)
-    batch = max(1, batch_size(n, resamples) // max(1, observed.size))
+    batch = batch_size(n**2 * observed.size, resamples)
     null = jax.lax.map(permuted, jax.random.split(key, resamples), batch_size=batch)
     return PermutationTest(
         observed, null_p_value(observed, null, alternative), jnp.asarray(null)
