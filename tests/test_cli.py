@@ -227,13 +227,13 @@ def test_input_is_never_replaced(folder):
         (("x.npy", "--window", 4), "--window does not fit --matcher exact, which take"),
         (("x.npy", "--matcher", "greedy", "--k", 1), "--k does not fit --matcher gree"),
         (("x.npy", "--matcher", "identity", *SOLVER), "identity, which takes no optio"),
-        (("x.npy", "--matcher", "hungarian"), "one of exact, batch-optimal, topk-gr"),
+        (("x.npy", "--matcher", "hungarian"), "'hungarian' is not one of 'exact'"),
         (("x.npy", "--matcher", "topk-greedy"), "k must be at most the number of tok"),
         (("x.npy", "--matcher", "circular-shift"), "circular-shift needs --grid"),
         (("x.npy", "--max-iterations", 4), "--max-iterations does not fit --matcher"),
         (("x.npy", *SOFT, "--k", 4), "takes --epsilon, --relative, --tolerance, --max"),
         (("x.npy", *SOFT, "--epsilon", -1), "epsilon must be a finite number above 0"),
-        (("x.npy", *SOFT, "--relative"), "--relative states the unit of --eps"),
+        (("x.npy", *SOFT, "--relative"), "--relative says what --epsilon is in"),
         (("x.npy", "--matcher", "circular-shift", "--grid", "3"), "HxW, for example"),
         (("x.npy", "--matcher", "circular-shift", "--grid", "4x2"), "grid"),
         (("x.npy", "--tolerance", -1), "tolerance must be a finite number of at leas"),
@@ -468,14 +468,15 @@ def tiny_demo(folder, monkeypatch):
 
     stage = "resnet.encoder.stages.3"
     tokens = np.random.default_rng(1).normal(size=(40, 4, 3)).astype("f4")
-    noise = np.random.default_rng(0).uniform(size=(2, 2, 20, 20))
+    noise = np.random.default_rng(0).uniform(size=(20, 20))
     monkeypatch.setattr(demo, "run", run_small)
     for name, fake in {
         "_network": lambda *_: None,
-        "_all_rsms": lambda *_: ([noise], [(4, 3)]),
-        "extract": lambda *_, **__: {stage: tokens},
+        "rsm": lambda *_, **__: noise,
+        "normalize": lambda images: images,
+        "extract": lambda _, images, *__, **___: {stage: tokens[: len(images)]},
     }.items():
-        monkeypatch.setattr(demo.translation, name, fake)
+        monkeypatch.setattr(demo.measure, name, fake)
 
 
 def test_demo_writes_figure_and_numbers(tiny_demo):

@@ -15,6 +15,7 @@ from semrsm_jax.demo import (
     run,
     table_rows,
     to_json,
+    windows,
 )
 from semrsm_jax.demo import photographs as photographs_module
 from semrsm_jax.demo.networks import random_network, trained_network
@@ -30,7 +31,6 @@ from semrsm_jax.demo.separation import (
     scene_weights,
     score,
 )
-from semrsm_jax.demo.translation import windows
 from semrsm_jax.matching import Exact, Identity
 from semrsm_jax.models import ResNetConfig
 
@@ -348,9 +348,9 @@ def test_trained_weights_stand_beside_random_ones(both, small):
 
 
 def test_the_trained_network_names_what_it_has_seen(crops):
-    from semrsm_jax.demo.translation import _normalise
+    from semrsm_jax.demo.networks import normalize
 
-    images = _normalise(crops.images[:20, 10:74, 10:74])
+    images = normalize(crops.images[:20, 10:74, 10:74])
     said = trained_network()(images).argmax(1)
     truth = [SCENES.index(scene) for scene in crops.scenes[:20]]
     assert np.mean(np.asarray(said) == truth) >= 0.5

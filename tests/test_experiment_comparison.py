@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from experiments.benchmarks import comparison
+from experiments import comparison
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,6 @@ LEVELS = [
     {"store"},
     {"engine"},
     {"retrieval", "exchange"},
-    {"registry"},
     {"models", "features"},
     {"plotting", "demo"},
     {"reporting"},

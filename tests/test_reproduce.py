@@ -19,7 +19,6 @@ from experiments._reproduce.entries import (
     ENTRIES,
     output_correlation,
     runtime,
-    translation,
 )
 from experiments._reproduce.entry import Comparison, Entry, FromStudy
 from experiments._reproduce.run import Outcome, Plan, remaining
@@ -256,31 +255,6 @@ def test_the_papers_tables_are_read_as_they_are_printed():
         assert all(p.gain > 0 for k in table.values() for p in k.values()), size
     with pytest.raises(TypeError):
         paper.CITYSCAPES_IOU["CLIP"] = {}
-
-
-def _translation_document(gain_low):
-    rows = []
-    for network in ("resnet-18", "resnet-18-random", "vit-4", "vit-4-random"):
-        for stage in ("first", "second"):
-            row = {
-                "network": network,
-                "weights": "random" if "random" in network else "trained",
-                "stage": stage,
-                "shift": 2.5,
-                "auroc": 0.6,
-            }
-            low = gain_low if stage == "second" else 0.1
-            gains = {"auroc": 0.9, "gain": 0.3, "gain_low": low}
-            rows += [row | {"gain": None, "gain_low": None}, row | gains]
-    return {"rows": rows}
-
-
-def test_translation_agrees_where_all_gains_are_above_zero():
-    compare = translation.ENTRY.compare
-    first, *_ = compare(_translation_document(0.01))
-    assert first.agrees is True and "2 of 2 layers" in first.ours
-    first, *_ = compare(_translation_document(-0.01))
-    assert first.agrees is False and "second (spatio-semantic 0.60" in first.why
 
 
 def test_outputs_agree_where_most_networks_do():

@@ -1,7 +1,7 @@
 """The translation experiment: right numbers, resumed where it stopped, any folder."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -15,17 +15,22 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
-from experiments import translation
-from experiments._common.networks import Published
-from experiments._common.session import Session
-from experiments._common.study import command, conduct
-from experiments._translation.config import Case, TranslationConfig
-from experiments._translation.pictures import ImageFiles, Photographs
 from experiments.data.images import draw_files, read_squares
+from experiments.frame.command_line import command
+from experiments.frame.conduct import conduct
+from experiments.frame.environment import plain
+from experiments.frame.finding import Finding
+from experiments.frame.networks import Published
+from experiments.frame.session import Session
 from experiments.scenes.parts import BACKGROUNDS, crop, photograph
+from experiments.translation.config import SCALES, Case, WindowsConfig
+from experiments.translation.findings import findings, rows, summary
+from experiments.translation.measure import run
+from experiments.translation.pictures import ImageFiles, Photographs
+from experiments.translation.study import STUDY
 from semrsm_jax import RBF, Exact, Identity, center, rsm
-from semrsm_jax.demo.separation import auroc
-from semrsm_jax.demo.translation import windows
+from semrsm_jax.demo import windows
+from semrsm_jax.demo.separation import Estimate, auroc
 from semrsm_jax.features import extract
 from semrsm_jax.models import ViT, ViTConfig
 
@@ -57,7 +62,7 @@ class Pixels:
         return tokens
 
 
-CONFIG = TranslationConfig(
+CONFIG = WindowsConfig(
     pictures=Photographs(),
     resnet=Case("resnet", (Pixels("one"), Pixels("two", trained=False)), 20, 16),
     vit=Case("vit", (Pixels("three"),), 23, 16),
@@ -71,7 +76,7 @@ CONFIG = TranslationConfig(
 def done(tmp_path_factory):
     """A run with all that it kept."""
     folder = tmp_path_factory.mktemp("translation")
-    return translation.run(CONFIG, Session(folder)), folder
+    return run(CONFIG, Session(folder)), folder
 
 
 def test_rsms_are_those_of_the_windows(done):
@@ -82,7 +87,7 @@ def test_rsms_are_those_of_the_windows(done):
     network, *_ = CONFIG.resnet.networks
     tokens = network.open(windows(crops.read(0), 16))
     features = tokens(windows(crops.read(1), 16))
-    for layer, found in zip(network.layers, result.tried[0].layers, strict=True):
+    for layer, found in zip(network.layers, result[0].result.stages, strict=True):
         x = center(features[layer])
         for matcher, scores in (
             (Identity(), found.spatio_semantic),
@@ -98,10 +103,10 @@ def test_rsms_are_those_of_the_windows(done):
 
 
 def test_windows_overlap_as_the_paper_says():
-    paper = translation.SCALES["paper"]
+    paper = SCALES["paper"]
     assert (paper.resnet.crop, paper.resnet.window) == (84, 64)
     assert (paper.vit.crop, paper.vit.window, paper.vit.shift % 16) == (324, 224, 4)
-    assert translation.SCALES["bundled"].vit.shift % 8 == 4
+    assert SCALES["bundled"].vit.shift % 8 == 4
     with pytest.raises(ValueError, match="overlap"):
         Case("far", (), 40, 16)
 
@@ -114,7 +119,7 @@ def test_crops_are_of_tiles_that_no_network_was_trained_on(tmp_path, monkeypatch
         boxes.append((scene, split, box))
         return box
 
-    monkeypatch.setattr("experiments._translation.pictures.crop", spy)
+    monkeypatch.setattr("experiments.translation.pictures.crop", spy)
     crops = Photographs()(CONFIG, CONFIG.resnet, Session(tmp_path))
     assert {split for _, split, _ in boxes} == {"test"}
     scene, _, box = boxes[-1]
@@ -145,32 +150,58 @@ def test_interrupted_run_goes_on_and_second_run_computes_nothing(
     Pixels.opened.clear()
     session = Session(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        translation.run(CONFIG, session)
+        run(CONFIG, session)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
     assert len(before) == 2  # the crops, and the first batch
-    again = translation.run(CONFIG, session)
+    again = run(CONFIG, session)
     assert Pixels.opened == ["one", "one", "two", "three"]
     assert all(p.stat().st_mtime_ns == time for p, time in before.items())
-    for one, other in zip(result.tried, again.tried, strict=True):
-        for a, b in zip(one.layers, other.layers, strict=True):
+    for one, other in zip(result, again, strict=True):
+        for a, b in zip(one.result.stages, other.result.stages, strict=True):
             np.testing.assert_array_equal(a.semantic.rsms, b.semantic.rsms)
-    translation.run(CONFIG, session)
+    run(CONFIG, session)
     assert len(Pixels.opened) == 4
 
 
 def test_rows_and_summary_say_what_was_found(done):
     result, _ = done
-    rows = translation.rows(result)
-    assert len(rows) == 2 * 3 * 2
-    assert {row["rsm"] for row in rows} == {"spatio-semantic", "semantic"}
-    assert [row["network"] for row in rows[::4]] == ["one", "two", "three"]
-    assert [row["weights"] for row in rows[::4]] == ["trained", "random", "trained"]
-    summary = translation.summary(result)
+    table = rows(result)
+    assert len(table) == 2 * 3 * 2
+    assert {row["rsm"] for row in table} == {"spatio-semantic", "semantic"}
+    assert [row["network"] for row in table[::4]] == ["one", "two", "three"]
+    assert [row["weights"] for row in table[::4]] == ["trained", "random", "trained"]
+    entries = summary(result)
     title = "two, by itself"
-    better = sum(layer.gain.low > 0 for layer in result.tried[1].layers)
-    assert summary[f"{title}: layers where semantic is better"] == better
-    last = result.tried[1].layers[-1]
-    assert summary[f"{title}: AUROC, semantic, last layer"] == last.semantic.auroc
+    better = sum(layer.gain.low > 0 for layer in result[1].result.stages)
+    assert entries[f"{title}: layers where semantic is better"] == better
+    last = result[1].result.stages[-1]
+    assert entries[f"{title}: AUROC, semantic, last layer"] == last.semantic.auroc
+
+
+@pytest.mark.parametrize("low", [0.01, -0.01])
+def test_findings_agree_where_all_gains_are_above_zero(done, low):
+    networks = []
+    for each in done[0]:
+        *first, last = (
+            stage._replace(gain=Estimate(0.3, 0.1, 0.4)) for stage in each.result.stages
+        )
+        last = last._replace(gain=Estimate(0.3, low, 0.4))
+        changed = each.result._replace(stages=(*first, last))
+        networks.append(each._replace(result=changed))
+    claim, *others = findings(networks)
+    assert claim.verdict == ("agrees" if low > 0 else "differs")
+    share, gains = claim.ours
+    assert share.values[0].value == (2 if low > 0 else 1) and "of 2 layers" in str(
+        share
+    )
+    assert gains.values[1] == (0.3, low, 0.4)
+    assert "coarse (spatio-semantic 0." in claim.reason or low > 0
+    assert "1 tokens" in claim.reason or low > 0  # 4 of 16 pixels, 4 x 4 tokens
+    # The other network is a case of its own, without random weights.
+    assert [f.source for f in others].count("Appendix B, Fig. 7") == 2
+    for each in (claim, *others):
+        fields = json.loads(json.dumps(plain(asdict(each))))
+        assert Finding.from_json(fields) == each
 
 
 def _tree(folder, count):
@@ -221,7 +252,7 @@ def test_bad_folders_are_told_of_with_where_to_get_the_data(case, tmp_path):
 
 
 def test_paper_scale_without_data_says_what_it_needs(tmp_path):
-    app = command(translation.STUDY)
+    app = command(STUDY)
     result = CliRunner().invoke(app, ["--scale", "paper", "-o", str(tmp_path)])
     assert result.exit_code == 2
     assert "image-net.org" in result.output and "--data" in result.output
@@ -232,7 +263,7 @@ def test_published_networks_are_normalised_and_have_no_class_token(monkeypatch):
         image_size=(32, 32), patch_size=(16, 16), width=8, depth=1, heads=2, hidden=8
     )
     model = ViT(small, rngs=nnx.Rngs(0))
-    monkeypatch.setattr("experiments._common.networks.load", lambda source: model)
+    monkeypatch.setattr("experiments.frame.networks.load", lambda source: model)
     half = (0.5, 0.5, 0.5)
     network = Published("vit-b16", ("vit.encoder.layer.0",), half, half)
     assert network.trained and network.title == "ViT-B/16, trained"
@@ -244,7 +275,7 @@ def test_published_networks_are_normalised_and_have_no_class_token(monkeypatch):
 
 @pytest.mark.slow
 def test_smoke_writes_numbers_table_and_figures(tmp_path):
-    study = translation.STUDY
+    study = STUDY
     paths = conduct(study, "smoke", study.scales["smoke"], tmp_path)
     for path in paths.values():
         assert path.stat().st_size > 0

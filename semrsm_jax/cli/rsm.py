@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from semrsm_jax.cli import options
-from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
+from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
 from semrsm_jax.cli._rsm_file import write_file
 from semrsm_jax.cli._rsm_store import write_store
-from semrsm_jax.cli.options import CenterName
+from semrsm_jax.cli.options import CenterName, KernelName
 
 NAME = "rsm"
 HELP = """Compute the RSM of a file of features, or between two files.
@@ -27,6 +27,7 @@ Example: semrsm rsm features.npy -o run.zarr --workers 8
 Features of 64 bits are computed in float32, unless the environment variable JAX_ENABLE_X64 is 1."""  # noqa: E501 (lines are wrapped when shown)
 
 
+@takes_matcher()
 def command(
     features: Annotated[Path, options.features_argument("FEATURES")],
     output: Annotated[
@@ -45,7 +46,13 @@ def command(
     ] = None,
     *,
     matcher: MatcherOptions,
-    kernel: KernelOptions,
+    kernel: options.Similarity = KernelName.Linear,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            help="Of rbf: sigma, or a rule: median, official, paper. Default: median."
+        ),
+    ] = None,
     center: Annotated[
         CenterName,
         typer.Option(
@@ -90,13 +97,13 @@ def command(
     """Checks the options, and computes into a store or a file."""
     rule = matcher.build()
     proof = options.build_bound(bound)
-    similarity = kernel.build()
+    similarity = options.build_kernel(kernel, bandwidth)
     budget = options.parse_bytes("--memory-budget", memory_budget)
     inputs = [features] if other is None else [features, other]
     if output.suffix.lower() == ".zarr":
-        if kernel.name != kernel.table.default:
+        if kernel is not KernelName.Linear:
             raise ValueError(
-                f"--kernel {kernel.name} does not fit an output .zarr: it serves "
+                f"--kernel {kernel.value} does not fit an output .zarr: it serves "
                 "every kernel, which is chosen where it is read"
             )
         if overwrite:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import options
-from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
+from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
 from semrsm_jax.cli.console import progress_bar, say, say_fields
+from semrsm_jax.cli.options import KernelName
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import SearchResult
@@ -31,6 +32,7 @@ _SUFFIXES = (".npz", ".json")
 _SELF = "self"
 
 
+@takes_matcher("k")
 def command(
     queries: Annotated[Path, options.features_argument("QUERIES")],
     database: Annotated[
@@ -46,6 +48,14 @@ def command(
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 5,
+    kernel: options.Similarity = KernelName.Linear,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            help="Of rbf: sigma; or a rule, median, official or paper, for which every "
+            "pair is matched."
+        ),
+    ] = None,
     exclude: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +66,6 @@ def command(
     ] = None,
     *,
     matcher: MatcherOptions,
-    kernel: KernelOptions,
     layout: options.Layout = None,
     key: options.Key = None,
     everything: Annotated[
@@ -70,7 +79,7 @@ def command(
     from semrsm_jax.store import check_output, feature_ids
 
     rule = matcher.build()
-    similarity = kernel.build()
+    similarity = options.build_kernel(kernel, bandwidth)
     check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(queries, database))
     (x,) = feature_layers(queries, key, None, layout).values()
     (y,) = feature_layers(database, key, None, layout).values()

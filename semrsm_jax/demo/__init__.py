@@ -1,5 +1,6 @@
 """The demonstration behind ``semrsm demo``: translation sensitivity, section 4.1."""
 
+from semrsm_jax.demo.measure import Views, compare, run, views, windows
 from semrsm_jax.demo.networks import DEMO_NETWORK
 from semrsm_jax.demo.report import COLUMNS, table_rows, to_json
 from semrsm_jax.demo.translation import (
@@ -7,9 +8,6 @@ from semrsm_jax.demo.translation import (
     StageResult,
     TranslationConfig,
     TranslationResult,
-    Views,
-    run,
-    views,
 )
 
 __all__ = [
@@ -20,8 +18,10 @@ __all__ = [
     "TranslationConfig",
     "TranslationResult",
     "Views",
+    "compare",
     "run",
     "table_rows",
     "to_json",
     "views",
+    "windows",
 ]

@@ -9,13 +9,19 @@ trains it again.
 import importlib.resources
 from typing import Literal
 
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.demo.photographs import SCENES
 from semrsm_jax.models.batch_norm import calibrate_batch_norm
 from semrsm_jax.models.resnet import ResNet, ResNetConfig
 from semrsm_jax.models.weights import load_weights
+
+# ImageNet's, per channel in RGB, as every public ResNet takes its images.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
 
 Weights = Literal["trained", "random"]
 
@@ -34,10 +40,20 @@ def trained_network() -> ResNet:
     return model
 
 
+def normalize(images: ArrayLike) -> Float[Array, "N H W 3"]:
+    """Images (N, H, W, 3) in [0, 1], normalized as a network for photographs expects.
+
+    The mean and the standard deviation are those of ImageNet, per channel.
+    """
+    images = jnp.asarray(images)
+    mean, std = (jnp.asarray(values, images.dtype) for values in (_MEAN, _STD))
+    return (images - mean) / std
+
+
 def random_network(
     config: ResNetConfig, seed: int, images: Float[Array, "N H W 3"]
 ) -> ResNet:
-    """A network as it is drawn, in evaluation mode, its batch norms those of images."""
+    """A network with random weights; its batch norms are calibrated on the images."""
     model = ResNet(config, rngs=nnx.Rngs(seed))
     calibrate_batch_norm(model, images)
     model.eval()

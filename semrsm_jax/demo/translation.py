@@ -10,38 +10,19 @@ filters that were never trained are not smooth, and answer to a picture half a s
 off as to another picture. So a trained network stands beside the untrained one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float
-
 from semrsm_jax import _checks
 from semrsm_jax._kernels import RBF, Kernel
-from semrsm_jax._representations import center
-from semrsm_jax._rsm import rsm
-from semrsm_jax.demo import separation
 from semrsm_jax.demo.networks import (
     DEMO_NETWORK,
     Weights,
-    random_network,
-    trained_network,
 )
-from semrsm_jax.demo.photographs import SCENES, Crops, draw_crops
+from semrsm_jax.demo.photographs import SCENES, Crops
 from semrsm_jax.demo.separation import Estimate, Scores
-from semrsm_jax.features import extract
-from semrsm_jax.matching import BatchOptimal, Exact, Identity, Matcher
+from semrsm_jax.matching import BatchOptimal, Exact, Matcher
 from semrsm_jax.models.resnet import ResNetConfig
-
-# ImageNet's, per channel in RGB, as every public ResNet takes its images.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ class Stage:
     @property
     def name(self) -> str:
         """What tables and figures call it: `"stages.0"`."""
-        return self.layer.removeprefix("resnet.encoder.")
+        return self.layer.rpartition("encoder.")[2].removeprefix("vit.")
 
 
 @dataclass(frozen=True)
@@ -187,164 +168,3 @@ class TranslationResult(NamedTuple):
     config: TranslationConfig
     crops: Crops
     stages: tuple[StageResult, ...]
-
-
-def run(
-    config: TranslationConfig = TranslationConfig(), progress: Progress | None = None
-) -> TranslationResult:
-    """Compares both RSMs at every stage; the config fixes every number.
-
-    Args:
-      config: the settings.
-      progress: called as ``progress(description, done, total)``, one description after
-        the other, `done` rising to `total` within each.
-
-    Returns:
-      The `TranslationResult`.
-
-    Raises:
-      ImportError: scikit-image is not installed.
-      ValueError: a layer does not exist, or no crop has the contrast asked for.
-    """
-    tell = progress or (lambda description, done, total: None)
-    crops = draw_crops(
-        config.crops // config.crops_per_batch,
-        config.crops_per_batch,
-        config.crop_size,
-        np.random.default_rng((config.seed, 0)),
-        lambda crop: _contrast(crop, config) >= config.least_contrast,
-        lambda done, total: tell("Cropping photographs", done, total),
-    )
-    names, scenes = np.unique(crops.scenes, return_inverse=True)
-    scenes = scenes.reshape(-1, config.crops_per_batch)
-    rng = np.random.default_rng((config.seed, 1))
-    # Both networks on the same replicates.
-    replicates = separation.scene_weights(len(names), config.replicates, rng)
-    found = []
-    for weights in config.weights:
-        rsms, shapes = _all_rsms(
-            _network(weights, crops, config),
-            crops,
-            config,
-            lambda done, total, name=weights: tell(
-                f"Comparing windows, {name} network", done, total
-            ),
-        )
-        for stage, shape, (spatio, semantic) in zip(
-            config.stages, shapes, rsms, strict=True
-        ):
-            scored = separation.score(
-                spatio, semantic, scenes, replicates, config.confidence
-            )
-            result = StageResult(stage.name, *shape, stage.matcher, *scored, weights)
-            found.append(result)
-    return TranslationResult(config, crops, tuple(found))
-
-
-class Views(NamedTuple):
-    """Windows of many crops, to be looked at in one RSM.
-
-    Attributes:
-      images: (n, size, size, 3) in [0, 1]: the upper windows, then the lower ones.
-      names: n, of crop, scene and window.
-      scenes: n, of the photograph behind each.
-      features: by stage, the centred tokens (n, S, C).
-    """
-
-    images: Float[np.ndarray, "n size size 3"]
-    names: tuple[str, ...]
-    scenes: tuple[str, ...]
-    features: dict[str, Array]
-
-
-def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
-    """The windows of the first crops, and their features again.
-
-    Args:
-      result: of `run`; the network is the first of its config's.
-      crops: how many, or all where there are fewer.
-      most_tokens: stages of more tokens S are left out.
-
-    Returns:
-      The windows, with centred tokens of each stage.
-    """
-    config, count = result.config, min(crops, result.config.crops)
-    images = windows(result.crops.images[:count], config.window_size)
-    scenes = result.crops.scenes[:count]
-    layers = [
-        stage.layer
-        # Those of the first network come first.
-        for stage, found in zip(config.stages, result.stages, strict=False)
-        if found.tokens <= most_tokens
-    ]
-    features = extract(
-        _network(config.weights[0], result.crops, config),
-        _normalise(images),
-        layers,
-        batch_size=2 * config.crops_per_batch,
-    )
-    return Views(
-        images,
-        tuple(
-            f"{n} {scene}, {which}"
-            for which in ("upper", "lower")
-            for n, scene in enumerate(scenes)
-        ),
-        scenes * 2,
-        {
-            stage.name: center(features[stage.layer])
-            for stage in config.stages
-            if stage.layer in layers
-        },
-    )
-
-
-def windows(
-    crops: Float[np.ndarray, "n H W 3"], size: int
-) -> Float[np.ndarray, "2n size size 3"]:
-    """The upper-left windows of all crops, then the lower-left ones, section 4.1."""
-    return np.concatenate([crops[:, :size, :size], crops[:, -size:, :size]])
-
-
-def _normalise(images: Float[np.ndarray, "N H W 3"]) -> Float[Array, "N H W 3"]:
-    return jnp.asarray((images - _MEAN) / _STD)
-
-
-def _contrast(crop: Float[np.ndarray, "H W 3"], config: TranslationConfig) -> float:
-    shared = crop[config.shift : config.window_size, : config.window_size]
-    return float((shared @ _LUMINANCE).std())
-
-
-def _network(weights: Weights, crops: Crops, config: TranslationConfig) -> nnx.Module:
-    if weights == "trained":
-        return trained_network()
-    return random_network(config.network, config.seed, _normalise(crops.images))
-
-
-def _all_rsms(
-    model: nnx.Module,
-    crops: Crops,
-    config: TranslationConfig,
-    tell: Callable[[int, int], object],
-) -> tuple[list[Float[np.ndarray, "2 B 2n 2n"]], list[tuple[int, int]]]:
-    """Both kinds of RSM of every stage and batch, and the shape (S, C) of each stage.
-
-    Batch by batch, so that the features of one batch alone are in memory.
-    """
-    layers = [stage.layer for stage in config.stages]
-    size = config.crops_per_batch
-    shapes: list[tuple[int, int]] = []
-    starts = range(0, config.crops, size)
-    rsms = [np.zeros((2, len(starts), 2 * size, 2 * size)) for _ in layers]
-    done, total = 0, 2 * len(layers) * len(starts)
-    for batch, start in enumerate(starts):
-        images = windows(crops.images[start : start + size], config.window_size)
-        features = extract(model, _normalise(images), layers, batch_size=len(images))
-        shapes = [(x.shape[1], x.shape[2]) for x in map(features.__getitem__, layers)]
-        for stage, result in zip(config.stages, rsms, strict=True):
-            x = center(features[stage.layer])
-            for kind, matcher in enumerate((Identity(), stage.matcher)):
-                result[kind, batch] = rsm(x, matcher=matcher, kernel=config.kernel)
-                done += 1
-                tell(done, total)
-    return rsms, shapes

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from semrsm_jax.demo.translation import StageResult, TranslationResult, windows
+from semrsm_jax.demo.measure import windows
+from semrsm_jax.demo.translation import StageResult, TranslationResult
 from semrsm_jax.plotting.rsm import plot_distributions, plot_rsm
 from semrsm_jax.plotting.style import (
     COLORS,

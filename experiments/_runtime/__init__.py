@@ -1,0 +1,1 @@
+"""What the runtime experiment is made of: sections, timing, peers, tables."""

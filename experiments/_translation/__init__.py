@@ -1,1 +1,0 @@
-"""What the translation experiment is made of: crops, networks, measurement, figures."""

@@ -1,1 +1,0 @@
-"""What the package costs, in time and memory: one module a benchmark."""

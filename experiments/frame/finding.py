@@ -1,0 +1,133 @@
+"""What a study found, as data: statements of the paper beside our numbers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Verdict = Literal["agrees", "differs", "not asked"]
+
+
+class Number(NamedTuple):
+    """A number, with the limits of its interval where it has one."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Numbers of one kind: one number, or one a layer, a network or a size.
+
+    Attributes:
+      label: what they are, written before them. Without values, all there is to say.
+      values: numbers, or what has the attributes `value`, `low` and `high`; None and
+        NaN where there is none.
+      unit: written behind them.
+      digits: after the decimal point; None: three significant digits.
+    """
+
+    label: str
+    values: tuple[Number, ...] = ()
+    unit: str = ""
+    digits: int | None = 3
+
+    def __init__(
+        self,
+        label: str,
+        values: Iterable[Any] = (),
+        unit: str = "",
+        digits: int | None = 3,
+    ) -> None:
+        """Takes numbers and intervals of any type."""
+        fields = {"label": label, "unit": unit, "digits": digits}
+        fields["values"] = tuple(map(number, values))
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        """For example "gain 0.068 [0.046, 0.091], 0.044"."""
+        numbers = ", ".join(map(self._text, self.values))
+        return " ".join(part for part in (self.label, numbers, self.unit) if part)
+
+    def _text(self, number: Number) -> str:
+        value, *limits = (self._rounded(each) for each in number)
+        return value if number.low is None else f"{value} [{', '.join(limits)}]"
+
+    def _rounded(self, value: float | None) -> str:
+        if value is None or value != value:
+            return "?"
+        if self.digits is None:
+            return f"{float(f'{value:.3g}'):,g}"
+        return f"{value:.{self.digits}f}"
+
+
+def number(value: Any) -> Number:
+    """A number, an interval, a mapping of JSON, or None as a `Number`."""
+    if isinstance(value, Mapping):
+        return Number(**value)
+    if hasattr(value, "low"):
+        return Number(*(float(getattr(value, name)) for name in Number._fields))
+    return Number(None if value is None else float(value))
+
+
+def count(flags: Iterable[bool], unit: str) -> Quantity:
+    """How many of the flags are set: "3 of 5 networks"."""
+    flags = list(flags)
+    return Quantity("", [sum(flags)], f"of {len(flags)} {unit}", digits=0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement, what the paper reports on it, and what was measured here.
+
+    Attributes:
+      statement: what was looked at, in plain words.
+      source: the table, figure or section of the paper; empty where it has none.
+      paper: what the paper reports.
+      ours: our numbers.
+      verdict: whether both point the same way; "not asked" where the paper has no such
+        number.
+      reason: the likely reason where they differ.
+    """
+
+    statement: str
+    source: str
+    paper: tuple[Quantity, ...]
+    ours: tuple[Quantity, ...]
+    verdict: Verdict = "not asked"
+    reason: str = ""
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Finding":
+        """The finding that a study stored."""
+        sides = {
+            side: tuple(Quantity(**quantity) for quantity in fields[side])
+            for side in ("paper", "ours")
+        }
+        return cls(**{**fields, **sides})
+
+
+def verdict(agrees: bool) -> Verdict:
+    """The verdict on a statement of the paper."""
+    return "agrees" if agrees else "differs"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the results page writes around the findings of a study.
+
+    Attributes:
+      title: of the section.
+      question: what the study asks, in words that do not need the paper.
+      differs: scale -> how the set-up differs from the paper's.
+      captions: key of a figure in `Study.figures` -> what it shows; figures without a
+        caption are not on the page.
+      minutes: scale -> about how long it takes on two cores, for the time remaining.
+    """
+
+    title: str
+    question: str
+    differs: Mapping[str, str] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
+    minutes: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,193 @@
+"""Networks by value: shipped here, published with the paper, or never trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from semrsm_jax.demo.networks import normalize, random_network
+from semrsm_jax.features import extract
+from semrsm_jax.models import ResNetConfig, calibrate_batch_norm, load, variant
+
+Images = Float[np.ndarray, "N H W 3"]
+# Images in [0, 1] -> the tokens (N, S, C) of each layer, patches alone.
+Tokens = Callable[[Images], Mapping[str, Float[Array, "N S C"]]]
+
+
+LEAST_CONTRAST = 0.03  # standard deviation of a crop; blank sky shows nothing
+
+
+def token_grid(image_size: Sequence[int], stage: int) -> tuple[int, int]:
+    """Rows and columns of the tokens of a stage of a network with the CIFAR stem."""
+    rows, columns = (-(-length // 2**stage) for length in image_size)
+    return rows, columns
+
+
+class Network(Protocol):
+    """A network, not yet loaded; compares by value."""
+
+    @property
+    def name(self) -> str:
+        """Of its steps: letters, digits and dashes."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What figures call it."""
+        ...
+
+    @property
+    def trained(self) -> bool:
+        """Whether its weights were learned."""
+        ...
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are looked at, by depth."""
+        ...
+
+    def open(self, images: Images) -> Tokens:
+        """Loads it; `images` calibrate batch norms that were never trained."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A network of `experiments.trained`.
+
+    Attributes:
+      network: its name there.
+      layers: the layers that are looked at, by depth.
+      seed: of random weights in place of the trained ones; None: the trained ones.
+    """
+
+    network: str
+    layers: tuple[str, ...]
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in `Network`."""
+        return self.network if self.trained else f"{self.network}-random"
+
+    @property
+    def title(self) -> str:
+        """As in `Network`."""
+        return f"{self.network}, {'trained' if self.trained else 'random weights'}"
+
+    @property
+    def trained(self) -> bool:
+        """As in `Network`."""
+        return self.seed is None
+
+    def open(self, images: Images) -> Tokens:
+        """As in `Network`."""
+        from experiments.trained import zoo
+
+        if self.seed is None:
+            model = zoo.load(self.network)
+        else:
+            model = zoo.random(self.network, self.seed)
+        return lambda pictures: zoo.tokens(model, pictures, self.layers)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One of the paper's networks, with its checkpoint or with random weights.
+
+    Attributes:
+      variant: its name in `semrsm_jax.models`.
+      layers: the layers that are looked at, by depth.
+      mean: of each channel, as its checkpoint expects it, in [0, 1].
+      std: standard deviation of each channel, as its checkpoint expects it.
+      seed: of random weights in place of the checkpoint's; None: the checkpoint's.
+    """
+
+    variant: str
+    layers: tuple[str, ...]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in `Network`."""
+        return self.variant if self.trained else f"{self.variant}-random"
+
+    @property
+    def title(self) -> str:
+        """As in `Network`."""
+        known = variant(self.variant).title
+        return f"{known}, {'trained' if self.trained else 'random weights'}"
+
+    @property
+    def trained(self) -> bool:
+        """As in `Network`."""
+        return self.seed is None
+
+    def open(self, images: Images) -> Tokens:
+        """As in `Network`."""
+        if self.seed is None:
+            model = load(variant(self.variant).checkpoint)
+        else:
+            model = self._untrained(images)
+        return lambda pictures: extract(
+            model, self._normalized(pictures), self.layers, tokens="patches"
+        )
+
+    def _untrained(self, images: Images) -> nnx.Module:
+        known = variant(self.variant)
+        model = known.build(known.config, rngs=nnx.Rngs(self.seed))
+        if any(isinstance(m, nnx.BatchNorm) for _, m in nnx.iter_modules(model)):
+            calibrate_batch_norm(model, self._normalized(images))
+        model.eval()
+        return model
+
+    def _normalized(self, images: Images) -> Float[Array, "N H W 3"]:
+        mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
+        return jnp.asarray((images - mean) / std)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A ResNet with the CIFAR stem that was never trained.
+
+    Attributes:
+      depth: as in `ResNetConfig`.
+      width: channels of the first stage.
+      seed: of its weights.
+    """
+
+    depth: int = 18
+    width: int = 64
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As in `Network`."""
+        return f"resnet{self.depth}-random"
+
+    @property
+    def title(self) -> str:
+        """As in `Network`."""
+        return f"ResNet{self.depth}, random weights"
+
+    @property
+    def trained(self) -> bool:
+        """As in `Network`."""
+        return False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """As in `Network`."""
+        return tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
+
+    def open(self, images: Images) -> Tokens:
+        """As in `Network`."""
+        config = ResNetConfig(self.depth, "cifar", None, width=self.width)
+        model = random_network(config, self.seed, normalize(images))
+        return lambda pictures: extract(model, normalize(pictures), self.layers)

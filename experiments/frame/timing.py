@@ -1,0 +1,48 @@
+"""Times of calls that take turns, so that noise meets all of them alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.frame.worker import Report
+
+
+class Turns(NamedTuple):
+    """What each call took, in seconds a turn, and what it gave in the last."""
+
+    seconds: dict[str, list[float]]
+    results: dict[str, Any]
+
+    def median(self, name: str) -> float:
+        """The median time of a call, in seconds."""
+        return statistics.median(self.seconds[name])
+
+
+def take_turns(
+    calls: Mapping[str, Callable[[int], Any]],
+    rounds: int,
+    report: Report,
+    description: str,
+) -> Turns:
+    """Times calls one after the other, round after round: A B A B.
+
+    Args:
+      calls: called with the number of the round; JAX arrays that they return are waited
+        for. Warm them up beforehand where they compile.
+      rounds: how often each is called.
+      report: of progress.
+      description: of what is timed.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    results: dict[str, Any] = {}
+    report(description, 0, rounds)
+    for number in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            results[name] = jax.block_until_ready(call(number))
+            seconds[name].append(time.perf_counter() - start)
+        report(description, number + 1, rounds)
+    return Turns(seconds, results)

@@ -1,0 +1,147 @@
+"""What the translation experiment runs: a frozen config for each scale."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from experiments.frame.checks import check_counts, check_windows
+from experiments.frame.networks import Network, Published, Shipped
+from experiments.frame.session import Session
+from experiments.translation.pictures import Crops, ImageFiles, Photographs
+from semrsm_jax import RBF, Exact, Kernel, Matcher
+
+
+class Pictures(Protocol):
+    """Where crops come from."""
+
+    def __call__(
+        self, config: "WindowsConfig", case: "Case", session: Session
+    ) -> Crops:
+        """Draws the crops of a case."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """Networks that see the same windows: one figure of the paper.
+
+    Attributes:
+      name: of its steps and figures.
+      networks: the trained one first, then the one that it is compared with.
+      crop: side of a crop in pixels.
+      window: side of its two windows, from its upper left and its lower left corner.
+    """
+
+    name: str
+    networks: tuple[Network, ...]
+    crop: int
+    window: int
+
+    def __post_init__(self) -> None:
+        """Checks that windows differ and overlap."""
+        check_windows(self.crop, self.window)
+
+    @property
+    def shift(self) -> int:
+        """Pixels by which the lower window stands below the upper one."""
+        return self.crop - self.window
+
+
+@dataclass(frozen=True)
+class WindowsConfig:
+    """All that the numbers depend on.
+
+    Attributes:
+      pictures: where crops come from.
+      resnet: section 4.1 and Fig. 2.
+      vit: Appendix B and Fig. 7.
+      batches: how many RSMs of each kind.
+      crops: in one RSM, each giving two windows; 10 in the paper.
+      seed: of crops and bootstrap.
+      kernel: of all RSMs; bandwidths are taken RSM by RSM.
+      matcher: of the semantic RSMs; exact in the paper, for this experiment alone.
+      replicates: of the bootstrap, which resamples scenes.
+      confidence: of its intervals.
+      data: folder of the images, for `pictures` that are the user's.
+    """
+
+    pictures: Pictures
+    resnet: Case
+    vit: Case
+    batches: int = 12
+    crops: int = 10
+    seed: int = 0
+    kernel: Kernel = RBF()
+    matcher: Matcher = Exact()
+    replicates: int = 2000
+    confidence: float = 0.95
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the counts."""
+        check_counts(self, "batches", "replicates")
+        check_counts(self, "crops", minimum=2)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Both figures."""
+        return self.resnet, self.vit
+
+
+_STAGES = tuple(f"resnet.encoder.stages.{k}" for k in range(4))
+_VIT_2 = ("vit.encoder.layer.0", "vit.encoder.layer.1", "vit.layernorm")
+_VIT_4 = (
+    *(f"vit.encoder.layer.{k}" for k in range(4)),
+    "vit.layernorm",
+)
+# Of twelve layers those that a figure has room for.
+_BLOCKS = tuple(f"vit.encoder.layer.{k}" for k in (0, 3, 6, 9, 11))
+_HALF = (0.5, 0.5, 0.5)  # what Google's checkpoints of ViT expect
+
+
+def _resnet(network: str) -> Case:
+    layers = _STAGES[:3]
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
+    return Case("resnet", both, 84, 64)
+
+
+def _vit(network: str, layers: tuple[str, ...]) -> Case:
+    both = Shipped(network, layers), Shipped(network, layers, seed=0)
+    # 28 pixels are 3.5 patches of 8; 100 of 224 are 6.25 of 16.
+    return Case("vit", both, 92, 64)
+
+
+SCALES = {
+    "bundled": WindowsConfig(
+        pictures=Photographs(),
+        resnet=_resnet("resnet-18"),
+        vit=_vit("vit-4", _VIT_4),
+    ),
+    "smoke": WindowsConfig(
+        pictures=Photographs(),
+        resnet=_resnet("resnet-10"),
+        vit=_vit("vit-2", _VIT_2),
+        batches=2,
+        crops=3,
+        replicates=50,
+    ),
+    "paper": WindowsConfig(
+        pictures=ImageFiles(),
+        resnet=Case(
+            "resnet",
+            (Published("resnet18", _STAGES), Published("resnet18", _STAGES, seed=0)),
+            84,
+            64,
+        ),
+        vit=Case(
+            "vit",
+            (
+                Published("vit-b16", _BLOCKS, _HALF, _HALF),
+                Published("vit-b16", _BLOCKS, _HALF, _HALF, seed=0),
+            ),
+            324,
+            224,
+        ),
+        batches=100,
+    ),
+}
