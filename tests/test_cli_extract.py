@@ -117,10 +117,10 @@ def test_broken_images_are_refused_or_skipped_as_told(folder, shared):
     arguments = ("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
     message = refused(*arguments)
     assert "1 of 3 files below images cannot be read" in message
-    assert "broken.png: no image" in message
+    assert "broken.png: not an image" in message
     code, out, _ = run(*arguments, "--on-error", "skip")
     assert code == 0
-    assert "Skipped broken.png: no image" in out
+    assert "Skipped broken.png: not an image" in out
     assert feature_ids("f.npz") == ("c.png", "d.webp")
     _, out, _ = run(*arguments, "--on-error", "skip", "--json", "--overwrite")
     report = json.loads(out)

@@ -200,7 +200,7 @@ def test_layout_of_models_that_keep_channels_last(images):
         (
             {"tokens": "patches", "layers": ["lstm"]},
             ValueError,
-            "prefix_tokens must say how many tokens of 'lstm'",
+            "prefix_tokens must be the number of tokens of 'lstm'",
         ),
         (
             {"tokens": "cls", "layers": ["lstm"], "prefix_tokens": 0},

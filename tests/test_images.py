@@ -124,7 +124,7 @@ def write_broken(folder) -> dict[str, str]:
     for name in ("cut.jpg", "cut.png"):
         whole = (folder / f"whole{name[3:]}").read_bytes()
         (folder / name).write_bytes(whole[: len(whole) // 2])
-    (folder / "text.png").write_text("no image")
+    (folder / "text.png").write_text("not an image")
     (folder / "empty.png").write_bytes(b"")
     (folder / "bomb.png").write_bytes(bomb())
     Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tif")
@@ -134,11 +134,11 @@ def write_broken(folder) -> dict[str, str]:
         "bomb.png": "pixels",
         "cut.jpg": "truncated",
         "cut.png": "truncated|broken",
-        "empty.png": "no image",
+        "empty.png": "not an image",
         "float.tif": "no known range",
         "gone.png": "No such file",
-        "pipe.png": "no regular file",
-        "text.png": "no image",
+        "pipe.png": "not a regular file",
+        "text.png": "not an image",
     }
 
 

@@ -1,4 +1,4 @@
-"""What a framework must offer so that features can be extracted from its networks."""
+"""The interface of a framework, whose networks features are extracted from."""
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
@@ -37,11 +37,11 @@ class Backend(Protocol):
     layout: str  # of outputs with four axes
 
     def list_layers(self, network: Network, images: Any) -> list[str]:
-        """Dotted names of the layers whose output can be had."""
+        """Dotted names of the layers whose output can be extracted."""
         ...
 
     def prefix_tokens(self, network: Network) -> int | None:
-        """How many tokens stand before the patches; None where it is not known."""
+        """The number of tokens before the patches; None if unknown."""
         ...
 
     def arrays(self, network: Network) -> Iterator[tuple[str, Any]]:
@@ -51,7 +51,7 @@ class Backend(Protocol):
     def running(
         self, network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
     ) -> AbstractContextManager[Forward]:
-        """Prepares the network, and leaves it as it was.
+        """Prepares the network, and restores it at the end.
 
         Yields a function from images (n, H, W, C), n being at most `size`, to the
         tokens (n, S, C) of each layer.
@@ -59,7 +59,7 @@ class Backend(Protocol):
         ...
 
 
-# By the framework's base class, which is found without importing the framework.
+# By the framework's base class, so that no framework is imported to look.
 _BACKENDS = {
     "flax.nnx.module.Module": "semrsm_jax.features._nnx",
     "flax.linen.module.Module": "semrsm_jax.features._linen",
@@ -71,7 +71,7 @@ def backend_of(model: Any) -> Backend:
     """The framework of a model.
 
     Raises:
-      TypeError: it is of none that is known.
+      TypeError: the framework is unknown.
     """
     for base in type(model).__mro__:
         module = _BACKENDS.get(f"{base.__module__}.{base.__qualname__}")
@@ -86,7 +86,7 @@ def backend_of(model: Any) -> Backend:
 def fixed_size(
     forward: Callable[[jax.Array], Mapping[str, Float[Array, "size S C"]]], size: int
 ) -> Forward:
-    """Pads what has fewer images, so that one compiled function serves them all."""
+    """Pads smaller batches, so that one compiled function serves all."""
 
     def padded(images: np.ndarray | jax.Array) -> Mapping[str, Float[Array, "n S C"]]:
         count = images.shape[0]
@@ -101,8 +101,8 @@ def fixed_size(
     return padded
 
 
-def refusing_images(images: Any, error: Exception) -> ValueError:
-    """What to raise where a model cannot take the images."""
+def images_error(images: Any, error: Exception) -> ValueError:
+    """The error for images that a model cannot take."""
     return ValueError(
         f"images: the model cannot take shape {tuple(images.shape)} {images.dtype}, "
         "expected (N, H, W, C) with the sizes and channels that it was built for "

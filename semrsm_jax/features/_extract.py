@@ -31,11 +31,11 @@ def list_layers(
     Returns:
       Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the
       order of definition (for flax.linen that of the calls). For torch they are the
-      names of `named_modules()`. An nnx module that is shared stands under each of its
+      names of `named_modules()`. A shared nnx module is listed under each of its
       paths.
 
     Raises:
-      TypeError: `model` is of no such framework.
+      TypeError: `model` is not of one of these frameworks.
       ValueError: for flax.linen, `images` or `variables` are missing or do not fit.
     """
     return backend_of(model).list_layers(Network(model, variables, call), images)
@@ -54,36 +54,35 @@ def extract(
     call: Call | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Float[Array, "N S C"]]:
-    """Computes the representations of images in some layers of a network.
+    """Computes the representations of images at some layers of a network.
 
-    All layers come from the same passes, and only they are kept. The network runs in
-    evaluation mode and is left as it was: flax modules run as a copy, all batches
-    through one compiled function (the last one is padded, and a later call with the
-    same architecture, layers and batch shape compiles nothing) that leaves out what
-    follows the last layer; torch modules run where and in the dtype they are, without
-    gradients, their hooks and modes being put back. Images that are traced (inside the
-    caller's `jit` or `grad`, flax alone) go through in a single pass.
+    All layers come from the same passes. The network runs in evaluation mode and is not
+    changed. Flax modules run as a copy, all batches through one compiled function that
+    ends at the last layer: the last batch is padded, and a later call with the same
+    architecture, layers and batch shape compiles nothing. Torch modules run on their
+    device and in their dtype, without gradients; hooks are removed and modes restored.
+    Traced images (inside the caller's `jit` or `grad`, flax only) make a single pass.
 
     Args:
       model: a `flax.nnx`, `flax.linen` or torch module (`transformers.AutoModel`
         included) that is called with the images; a torch one gets them as
         (N, C, H, W).
-      images: (N, H, W, C), floating; NumPy or JAX, already scaled and normalised as the
-        network expects it. Or an `ImageFolder`, or what reads batches as one does.
+      images: (N, H, W, C), floating; NumPy or JAX, already scaled and normalized as the
+        network expects them. Or an `ImageFolder`, or another `ImageSource`.
       layers: names from `list_layers`.
       batch_size: images a pass; a smaller N is one pass of N images.
-      tokens: ``"all"``, ``"patches"`` (without the CLS token and others that stand for
-        no place in the image) or ``"cls"``, for outputs (N, S, C); a map (N, H, W, C)
+      tokens: ``"all"``, ``"patches"`` (without CLS and other prefix tokens) or
+        ``"cls"``, for outputs (N, S, C); a map (N, H, W, C)
         consists of patches.
-      prefix_tokens: how many tokens stand before the patches. The package's networks
-        tell by themselves, and torch models by the names of their learned tokens
-        (``cls_token``, ``register_tokens`` and the like).
+      prefix_tokens: the number of tokens before the patches. None: as stated by the
+        package's networks, or counted from the learned tokens of a torch model
+        (``cls_token``, ``register_tokens``, ...).
       layout: ``"NHWC"`` or ``"NCHW"``, of outputs with four axes. Default: NHWC for
         flax, NCHW for torch (where SAM's and Swin's layers give NHWC).
       variables: for a flax.linen module that is not bound, what its `init` returned.
       call: calls the model as ``call(model, images)``, where it needs more than the
-        images: ``lambda m, x: m(x, train=False)``. A function made anew for each call
-        of `extract` is compiled anew.
+        images: ``lambda m, x: m(x, train=False)``. A new function for each call of
+        `extract` is compiled again.
       progress: called as ``progress(done, total)``, in images, after each batch.
 
     Returns:
@@ -94,12 +93,12 @@ def extract(
       `ModelOutput` gives the first tensor of it.
 
     Raises:
-      TypeError: `model` is of no such framework, `images` no floating array, `layers`
-        no sequence of strings, a count no integer, `call` or `progress` not callable,
-        or a layer gives something other than an array.
+      TypeError: `model` is not of one of these frameworks, `images` not a floating
+        array, `layers` not a sequence of strings, a count not an integer, `call` or
+        `progress` not callable, or a layer's output not an array.
       ValueError: `images` has another rank, is empty, holds NaN or infinity or does not
         fit the model; `layers` is empty or holds an unknown name; a setting is out of
-        its range, or `prefix_tokens` needed and not known; a layer is not called, or
+        its range, or `prefix_tokens` is needed and unknown; a layer is not called, or
         its output has none of the shapes above.
     """
     extraction = checked_extraction(
@@ -138,12 +137,11 @@ def extract_to_store(
 ) -> FeatureStore:
     """Computes representations as `extract` does, into a store on the disk.
 
-    Each batch is written once it is computed; where the store is there already, with
-    the same network, parameters, images and settings, only the batches that are missing
-    are computed.
+    Each batch is written when it is computed. If the store exists, with the same
+    network, parameters, images and settings, only missing batches are computed.
 
     Args:
-      model: as in `extract`, like all that is not named here.
+      model: as in `extract`.
       images: as in `extract`; the ids of an `ImageFolder` become those of the store,
         and the images of an array are named "0", "1" and so on.
       layers: as in `extract`.
@@ -154,16 +152,17 @@ def extract_to_store(
       layout: as in `extract`.
       variables: as in `extract`.
       call: as in `extract`; it is not recorded.
-      progress: as in `extract`; what was there already counts as done.
-      metadata: what else is to be recorded, as JSON can express it.
+      progress: as in `extract`; existing batches count as done.
+      metadata: further facts to record, as JSON can express them.
 
     Returns:
       The store, complete. Layers of bfloat16 are stored in float32.
 
     Raises:
       TypeError: as `extract`.
-      ValueError: as `extract`, or the store at `path` is of something else.
-      OSError: the disk is full, or the like; batches written before stay.
+      ValueError: as `extract`, or the store at `path` holds other features.
+      OSError: the store cannot be written, for example on a full disk; batches
+        written before stay.
     """
     extraction = checked_extraction(
         model,
@@ -180,14 +179,14 @@ def extract_to_store(
     described = {**(metadata or {}), "extraction": _described(extraction)}
     store = None
     if os.path.lexists(path):
-        there = FeatureStore.open(path)
-        shapes = {name: rows.shape[1:] for name, rows in there.layers.items()}
+        existing = FeatureStore.open(path)
+        shapes = {name: rows.shape[1:] for name, rows in existing.layers.items()}
         if set(shapes) != set(extraction.layers):
             raise ValueError(
-                f"output {path} holds the layers {', '.join(shapes)}; asked for were "
-                f"{', '.join(extraction.layers)}"
+                f"output {path} holds the layers {', '.join(shapes)}, expected "
+                f"{', '.join(extraction.layers)}; write to another folder"
             )
-        store = _create(path, extraction, shapes, there.dtype, described)
+        store = _create(path, extraction, shapes, existing.dtype, described)
     count = -(-len(extraction.source) // extraction.batch_size)
     missing = range(count) if store is None else store.missing()
     with (
@@ -225,7 +224,7 @@ def _in_memory(extraction: Extraction) -> dict[str, Float[Array, "N S C"]]:
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that JAX, on the processor, takes over without a copy."""
+    """An array that JAX takes over on the CPU without a copy."""
     size = int(np.prod(shape)) * dtype.itemsize
     buffer = np.empty(size + 64, np.uint8)
     offset = -buffer.ctypes.data % 64
@@ -257,7 +256,7 @@ def _stored_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
 
 
 def _described(extraction: Extraction) -> dict[str, Any]:
-    """What makes the features what they are."""
+    """The network, parameters, images and settings that determine the features."""
     model = type(extraction.network.model)
     return {
         "model": f"{model.__module__}.{model.__qualname__}",

@@ -15,7 +15,7 @@ from semrsm_jax.features._backend import (
     Forward,
     Network,
     fixed_size,
-    refusing_images,
+    images_error,
 )
 from semrsm_jax.features._tokens import TokenRule
 
@@ -27,7 +27,7 @@ _COLLECTION = "intermediates"
 def list_layers(network: Network, images: Any) -> list[str]:
     """The submodules that a call reaches, parents before children.
 
-    A module makes its submodules when it is called, so it is, in shape only.
+    A module makes its submodules when it is called, so it is called with shapes only.
 
     Raises:
       ValueError: `images` or the variables are missing, or do not fit the module.
@@ -50,7 +50,7 @@ def list_layers(network: Network, images: Any) -> list[str]:
 
     shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
     jax.eval_shape(run, variables, shape)
-    # They were noted when they returned, children first.
+    # Modules are recorded when they return, children first.
     first: dict[tuple[str, ...], int] = {}
     for place, path in enumerate(called):
         for end in range(1, len(path) + 1):
@@ -63,7 +63,7 @@ def list_layers(network: Network, images: Any) -> list[str]:
 
 
 def prefix_tokens(network: Network) -> int | None:
-    """The module's own `prefix_tokens`, where it has it."""
+    """The module's own `prefix_tokens`; None if it has none."""
     return getattr(network.model, "prefix_tokens", None)
 
 
@@ -78,7 +78,7 @@ def arrays(network: Network) -> Iterator[tuple[str, Any]]:
 def running(
     network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
 ) -> Iterator[Forward]:
-    """Yields the compiled function; the module holds no state that could change."""
+    """Yields the compiled function; the module has no state that could change."""
     module, variables = _bound(network)
 
     def forward(images: jax.Array) -> Any:
@@ -88,7 +88,7 @@ def running(
 
 
 def _bound(network: Network) -> tuple[nn.Module, Any]:
-    """The module and its variables, which a bound module has with it."""
+    """The module and its variables; a bound module holds its own."""
     module, variables, _ = network
     if variables is None and module.scope is not None:
         return module.unbind()
@@ -112,7 +112,7 @@ def _apply(
             mutable=[_COLLECTION],
         )
     except (TypeError, ValueError, ScopeParamShapeError) as error:
-        raise refusing_images(images, error) from error
+        raise images_error(images, error) from error
     return state.get(_COLLECTION, {})
 
 
@@ -133,7 +133,7 @@ def _forward(
         node = captured
         for part in name.split("."):
             node = node[part]
-        output = node["__call__"][-1]  # of its last call
+        output = node["__call__"][-1]  # the last call
         if not isinstance(output, jax.Array):
             raise TypeError(
                 f"layers: {name!r} gives {type(output).__name__}, expected an array"

@@ -1,11 +1,11 @@
-"""flax.nnx networks, by sowing what the layers asked for return.
+"""flax.nnx networks: the chosen layers sow their output.
 
 `nnx.capture(..., method_outputs=...)` would record every method of every module, by
 patching the classes themselves, and only methods that a class defines in its own body:
-a module that inherits its `__call__` is passed over. Here the layers asked for, and
-only they, sow their output from a subclass made on the fly. That happens on a copy of
-the model, inside the traced function, so the caller's model and its classes are never
-touched. What is computed after the last of them is left out by the compiler.
+it misses a module that inherits its `__call__`. Here only the chosen layers sow their
+output, from a subclass made on the fly. That happens on a copy of the model, inside the
+traced function, so the caller's model and its classes do not change. The compiler
+removes all computation after the last of these layers.
 """
 
 import functools
@@ -24,7 +24,7 @@ from semrsm_jax.features._backend import (
     Forward,
     Network,
     fixed_size,
-    refusing_images,
+    images_error,
 )
 from semrsm_jax.features._tokens import TokenRule
 
@@ -32,21 +32,21 @@ layout = "NHWC"
 
 
 class _LayerOutput(nnx.Intermediate):
-    """Keeps our outputs apart from what the user's modules sow themselves."""
+    """Separates our outputs from those that the user's modules sow."""
 
 
 def list_layers(network: Network, images: Any) -> list[str]:
     """The submodules, parents before children, in the order of definition.
 
-    A module that is shared stands under each of its paths. Containers (`nnx.List`,
-    `nnx.Dict`) are part of a path only.
+    A shared module is listed under each of its paths. Containers (`nnx.List`,
+    `nnx.Dict`) are only part of a path.
     """
     del images
     return [name for name, _ in _submodules(network.model)]
 
 
 def prefix_tokens(network: Network) -> int | None:
-    """What the model's config, or the model itself, says."""
+    """The `prefix_tokens` of the model's config or of the model; None if unknown."""
     for holder in (getattr(network.model, "config", None), network.model):
         count = getattr(holder, "prefix_tokens", None)
         if count is not None:
@@ -55,7 +55,7 @@ def prefix_tokens(network: Network) -> int | None:
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
-    """Parameters and statistics, but no state of random numbers."""
+    """Parameters and statistics, without the state of random numbers."""
     state = nnx.state(network.model, nnx.Not(nnx.RngState))
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         yield jax.tree_util.keystr(path), leaf
@@ -97,7 +97,7 @@ def _forward(
         captured = nnx.capture(call or _call_model, _LayerOutput)
         _, sown = captured(model, images)
     except (TypeError, ValueError) as error:
-        raise refusing_images(images, error) from error
+        raise images_error(images, error) from error
     outputs = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
     tokens = {}
     for name in layers:
@@ -151,7 +151,7 @@ def _submodules(
     else:
         return
     for key, child in children:
-        if id(child) in ancestors:  # a child that knows its parent
+        if id(child) in ancestors:  # a reference to a parent
             continue
         name = f"{prefix}{key}"
         if isinstance(child, nnx.Module) and not isinstance(child, nnx.List | nnx.Dict):

@@ -1,4 +1,4 @@
-"""Where images come from: an array, or anything that is read a batch at a time."""
+"""Sources of images: an array, or anything that is read batch by batch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ Images = Float[Array, "N H W C"] | Float[np.ndarray, "N H W C"]
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images that are read a batch at a time, as from an `ImageFolder`."""
+    """Images that are read batch by batch, as from an `ImageFolder`."""
 
     @property
     def ids(self) -> Sequence[str]:
-        """A name for each image, no two the same."""
+        """A unique name for each image."""
         ...
 
     @property
     def digest(self) -> str:
-        """Changes where an image does."""
+        """A digest of all images; it changes if an image changes."""
         ...
 
     def __len__(self) -> int:
@@ -33,15 +33,15 @@ class ImageSource(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Float[np.ndarray, "b h w C"]:
-        """The images `start` to `stop`, without the last, as the network takes them."""
+        """The images start <= n < stop, as the network takes them."""
         ...
 
 
 class ArrayImages:
-    """The images of an array, which are named by their place in it."""
+    """The images of an array, named by their index."""
 
     def __init__(self, images: Images) -> None:
-        """Takes an array that was checked."""
+        """Takes a checked array."""
         self.images = images
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class ArrayImages:
 
     @property
     def ids(self) -> Sequence[str]:
-        """From "0" on."""
+        """The indices as text, from "0"."""
         return [str(place) for place in range(len(self))]
 
     @property
@@ -67,11 +67,11 @@ class ArrayImages:
 
 
 def as_source(images: Any) -> ImageSource:
-    """Makes a source of an array; what is one already stays.
+    """Makes a source of an array; a source is returned unchanged.
 
     Raises:
-      TypeError: `images` is no floating array, and no source.
-      ValueError: it has another shape than (N, H, W, C), is empty, or not finite.
+      TypeError: `images` is neither a floating array nor a source.
+      ValueError: its shape is not (N, H, W, C), or it is empty or not finite.
     """
     if not isinstance(images, jax.Array | np.ndarray):
         if not isinstance(images, ImageSource):
@@ -83,17 +83,17 @@ def as_source(images: Any) -> ImageSource:
             raise ValueError("images must hold at least one image, got none")
         return images
     check_array(images)
-    # All are checked before the first is computed.
+    # All images are checked before the first is computed.
     _checks.finite("images", images)
     return ArrayImages(images)
 
 
 def check_array(images: Any) -> None:
-    """Refuses images that are not a floating array (N, H, W, C).
+    """Raises an error for images that are not a floating array (N, H, W, C).
 
     Raises:
-      TypeError: the dtype is another.
-      ValueError: the shape is another, or an axis empty.
+      TypeError: the dtype is not floating.
+      ValueError: the shape is not (N, H, W, C), or an axis is empty.
     """
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""From the output of a layer, in whatever form, to tokens (N, S, C)."""
+"""From the output of a layer to tokens (N, S, C)."""
 
 import dataclasses
 import difflib
@@ -13,14 +13,14 @@ class TokenRule:
     """Which tokens of a layer's output are kept; compares by value.
 
     Attributes:
-      tokens: ``"all"``; ``"patches"``, without the tokens that stand for no place in
-        the image; or ``"cls"``, the first of these.
-      prefix: how many such tokens stand before the patches in outputs (N, S, C); None
-        where nobody knows.
+      tokens: ``"all"``; ``"patches"``, without the prefix tokens; or ``"cls"``, the
+        first prefix token.
+      prefix: the number of tokens before the patches in outputs (N, S, C); None if
+        unknown.
       layout: of outputs with four axes, ``"NHWC"`` or ``"NCHW"``.
 
     Raises:
-      TypeError: `prefix` is no integer.
+      TypeError: `prefix` is not an integer.
       ValueError: a field is out of its range.
     """
 
@@ -74,7 +74,7 @@ class TokenRule:
     def _rows(self, name: str, shape: tuple[int, ...]) -> slice:
         """The tokens asked for, of an output of that shape."""
         if len(shape) == 4 and self.tokens == "patches":
-            return slice(None)  # a map holds nothing else
+            return slice(None)  # a map holds patches only
         if len(shape) != 3:
             raise ValueError(
                 f"layers: {name!r} gives shape {shape}, which holds no "
@@ -83,15 +83,16 @@ class TokenRule:
             )
         if self.prefix is None:
             raise ValueError(
-                f"prefix_tokens must say how many tokens of {name!r} stand before the "
-                f"patches (1 for a CLS token alone, 0 for none); the model does not"
+                f"prefix_tokens must be the number of tokens of {name!r} before the "
+                "patches (1 for a CLS token only, 0 for none): the model does not "
+                "state it"
             )
         if self.tokens == "cls" and self.prefix == 0:
             raise ValueError(f"tokens: {name!r} has no CLS token (prefix_tokens is 0)")
         if self.tokens == "patches" and self.prefix >= shape[1]:
             raise ValueError(
                 f"tokens: {name!r} has {shape[1]} tokens, of which {self.prefix} "
-                "stand before the patches: none is left"
+                "come before the patches: none is left"
             )
         return slice(1) if self.tokens == "cls" else slice(self.prefix, None)
 
@@ -107,8 +108,8 @@ def check_layers(layers: Any, known: Sequence[str]) -> tuple[str, ...]:
       The names.
 
     Raises:
-      TypeError: `layers` is no sequence of strings.
-      ValueError: it is empty, or a name unknown; the error tells the nearest.
+      TypeError: `layers` is not a sequence of strings.
+      ValueError: it is empty, or a name is unknown; the error lists the nearest names.
     """
     if isinstance(layers, str):
         raise TypeError(
@@ -129,6 +130,6 @@ def check_layers(layers: Any, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The names most like `name`; the first few where none is like it."""
+    """The names most similar to `name`; the first few if none is similar."""
     known = list(known)
     return difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]

@@ -1,4 +1,4 @@
-"""PyTorch networks, by forward hooks; torch is imported only where one is used."""
+"""PyTorch networks, by forward hooks; torch is imported only for a torch model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.features._backend import Forward, Network, refusing_images
+from semrsm_jax.features._backend import Forward, Network, images_error
 from semrsm_jax.features._tokens import TokenRule
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 layout = "NCHW"
 
-# How transformers, timm and torchvision name the learned tokens that stand before those
-# of the patches.
+# The names of learned prefix tokens in transformers, timm and torchvision.
 _PREFIX_NAMES = frozenset(
     {
         "cls_token",
@@ -38,14 +37,14 @@ def list_layers(network: Network, images: Any) -> list[str]:
 
 
 def prefix_tokens(network: Network) -> int | None:
-    """How many CLS, distillation and register tokens the model has learned."""
-    found = {}
+    """The number of learned CLS, distillation and register tokens; None if zero."""
+    counts = {}
     for name, parameter in network.model.named_parameters():
         name = name.rpartition(".")[2]
         if name in _PREFIX_NAMES:
             # (1, tokens, C), or the one token (C).
-            found[name] = parameter.shape[-2] if parameter.ndim > 1 else 1
-    return sum(found.values()) or None
+            counts[name] = parameter.shape[-2] if parameter.ndim > 1 else 1
+    return sum(counts.values()) or None
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -61,7 +60,7 @@ def arrays(network: Network) -> Iterator[tuple[str, Any]]:
 def running(
     network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
 ) -> Iterator[Forward]:
-    """Hooks the layers in evaluation mode; hooks and modes are put back afterwards."""
+    """Hooks the layers in evaluation mode; restores the model afterwards."""
     del size
     model = network.model
     modules = dict(model.named_modules())
@@ -72,7 +71,7 @@ def running(
     ]
 
     def forward(images: Any) -> Mapping[str, Float[np.ndarray, "n S C"]]:
-        outputs.clear()  # what was kept of the last batch makes room first
+        outputs.clear()  # frees the last batch first
         _call(network, images)
         for name in layers:
             if name not in outputs:
@@ -108,7 +107,7 @@ def _call(network: Network, images: Any) -> None:
     state = [*model.parameters(), *model.buffers()]
     like = next((t for t in state if t.is_floating_point()), torch.zeros(()))
     dtype = np.float64 if like.dtype == torch.float64 else np.float32
-    # A copy: torch wants an array that it may write to, JAX's may not be.
+    # A copy: torch needs a writable array, and JAX's may be read-only.
     batch = torch.from_numpy(np.array(images, dtype))
     batch = batch.permute(0, 3, 1, 2).contiguous().to(like.device, like.dtype)
     with torch.no_grad():
@@ -117,16 +116,16 @@ def _call(network: Network, images: Any) -> None:
         except (TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise MemoryError(str(error)) from error
-            raise refusing_images(images, error) from error
+            raise images_error(images, error) from error
 
 
 def _tokens(
     name: str, output: Any, samples: int, rule: TokenRule
 ) -> Float[np.ndarray, "N S C"]:
-    """The tokens of an output; of a tuple or a ModelOutput those of its first tensor.
+    """The tokens of an output; of a tuple or a ModelOutput, those of its first tensor.
 
-    That is `last_hidden_state` for the models, and the hidden states for the layers, of
-    transformers.
+    In transformers that is `last_hidden_state` for models, and the hidden states for
+    layers.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""One image file: its pixels, whatever its format, or what is wrong with it."""
+"""One image file: its pixels, or the reason why it cannot be read."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What Pillow raises for files that are damaged, in one format or another.
+# What Pillow raises for damaged files of any format.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -25,11 +25,11 @@ _DAMAGE = (
 
 
 def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
-    """Reads the first frame of an image file as RGB, turned as its EXIF data says.
+    """Reads the first frame of an image file as RGB, with its EXIF rotation applied.
 
-    Transparency is dropped, as Hugging Face's ``convert("RGB")`` does: the colour below
-    it shows. Greyscale is repeated over the channels, one of 16 bits by its upper 8;
-    palettes are looked up; CMYK is converted without a colour profile.
+    Transparency is dropped, as Hugging Face's ``convert("RGB")`` does: the color below
+    it is kept. Grayscale is repeated over the channels, one of 16 bits by its upper 8;
+    palettes are looked up; CMYK is converted without a color profile.
 
     Args:
       path: the file.
@@ -38,8 +38,8 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
       (H, W, 3), uint8.
 
     Raises:
-      ValueError: the file is missing, no regular file, no image, damaged, of floating
-        or 32-bit pixels, or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+      ValueError: the file is missing, not a regular file, not an image, damaged, of
+        floating or 32-bit pixels, or has more than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     try:
         return _decoded(_file_bytes(Path(path)), thumbnail=False)
@@ -48,7 +48,7 @@ def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def examine(path: Path) -> bytes | ValueError:
-    """The SHA-256 of an image that can be decoded, or what is wrong with it."""
+    """The SHA-256 of an image that can be decoded, or the error."""
     try:
         content = _file_bytes(path)
         _decoded(content, thumbnail=True)
@@ -61,7 +61,7 @@ def _file_bytes(path: Path) -> bytes:
     try:
         # Reading a pipe would never end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("no regular file")
+            raise ValueError("not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
@@ -74,14 +74,14 @@ def _decoded(content: bytes, *, thumbnail: bool) -> UInt8[np.ndarray, "H W 3"]:
             if limit is not None and image.width * image.height > limit:
                 raise ValueError(
                     f"{image.width} x {image.height} pixels, more than the {limit:,} "
-                    "that Pillow takes for safe (PIL.Image.MAX_IMAGE_PIXELS)"
+                    "that Pillow considers safe (PIL.Image.MAX_IMAGE_PIXELS)"
                 )
             if thumbnail:
-                # Reads all of the file, and computes an eighth of the picture.
+                # Reads the whole file, but decodes at an eighth of the size.
                 image.draft("RGB", (1, 1))
             return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
-        raise ValueError("no image that Pillow can read") from error
+        raise ValueError("not an image that Pillow can read") from error
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 

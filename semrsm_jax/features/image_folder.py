@@ -1,4 +1,4 @@
-"""Folders of images: which files there are, and their pixels, a batch at a time."""
+"""Folders of images: their files, and their pixels batch by batch."""
 
 import dataclasses
 import hashlib
@@ -27,7 +27,7 @@ class BrokenImage(NamedTuple):
 
     Attributes:
       id: its path below the folder, with forward slashes.
-      reason: what is wrong with it.
+      reason: why it could not be read.
     """
 
     id: str
@@ -36,17 +36,17 @@ class BrokenImage(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ImageFolder:
-    r"""The images of a folder, read when they are used; what `extract` takes.
+    r"""The images of a folder, read when they are used; an input of `extract`.
 
     Attributes:
       root: the folder.
       ids: each image's path below it, with forward slashes, sorted; a byte of a name
-        that is no UTF-8 stands as ``\xNN``.
+        that is not UTF-8 is written as ``\xNN``.
       paths: the files.
-      preprocess: from uint8 (H, W, 3), RGB, to what the network expects, (h, w, 3).
+      preprocess: from uint8 (H, W, 3), RGB, to the input of the network, (h, w, 3).
       skipped: the files that could not be read.
-      digest: SHA-256 of all ids, file contents, and, where it is a `Preprocessing`,
-        which compares by value, of how they are prepared; in hexadecimal.
+      digest: SHA-256, in hexadecimal, of all ids, file contents, and the preprocessing
+        if it is a `Preprocessing`, which compares by value.
     """
 
     root: Path
@@ -61,11 +61,11 @@ class ImageFolder:
         return len(self.paths)
 
     def read(self, start: int, stop: int) -> Float[np.ndarray, "b h w 3"]:
-        """Reads the images `start` to `stop`, without the last, and prepares them.
+        """Reads the images start <= n < stop and prepares them.
 
         Raises:
-          ValueError: a file has gone or changed, or the images differ in size once
-            prepared.
+          ValueError: a file is missing or changed, or the prepared images differ in
+            size.
         """
         paths = self.paths[start:stop]
         with ThreadPoolExecutor(cores()) as pool:
@@ -94,24 +94,24 @@ def open_folder(
     on_error: str = "raise",
     progress: Callable[[int, int], object] | None = None,
 ) -> ImageFolder:
-    """Finds the images below a folder, and makes sure that each can be read.
+    """Finds the images below a folder, and checks that each can be read.
 
-    Every file is decoded once here, so that none of them ends a long computation: a
-    JPEG at an eighth of its size, others in full.
+    Every file is decoded once here, so that a broken file does not end a long
+    computation: a JPEG at an eighth of its size, others in full.
 
     Args:
       folder: searched with all folders below it; links to folders are followed, but
         not in circles. Names that begin with a dot are left out.
       preprocess: prepares one image, for example `load_preprocessing(checkpoint)`.
-      on_error: ``"raise"`` refuses a folder that holds a broken file, ``"skip"`` leaves
-        such files out and lists them in `skipped`.
+      on_error: ``"raise"`` raises an error for a broken file, ``"skip"`` leaves such
+        files out and lists them in `skipped`.
       progress: called as ``progress(done, total)``, in files, as they are checked.
 
     Returns:
       The images in the order of their ids.
 
     Raises:
-      ValueError: the folder is missing or no folder, holds no image, or, with
+      ValueError: the folder is missing or not a folder, holds no image, or, with
         ``"raise"``, a broken one; `on_error` is neither.
     """
     return open_files(
@@ -127,7 +127,7 @@ def open_files(
     on_error: str = "raise",
     progress: Callable[[int, int], object] | None = None,
 ) -> ImageFolder:
-    """Makes an `ImageFolder` of some files below a folder, as a data set names them.
+    """Makes an `ImageFolder` of given files below a folder.
 
     Args:
       folder: what the ids are relative to.
@@ -137,7 +137,7 @@ def open_files(
       progress: as in `open_folder`.
 
     Returns:
-      The images, to be given to `extract`; none is decoded yet.
+      The images, for `extract`.
 
     Raises:
       ValueError: a file is broken or missing, as in `open_folder`.
@@ -148,15 +148,15 @@ def open_files(
     if isinstance(preprocess, Preprocessing):
         digest.update(repr(preprocess).encode())
     with ThreadPoolExecutor(cores()) as pool:
-        for done, (path, found) in enumerate(
+        for done, (path, examined) in enumerate(
             zip(paths, pool.map(examine, paths), strict=True), 1
         ):
             name = image_id(root, path)
-            if isinstance(found, ValueError):
-                broken.append(BrokenImage(name, str(found)))
+            if isinstance(examined, ValueError):
+                broken.append(BrokenImage(name, str(examined)))
             else:
                 sound.append((name, path))
-                digest.update(f"{len(name)} {name} ".encode() + found)
+                digest.update(f"{len(name)} {name} ".encode() + examined)
             if progress is not None:
                 progress(done, len(paths))
     if broken and (on_error == "raise" or not sound):
@@ -175,20 +175,20 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     """Lists the image files below a folder, sorted by their path below it.
 
     Raises:
-      ValueError: the folder is missing, no folder, cannot be searched, or holds no file
-        that ends as an image does.
+      ValueError: the folder is missing, not a folder, cannot be searched, or holds no
+        file with the suffix of an image.
     """
     root = Path(folder)
     if not root.exists():
         raise ValueError(f"images: {root} does not exist")
     if not root.is_dir():
         raise ValueError(f"images: {root} is a file, expected a folder of images")
-    found = sorted(_walk(root, ()), key=lambda path: image_id(root, path))
-    if not found:
+    paths = sorted(_walk(root, ()), key=lambda path: image_id(root, path))
+    if not paths:
         raise ValueError(
             f"images: no image below {root}; looked for {', '.join(SUFFIXES)}"
         )
-    return found
+    return paths
 
 
 def image_id(root: Path, path: Path) -> str:
@@ -207,7 +207,7 @@ def _walk(folder: Path, ancestors: tuple[tuple[int, int], ...]) -> Iterator[Path
             f"images: {folder} cannot be searched: {error.strerror or error}"
         ) from error
     here = (status.st_dev, status.st_ino)
-    if here in ancestors:  # a link that leads back up
+    if here in ancestors:  # a link to a parent folder
         return
     for path in entries:
         if path.name.startswith("."):

@@ -1,8 +1,8 @@
-"""From a photograph to what a network expects: resize, crop, scale, normalise, pad.
+"""From pixels to a network's input: resize, crop, scale, normalize, pad.
 
 The steps are those of the Hugging Face image processors that compute with Pillow: their
 newer ones, which compute with torch, filter slightly differently (by up to about one
-grey level of 255, where an image shrinks).
+level of 255, where an image shrinks).
 """
 
 import ast
@@ -35,7 +35,7 @@ class LongestEdge:
     def __call__(self, height: int, width: int) -> tuple[int, int]:
         """The new (height, width)."""
         scale = self.pixels / max(height, width)
-        # A strip so thin that nothing would be left of it keeps one pixel.
+        # A very thin strip keeps one pixel.
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
@@ -53,7 +53,7 @@ class Exactly:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre crop, scale, normalise, pad: in this order, each if not None.
+    """Resize, center crop, scale, normalize, pad: in this order, each if not None.
 
     The defaults are those of torchvision's ImageNet checkpoints (resize the shorter
     side to 256, crop 224 x 224, ImageNet's mean and deviation).
@@ -63,7 +63,7 @@ class Preprocessing:
       resample: Pillow's filter; 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box,
         5 Hamming.
       crop: (height, width) cut from the middle; a smaller image gets a black border.
-      scale: what each pixel of 0 to 255 is multiplied by.
+      scale: factor for pixels of 0 to 255.
       mean: of the three channels, subtracted after scaling.
       std: of the three channels, divided by.
       pad: (height, width) reached by zeros at the bottom and the right, at the end.
@@ -88,13 +88,13 @@ class Preprocessing:
 
         Raises:
           TypeError: `image` is not uint8.
-          ValueError: `image` has another shape, is empty, larger than `pad`, or so thin
-            a strip that it would become huge.
+          ValueError: `image` has another shape, is empty, larger than `pad`, or resized
+            to more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
         """
         _check_image(image)
         if self.resize is not None:
             height, width = self.resize(*image.shape[:2])
-            _refuse_huge(height, width, image.shape)
+            _check_size(height, width, image.shape)
             resized = Image.fromarray(image).resize((width, height), self.resample)
             image = np.asarray(resized)
         if self.crop is not None:
@@ -109,19 +109,19 @@ class Preprocessing:
         return pixels if self.pad is None else _padded(pixels, self.pad)
 
     def seen(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        """What of an image a network gets to see: resized, cropped and padded alone.
+        """The part of an image that the network sees: only resized, cropped and padded.
 
-        Raises as when it is called.
+        Raises the errors of `__call__`.
         """
         plain = dataclasses.replace(self, scale=None, mean=None, std=None)
         return plain(image).astype(np.uint8)
 
 
 def preprocessing_from_text(text: str) -> Preprocessing | None:
-    """The preprocessing that ``str`` wrote, as stores of features keep it.
+    """The inverse of ``str``, which stores of features use.
 
     Returns:
-      The `Preprocessing`; None where the text is another.
+      The `Preprocessing`; None for any other text.
     """
     known = {c.__name__: c for c in (Preprocessing, ShortestEdge, LongestEdge, Exactly)}
 
@@ -134,10 +134,10 @@ def preprocessing_from_text(text: str) -> Preprocessing | None:
         )
 
     try:
-        found = value(ast.parse(text, mode="eval").body)
+        parsed = value(ast.parse(text, mode="eval").body)
     except (AssertionError, KeyError, SyntaxError, TypeError, ValueError):
         return None
-    return found if isinstance(found, Preprocessing) else None
+    return parsed if isinstance(parsed, Preprocessing) else None
 
 
 def _check_image(image: np.ndarray) -> None:
@@ -147,7 +147,7 @@ def _check_image(image: np.ndarray) -> None:
         raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
 
 
-def _refuse_huge(height: int, width: int, shape: tuple[int, ...]) -> None:
+def _check_size(height: int, width: int, shape: tuple[int, ...]) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         raise ValueError(
@@ -159,10 +159,10 @@ def _refuse_huge(height: int, width: int, shape: tuple[int, ...]) -> None:
 def _center_crop(
     image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Cuts `size` from the middle, rounded to the top left, on black where too small.
+    """Cuts `size` from the middle; pads a smaller image with black.
 
     Rounding follows Hugging Face: of an odd surplus the smaller half is cut at the top
-    and the left; of an odd border the larger half stands there.
+    and left; of an odd border the larger half is there.
     """
     border = [
         (-(-max(0, want - have) // 2), max(0, want - have) // 2)

@@ -1,4 +1,4 @@
-"""How a checkpoint wants its images: preprocessor_config.json of Hugging Face."""
+"""The preprocessing of a checkpoint: preprocessor_config.json of Hugging Face."""
 
 import json
 import os
@@ -16,9 +16,8 @@ from semrsm_jax.features.preprocessing import (
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
 
-# Of the first checkpoints on the hub, google/vit-base-patch16-224 among them, the file
-# names no class: it is the one that transformers has for the network, by the model_type
-# of config.json.
+# In the oldest checkpoints on the hub, such as google/vit-base-patch16-224, the file
+# names no class: it is that of transformers for the model_type of config.json.
 _OF_MODEL = {
     "bit": "Bit",
     "clip": "CLIP",
@@ -34,7 +33,7 @@ _OF_MODEL = {
 
 
 class _Processor(NamedTuple):
-    """What an image processor does where its file is silent."""
+    """The defaults of an image processor."""
 
     size: Mapping[str, int]
     resample: int
@@ -42,7 +41,7 @@ class _Processor(NamedTuple):
     std: tuple[float, float, float]
     crop: int | None = None
     pad: int | None = None
-    # Of a `size` that is a single number: both sides, or the shorter one.
+    # Whether a `size` of one number means both sides, or the shorter one.
     square: bool = False
     crop_pct: float | None = None
 
@@ -54,10 +53,10 @@ _CLIP = (
     (0.26862954, 0.26130258, 0.27577711),
 )
 
-# Where a file names its class, today and before 2023.
+# The keys of the class, today and before 2023.
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")
 
-# By the name of the class, less "ImageProcessor", "FeatureExtractor", "Fast" and "Pil".
+# By the class name without "ImageProcessor", "FeatureExtractor", "Fast" and "Pil".
 _PROCESSORS = {
     "ViT": _Processor({"height": 224, "width": 224}, 2, _HALF, _HALF, square=True),
     "DeiT": _Processor(
@@ -71,10 +70,10 @@ _PROCESSORS = {
 
 
 def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
-    """Reads how a checkpoint wants its images, from its preprocessor_config.json.
+    """Reads the preprocessing of a checkpoint from its preprocessor_config.json.
 
-    Where the file names no processor, as the oldest on the hub do not, it is that of
-    the network whose config.json lies beside it.
+    If the file names no processor, as in the oldest checkpoints on the hub, it is that
+    of the network in the config.json beside it.
 
     Args:
       path: the file, or the checkpoint's folder.
@@ -85,17 +84,17 @@ def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
       names; CLIPSeg comes with that of ViT or CLIP.
 
     Raises:
-      ValueError: there is no such file, it is no JSON, names an unknown processor, or
-        holds a setting out of its range.
+      ValueError: the file is missing or not JSON, names an unknown processor, or
+        holds a setting out of range.
     """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in _FILES if (path / name).is_file()]
-        if not found:
+        files = [path / name for name in _FILES if (path / name).is_file()]
+        if not files:
             raise ValueError(
-                f"{path} holds no {_FILES[0]}, which says how images are prepared"
+                f"{path} holds no {_FILES[0]}, which states the preprocessing"
             )
-        path = found[0]
+        path = files[0]
     config = _read_object(path)
     config = config.get("image_processor", config)
     if not isinstance(config, dict):
@@ -129,7 +128,7 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
       config: the contents of preprocessor_config.json.
 
     Returns:
-      The `Preprocessing` that this processor does.
+      The `Preprocessing` of this processor.
 
     Raises:
       TypeError: a setting is of another type than expected.
@@ -174,7 +173,7 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
 
 
 def _sides(size: Any, square: bool) -> Mapping[str, int]:
-    """Brings `size`, a number in older files, to its present form."""
+    """Converts `size`, a number in older files, to its present form."""
     if isinstance(size, int):
         return {"height": size, "width": size} if square else {"shortest_edge": size}
     if isinstance(size, list) and len(size) == 2:
@@ -205,7 +204,7 @@ def _resize_rule(size: Mapping[str, int]) -> ShortestEdge | LongestEdge | Exactl
 def _convnext(
     size: Mapping[str, int], fraction: float, crop: tuple[int, int] | None
 ) -> tuple[ShortestEdge | Exactly, tuple[int, int] | None]:
-    """ConvNeXt crops a fraction of a small image, and takes a large one whole."""
+    """ConvNeXt crops a fraction of a small image, and takes a large one as a whole."""
     if set(size) != {"shortest_edge"}:
         raise ValueError(f"size must hold shortest_edge, got {dict(size)}")
     side = size["shortest_edge"]

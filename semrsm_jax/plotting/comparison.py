@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # With more rows or columns, numbers in the cells would not be legible.
 _MOST_NUMBERS = 12
 _CHARACTER = 0.6  # width of a digit, as a share of the font's size
-# Inches: a cell, and what labels and colour bar take besides.
+# Inches: a cell, and the margin for labels and color bar.
 _CELL, _MARGIN = 0.42, 1.7
 
 
@@ -40,17 +40,17 @@ def plot_comparison(
     numbers: bool | None = None,
     colorbar: bool = True,
 ) -> "Axes":
-    """Draws how alike RSMs are, as `cka_matrix` gives it, as a heatmap.
+    """Draws the similarity of RSMs, as returned by `cka_matrix`, as a heatmap.
 
     Args:
       matrix: (R, Q); cells that are NaN stay empty.
       names: of the R rows, from the top.
       ax: where to draw; None makes a new figure that fits the matrix.
       other_names: of the Q columns; None: as the rows.
-      vmin: value of the darkest colour; None: the smallest.
+      vmin: value of the darkest color; None: the smallest.
       vmax: of the brightest; None: the largest.
       title: above the heatmap.
-      label: of the colour bar: the measure, with the unit where there is one.
+      label: of the color bar: the measure, with the unit where there is one.
       numbers: write each value into its cell; None: where there are at most 12 rows
         and columns, and room.
       colorbar: whether to draw one.
@@ -84,7 +84,7 @@ def plot_comparison_difference(
     numbers: bool | None = None,
     colorbar: bool = True,
 ) -> "Axes":
-    """Draws one comparison less another, for example of two definitions of an RSM.
+    """Draws the difference of two comparisons, for example of two RSM definitions.
 
     Args:
       matrix: (R, Q).
@@ -92,14 +92,14 @@ def plot_comparison_difference(
       names: of the R rows, from the top.
       ax: where to draw; None makes a new figure that fits the matrix.
       other_names: of the Q columns; None: as the rows.
-      limit: difference of the strongest colours, both ways; None: the largest there is.
+      limit: absolute difference of the strongest colors; None: the largest.
       title: above the heatmap.
-      label: of the colour bar.
+      label: of the color bar.
       numbers: as `plot_comparison`.
       colorbar: whether to draw one.
 
     Returns:
-      The axes; the heatmap is the last of its `images`. No difference has no colour.
+      The axes; the heatmap is the last of its `images`. A difference of zero is white.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -141,13 +141,13 @@ def _checked(
 
 
 def _fitting(shape: tuple[int, ...]) -> "Axes":
-    """Axes of a new figure in which the cells of such a matrix are legible."""
+    """Axes of a new figure, large enough that the cells are legible."""
     height, width = (min(12.0, _MARGIN + _CELL * cells) for cells in shape)
     return new_figure((max(3.0, width + 0.6), max(2.4, height))).add_subplot()
 
 
 def _fit(ax: "Axes", texts: Sequence[str], columns: int) -> bool:
-    """Whether the texts have room in their cells, side by side."""
+    """Whether the texts fit into their cells."""
     cell = 72 * ax.bbox.width / ax.figure.dpi / max(columns, 1)  # points
     longest = max(map(len, texts), default=0)
     return cell >= _CHARACTER * (SMALL - 1) * longest
@@ -160,14 +160,14 @@ def _write(
     form: str,
     numbers: bool | None,
 ) -> None:
-    """Names rows and columns, and writes the values where they are legible."""
+    """Labels rows and columns, and writes the values where they are legible."""
     names, columns = sides
     ax.set_yticks(range(len(names)), names)
     slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(len(columns)), columns, **slant)
     ax.tick_params(length=0)
     values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
-    # No sign before what rounds to zero.
+    # No sign before a value that rounds to zero.
     texts = [
         (form.format(v) if float(form.format(v)) else "0") if np.isfinite(v) else "n/a"
         for v in values.flat

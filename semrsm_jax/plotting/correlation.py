@@ -36,16 +36,16 @@ def plot_correlation(
     """Draws the divergence of outputs against the similarity of representations.
 
     Many pairs are counted in hexagons, few are points. A line joins the medians of
-    groups of equally many pairs, so that a trend shows that is not a straight line.
+    groups of equally many pairs, which also shows a trend that is not linear.
 
     Args:
       similarity: (n,), finite.
-      divergence: (n,), of the same pairs.
+      divergence: (n,), finite, of the same pairs.
       ax: where to draw; None makes a new figure.
       title: above the axes, for example with the correlation.
       xlabel: of the similarity: its kernel, with the unit where there is one.
       ylabel: of the divergence.
-      colorbar: whether to say how many pairs a colour stands for.
+      colorbar: whether to draw the number of pairs of each color.
 
     Returns:
       The axes.

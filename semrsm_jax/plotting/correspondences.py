@@ -22,7 +22,7 @@ _GAP = 0.03  # between the two images, as a share of the width of the first
 def token_centers(
     grid: tuple[int, int], image_size: tuple[int, int]
 ) -> Float[np.ndarray, "S 2"]:
-    """Where the tokens of an image stand in it, for the functions below.
+    """The positions of an image's tokens in pixels, for the functions below.
 
     Args:
       grid: (H, W), rows and columns of tokens; S = H * W, row by row, as `to_tokens`
@@ -30,8 +30,8 @@ def token_centers(
       image_size: (height, width) of the image in pixels.
 
     Returns:
-      (S, 2), row and column of each token's centre in pixels. Indexed with the
-      permutation of `match`, it holds the partners' centres.
+      (S, 2), row and column of each token's center in pixels. Indexed with the
+      permutation of `match`, it holds the partners' centers.
 
     Raises:
       ValueError: a number that is below 1.
@@ -58,8 +58,8 @@ def plot_correspondences(
     """Draws two images side by side and a line from each point to its partner.
 
     Args:
-      first: image (H, W, 3) in [0, 1], or grey (H, W); drawn on the left.
-      second: likewise, on the right.
+      first: image (H, W, 3) in [0, 1], or gray (H, W); drawn on the left.
+      second: image (h, w, 3) in [0, 1], or gray (h, w); drawn on the right.
       points: (n, 2), row and column in pixels of the first image.
       partners: (n, 2), row and column in pixels of the second.
       ax: where to draw; None makes a new figure.
@@ -68,12 +68,13 @@ def plot_correspondences(
       title: above the images.
 
     Returns:
-      The axes, whose pixels are those of the first image; the second stands to its
+      The axes, in pixels of the first image; the second is to its
       right.
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: points and partners that are not both (n, 2), or as many `good`.
+      ValueError: points and partners that are not both (n, 2), or `good` that is not
+        (n,).
     """
     points, partners = _pairs(points, partners)
     good = np.ones(len(points), bool) if good is None else np.asarray(good)
@@ -111,15 +112,16 @@ def plot_displacement(
     label: str = "displacement (pixels)",
     colorbar: bool = True,
 ) -> "Axes":
-    """Draws an arrow from each point of an image to where its partner stands.
+    """Draws an arrow from each point of an image to its partner.
 
     Args:
-      image: (H, W, 3) in [0, 1], or grey (H, W).
+      image: (H, W, 3) in [0, 1], or gray (H, W).
       points: (n, 2), row and column in pixels.
-      partners: (n, 2), row and column of the partner, in pixels of an image alike.
+      partners: (n, 2), row and column of the partner, in pixels of an image of the
+        same size.
       ax: where to draw; None makes a new figure.
       title: above the image.
-      label: of the colour bar, which shows the arrows' lengths.
+      label: of the color bar, which shows the arrows' lengths.
       colorbar: whether to draw one.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The invariance ladder: what each invariance adds to the similarity, section 4.4."""
+"""The invariance ladder: the share that each invariance reaches, section 4.4."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,8 +31,8 @@ def plot_ladder(
       ladder: of `invariance_ladder`.
       ax: where to draw; None makes a new figure.
       names: of the R rungs; None: the names of the matchers.
-      diagonal: whether pairs (i, i) of a square ladder count. They say nothing where
-        samples are compared with themselves, so they are left out unless asked for.
+      diagonal: whether pairs (i, i) of a square ladder count. They are trivial where
+        samples are compared with themselves, so the default is False.
       title: above the axes.
       label: of the share.
 
@@ -41,8 +41,8 @@ def plot_ladder(
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: other than one name a rung, or no pair with a share: pairs of which
-        nothing above zero is attainable have none.
+      ValueError: other than one name a rung, or no pair with a share: pairs without an
+        attainable similarity above zero have none.
     """
     if names is None:
         names = [type(matcher).__name__ for matcher in ladder.matchers]
@@ -90,7 +90,7 @@ def plot_ladder(
 
 
 def _percent(ladder: Ladder, diagonal: bool) -> np.ndarray:
-    """(R, pairs): the shares that are known, in percent."""
+    """The finite shares (R, pairs), in percent."""
     shares = 100 * np.asarray(ladder.share)
     if shares.ndim == 3 and shares.shape[1] == shares.shape[2] and not diagonal:
         shares = shares[:, ~np.eye(shares.shape[1], dtype=bool)]
@@ -98,7 +98,7 @@ def _percent(ladder: Ladder, diagonal: bool) -> np.ndarray:
     shares = shares[:, np.isfinite(shares).all(0)]
     if shares.shape[1] == 0:
         raise ValueError(
-            "ladder must hold at least one pair of which a similarity above zero is "
-            f"attainable, got shares of shape {ladder.share.shape}"
+            "ladder must hold at least one pair with an attainable similarity above "
+            f"zero, got shares of shape {ladder.share.shape}"
         )
     return shares

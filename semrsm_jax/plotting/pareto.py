@@ -34,22 +34,22 @@ def plot_pareto(
     unit: float = 1e-3,
     legend: bool = True,
 ) -> "Axes":
-    """Draws the quality of methods against their time, as Fig. 5 and Table 5 tell it.
+    """Draws the quality of methods against their time, as in Fig. 5 and Table 5.
 
     The vertical axis is logarithmic in what is missing to the optimum, so that 99 % and
-    99.9 % stand as far apart as 90 % and 99 %. A grey line joins the methods that no
-    other one beats in both.
+    99.9 % are as far apart as 90 % and 99 %. A gray line joins the methods that no
+    other method beats in both time and quality.
 
     Args:
       groups: name of each group -> label of each of its methods -> its time in seconds,
         above 0, and its quality k / k_opt, 0 to 1; at most six groups. A group without
-        methods is not shown, but keeps the colours of the others in their order.
+        methods is not shown, but keeps the colors of the others in their order.
       ax: where to draw; None makes a new figure.
-      lowest: quality at the bottom; None: somewhat below the least. Give it to compare
+      lowest: quality at the bottom; None: somewhat below the least. Pass it to compare
         several axes.
       title: above the axes.
       label: of the time, which is shown in units of `unit`.
-      unit: in seconds; with 1, times may as well be ratios.
+      unit: in seconds; 1 for ratios.
       legend: whether to name the groups.
 
     Returns:
@@ -103,7 +103,7 @@ def _pareto_axes(ax: "Axes", times: list[float], most_missing: float) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yscale("symlog", linthresh=_RESOLVED, linscale=0.5)
-    # Upside down: what misses nothing stands near the top, below its label.
+    # Inverted: the optimum is near the top, below its label.
     ax.set_ylim(most_missing, -_RESOLVED)
     ticks = [tick for tick in _MISSING if tick <= most_missing]
     ax.set_yticks(ticks, [f"{100 - tick:g}" for tick in ticks])
@@ -118,9 +118,9 @@ def _label_points(
     labels: list[tuple[tuple[float, float], str, str]],
     front: list[tuple[float, float]],
 ) -> None:
-    """Writes (point, text, colour) beside points, each where nothing else stands.
+    """Writes (point, text, color) beside points, without overlaps.
 
-    Above and left of the front there is nothing, so there its labels go.
+    Nothing lies above and left of the front, so its labels go there.
     """
     size = SMALL - 1
     scale = 72 / ax.figure.get_dpi()
@@ -151,7 +151,7 @@ def _label_points(
 
 
 def _stack(left: float, y: float, width: float, height: float) -> list[_Box]:
-    """Boxes around a height and ever further above and below it."""
+    """Boxes at increasing distance above and below a height."""
     shifts = sorted(range(-4 * FONT_SIZE, 4 * FONT_SIZE), key=abs)
     bottoms = [y - height / 2 + shift for shift in shifts]
     return [(left, left + width, bottom, bottom + height) for bottom in bottoms]
@@ -165,7 +165,7 @@ def _overlap(box: _Box, taken: list[_Box]) -> bool:
 
 
 def _pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points of which each slower one has a higher quality, fastest first."""
+    """The points that no faster point exceeds in quality, fastest first."""
     front: list[tuple[float, float]] = []
     for seconds, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or quality > front[-1][1]:

@@ -1,4 +1,4 @@
-"""Retrieval: scores by the number of neighbours, and what was retrieved (Fig. 4)."""
+"""Retrieval: scores by the number of neighbors, and the retrieved images (Fig. 4)."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, overload
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ScoreCurve(NamedTuple):
-    """Scores at 1, 2, ..., k neighbours.
+    """Scores at 1, 2, ..., k neighbors.
 
     Attributes:
       value: (k,).
@@ -56,7 +56,7 @@ def plot_scores_at_k(
     label: str = "F1@k",
     legend: bool = True,
 ) -> "Axes":
-    """Draws retrieval scores against the number of neighbours k.
+    """Draws retrieval scores against the number of neighbors k.
 
     Args:
       curves: name of each method -> its scores, at most six.
@@ -85,7 +85,7 @@ def plot_scores_at_k(
     ax.locator_params(axis="x", integer=True)
     if legend:
         add_legend(ax)
-    return finish(ax, title=title, xlabel="neighbours k", ylabel=label)
+    return finish(ax, title=title, xlabel="neighbors k", ylabel=label)
 
 
 @overload
@@ -111,14 +111,14 @@ def retrieval_gallery(
     *,
     title: str | None = None,
 ) -> "Figure | SubFigure":
-    """Draws queries with what each method retrieves for them, in the manner of Fig. 4.
+    """Draws queries with the images that each method retrieves, as in Fig. 4.
 
-    Left stand the queries, a row each; right of them the neighbours, most similar
-    first, a block of columns a method.
+    The queries are on the left, one a row; the neighbors on the right, most similar
+    first, one block of columns for each method.
 
     Args:
       queries: the query images.
-      neighbors: name of each method -> for each query its neighbours.
+      neighbors: name of each method -> for each query its neighbors.
       figure: where to draw, also a part of a figure; None makes a new one that fits.
       title: above all.
 
@@ -127,7 +127,7 @@ def retrieval_gallery(
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: no query, no method, or other than one list of neighbours a query.
+      ValueError: no query, no method, or other than one list of neighbors a query.
     """
     if not queries or not neighbors:
         raise ValueError("queries and neighbors must not be empty")

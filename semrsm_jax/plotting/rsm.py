@@ -41,14 +41,13 @@ def plot_rsm(
       K: (N, M), finite.
       ax: where to draw; None makes a new figure.
       labels: (N,), a group for each sample of a square RSM: the samples of a group are
-        brought together, groups in the order in which they first appear, with lines
-        between the groups, and their names where there are at most 24. None: the
-        samples as they stand.
-      vmin: similarity of the darkest colour; None: the smallest. Give both limits to
+        placed together, groups in the order of their first sample, with lines between
+        them, and their names where there are at most 24. None: the samples in order.
+      vmin: similarity of the darkest color; None: the smallest. Pass both limits to
         compare several RSMs, or use `plot_rsm_pair`.
-      vmax: of the brightest colour; None: the largest.
+      vmax: of the brightest color; None: the largest.
       title: above the heatmap.
-      label: of the colour bar, with the unit where there is one.
+      label: of the color bar, with the unit where there is one.
       colorbar: whether to draw one.
 
     Returns:
@@ -95,7 +94,7 @@ def plot_rsm_pair(
     label: str = "similarity",
     colorbar: bool = True,
 ) -> "tuple[Axes, Axes]":
-    """Draws two RSMs of the same samples side by side, with one colour scale.
+    """Draws two RSMs of the same samples side by side, with one color scale.
 
     Args:
       baseline: (N, M), finite; drawn on the left, usually the RSM that compares
@@ -104,9 +103,9 @@ def plot_rsm_pair(
       axes: the two axes to draw on; None makes a new figure.
       names: of the two RSMs, their titles.
       labels: as `plot_rsm`, for both.
-      vmin: similarity of the darkest colour; None: the smallest in either.
-      vmax: of the brightest colour; None: the largest in either.
-      label: of the colour bar, with the unit where there is one.
+      vmin: similarity of the darkest color; None: the smallest in either.
+      vmax: of the brightest color; None: the largest in either.
+      label: of the color bar, with the unit where there is one.
       colorbar: whether to draw one, which both share, right of the second.
 
     Returns:
@@ -130,7 +129,7 @@ def plot_rsm_pair(
     }
     plot_rsm(baseline, left, title=names[0], colorbar=False, **scale)
     plot_rsm(K, right, title=names[1], colorbar=colorbar, **scale)
-    right.set_ylabel("")  # that of the first, as are its ticks
+    right.set_ylabel("")  # the left axes have the same label and ticks
     right.set_yticklabels([])
     return left, right
 
@@ -145,13 +144,13 @@ def plot_distributions(
     label: str = "similarity",
     legend: bool = True,
 ) -> "Axes":
-    """Draws the distributions of several groups of values over each other.
+    """Draws the distributions of several groups of values in one plot.
 
     Args:
       groups: name of each group -> its values, (n,), finite; at most six.
       ax: where to draw; None makes a new figure.
       bins: bins between the limits, the same for all groups.
-      limits: the range of the values shown; None: that of all values.
+      limits: the range of the values shown; None: the range of all values.
       title: above the axes.
       label: of the values, with the unit where there is one.
       legend: whether to name the groups.
@@ -181,7 +180,7 @@ def plot_distributions(
 
 
 def _groups(labels: Sequence[Hashable]) -> dict[Hashable, list[int]]:
-    """Each label -> its samples, in the order of appearance."""
+    """The samples of each label, in the order of their first sample."""
     groups: dict[Hashable, list[int]] = {}
     for sample, name in enumerate(labels):
         groups.setdefault(name, []).append(sample)

@@ -1,8 +1,8 @@
 """One style for all figures: matplotlib's objects, no window, no global state.
 
-Colours are told apart by colour-blind readers and in grey print: cividis for heatmaps,
-purple to orange for differences, Okabe and Ito's colours for the rest. Every plot
-function ends with `finish`, and every colour bar and legend is made here, so that text
+Colors are distinct for color-blind readers and in gray print: cividis for heatmaps,
+purple to orange for differences, Okabe and Ito's colors for the rest. Every plot
+function ends with `finish`, and every color bar and legend is made here, so that text
 has the same sizes everywhere, whatever axes it is drawn on.
 """
 
@@ -31,11 +31,11 @@ _DPI = 150
 
 
 def paper_style() -> AbstractContextManager[None]:
-    """The style of this package's figures, for axes of one's own beside them.
+    """The style of this package's figures, for your own axes beside them.
 
-    ``with paper_style(): figure, axes = plt.subplots(...)`` sets sizes of text, colours
-    and layout within the block, and nothing outside of it. The plot functions need it
-    not: they draw in this style on any axes.
+    ``with paper_style(): figure, axes = plt.subplots(...)`` sets sizes of text, colors
+    and layout within the block only. The plot functions do not need it: they draw in
+    this style on any axes.
 
     Returns:
       A context manager, matplotlib's `rc_context`.
@@ -64,7 +64,7 @@ def paper_style() -> AbstractContextManager[None]:
         "figure.constrained_layout.use": True,
         "figure.dpi": _DPI,
         "savefig.dpi": 300,
-        # Text in PDFs stays text; many journals refuse Type 3 fonts.
+        # Text in PDFs stays text; many journals reject Type 3 fonts.
         "pdf.fonttype": 42,
     }
     return rc_context(settings)
@@ -92,7 +92,7 @@ def figure_size(columns: int = 1, aspect: float = 0.75) -> tuple[float, float]:
 
 
 def figure_class() -> "type[Figure]":
-    """matplotlib's; the error says what to install."""
+    """Matplotlib's `Figure`; the error names the package to install."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -103,7 +103,7 @@ def figure_class() -> "type[Figure]":
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
-    """A figure of that size in inches, which belongs to no window."""
+    """A new figure of this size in inches; it belongs to no window."""
     return figure_class()(figsize=size, layout="constrained", dpi=_DPI)
 
 
@@ -120,7 +120,7 @@ def finish(
     ylabel: str = "",
     sides: Collection[str] = ("left", "bottom"),
 ) -> "Axes":
-    """Title, labels and sizes of text, and lines on those sides alone."""
+    """Sets title, labels, text sizes, and the lines on the given sides."""
     ax.set_title(title or "", fontsize=FONT_SIZE + 1)
     ax.set_xlabel(xlabel, fontsize=FONT_SIZE)
     ax.set_ylabel(ylabel, fontsize=FONT_SIZE)
@@ -131,7 +131,7 @@ def finish(
 
 
 def add_colorbar(ax: "Axes", mappable: "ScalarMappable", label: str) -> None:
-    """A colour bar right of the axes and as high as they are, whatever their shape."""
+    """Adds a color bar to the right of the axes, as high as they are."""
     bar = ax.figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
     bar.set_label(label, fontsize=FONT_SIZE)
     bar.ax.tick_params(labelsize=SMALL)

@@ -1,4 +1,4 @@
-"""The demo's figure, in the manner of Fig. 2."""
+"""The demo's figure, as in Fig. 2."""
 
 from typing import TYPE_CHECKING, overload
 
@@ -31,13 +31,13 @@ def translation_figure(
 def translation_figure(
     result: TranslationResult, figure: "Figure | SubFigure | None" = None
 ) -> "Figure | SubFigure":
-    """Draws the demo in the manner of Fig. 2: windows, RSMs and distributions.
+    """Draws the demo as in Fig. 2: windows, RSMs and distributions.
 
-    Left stand windows of the first batch, with the pixels outlined that they share;
-    then, a column a stage, the RSMs of that batch and the distributions over all
-    batches, of the first network: the trained one, where there is one. All heatmaps
-    have one colour scale, and the distributions of a stage one axis. Below, where there
-    are two networks, the AUROCs of both with their intervals.
+    On the left are windows of the first batch, their shared pixels outlined. Then, one
+    column a stage, come the RSMs of that batch and the distributions over all batches,
+    for the first network (the trained one, if any). All heatmaps share one color scale,
+    and the distributions of a stage one axis. With two networks, their AUROCs with
+    intervals are below.
 
     Args:
       result: of `semrsm_jax.demo.run`.
@@ -81,11 +81,11 @@ def _draw_windows(panel: "SubFigure", result: TranslationResult) -> None:
     grid = panel.subplots(count, 2, squeeze=False)
     size, shift = config.window_size, config.shift
     for row in range(count):
-        # What they share stands below in the upper window, above in the lower one.
+        # The shared part is at the bottom of the upper window, at the top of the lower.
         for column, top in ((0, shift), (1, 0)):
             ax = grid[row, column]
             ax.imshow(images[row + column * count])
-            # Half a line inside, or the edge of the axes would cut it.
+            # Half a line inside: the edge of the axes would cut it.
             corner, extent = (0.5, top + 0.5), (size - 2, size - shift - 2)
             box = Rectangle(corner, *extent, fill=False, ec=COLORS[1], lw=1.8)
             ax.add_patch(box)
@@ -142,8 +142,8 @@ def _draw_aurocs(
     grid = panel.subplots(1, len(networks), sharey=True)
     for ax, (weights, stages) in zip(grid, networks.items(), strict=True):
         for kind, name in enumerate(("spatio-semantic", "semantic")):
-            found = [(stage.spatio_semantic, stage.semantic)[kind] for stage in stages]
-            value, low, high = np.array([scores.auroc for scores in found]).T
+            kinds = [(stage.spatio_semantic, stage.semantic)[kind] for stage in stages]
+            value, low, high = np.array([scores.auroc for scores in kinds]).T
             ax.errorbar(
                 np.arange(len(stages)) + 0.06 * (2 * kind - 1),
                 value,
@@ -169,9 +169,9 @@ def _draw_aurocs(
 
 
 def _name_blocks(ax: "Axes", samples: int, below: bool, beside: bool) -> None:
-    """Says where the upper and where the lower windows stand in an RSM."""
-    centres, names = [samples / 4 - 0.5, samples * 3 / 4 - 0.5], ["upper", "lower"]
-    ax.set(xticks=centres, yticks=centres, xlabel="", ylabel="")
+    """Labels the rows and columns of the upper and lower windows in an RSM."""
+    centers, names = [samples / 4 - 0.5, samples * 3 / 4 - 0.5], ["upper", "lower"]
+    ax.set(xticks=centers, yticks=centers, xlabel="", ylabel="")
     ax.set_xticklabels(names if below else [])
     ax.set_yticklabels(names if beside else [], rotation=90, va="center")
     ax.tick_params(length=0)
