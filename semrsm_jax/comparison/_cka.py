@@ -7,8 +7,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison._hsic import centered, check_rsms
-from semrsm_jax.comparison._weighted import check_counts, inner_product
+from semrsm_jax.comparison._hsic import (
+    centered,
+    check_counts,
+    check_rsms,
+    weighted_product,
+)
 
 
 def cka(
@@ -18,10 +22,10 @@ def cka(
     *,
     counts: ArrayLike | None = None,
 ) -> Float[Array, ""]:
-    """How alike two similarity structures over the same samples are, Eq. 2.
+    """How similar two similarity structures over the same samples are, Eq. 2.
 
-    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), which no scaling of K or L changes, nor a
-    constant added to them.
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)). Neither a positive factor of K or L nor a
+    constant added to them changes it.
 
     Args:
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
@@ -66,13 +70,13 @@ def _cka(K: Array, L: Array, counts: Array | None, estimator: str) -> Float[Arra
     if counts is None:
         return ratio(*inner_products(K, L))
     pairs = (K, L), (K, K), (L, L)
-    return ratio(*(inner_product(a, b, counts, estimator) for a, b in pairs))
+    return ratio(*(weighted_product(a, b, counts, estimator) for a, b in pairs))
 
 
 def inner_products(
     K: Float[Array, "N N"], L: Float[Array, "N N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """<K, L'>, <K, K'> and <L, L'> of centred RSMs."""
+    """<K, L'>, <K, K'> and <L, L'> of centered RSMs."""
     cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
     return cross, own_k, own_l
 
@@ -89,14 +93,14 @@ def ratio(
 def unit_scale(
     K: Float[Array, "N N"], estimator: str
 ) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
-    """The centred RSM with largest entry 1, lest float32 overflow, and its scale.
+    """The centered RSM with largest entry 1, so that float32 does not overflow.
 
-    It is exactly zero, with scale 1, where the RSM is constant.
+    And its scale. A constant RSM is exactly zero, with scale 1.
     """
     raw = jnp.max(jnp.abs(K))
     K = centered(K, estimator)
     largest = jnp.max(jnp.abs(K))
-    # Below this, what centring left is rounding: the RSM is constant.
+    # Up to this, what centering left is rounding: the RSM is constant.
     constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
     scale = jnp.where(constant, 1, largest)
     return jnp.where(constant, 0, K / scale), scale

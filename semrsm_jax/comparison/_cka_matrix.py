@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._hsic import check_estimator, check_samples, normalizer
-from semrsm_jax.comparison._row_blocks import Centred, Products, RowSliced
+from semrsm_jax.comparison._row_blocks import CenteredRows, Products, RowSliced
 
 RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 
@@ -20,7 +21,7 @@ def cka_matrix(
 ) -> Float[np.ndarray, "R Q"]:
     """CKA of every two RSMs over the same samples, Eq. 2, as `cka` has it.
 
-    Each RSM is centred once, and all products are one matrix product, row block by row
+    Each RSM is centered once, and all products are one matrix product, row block by row
     block: memory holds a few rows of each, so the RSMs may lie on disk.
 
     Args:
@@ -38,7 +39,7 @@ def cka_matrix(
       estimate of HSIC(K, K) is not positive, see `cka`.
 
     Raises:
-      TypeError: an RSM is not real or is no array.
+      TypeError: an RSM is not real or not an array.
       ValueError: no RSMs, shapes that are not square or differ, NaN or infinity, an
         unknown estimator, or fewer than 4 samples for the unbiased one.
 
@@ -46,8 +47,8 @@ def cka_matrix(
       >>> import numpy as np
       >>> from semrsm_jax import cka_matrix
       >>> X, Y = np.random.default_rng(0).normal(size=(2, 20, 4))
-      >>> found = cka_matrix({"first": X @ X.T, "second": Y @ Y.T})
-      >>> found.shape, found.diagonal()
+      >>> matrix = cka_matrix({"first": X @ X.T, "second": Y @ Y.T})
+      >>> matrix.shape, matrix.diagonal()
       ((2, 2), array([1.0, 1.0]))
     """
     products, _, _, _ = _products(rsms, others, estimator)
@@ -63,8 +64,8 @@ def hsic_matrix(
     """HSIC of every two RSMs over the same samples, Eq. 1, as `hsic` has it.
 
     Args:
-      rsms: as in `cka_matrix`.
-      others: as in `cka_matrix`.
+      rsms: R RSMs (N, N), a sequence or a mapping, read by rows as in `cka_matrix`.
+      others: Q other RSMs of the same samples; None compares `rsms` with themselves.
       estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
 
     Returns:
@@ -75,16 +76,14 @@ def hsic_matrix(
       ValueError: as `cka_matrix`.
     """
     products, left, right, n = _products(rsms, others, estimator)
-    scales = (
-        np.array([each.centring.scale for each in side]) for side in (left, right)
-    )
+    scales = ([each.scale for each in side] for side in (left, right))
     return products.cross / normalizer(n, estimator) * np.multiply.outer(*scales)
 
 
 def _products(
     rsms: RSMs, others: RSMs | None, estimator: str
-) -> tuple[Products, list[Centred], list[Centred], int]:
-    """Inner products of both sides, the centred RSMs of each, and N."""
+) -> tuple[Products, list[CenteredRows], list[CenteredRows], int]:
+    """Inner products of both sides, the centered RSMs of each, and N."""
     check_estimator(estimator)
     named = _named("rsms", rsms)
     sides = [named] if others is None else [named, _named("others", others)]
@@ -96,20 +95,12 @@ def _products(
                 f"{tuple(other.shape)} and {tuple(rsm.shape)}"
             )
     check_samples(rsm.shape[0], estimator)
-    diagonal = estimator == "biased"
     # Each reads and sums for itself, with the interpreter's lock released.
+    read = partial(_row_blocks.centered_rows, estimator=estimator)
     with ThreadPoolExecutor(cores()) as pool:
-        passed = [
-            list(
-                pool.map(
-                    lambda name, each: _row_blocks.centred(name, each, diagonal),
-                    side.keys(),
-                    side.values(),
-                )
-            )
-            for side in sides
-        ]
-    return _row_blocks.inner_products(*passed), passed[0], passed[-1], rsm.shape[0]
+        centered = [list(pool.map(read, side.keys(), side.values())) for side in sides]
+    products = _row_blocks.inner_products(*centered)
+    return products, centered[0], centered[-1], len(centered[0][0].row_effects)
 
 
 def _named(argument: str, rsms: RSMs) -> dict[str, RowSliced]:

@@ -1,8 +1,8 @@
-"""RSMs read by blocks of rows: their centring, and inner products of many at once.
+"""RSMs read by blocks of rows: their centering, and inner products of many at once.
 
 On the host, in NumPy: a block is read once for each of two passes and every pass is
-bound by memory, so there is nothing for an accelerator to gain. A block is small enough
-to stay in the processor's cache between its few operations.
+bound by memory, so an accelerator would gain nothing. A block is small enough to stay
+in the processor's cache between its few operations.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import cores
+from semrsm_jax.comparison._hsic import effects
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not
-# symmetric, so that each of its blocks costs a reading of the whole.
+# symmetric, so that for each of its blocks all of it is read.
 _CACHE = 4 * 2**20
 _ROOM = 256 * 2**20
 # Multiplications up to which BLAS keeps a matrix product on one core.
@@ -41,51 +42,43 @@ class RowSliced(Protocol):
         ...
 
 
-class Centring(NamedTuple):
-    """What the first pass over an RSM finds, and the second takes off it.
+class CenteredRows(NamedTuple):
+    """An RSM that is read as blocks of centered rows, each entry of order 1.
 
     Attributes:
-      offset: near every entry; taken off before anything else, so that a large constant
-        in the RSM costs no digits.
-      scale: largest |entry - offset|, or 1; divided by, lest products overflow.
-      rows: (N,) the row effects, in the units of entries / scale.
-      columns: (N,) the column effects.
-      noise: up to which a centred entry / scale is rounding.
+      rsm: read by rows.
+      estimator: of HSIC; for the unbiased one the diagonal is zero.
+      offset: near every entry; subtracted before anything else, so that a large
+        constant in the RSM costs no digits.
+      scale: largest |entry - offset|, or 1; divided by, so that products stay finite.
+      row_effects: (N,), in the units of entries / scale.
+      column_effects: (N,), in the units of entries / scale.
+      noise: up to this size, a centered entry / scale is rounding.
       symmetric: whether it is, up to rounding.
     """
 
+    rsm: RowSliced
+    estimator: str
     offset: float
     scale: float
-    rows: Float[np.ndarray, " N"]
-    columns: Float[np.ndarray, " N"]
+    row_effects: Float[np.ndarray, " N"]
+    column_effects: Float[np.ndarray, " N"]
     noise: float
     symmetric: bool
 
-
-class Centred(NamedTuple):
-    """An RSM with its centring: reads blocks of the centred rows."""
-
-    rsm: RowSliced
-    centring: Centring
-    diagonal: bool
-
     def rows(self, start: int, stop: int) -> Float[np.ndarray, "b N"]:
-        """Rows start to stop, centred, of order 1; zero on the diagonal if unbiased."""
-        offset, scale, rows, columns, *_ = self.centring
-        block = _read(self.rsm, start, stop, offset)
-        block *= 1 / scale
-        block -= rows[start:stop, None].astype(block.dtype)
-        block -= columns.astype(block.dtype)
-        if not self.diagonal:
+        """Rows start to stop."""
+        block = _read(self.rsm, start, stop, self.offset)
+        block *= 1 / self.scale
+        block -= self.row_effects[start:stop, None].astype(block.dtype)
+        block -= self.column_effects.astype(block.dtype)
+        if self.estimator == "unbiased":
             _zero_diagonal(block, start)
         return block
 
     def columns(self, start: int, stop: int) -> Float[np.ndarray, "b N"]:
-        """The same columns, transposed.
-
-        Only rows can be read: of an RSM that is not symmetric that is all of them.
-        """
-        if self.centring.symmetric:
+        """Columns start to stop, transposed; all rows are read if not symmetric."""
+        if self.symmetric:
             return self.rows(start, stop)
         n = self.rsm.shape[0]
         return np.concatenate(
@@ -93,20 +86,15 @@ class Centred(NamedTuple):
         ).T
 
 
-def centred(name: str, rsm: RowSliced, diagonal: bool) -> Centred:
-    """Passes over an RSM once for its centring.
-
-    Args:
-      name: the RSM's name, for the error.
-      rsm: read by rows.
-      diagonal: whether the diagonal takes part, as in the biased estimator.
+def centered_rows(name: str, rsm: RowSliced, estimator: str) -> CenteredRows:
+    """Reads an RSM once for its centering; `name` is that of its errors.
 
     Raises:
       ValueError: NaN or infinity.
     """
     n = rsm.shape[0]
     offset = float(np.mean(_read(rsm, 0, 1, 0)))
-    # Symmetric is what K v = K' v says of a random v, with probability 1.
+    # K v = K' v for a random v only where K is symmetric, with probability 1.
     probe = np.random.default_rng(0).choice([-1.0, 1.0], n)
     rows, along, columns, across = np.zeros((4, n))
     reach = size = 0.0
@@ -123,7 +111,7 @@ def centred(name: str, rsm: RowSliced, diagonal: bool) -> Centred:
             )
         reach = max(reach, high, -low)
         size = max(size, abs(high + offset), abs(low + offset))
-        if not diagonal:
+        if estimator == "unbiased":
             _zero_diagonal(block, start)
         signs = probe.astype(block.dtype)
         rows[start:stop] = block.sum(1)
@@ -131,19 +119,19 @@ def centred(name: str, rsm: RowSliced, diagonal: bool) -> Centred:
         along[start:stop] = np.einsum("bx,x->b", block, signs)
         across += np.einsum("bx,b->x", block, signs[start:stop])
     scale = reach if reach > 0 else 1.0
-    # What is not symmetric by less than this adds its square: nothing.
+    # An RSM that is less asymmetric than this adds the square of it, which is rounding.
     tolerance = 8 * eps * n * scale
     symmetric = bool(np.max(np.abs(along - across)) <= tolerance)
-    width = n if diagonal else n - 2
-    total = rows.sum() / (n if diagonal else n - 1)
-    rows, columns = ((sums - total / 2) / width / scale for sums in (rows, columns))
     noise = 8 * eps * size / scale
-    found = Centring(offset, scale, rows, columns, noise, symmetric)
-    return Centred(rsm, found, diagonal)
+    rows, columns = (
+        np.asarray(effects(sums / scale, np.ones(n), estimator))
+        for sums in (rows, columns)
+    )
+    return CenteredRows(rsm, estimator, offset, scale, rows, columns, noise, symmetric)
 
 
 class Products(NamedTuple):
-    """Inner products <K~, L~'> of centred RSMs, each divided by its scale.
+    """Inner products <K~, L~'> of centered RSMs, each divided by its scale.
 
     Attributes:
       cross: (R, Q) of each of R with each of Q.
@@ -157,7 +145,7 @@ class Products(NamedTuple):
 
 
 def inner_products(
-    left: Sequence[Centred], right: Sequence[Centred] | None = None
+    left: Sequence[CenteredRows], right: Sequence[CenteredRows] | None = None
 ) -> Products:
     """Takes all inner products in one pass; exactly 0 with an RSM without structure.
 
@@ -165,40 +153,36 @@ def inner_products(
       left: R RSMs.
       right: Q others, or None for `left` again.
     """
-    every = [*left, *(right or ())]
-    count, n = len(left), every[0].rsm.shape[0]
+    rsms = [*left, *(right or ())]
+    count, n = len(left), rsms[0].rsm.shape[0]
     split = 0 if right is None else count
-    mirrored = [k for k, each in enumerate(every) if not each.centring.symmetric]
-    dtype = np.result_type(*(_dtype(each.rsm) for each in every))
-    room = _ROOM if mirrored else _CACHE
-    step = min(block_rows(len(every), n, each.rsm, room) for each in every)
+    asymmetric = [k for k, each in enumerate(rsms) if not each.symmetric]
+    dtype = np.result_type(*(_dtype(each.rsm) for each in rsms))
+    room = _ROOM if asymmetric else _CACHE
+    step = min(block_rows(len(rsms), n, each.rsm, room) for each in rsms)
 
     def of_rows(rows: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Each with each; each entry squared; each with its own transpose."""
         start, stop = rows
-        block = np.empty((len(every), stop - start, n), dtype)
-        for k, each in enumerate(every):
+        block = np.empty((len(rsms), stop - start, n), dtype)
+        for k, each in enumerate(rsms):
             block[k] = each.rows(start, stop)
-        turned = block
-        if mirrored:
-            turned = block.copy()
-            for k in mirrored:
-                turned[k] = every[k].columns(start, stop)
-        own = np.zeros(len(every))
-        for k in mirrored:
-            own[k] = np.einsum("bx,bx->b", block[k], turned[k]).sum(dtype=float)
+        transposed = block.copy() if asymmetric else block
+        own = np.zeros(len(rsms))
+        for k in asymmetric:
+            transposed[k] = rsms[k].columns(start, stop)
+            own[k] = np.einsum("bx,bx->b", block[k], transposed[k]).sum(dtype=float)
         squares = np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
-        return _products(block[:count], turned[split:]), squares, own
+        return _products(block[:count], transposed[split:]), squares, own
 
-    cross, squares, own = np.zeros((count, len(every) - split)), 0.0, 0.0
+    cross, squares, own = np.zeros((count, len(rsms) - split)), 0.0, 0.0
     # Blocks at once on all cores, unless they are large; summed in their order.
-    with ThreadPoolExecutor(1 if mirrored else cores()) as pool:
+    with ThreadPoolExecutor(1 if asymmetric else cores()) as pool:
         for part in pool.map(of_rows, blocks(n, step)):
             cross, squares, own = cross + part[0], squares + part[1], own + part[2]
-    noise = np.array([each.centring.noise for each in every])
-    # What centring left of an RSM without structure is rounding.
-    structured = squares > (n * noise) ** 2
-    symmetric = np.array([each.centring.symmetric for each in every])
+    # What centering left of an RSM without structure is rounding.
+    structured = squares > (n * np.array([each.noise for each in rsms])) ** 2
+    symmetric = np.array([each.symmetric for each in rsms])
     own = np.where(structured, np.where(symmetric, squares, own), 0)
     cross *= structured[:count, None]
     cross *= structured[split:]
@@ -210,8 +194,8 @@ def _products(
 ) -> Float[np.ndarray, "R Q"]:
     """Inner products over rows and columns, those of each row summed in float64.
 
-    As many small matrix products: a large one is dealt out to all cores, which then
-    wait for each other, longer than they work where other processes keep them busy.
+    As many small matrix products: BLAS splits a large one over all cores, which then
+    wait for each other, longer than they work where other processes use them.
     """
     width = max(256, _SERIAL // (len(left) * len(right)))
     total = np.zeros((len(left), len(right)))
@@ -230,7 +214,7 @@ def blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
 def block_rows(rsms: int, n: int, rsm: RowSliced, room: int) -> int:
     """Rows in a block, so that the blocks of `rsms` RSMs take about so many bytes."""
     chunks = getattr(rsm, "chunks", None)
-    # A compressed chunk is decoded whole: reading less of it would decode it again.
+    # A compressed chunk is decoded as a whole: reading less would decode it again.
     least = chunks[0] if chunks else 1
     return min(n, max(least, room // (rsms * n * _dtype(rsm).itemsize), 1))
 

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
-from semrsm_jax.comparison._hsic import check_rsms
-from semrsm_jax.comparison._weighted import check_counts, inner_product
+from semrsm_jax.comparison._hsic import check_counts, check_rsms, weighted_product
 
 # Of two symmetric RSMs (N, N) and, maybe, how often each sample counts (N,).
 Measure = Callable[[Array, Array, Array | None], Float[Array, ""]]
@@ -112,7 +111,7 @@ def _whitened(K: Array, L: Array, counts: Array | None, offset: bool) -> Array:
     K, L = (_distances(m, offset) for m in (K, L))
     counts = jnp.ones(len(K), K.dtype) if counts is None else counts
     cross, own_k, own_l = (
-        inner_product(a, b, counts, "biased") for a, b in ((K, L), (K, K), (L, L))
+        weighted_product(a, b, counts, "biased") for a, b in ((K, L), (K, K), (L, L))
     )
     return cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l))
 

@@ -11,21 +11,22 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax.comparison._cka import ratio
+from semrsm_jax.comparison._cka import inner_products, ratio
 from semrsm_jax.comparison._hsic import (
     centered,
     check_estimator,
     check_samples,
     normalizer,
+    product_of_sums,
 )
 
 
-class Features(NamedTuple):
-    """Features less their means, over the largest of them: of order 1.
+class UnitFeatures(NamedTuple):
+    """Features less their means, divided by the largest of them.
 
     Attributes:
-      unit: (N, C); zero where the features do not vary.
-      scale: what it was divided by, in the units of the features.
+      unit: (N, C), of order 1; zero where the features do not vary.
+      scale: the divisor, in the units of the features.
     """
 
     unit: Float[Array, "N C"]
@@ -37,10 +38,10 @@ def linear_cka(
 ) -> Float[Array, ""]:
     """CKA of the linear RSMs X X' and Y Y', without them where that is cheaper.
 
-    With C + D features fewer than samples it takes the products X' X, X' Y and Y' Y of
-    features, (C + D)^2 N operations, else the RSMs. Features are centred before any
-    product, so that a large mean costs no digits; those of NumPy in float64, even where
-    JAX then computes in float32.
+    With fewer features C + D than samples it takes the products X' X, X' Y and Y' Y of
+    features, (C + D)^2 N operations, otherwise the RSMs. Features are centered before
+    any product, so that a large mean costs no digits; those of NumPy in float64, even
+    where JAX then computes in float32.
 
     Args:
       X: features (N, C); further axes, as tokens, are flattened, as for the
@@ -70,8 +71,8 @@ def linear_hsic(
     """HSIC of the linear RSMs X X' and Y Y'; of one feature, its squared covariance.
 
     Args:
-      X: features (N, ...), as in `linear_cka`.
-      Y: features (N, ...) of the same samples, likewise.
+      X: features (N, C); further axes are flattened, as in `linear_cka`.
+      Y: features (N, D) of the same samples in the same order.
       estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
 
     Returns:
@@ -92,10 +93,10 @@ def linear_hsic(
 
 def check_features(
     X: ArrayLike, Y: ArrayLike, estimator: str
-) -> tuple[Features, Features]:
-    """Converts and centres features of the same samples; raises as `linear_cka`."""
+) -> tuple[UnitFeatures, UnitFeatures]:
+    """Converts and centers features of the same samples; raises as `linear_cka`."""
     check_estimator(estimator)
-    x, y = _centred("X", X), _centred("Y", Y)
+    x, y = _unit_features("X", X), _unit_features("Y", Y)
     if len(x.unit) != len(y.unit):
         raise ValueError(
             f"X and Y must be of the same samples, got {len(x.unit)} and {len(y.unit)}"
@@ -104,7 +105,7 @@ def check_features(
     return x, y
 
 
-def _centred(name: str, value: ArrayLike) -> Features:
+def _unit_features(name: str, value: ArrayLike) -> UnitFeatures:
     features = _checks.real_array_on_host(name, value)
     if features.ndim < 2:
         raise ValueError(
@@ -131,43 +132,38 @@ def _eps(dtype: jax.typing.DTypeLike) -> float:
 
 
 @jax.jit
-def _unit(X: Array, noise: Array) -> Features:
-    """Centres, and divides by the largest; up to the noise, features do not vary."""
-    # Twice: the second time takes off the rounding of the first mean.
+def _unit(X: Array, noise: Array) -> UnitFeatures:
+    """Centers, and divides by the largest; up to the noise, features do not vary."""
+    # Twice: the second time subtracts the rounding of the first mean.
     for _ in range(2):
         X = X - jnp.mean(X, axis=0)
     largest = jnp.max(jnp.abs(X))
     varies = largest > noise
     scale = jnp.where(varies, largest, 1)
-    return Features(jnp.where(varies, X / scale, 0), scale)
+    return UnitFeatures(jnp.where(varies, X / scale, 0), scale)
 
 
 @partial(jax.jit, static_argnames="estimator")
 def products(
     X: Float[Array, "N C"], Y: Float[Array, "N D"], estimator: str
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """<K~, L~>, <K~, K~> and <L~, L~> of the RSMs of centred features."""
+    """<K~, L~>, <K~, K~> and <L~, L~> of the RSMs of centered features."""
     n, c, d = len(X), X.shape[1], Y.shape[1]
-    pairs = (X, Y), (X, X), (Y, Y)
     with jax.default_matmul_precision("highest"):
-        if c * c + d * d + c * d < n * (c + d):
-            cross, own_x, own_y = (_in_features(*pair, estimator) for pair in pairs)
-        else:
+        if c * c + d * d + c * d >= n * (c + d):
             K, L = (centered(Z @ Z.T, estimator) for Z in (X, Y))
-            cross, own_x, own_y = (jnp.sum(a * b) for a, b in ((K, L), (K, K), (L, L)))
+            return inner_products(K, L)
+        pairs = (X, Y), (X, X), (Y, Y)
+        cross, own_x, own_y = (_in_features(*pair, estimator) for pair in pairs)
     return cross, own_x, own_y
 
 
 def _in_features(X: Array, Y: Array, estimator: str) -> Float[Array, ""]:
-    """<K~, L~> = |X' Y|^2, and for the unbiased estimator less what the diagonals add.
-
-    With x_i = |X_i|^2, y_i = |Y_i|^2 and rows of K that sum to 0, Eq. 5 of Song et al.
-    2012 becomes |X' Y|^2 - n / (n - 2) sum x_i y_i + sum x_i sum y_i / (n-1)(n-2).
-    """
-    n = len(X)
+    """<K~, L~> without the RSMs: <K, L> is |X' Y|^2, and their rows sum to 0."""
     product = jnp.sum((X.T @ Y) ** 2)
     if estimator == "biased":
         return product
+    # Without the diagonal, rows and columns sum to minus its entries.
     x, y = jnp.sum(X**2, axis=1), jnp.sum(Y**2, axis=1)
-    together = jnp.sum(x) * jnp.sum(y) / ((n - 1) * (n - 2))
-    return product - n / (n - 2) * jnp.sum(x * y) + together
+    ones = jnp.ones_like(x)
+    return product_of_sums(product - x @ y, (-x, -x), (-y, -y), ones, estimator)

@@ -1,6 +1,6 @@
-"""CKA from batches of samples, for features or RSMs that never meet as a whole.
+"""CKA from batches of samples, for features or RSMs of which only batches exist.
 
-A mean over batches of CKAs is no estimate of CKA. Here the numerator and both parts of
+A mean over batches of CKAs does not estimate CKA. Here the numerator and both parts of
 the denominator are averaged, each by an unbiased estimator, and divided once at the
 end: over random batches each has the expectation that it has over all samples (Nguyen
 et al. 2021).
@@ -26,10 +26,10 @@ class MinibatchSums(NamedTuple):
       cross: of HSIC(K, L), over scale_k^2 scale_l^2.
       own_k: of HSIC(K, K), over scale_k^4.
       own_l: of HSIC(L, L), over scale_l^4.
-      scale_k: about the square root of the largest centred entry of K so far, lest
-        products leave the range of float32; in the units of features.
-      scale_l: the same of L.
-      samples: how many there were in all batches.
+      scale_k: about the square root of the largest centered entry of K so far, so that
+        products stay in the range of float32; in the units of features.
+      scale_l: about the square root of the largest centered entry of L so far.
+      samples: in all batches.
     """
 
     cross: Float[Array, ""]
@@ -65,7 +65,7 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
     Args:
       sums: so far.
       K: RSM (b, b) of the batch, b at least 4: a diagonal block of a whole RSM.
-      L: RSM (b, b) of the same samples.
+      L: RSM (b, b) of the same samples in the same order.
 
     Returns:
       The `MinibatchSums` with this batch.
@@ -79,8 +79,8 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
     """
     K, L = check_rsms(K, L, "unbiased", shift=True)
     (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
-    found = inner_products(unit_k, unit_l)
-    return _added(sums, found, jnp.sqrt(scale_k), jnp.sqrt(scale_l), len(K))
+    products = inner_products(unit_k, unit_l)
+    return _added(sums, products, jnp.sqrt(scale_k), jnp.sqrt(scale_l), len(K))
 
 
 def minibatch_update_features(
@@ -91,7 +91,7 @@ def minibatch_update_features(
     Args:
       sums: so far.
       X: features (b, ...) of the batch, see `linear_cka`, b at least 4.
-      Y: features (b, ...) of the same samples.
+      Y: features (b, ...) of the same samples in the same order.
 
     Returns:
       The `MinibatchSums` with this batch.
@@ -104,15 +104,15 @@ def minibatch_update_features(
       Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     x, y = linear.check_features(X, Y, "unbiased")
-    found = linear.products(x.unit, y.unit, "unbiased")
-    return _added(sums, found, x.scale, y.scale, len(x.unit))
+    products = linear.products(x.unit, y.unit, "unbiased")
+    return _added(sums, products, x.scale, y.scale, len(x.unit))
 
 
 def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
     """CKA of all batches so far.
 
     Args:
-      sums: of them.
+      sums: of these batches, as `minibatch_update` returns them.
 
     Returns:
       A scalar, never clamped; 0 where K or L had no structure in any batch, or before
@@ -183,14 +183,15 @@ def _over(
 @jax.jit
 def _added(
     sums: MinibatchSums,
-    found: tuple[Array, Array, Array],
+    products: tuple[Array, Array, Array],
     scale_k: Array,
     scale_l: Array,
     n: int,
 ) -> MinibatchSums:
-    """The sums with a batch's inner products of RSMs over these scales' squares."""
+    """The sums with the products of a batch, whose RSMs were divided by scale^2."""
     dtype = sums.cross.dtype
-    cross, own_k, own_l = (v.astype(dtype) / normalizer(n, "unbiased") for v in found)
+    count = normalizer(n, "unbiased")
+    cross, own_k, own_l = (product.astype(dtype) / count for product in products)
     # A batch without structure has no scale to set.
     scale_k = jnp.where(own_k != 0, scale_k.astype(dtype), 0)
     scale_l = jnp.where(own_l != 0, scale_l.astype(dtype), 0)
@@ -207,7 +208,7 @@ def _added(
 
 
 def _rescaled(old: Array, new: Array) -> tuple[Array, Array, Array]:
-    """The larger scale, and what sums over the old and the new are multiplied by."""
+    """The larger scale, and the factors of sums with the old one and the new one."""
     largest = jnp.maximum(old, new)
     divisor = jnp.where(largest > 0, largest, 1)
     return largest, old / divisor, new / divisor

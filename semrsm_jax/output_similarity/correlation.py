@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
-from semrsm_jax.comparison._narrowing import to_device
+from semrsm_jax.comparison.narrowing import to_device
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:

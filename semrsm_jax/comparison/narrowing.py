@@ -1,7 +1,7 @@
-"""What the host takes off arrays of 64 bits before JAX, without x64, keeps 32 of them.
+"""What the host does to arrays of 64 bits before JAX, without x64, keeps 32 of them.
 
-A large constant, or a scale outside the range of float32, would else cost all digits of
-numbers that NumPy held in full; most comparisons depend on neither.
+A large constant, or a scale outside the range of float32, would cost all digits of
+numbers that NumPy holds in full; most comparisons depend on neither.
 """
 
 import jax
@@ -16,15 +16,16 @@ from semrsm_jax._representations import accumulation_dtype
 def to_device(
     name: str, value: ArrayLike, rank: int, *, shift: bool, scale: bool
 ) -> Float[Array, "..."]:
-    """Checks a real, finite, non-empty array and converts it to what JAX computes in.
+    """Checks a real, finite array and converts it to the dtype that JAX computes in.
 
     Args:
       name: the argument's name, for the error.
       value: array-like with `rank` axes.
       rank: of the array.
       shift: the result does not depend on a constant added to all entries, so one may
-        be taken off.
-      scale: it does not depend on a positive factor of all entries either.
+        be subtracted.
+      scale: the result does not depend on a positive factor of all entries, so they may
+        be divided by the largest.
 
     Raises:
       TypeError: not real.
@@ -35,7 +36,7 @@ def to_device(
         with jax.enable_x64(True):
             _checks.finite(name, array)
         array = array.astype(np.float64)
-        array = _centred(array) if shift else array
+        array = _shifted(array) if shift else array
         largest = np.max(np.abs(array))
         array = array / largest if scale and largest > 0 else array
     converted = _checks.real_array(name, array)
@@ -48,10 +49,10 @@ def _is_narrowed(dtype: np.dtype) -> bool:
     return _checks.floating_dtype(dtype).itemsize < dtype.itemsize
 
 
-def _centred(array: np.ndarray) -> np.ndarray:
-    """The array less one of its entries; zero if that leaves but rounding.
+def _shifted(array: np.ndarray) -> np.ndarray:
+    """The array less one of its entries; zero where only rounding is left.
 
-    Any entry off the diagonal will do: the rest is within the range of the entries.
+    Any entry off the diagonal serves: the rest is within the range of the entries.
     """
     size = np.max(np.abs(array))
     array = array - array[..., -1].flat[0]
