@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from experiments import comparison
+from experiments.benchmarks import comparison
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ pytest.importorskip("transformers")
 
 from typer.testing import CliRunner
 
-from experiments.extraction import SCALES, app
+from experiments.benchmarks.extraction import SCALES, app
 
 
 def test_both_extract_the_same(tmp_path):

@@ -18,12 +18,12 @@ pytest.importorskip("skimage")
 from experiments._common.session import Session, fingerprint
 from experiments._common.timing import take_turns
 from experiments._common.worker import Outcome
-from experiments._runtime import adversarial, features, report, sections, tables
-from experiments._runtime.cli import app
-from experiments._runtime.config import SCALES, Layer
-from experiments._runtime.peers import PEERS
-from experiments._runtime.sections import SECTIONS
 from experiments.data.images import draw_files, read_squares
+from experiments.runtime import adversarial, features, report, sections, tables
+from experiments.runtime.cli import app
+from experiments.runtime.config import SCALES, Layer
+from experiments.runtime.peers import PEERS
+from experiments.runtime.sections import SECTIONS
 from semrsm_jax import Identity, rsm
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_pareto
@@ -196,7 +196,7 @@ def test_finished_sections_are_not_measured_again(smoke, monkeypatch):
         raise AssertionError("a process was started")
 
     before = json.loads((folder / "runtime.json").read_text())
-    monkeypatch.setattr("experiments._runtime.sections.worker", start)
+    monkeypatch.setattr("experiments.runtime.sections.worker", start)
     result = run("--scale", "smoke", "-o", folder)
     assert result.exit_code == 0, result.output
     after = json.loads((folder / "runtime.json").read_text())
@@ -302,7 +302,7 @@ def test_pairs_are_different_samples_each_once(rng):
 
 def test_configs_are_the_same_in_every_process():
     code = (
-        "from experiments._runtime.config import SCALES;"
+        "from experiments.runtime.config import SCALES;"
         "from experiments._common.session import fingerprint;"
         "from semrsm_jax.models import ResNetConfig;"  # holds a function
         "print([fingerprint(x) for x in (*SCALES.values(), ResNetConfig(18))])"
@@ -385,9 +385,18 @@ def test_plot_pareto_names_what_it_cannot_draw(groups, message):
 
 @pytest.mark.slow
 def test_the_engines_benchmark_runs_at_its_smallest(tmp_path):
-    command = [sys.executable, "-m", "experiments.engine", "--scale", "smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.engine",
+        "--scale",
+        "smoke",
+    ]
     done = subprocess.run(
-        [*command, "-o", tmp_path], check=True, capture_output=True, text=True
+        [*command, "--scale", "smoke", "-o", tmp_path],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     for part in ("overhead S=16", "cluster S=16", "memory", "cost"):
         assert part in done.stdout

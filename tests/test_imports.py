@@ -29,6 +29,7 @@ LEVELS = [
     {"store"},
     {"engine"},
     {"retrieval", "exchange"},
+    {"registry"},
     {"models", "features"},
     {"plotting", "demo"},
     {"reporting"},

@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from experiments.large_analysis import app
+from experiments.benchmarks.large_analysis import app
 
 
 @pytest.mark.slow

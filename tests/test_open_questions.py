@@ -18,19 +18,20 @@ from PIL import Image
 from experiments._common.intervals import Interval, median_interval
 from experiments._common.session import Session
 from experiments._common.study import conduct
-from experiments._open_questions import (
+from experiments.open_questions import (
+    STUDIES,
     ablation,
+    app,
     channels,
     gain,
     layers,
     prior,
     windows,
 )
-from experiments._open_questions.networks import last_layer
-from experiments._open_questions.retrieval import SEMANTIC, SPATIAL
-from experiments._open_questions.retrieval import gain as paired_gain
-from experiments._open_questions.surgery import output_of, rest_of
-from experiments.open_questions import STUDIES, app
+from experiments.open_questions.networks import last_layer
+from experiments.open_questions.retrieval import SEMANTIC, SPATIAL
+from experiments.open_questions.retrieval import gain as paired_gain
+from experiments.open_questions.surgery import output_of, rest_of
 from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Identity
 from semrsm_jax.models import ResNet, ResNetConfig

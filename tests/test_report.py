@@ -218,7 +218,7 @@ def test_arrays_need_no_file(x):
     layer = Page(found.html).layer()
     assert layer["grid"] == list(GRID) and set(stored(layer)) == {(1, 3)}
     sigma = float(RBF().sigma(pair_statistics(x)))
-    assert layer["kernel"] == f"RBF(bandwidth={sigma!r})"
+    assert layer["kernel"] == f"rbf (bandwidth {sigma!r})"
     np.testing.assert_allclose(
         unpacked(layer["rsms"]["semantic"]), rsm(x, kernel=RBF()), 1e-4
     )

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 @pytest.mark.slow
 def test_both_solve_the_same_problems(tmp_path):
     pytest.importorskip("skimage")
-    from experiments.soft_runtime import app
+    from experiments.benchmarks.soft_runtime import app
 
     path = tmp_path / "found.json"
     arguments = ["--scale", "smoke", "-o", str(path)]

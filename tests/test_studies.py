@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
-from experiments import soft_optimise, soft_stereo, soft_temperature
 from experiments._common.intervals import block_bootstrap, t_interval
 from experiments._common.session import Session, fingerprint
 from experiments._common.study import command
+from experiments.soft import optimize, stereo, temperature
 
 
 def run(study, folder, *arguments):
@@ -55,22 +55,22 @@ def check_files(study, smoke):
     assert all(name in text for name in document["summary"])
 
 
-@pytest.mark.parametrize("study", [soft_stereo.STUDY, soft_temperature.STUDY])
+@pytest.mark.parametrize("study", [stereo.STUDY, temperature.STUDY])
 def test_files(study, smoke):
     check_files(study, smoke)
 
 
 def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
-    folder, _, document = smoke(soft_temperature.STUDY)
+    folder, _, document = smoke(temperature.STUDY)
     other = tmp_path / "soft_temperature.json"
     other.write_text(json.dumps({**document, "scale": "bundled"}))
     before = other.read_bytes()
-    result = run(soft_temperature.STUDY, tmp_path)
+    result = run(temperature.STUDY, tmp_path)
     assert result.exit_code == 2
     assert "exists; --overwrite replaces it" in result.output
     assert other.read_bytes() == before
     # Its own results are what a second run comes to again.
-    assert run(soft_temperature.STUDY, folder).exit_code == 0
+    assert run(temperature.STUDY, folder).exit_code == 0
 
 
 def test_steps_are_done_once_and_kept_whole(tmp_path):
@@ -102,12 +102,12 @@ def test_matchings_are_kept_and_configs_have_names_of_their_own(tmp_path):
     again = Session(tmp_path, lambda *step: seen.append(step)).run("layer", x)
     assert before == {p: p.stat().st_mtime_ns for p in again.path.rglob("c.*")}
     assert seen[-1] == ("Matching layer", 6, 6)
-    first, second = (soft_stereo.SCALES[name] for name in ("bundled", "smoke"))
+    first, second = (stereo.SCALES[name] for name in ("bundled", "smoke"))
     assert fingerprint(first) == fingerprint(first) != fingerprint(second)
 
 
 def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
-    app = command(soft_stereo.STUDY)
+    app = command(stereo.STUDY)
     text = CliRunner().invoke(app, ["--help"]).output
     for part in ("--scale", "--overwrite", "Expected", "python -m"):
         assert part in text
@@ -117,7 +117,7 @@ def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
 
 
 def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):
-    study = soft_stereo.STUDY
+    study = stereo.STUDY
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run(study, tmp_path)
     assert result.exit_code == 2 and "pip install" in result.output
@@ -125,7 +125,7 @@ def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):
 
 
 def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
-    _, _, document = smoke(soft_temperature.STUDY)
+    _, _, document = smoke(temperature.STUDY)
     *soft, limit = document["rows"]
     epsilons = [row["epsilon"] for row in soft]
     assert epsilons == sorted(epsilons, reverse=True) and limit["epsilon"] == 0
@@ -140,7 +140,7 @@ def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
 
 
 def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
-    _, _, document = smoke(soft_stereo.STUDY)
+    _, _, document = smoke(stereo.STUDY)
     summary = document["summary"]
     margin = summary["margin of soft over position-wise"]
     assert 0 < margin["low"] < margin["value"] < margin["high"]
@@ -150,7 +150,7 @@ def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
 
 
 def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
-    pair = soft_stereo.run(soft_stereo.SCALES["smoke"]).pair
+    pair = stereo.run(stereo.SCALES["smoke"]).pair
     pixels = [image.mean(-1) for image in (pair.left, pair.right)]
 
     def differences(places):
@@ -175,8 +175,8 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
 
 @pytest.mark.slow
 def test_optimised_images_keep_their_position_wise_similarity(smoke):
-    check_files(soft_optimise.STUDY, smoke)
-    _, _, document = smoke(soft_optimise.STUDY)
+    check_files(optimize.STUDY, smoke)
+    _, _, document = smoke(optimize.STUDY)
     summary = document["summary"]
     assert summary["semantic: rise of semantic similarity"]["value"] > 0.05
     assert summary["semantic: rise of position-wise similarity"]["value"] < 0.02
@@ -189,10 +189,10 @@ def test_optimised_images_keep_their_position_wise_similarity(smoke):
 @pytest.mark.slow
 def test_distillation_scores_both_students_alike(smoke):
     pytest.importorskip("sklearn")
-    from experiments import soft_distill
+    from experiments.soft import distill
 
-    check_files(soft_distill.STUDY, smoke)
-    _, _, document = smoke(soft_distill.STUDY)
+    check_files(distill.STUDY, smoke)
+    _, _, document = smoke(distill.STUDY)
     table = document["rows"]
     networks = {row["network"] for row in table}
     assert networks == {"semantic", "spatio-semantic", "teacher"}
@@ -204,8 +204,8 @@ def test_distillation_scores_both_students_alike(smoke):
 
 def test_scenes_hold_each_digit_where_it_is_said_to_stand(rng):
     pytest.importorskip("sklearn")
-    from experiments._soft.scenes import draw_scenes, render
     from experiments.scenes.digits import load_digits
+    from experiments.soft.scenes import draw_scenes, render
 
     digits, test = load_digits(0.3, rng)
     assert len(digits.images) + len(test.images) == 1797

@@ -22,6 +22,7 @@ from semrsm_jax.cli import (
     search,
     status,
 )
+from semrsm_jax.cli._algorithm_options import with_algorithm_options
 from semrsm_jax.cli.console import guarded, say
 
 _HELP = """How alike two images look to a network, wherever in the image things stand.
@@ -36,15 +37,7 @@ A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved
 
 Features of your images come from semrsm extract. Without any at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
 
-app = typer.Typer(
-    name="semrsm",
-    help=_HELP,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    # A traceback that reaches the user is a fault of this program: show it plainly.
-    pretty_exceptions_enable=False,
-)
-for _command in (
+_COMMANDS = (
     extract,
     models,
     rsm,
@@ -57,8 +50,28 @@ for _command in (
     match,
     report,
     demo,
-):
-    app.command(_command.NAME, help=_command.HELP)(guarded(_command.command))
+)
+
+
+def build_app() -> typer.Typer:
+    """The program ``semrsm`` with the algorithms that the registry holds now.
+
+    A script of yours that adds its matchers to `semrsm_jax.registry` and then calls
+    ``build_app()()`` is ``semrsm`` with these matchers.
+    """
+    program = typer.Typer(
+        name="semrsm",
+        help=_HELP,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        # A traceback that reaches the user is a fault of this program: show it plainly.
+        pretty_exceptions_enable=False,
+    )
+    for module in _COMMANDS:
+        command = with_algorithm_options(module.command)
+        program.command(module.NAME, help=module.HELP)(guarded(command))
+    program.callback()(_main)
+    return program
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,7 +80,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     version: Annotated[
         bool,
@@ -80,3 +92,6 @@ def _main(
     ] = False,
 ) -> None:
     del version
+
+
+app = build_app()

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import options
-from semrsm_jax.cli.options import KernelName
+from semrsm_jax.cli._algorithm_options import Selection
 
 if TYPE_CHECKING:
     from semrsm_jax.store import Similarity
@@ -21,21 +20,6 @@ RSMs = Annotated[
         show_default=False,
         help="RSMs: .npz, .safetensors, .npy, or the .zarr of a run, each of whose "
         "layers is one.",
-    ),
-]
-KernelOfStatistics = Annotated[
-    KernelName | None,
-    typer.Option(
-        "--kernel",
-        case_sensitive=False,
-        help="Apply this kernel to the statistics of a file or run. Default: a file's "
-        "RSM as it is, linear for a run.",
-    ),
-]
-Bandwidth = Annotated[
-    str | None,
-    typer.Option(
-        help="Of rbf: sigma, or a rule: median, official, paper. Default: median."
     ),
 ]
 Seed = Annotated[
@@ -52,9 +36,7 @@ def figure_option(what: str, *names: str) -> Any:
     )
 
 
-def open_rsms(
-    paths: Sequence[Path], kernel: KernelName | None, bandwidth: str | None
-) -> "dict[str, Similarity]":
+def open_rsms(paths: Sequence[Path], kernel: Selection) -> "dict[str, Similarity]":
     """Opens RSMs by name: the path, and the layer where a run has several.
 
     Raises:
@@ -62,9 +44,7 @@ def open_rsms(
     """
     from semrsm_jax.store import open_runs, open_similarity
 
-    if kernel is None and bandwidth is not None:
-        raise ValueError("--bandwidth needs --kernel rbf")
-    rule = None if kernel is None else options.build_kernel(kernel, bandwidth)
+    rule = kernel.build()
     found: dict[str, Similarity] = {}
     for path in paths:
         layers = list(open_runs(path)) if path.is_dir() else [None]

@@ -9,6 +9,7 @@ import typer
 
 from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli.console import progress_bar, say, say_json
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _MATRICES = (MethodName.CKA, MethodName.HSIC)
 
 def command(
     rsms: similarity.RSMs,
+    kernel: StatisticsKernel,
     method: Annotated[
         MethodName,
         typer.Option(
@@ -73,8 +75,6 @@ def command(
             help="Of HSIC; unbiased leaves out the diagonals and needs 4 samples.",
         ),
     ] = EstimatorName.BIASED,
-    kernel: similarity.KernelOfStatistics = None,
-    bandwidth: similarity.Bandwidth = None,
     bootstrap: Annotated[
         int | None,
         typer.Option(
@@ -98,7 +98,7 @@ def command(
     if method is MethodName.HSIC and (bootstrap or permutations):
         raise ValueError("--bootstrap and --permutations do not fit --method hsic")
     similarity.check_figure(plot, overwrite, rsms)
-    opened = similarity.open_rsms(rsms, kernel, bandwidth)
+    opened = similarity.open_rsms(rsms, kernel)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     similarity.check_alike(opened, square=True)

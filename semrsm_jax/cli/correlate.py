@@ -7,6 +7,7 @@ import typer
 
 from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli.console import progress_bar, say, say_json
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _DRAWN = 1000
 
 def command(
     rsms: similarity.RSMs,
+    kernel: StatisticsKernel,
     logits: Annotated[
         Path | None,
         typer.Option(show_default=False, help="Logits (N, classes): .npy, .npz, ..."),
@@ -45,8 +47,6 @@ def command(
         str | None,
         typer.Option(help="Which array, where the file of outputs holds several."),
     ] = None,
-    kernel: similarity.KernelOfStatistics = None,
-    bandwidth: similarity.Bandwidth = None,
     negative: Annotated[
         bool,
         typer.Option("--negative", help="Correlate with minus the divergence."),
@@ -88,7 +88,7 @@ def command(
     outputs = logits or probabilities
     assert outputs is not None
     similarity.check_figure(plot, overwrite, [*rsms, outputs])
-    opened = similarity.open_rsms(rsms, kernel, bandwidth)
+    opened = similarity.open_rsms(rsms, kernel)
     similarity.check_alike(opened, square=True)
     p = np.asarray(load_features(outputs, key))
     if p.ndim != 2 or len(p) != next(iter(opened.values())).shape[0]:

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import MatcherOptions, parse_grid
 from semrsm_jax.cli._inputs import load_sample, naming
-from semrsm_jax.cli._matcher_options import (
-    MatcherName,
-    MatcherOptions,
-    parse_grid,
-    takes_matcher,
-)
 from semrsm_jax.cli.console import say, say_fields, say_json
 
 if TYPE_CHECKING:
@@ -39,7 +34,6 @@ _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
 
 
-@takes_matcher()
 def command(
     a: Annotated[Path, options.features_argument("A")],
     b: Annotated[Path, options.features_argument("B")],
@@ -125,7 +119,7 @@ def _refuse_beside_ladder(
     matcher: MatcherOptions, bound: int | None, output: Path | None
 ) -> None:
     given = [key for key, value in matcher.settings.items() if value is not None]
-    given += ["matcher"] * (matcher.name is not MatcherName.Exact)
+    given += ["matcher"] * (matcher.name != matcher.table.default)
     given += ["bound"] * (bound is not None) + ["output"] * (output is not None)
     for key in given:
         if key != "grid":

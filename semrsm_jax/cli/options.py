@@ -1,21 +1,12 @@
-"""Options that several commands share; those of matchers are in `_matcher_options`."""
+"""Options that several commands share; matchers' and kernels' are derived elsewhere."""
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from semrsm_jax import DualBound, Kernel
-
-
-class KernelName(StrEnum):
-    """Kernels as the command line names them; members are named as their classes."""
-
-    Linear = "linear"
-    Cosine = "cosine"
-    RBF = "rbf"
+from semrsm_jax import DualBound
 
 
 class LayoutName(StrEnum):
@@ -38,14 +29,6 @@ class CenterName(StrEnum):
 MATCHER_PANEL = "Matcher options"
 STORE_PANEL = "With an output .zarr"
 
-Similarity = Annotated[
-    KernelName,
-    typer.Option(
-        "--kernel",
-        case_sensitive=False,
-        help="The similarity of matched representations.",
-    ),
-]
 Bound = Annotated[
     int | None,
     typer.Option(
@@ -114,41 +97,17 @@ def features_argument(name: str, text: str = "") -> Any:
     )
 
 
-def build_bound(stride: int | None) -> "DualBound | None":
+def build_bound(stride: int | None) -> DualBound | None:
     """The dual bound of ``--bound``.
 
     Raises:
       ValueError: a stride below 1.
     """
-    from semrsm_jax import DualBound
-
     if stride is None:
         return None
     if stride < 1:
         raise ValueError(f"--bound must be a stride of at least 1, got {stride}")
     return DualBound(stride)
-
-
-def build_kernel(name: KernelName, bandwidth: str | None) -> "Kernel":
-    """The kernel of a name; a bandwidth is a number or the name of a rule.
-
-    Raises:
-      ValueError: the kernel has no bandwidth, or cannot have this one.
-    """
-    import semrsm_jax
-
-    cls = getattr(semrsm_jax, name.name)
-    if bandwidth is None:
-        return cls()
-    if name is not KernelName.RBF:
-        raise ValueError(
-            f"--bandwidth does not fit --kernel {name.value}; it is an option of rbf"
-        )
-    try:
-        return cls(float(bandwidth))
-    except ValueError:
-        # Neither a number nor in range: the kernel says what it takes.
-        return cls(bandwidth)
 
 
 _UNITS = {"": 1, **{u + "B": 10**n for u, n in zip("KMGT", (3, 6, 9, 12), strict=True)}}

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
 from semrsm_jax.cli.console import duration, say, say_fields, say_json, size
 
 NAME = "plan"
@@ -18,7 +18,6 @@ Some pairs are matched for a few seconds to measure their rate, and nothing is w
 Example: semrsm plan features.npy --matcher exact"""
 
 
-@takes_matcher()
 def command(
     features: Annotated[Path, options.features_argument("FEATURES")],
     other: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli import options
-from semrsm_jax.cli._matcher_options import parse_grid
+from semrsm_jax.cli._algorithm_options import StatisticsKernel, parse_grid
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 
 NAME = "report"
@@ -31,6 +31,7 @@ Correspondences of every pair may be much: the page holds those of each sample's
 
 def command(
     rsms: similarity.RSMs,
+    kernel: StatisticsKernel,
     output: Annotated[
         Path,
         typer.Option(
@@ -68,8 +69,6 @@ def command(
             help="A layer to show, once for each. Default: all.",
         ),
     ] = None,
-    kernel: similarity.KernelOfStatistics = None,
-    bandwidth: similarity.Bandwidth = None,
     grid: Annotated[
         str | None,
         typer.Option(
@@ -127,8 +126,6 @@ def command(
     from semrsm_jax.reporting.page import SUFFIXES
     from semrsm_jax.store import check_output
 
-    if kernel is None and bandwidth is not None:
-        raise ValueError("--bandwidth needs --kernel rbf")
     check_output(output, overwrite, suffixes=SUFFIXES, inputs=rsms)
     asked = [_parse_pair(text) for text in pair or ()]
     with progress_bar("steps", quiet) as bar:
@@ -139,7 +136,7 @@ def command(
             features=features,
             labels=labels,
             layers=layers or None,
-            kernel=None if kernel is None else options.build_kernel(kernel, bandwidth),
+            kernel=kernel.build(),
             grid=parse_grid(grid) if grid else None,
             preprocessing=load_preprocessing(preprocessor) if preprocessor else None,
             neighbors=neighbors,

@@ -9,6 +9,7 @@ from semrsm_jax.cli import _retrieval as retrieval
 from semrsm_jax.cli import _retrieval_report as report
 from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._retrieval import ExcludeName
 from semrsm_jax.cli._retrieval_report import ScoreName
 from semrsm_jax.cli.console import progress_bar, say, say_json
@@ -35,6 +36,7 @@ F1 counts instances (Eq. 9-12), IoU which classes are there (App. D.4). Each is 
 
 def command(
     rsms: similarity.RSMs,
+    kernel: StatisticsKernel,
     queries: Annotated[
         Path | None,
         typer.Option(show_default=False, help="What the queries show: .csv or .npz."),
@@ -60,8 +62,6 @@ def command(
             "groups, else the query itself where it is in the database.",
         ),
     ] = None,
-    kernel: similarity.KernelOfStatistics = None,
-    bandwidth: similarity.Bandwidth = None,
     resamples: Annotated[
         int | None,
         typer.Option(metavar="B", min=2, help="Resamples for intervals, say 2000."),
@@ -110,12 +110,12 @@ def command(
         check_output(output, overwrite, suffixes=(".json",), inputs=inputs)
     found = retrieval.load_searches(rsms, k)
     if found:
-        if exclude or kernel or bandwidth:
+        if exclude or kernel.name:
             raise ValueError("--exclude and --kernel do not fit results of a search")
         samples = retrieval.Samples(len(next(iter(found.values())).index), None)
         opened = {}
     else:
-        opened = similarity.open_rsms(rsms, kernel, bandwidth)
+        opened = similarity.open_rsms(rsms, kernel)
         similarity.check_alike(opened, square=False)
         rsm = next(iter(opened.values()))
         rows, columns = rsm.shape

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from semrsm_jax.cli import options
-from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
+from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._rsm_file import write_file
 from semrsm_jax.cli._rsm_store import write_store
-from semrsm_jax.cli.options import CenterName, KernelName
+from semrsm_jax.cli.options import CenterName
 
 NAME = "rsm"
 HELP = """Compute the RSM of a file of features, or between two files.
@@ -27,7 +27,6 @@ Example: semrsm rsm features.npy -o run.zarr --workers 8
 Features of 64 bits are computed in float32, unless the environment variable JAX_ENABLE_X64 is 1."""  # noqa: E501 (lines are wrapped when shown)
 
 
-@takes_matcher()
 def command(
     features: Annotated[Path, options.features_argument("FEATURES")],
     output: Annotated[
@@ -46,13 +45,7 @@ def command(
     ] = None,
     *,
     matcher: MatcherOptions,
-    kernel: options.Similarity = KernelName.Linear,
-    bandwidth: Annotated[
-        str | None,
-        typer.Option(
-            help="Of rbf: sigma, or a rule: median, official, paper. Default: median."
-        ),
-    ] = None,
+    kernel: KernelOptions,
     center: Annotated[
         CenterName,
         typer.Option(
@@ -97,13 +90,13 @@ def command(
     """Checks the options, and computes into a store or a file."""
     rule = matcher.build()
     proof = options.build_bound(bound)
-    similarity = options.build_kernel(kernel, bandwidth)
+    similarity = kernel.build()
     budget = options.parse_bytes("--memory-budget", memory_budget)
     inputs = [features] if other is None else [features, other]
     if output.suffix.lower() == ".zarr":
-        if kernel is not KernelName.Linear:
+        if kernel.name != kernel.table.default:
             raise ValueError(
-                f"--kernel {kernel.value} does not fit an output .zarr: it serves "
+                f"--kernel {kernel.name} does not fit an output .zarr: it serves "
                 "every kernel, which is chosen where it is read"
             )
         if overwrite:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._matcher_options import MatcherOptions, takes_matcher
 from semrsm_jax.cli.console import progress_bar, say, say_fields
-from semrsm_jax.cli.options import KernelName
 
 if TYPE_CHECKING:
     from semrsm_jax.retrieval import SearchResult
@@ -32,7 +31,6 @@ _SUFFIXES = (".npz", ".json")
 _SELF = "self"
 
 
-@takes_matcher("k")
 def command(
     queries: Annotated[Path, options.features_argument("QUERIES")],
     database: Annotated[
@@ -48,14 +46,6 @@ def command(
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 5,
-    kernel: options.Similarity = KernelName.Linear,
-    bandwidth: Annotated[
-        str | None,
-        typer.Option(
-            help="Of rbf: sigma; or a rule, median, official or paper, for which every "
-            "pair is matched."
-        ),
-    ] = None,
     exclude: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +56,7 @@ def command(
     ] = None,
     *,
     matcher: MatcherOptions,
+    kernel: KernelOptions,
     layout: options.Layout = None,
     key: options.Key = None,
     everything: Annotated[
@@ -79,7 +70,7 @@ def command(
     from semrsm_jax.store import check_output, feature_ids
 
     rule = matcher.build()
-    similarity = options.build_kernel(kernel, bandwidth)
+    similarity = kernel.build()
     check_output(output, overwrite, suffixes=_SUFFIXES, inputs=(queries, database))
     (x,) = feature_layers(queries, key, None, layout).values()
     (y,) = feature_layers(database, key, None, layout).values()

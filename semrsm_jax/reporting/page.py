@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from semrsm_jax.registry import label
 from semrsm_jax.reporting.layers import Layer
 from semrsm_jax.store import check_output, new_file
 
@@ -165,8 +166,8 @@ def _layer(layer: Layer) -> dict[str, Any]:
         }
     return {
         "name": layer.name,
-        "kernel": None if layer.kernel is None else str(layer.kernel),
-        "matcher": None if layer.matcher is None else str(layer.matcher),
+        "kernel": None if layer.kernel is None else label(layer.kernel),
+        "matcher": None if layer.matcher is None else label(layer.matcher),
         "symmetric": layer.matcher is None or layer.matcher.symmetric,
         "selfIdentity": layer.matcher is not None and layer.matcher.self_is_identity,
         "grid": layer.grid,

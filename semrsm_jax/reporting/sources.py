@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax import _checks, _kernels, matching
+from semrsm_jax import _checks
 from semrsm_jax._kernels import FittedKernel, Kernel, Linear
 from semrsm_jax._representations import AXES, LAYOUT_OF_AXES, to_tokens
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pairs import PairStatistics, pair_statistics
+from semrsm_jax.registry import rebuild
 
 Progress = Callable[[str, int, int], object]
 
@@ -175,7 +176,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
     file = load_rsm(path)
     known = file.metadata
     _check_square(path, file.rsm.shape)
-    recorded = _built(_kernels, known.get("kernel"))
+    recorded = rebuild(known.get("kernel"))
     stats = None if file.statistics is None else on_host(file.statistics)
     if kernel is not None and stats is None:
         raise ValueError(
@@ -201,7 +202,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
         key, layout = inputs[0].get("key"), inputs[0].get("layout")
         origin = Origin(features, key, layout, center)
         content = (inputs[0].get("sha256"), key, layout, center)
-    matcher = _built(matching, known.get("matcher"))
+    matcher = rebuild(known.get("matcher"))
     return Source(path.stem, len(file.rsm), None, matcher, origin, content, read)
 
 
@@ -250,7 +251,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 layer or path.stem,
                 store.grid.rows,
                 manifest.x.sample_ids,
-                _built(matching, manifest.matcher),
+                rebuild(manifest.matcher),
                 origin,
                 (manifest.x.sha256, prepared.get("center")),
                 read,
@@ -273,19 +274,3 @@ def _located(file: str, beside: Path) -> str | None:
         if path.exists():
             return str(path)
     return None
-
-
-def _built(module: Any, described: Mapping[str, Any] | None) -> Any:
-    """What `described` described, a matcher or a kernel; None where it is unknown."""
-    if not described:
-        return None
-    cls = getattr(module, described["name"], None)
-    if cls is None or "repr" in described:
-        return None
-    settings = {}
-    for key, value in described.items():
-        if key != "name":
-            nested = isinstance(value, Mapping) and "name" in value
-            value = _built(module, value) if nested else value
-            settings[key] = tuple(value) if isinstance(value, list) else value
-    return cls(**settings)

@@ -26,7 +26,7 @@ class _Benchmark:
     @property
     def scales(self) -> Collection[str]:
         """As in `Experiment`."""
-        from experiments._runtime.config import SCALES
+        from experiments.runtime.config import SCALES
 
         return tuple(SCALES)
 
@@ -39,8 +39,8 @@ class _Benchmark:
         overwrite: bool,
     ) -> None:
         """As in `Experiment`."""
-        from experiments._runtime.config import SCALES
-        from experiments._runtime.files import conduct
+        from experiments.runtime.config import SCALES
+        from experiments.runtime.files import conduct
 
         config = SCALES[scale] if data is None else replace(SCALES[scale], data=data)
         conduct(scale, config, folder, report, overwrite=overwrite)

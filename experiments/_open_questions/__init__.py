@@ -1,1 +1,0 @@
-"""The questions that the paper leaves open, a study each."""

@@ -1,1 +1,0 @@
-"""What the runtime experiment is made of: sections, timing, peers, tables."""

@@ -1,0 +1,161 @@
+"""Time and memory of comparing many RSMs, against NumPy.
+
+    python -m experiments.benchmarks.comparison  # a minute, 2 quiet cores
+    python -m experiments.benchmarks.comparison --scale smoke  # tiny, seconds
+
+It writes comparison.json to results/comparison. Both sides take turns within one run.
+The peer centres each RSM once, too, and then is a one-liner over all pairs:
+
+    [[np.vdot(a, b) for a in centred] for b in centred]
+
+Expected; each run of the bundled scale ends with a table that says which of these goals
+it met:
+
+    matrix   CKA of all pairs of 20 RSMs of N=2,000: ours / peer at most 1/3
+    stream   CKA of two RSMs of N=20,000, 1.5 GiB each, read by rows: 0.25 GiB at the
+             most above what the process held before, and the CKA of the features
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, peak_memory, worker
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """All that the benchmark's work depends on.
+
+    Attributes:
+      has_goals: whether its sizes are those that the goals are set for.
+      seed: of the features.
+      rsms: how many RSMs are compared with each other.
+      samples: in each of them, N.
+      rounds: turns of both sides.
+      streamed: samples in the RSMs that are read by rows.
+      channels: features of a sample, C.
+    """
+
+    has_goals: bool = True
+    seed: int = 0
+    rsms: int = 20
+    samples: int = 2000
+    rounds: int = 7
+    streamed: int = 20000
+    channels: int = 64
+
+
+SCALES = {
+    "bundled": ComparisonConfig(),
+    "smoke": ComparisonConfig(False, 0, 3, 50, 2, 200, 4),
+}
+
+
+def matrix(config: ComparisonConfig, report: Report) -> dict[str, Any]:
+    """CKA of all pairs of RSMs that lie in memory, ours and NumPy's in turns."""
+    import numpy as np
+
+    from experiments._common.timing import take_turns
+    from semrsm_jax import cka_matrix
+
+    rng = np.random.default_rng(config.seed)
+    shape = config.samples, config.channels
+    features = [rng.normal(size=shape).astype(np.float32) for _ in range(config.rsms)]
+    rsms = [x @ x.T for x in features]
+
+    def peer(_: int) -> np.ndarray:
+        centred = [K - K.mean(0) - K.mean(1)[:, None] + K.mean() for K in rsms]
+        products = np.array([[np.vdot(a, b) for a in centred] for b in centred])
+        return products / np.sqrt(np.outer(products.diagonal(), products.diagonal()))
+
+    calls = {"ours": lambda _: cka_matrix(rsms), "peer": peer}
+    turns = take_turns(calls, config.rounds, report, "matrix")
+    ours, theirs = turns.results.values()
+    seconds = {name: turns.median(name) for name in calls}
+    return {
+        "seconds": seconds,
+        "ratio": seconds["ours"] / seconds["peer"],
+        "disagreement": float(np.max(np.abs(ours - theirs))),
+    }
+
+
+class LazyGram:
+    """A linear RSM that computes the rows that are asked for."""
+
+    def __init__(self, features: Any) -> None:
+        """Keeps the features (N, C)."""
+        self.features = features
+        self.shape, self.dtype = (len(features),) * 2, features.dtype
+
+    def __getitem__(self, rows: slice) -> Any:
+        """The rows of a slice."""
+        return self.features[rows] @ self.features.T
+
+
+def stream(config: ComparisonConfig, report: Report) -> dict[str, Any]:
+    """CKA of two RSMs that never lie in memory as a whole."""
+    import time
+
+    import numpy as np
+
+    from semrsm_jax import cka_matrix, linear_cka
+
+    rng = np.random.default_rng(config.seed)
+    shape = config.streamed, config.channels
+    x, noise = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+    y = x + noise
+    expected = [float(linear_cka(x, y, e)) for e in ("biased", "unbiased")]
+    cka_matrix([LazyGram(x[:100])], [LazyGram(y[:100])])
+    baseline = peak_memory()
+    report("stream", 0, 2)
+    start, found = time.perf_counter(), []
+    for done, estimator in enumerate(("biased", "unbiased")):
+        found.append(cka_matrix([LazyGram(x)], [LazyGram(y)], estimator).item())
+        report("stream", done + 1, 2)
+    return {
+        "samples": config.streamed,
+        "rsm_bytes": config.streamed**2 * x.itemsize,
+        "seconds": (time.perf_counter() - start) / 2,
+        "peak_bytes": peak_memory(),
+        "peak_bytes_over_baseline": peak_memory() - baseline,
+        "disagreement": max(abs(a - b) for a, b in zip(found, expected, strict=True)),
+    }
+
+
+def goals(sections: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Name, figure and the most that it may be, of each goal."""
+    matrix, stream = sections["matrix"], sections["stream"]
+    return [
+        ("matrix: ours / peer", matrix["ratio"], 1 / 3),
+        ("matrix: largest difference from the peer", matrix["disagreement"], 1e-4),
+        ("stream: GiB", stream["peak_bytes_over_baseline"] / 2**30, 0.25),
+        ("stream: difference from the features' CKA", stream["disagreement"], 1e-5),
+    ]
+
+
+def measure(config: ComparisonConfig, report: Report) -> dict[str, Any]:
+    """Runs both sections, each in a process of its own."""
+    sections = {}
+    for section in (matrix, stream):
+        with worker(report) as call:
+            sections[section.__name__] = call(section, config).value
+    return {"sections": sections}
+
+
+def lines(config: ComparisonConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """The figures, and which goals they meet."""
+    for name, section in found["sections"].items():
+        yield f"{name}: {json.dumps(section)}"
+    if config.has_goals:
+        for name, figure, most in goals(found["sections"]):
+            met = "met" if figure <= most else "MISSED"
+            yield f"{name}: {figure:.3g}, at most {most:.3g}: {met}"
+
+
+app = command(Benchmark("comparison", __doc__ or "", SCALES, measure, lines))
+
+if __name__ == "__main__":
+    app()

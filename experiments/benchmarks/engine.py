@@ -1,0 +1,286 @@
+"""What the engine costs and what it keeps: overhead, scaling, memory.
+
+    python -m experiments.benchmarks.engine  # some minutes, 2 quiet cores
+    python -m experiments.benchmarks.engine --scale smoke  # everything tiny
+
+It needs the extra cluster, and writes engine.json to results/engine. The measurements
+that are compared take turns within one run. Each is printed with its goal:
+
+    overhead     a run, features on disk and statistics in a store, takes at most 1.10
+                 times the affinity products and solver calls alone at S=256, 1.05 at
+                 S=1024
+    cluster      two local Dask workers of one thread give at least 1.6 times the pairs
+                 a second of one, at S=1024
+    memory       at N=400 the peak is at most 1.2 times that at N=100 (S=256, C=64,
+                 features on disk, each in a new process), and the cost of a pair within
+                 10 %
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report, peak_memory, usable_cores, worker
+from semrsm_jax import Exact
+from semrsm_jax._affinity import token_products
+from semrsm_jax.cli.console import size
+from semrsm_jax.engine import local_cluster
+from semrsm_jax.engine import run as run_engine
+from semrsm_jax.matching import _auction
+from semrsm_jax.store import RunStore
+
+
+@dataclass(frozen=True)
+class Size:
+    """Features (N, S, C), and the goal for the ratio that is measured on them."""
+
+    samples: int
+    tokens: int
+    channels: int
+    goal: float
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """All that the benchmark's work depends on.
+
+    Attributes:
+      has_goals: whether its sizes are those that the goals are set for.
+      overhead: runs held against bare solver calls.
+      overhead_rounds: turns of both.
+      cluster: the run of one worker and of two.
+      cluster_rounds: turns of both.
+      memory: samples of the small and of the large run; tokens and channels of both.
+      memory_rounds: processes for each.
+      memory_goal: the largest ratio of their peaks.
+      pair_goal: the largest ratio of what a pair takes.
+    """
+
+    has_goals: bool = True
+    overhead: tuple[Size, ...] = (Size(160, 256, 64, 1.10), Size(64, 1024, 64, 1.05))
+    overhead_rounds: int = 5
+    cluster: Size = Size(64, 1024, 64, 1.6)
+    cluster_rounds: int = 3
+    memory: tuple[int, int, int, int] = (100, 400, 256, 64)
+    memory_rounds: int = 3
+    memory_goal: float = 1.2
+    pair_goal: float = 1.1
+
+
+SCALES = {
+    "full": EngineConfig(),
+    "smoke": EngineConfig(
+        has_goals=False,
+        overhead=(Size(8, 16, 4, 1.1),),
+        overhead_rounds=2,
+        cluster=Size(8, 16, 4, 1.6),
+        cluster_rounds=1,
+        memory=(6, 12, 16, 4),
+        memory_rounds=1,
+    ),
+}
+
+
+def overhead(config: EngineConfig, size: Size, report: Report) -> dict[str, Any]:
+    """A run, from disk to disk, against products and solver calls in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_features(Path(folder), size.samples, size.tokens, size.channels)
+        store = _run(path, Path(folder) / "warm.zarr")
+        in_flight = int(store.made["pairs_in_flight"])
+        x = jnp.asarray(np.load(path))
+        calls = {
+            "bare": lambda number: bare(x, in_flight),
+            "engine": lambda number: _run(path, Path(folder) / f"{number}.zarr").path,
+        }
+        calls["bare"](0)
+        description = f"overhead S={size.tokens}"
+        turns = take_turns(calls, config.overhead_rounds, report, description)
+        # Turns that took the same moment, so that what else runs meets both.
+        ratios = [
+            ours / alone
+            for ours, alone in zip(
+                turns.seconds["engine"], turns.seconds["bare"], strict=True
+            )
+        ]
+        pairs = store.grid.pair_count
+    return {
+        "tokens": size.tokens,
+        "pairs": pairs,
+        "tile": store.grid.side,
+        "milliseconds_a_pair": {
+            name: 1e3 * turns.median(name) / pairs for name in calls
+        },
+        "ratio": statistics.median(ratios),
+        "goal": size.goal,
+    }
+
+
+def bare(x: jax.Array, in_flight: int) -> None:
+    """Products and solver calls for each pair of samples, and nothing else."""
+    left, right = np.triu_indices(len(x), 1)
+    for start in range(0, len(left), in_flight):
+        part = slice(start, start + in_flight)
+        _auction.solve(np.asarray(token_products(x[left[part]], x[right[part]])))
+
+
+def cluster(config: EngineConfig, report: Report) -> dict[str, Any]:
+    """Pairs a second of two local workers against those of one."""
+    size = config.cluster
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_features(Path(folder), size.samples, size.tokens, size.channels)
+        with local_cluster(1) as one, local_cluster(2) as two:
+            clients = {"1": one, "2": two}
+
+            def call(workers: str) -> Callable[[int], Path]:
+                return lambda number: (
+                    _run(
+                        path,
+                        Path(folder) / f"{workers}-{number}.zarr",
+                        cluster=clients[workers],
+                        tile=max(1, size.samples // 8),
+                    ).path
+                )
+
+            calls = {workers: call(workers) for workers in clients}
+            for warm in calls.values():
+                warm(-1)
+            description = f"cluster S={size.tokens}"
+            turns = take_turns(calls, config.cluster_rounds, report, description)
+    pairs = size.samples * (size.samples - 1) // 2
+    rates = {name: pairs / turns.median(name) for name in calls}
+    return {
+        "tokens": size.tokens,
+        "pairs": pairs,
+        "pairs_per_second": rates,
+        "ratio": rates["2"] / rates["1"],
+        "goal": size.goal,
+    }
+
+
+def run_once(
+    samples: int, tokens: int, channels: int, report: Report
+) -> dict[str, float]:
+    """Peak memory of this process, which did nothing before, and time of a pair."""
+    report(f"memory N={samples}", 0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_features(Path(folder), samples, tokens, channels)
+        # Compiled by a run of the very shapes, of as many tiles.
+        marks: list[tuple[float, int]] = []
+        store = _run(
+            path,
+            Path(folder) / "run.zarr",
+            tile=min(32, samples),
+            progress=lambda p: marks.append((time.perf_counter(), p.done)),
+        )
+    report(f"memory N={samples}", 1, 1)
+    # The first tenth compiles.
+    total = store.grid.pair_count
+    first, last = next(m for m in marks if m[1] >= total / 10), marks[-1]
+    return {
+        "peak_bytes": peak_memory(),
+        "milliseconds_a_pair": 1e3 * (last[0] - first[0]) / max(1, last[1] - first[1]),
+    }
+
+
+def write_features(folder: Path, samples: int, tokens: int, channels: int) -> Path:
+    """A file of rectified random features, written a sample at a time."""
+    path = folder / "features.npy"
+    rng = np.random.default_rng(0)
+    rows = np.lib.format.open_memmap(
+        path, "w+", np.float32, (samples, tokens, channels)
+    )
+    for n in range(samples):
+        rows[n] = np.maximum(rng.normal(size=(tokens, channels)), 0)
+    rows.flush()
+    return path
+
+
+def _run(path: Path, store: Path, **options: Any) -> RunStore:
+    features = np.load(path, mmap_mode="r")
+    return run_engine(features, store=store, matcher=Exact(), **options)
+
+
+def measured(config: EngineConfig, report: Report) -> dict[str, Any]:
+    """Runs the parts one after the other, never two at a time."""
+    with worker(report) as call:
+        overheads = [call(overhead, config, size).value for size in config.overhead]
+    with worker(report) as call:
+        scaling = call(cluster, config).value
+    small, large, tokens, channels = config.memory
+    runs: dict[int, list[dict[str, float]]] = {small: [], large: []}
+    for _ in range(config.memory_rounds):
+        for samples, found in runs.items():
+            with worker(report) as call:
+                once = call(run_once, samples, tokens, channels)
+            found.append(once.value)
+    memory = {
+        name: {
+            n: statistics.median(r[name] for r in found) for n, found in runs.items()
+        }
+        for name in ("peak_bytes", "milliseconds_a_pair")
+    }
+    return {
+        "cores": usable_cores(),
+        "overhead": overheads,
+        "cluster": scaling,
+        "memory": memory,
+    }
+
+
+def lines(config: EngineConfig, results: Mapping[str, Any]) -> list[str]:
+    """Each figure with its goal."""
+    found = []
+    for part in results["overhead"]:
+        times = part["milliseconds_a_pair"]
+        found.append(
+            f"overhead S={part['tokens']}: {times['engine']:.3f} ms a pair, bare "
+            f"{times['bare']:.3f}: ratio {part['ratio']:.3f}"
+            + _goal(config, part["ratio"] <= part["goal"], f"at most {part['goal']}")
+        )
+    part = results["cluster"]
+    one, two = part["pairs_per_second"].values()
+    found.append(
+        f"cluster S={part['tokens']}: {one:.1f} pairs/s of one worker, {two:.1f} of "
+        f"two: ratio {part['ratio']:.2f}"
+        + _goal(config, part["ratio"] >= part["goal"], f"at least {part['goal']}")
+    )
+    small, large = results["memory"]["peak_bytes"].values()
+    found.append(
+        f"memory: {size(small)} at N={config.memory[0]}, {size(large)} at "
+        f"N={config.memory[1]}: ratio {large / small:.3f}"
+        + _goal(
+            config,
+            large / small <= config.memory_goal,
+            f"at most {config.memory_goal}",
+        )
+    )
+    small, large = results["memory"]["milliseconds_a_pair"].values()
+    found.append(
+        f"cost: {small:.3f} and {large:.3f} ms a pair: ratio {large / small:.3f}"
+        + _goal(
+            config, large / small <= config.pair_goal, f"at most {config.pair_goal}"
+        )
+    )
+    return found
+
+
+def _goal(config: EngineConfig, met: bool, goal: str) -> str:
+    if not config.has_goals:
+        return ""
+    return f"; goal {goal}: {'met' if met else 'NOT met'}"
+
+
+app = command(Benchmark("engine", __doc__ or "", SCALES, measured, lines))
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,194 @@
+"""Time and share of the pairs matched by a pruned search, against matching all.
+
+    python -m experiments.benchmarks.pruning  # minutes, 2 quiet cores
+    python -m experiments.benchmarks.pruning --scale smoke  # tiny, seconds
+
+It needs the extra demo, and writes pruning.json to
+results/pruning. Queries and
+database are crops of photographs, features of a ResNet-18 that was never trained. Both
+ways of a setting run in turns within one process, compiled before.
+
+Expected, for every kernel: the five neighbours are the same; the time is at most 1.05
+of that of matching all pairs, and at S=4096, C=64 at most 0.6 of it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.photographs import (
+    LEAST_CONTRAST,
+    normalise,
+    untrained_network,
+)
+from experiments._common.timing import take_turns
+from experiments._common.worker import Report
+from semrsm_jax import Cosine, Kernel, Linear
+from semrsm_jax.demo.photographs import draw_crops
+from semrsm_jax.features import extract
+from semrsm_jax.models.resnet import ResNetConfig
+from semrsm_jax.retrieval import SearchResult, search
+
+_NEVER_MORE = 1.05
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A search.
+
+    Attributes:
+      stage: of the network, 0 to 3.
+      queries: how many samples.
+      database: likewise.
+      rounds: turns of both ways.
+      goal: the most that the pruned search may take of the time of all pairs.
+    """
+
+    stage: int
+    queries: int
+    database: int
+    rounds: int = 3
+    goal: float = _NEVER_MORE
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """All that the benchmark's work depends on.
+
+    Attributes:
+      seed: of the crops and of the network's weights.
+      side: of a crop, in pixels.
+      k: neighbours of each query.
+      network: never trained.
+      settings: the searches.
+      has_goals: whether their sizes are those that the goals are set for.
+    """
+
+    seed: int = 0
+    side: int = 64
+    k: int = 5
+    network: ResNetConfig = field(default=ResNetConfig(18, "cifar", None))
+    settings: tuple[Setting, ...] = (
+        Setting(stage=3, queries=200, database=500),
+        Setting(stage=2, queries=200, database=500, rounds=1),
+        Setting(stage=0, queries=10, database=100, rounds=1, goal=0.6),
+    )
+    has_goals: bool = True
+
+
+SCALES = {
+    "bundled": PruningConfig(),
+    "smoke": PruningConfig(
+        side=16,
+        network=ResNetConfig(18, "cifar", None, width=8),
+        settings=(Setting(stage=1, queries=3, database=9, rounds=1),),
+        has_goals=False,
+    ),
+}
+
+
+def run(config: PruningConfig, report: Report) -> list[dict[str, Any]]:
+    """Both ways of every setting and kernel."""
+    count = max(s.queries + s.database for s in config.settings)
+    crops = draw_crops(
+        math.ceil(count / 12),
+        12,
+        config.side,
+        np.random.default_rng(config.seed),
+        lambda crop: crop.std() >= LEAST_CONTRAST,
+        lambda done, total: report("Cutting photographs", done, total),
+    ).images[:count]
+    images = normalise(crops)
+    model = untrained_network(config.network, config.seed, images[:24])
+    rows = []
+    for setting in config.settings:
+        chosen = images[: setting.queries + setting.database]
+        name = f"resnet.encoder.stages.{setting.stage}"
+        report(f"Computing {name}", 0, None)
+        tokens = np.asarray(extract(model, chosen, [name], batch_size=6)[name])
+        queries, database = np.split(tokens, [setting.queries])
+        for kernel in (Linear(), Cosine()):
+            rows.append(_compare(queries, database, kernel, setting, config.k, report))
+    return rows
+
+
+def _compare(
+    queries: Float[np.ndarray, "Q S C"],
+    database: Float[np.ndarray, "M S C"],
+    kernel: Kernel,
+    setting: Setting,
+    k: int,
+    report: Report,
+) -> dict[str, Any]:
+    def way(prune: bool | None, exclude: np.ndarray | None = None) -> SearchResult:
+        return search(queries, database, k, kernel=kernel, prune=prune, exclude=exclude)
+
+    # The same shapes, for the same programs, but hardly any pair.
+    nearly_all = np.ones((len(queries), len(database)), bool)
+    nearly_all[:2, : 2 * k] = False
+    for prune in (True, False):
+        way(prune, nearly_all)
+    calls = {"pruned": lambda number: way(None), "all": lambda number: way(False)}
+    samples, tokens, channels = queries.shape
+    name = f"S={tokens}, C={channels}, {type(kernel).__name__}"
+    turns = take_turns(calls, setting.rounds, report, name)
+    pruned, everything = turns.results["pruned"], turns.results["all"]
+    seconds = {way: turns.median(way) for way in calls}
+    ratio = seconds["pruned"] / seconds["all"]
+    equal = bool((pruned.index == everything.index).all())
+    return {
+        "tokens": tokens,
+        "channels": channels,
+        "queries": samples,
+        "database": len(database),
+        "kernel": str(kernel),
+        "seconds": seconds,
+        "ratio": ratio,
+        "goal": setting.goal,
+        "solved_share": pruned.solved_share,
+        "bounds": [bound._asdict() for bound in pruned.bounds],
+        "equal": equal,
+        "met": equal and ratio <= setting.goal,
+    }
+
+
+def measure(config: PruningConfig, report: Report) -> dict[str, Any]:
+    """Times pruned searches against matching all pairs."""
+    return {"results": run(config, report)}
+
+
+def lines(config: PruningConfig, found: Mapping[str, Any]) -> Iterator[str]:
+    """What each search took, and whether it meets its goal."""
+    for row in found["results"]:
+        seconds = row["seconds"]
+        line = (
+            f"S={row['tokens']}, C={row['channels']}, {row['queries']} x "
+            f"{row['database']}, {row['kernel'].split('(')[0]}: pruned "
+            f"{seconds['pruned']:.2f} s, all {seconds['all']:.2f} s, ratio "
+            f"{row['ratio']:.3f}; matched {row['solved_share']:.1%}; neighbours "
+            f"{'equal' if row['equal'] else 'DIFFER'}"
+        )
+        if config.has_goals:
+            met = "met" if row["met"] else "NOT met"
+            line += f"; goal at most {row['goal']:.2f}: {met}"
+        yield line
+
+
+app = command(
+    Benchmark(
+        "pruning",
+        __doc__ or "",
+        SCALES,
+        measure,
+        lines,
+        {"skimage": "scikit-image"},
+    )
+)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,151 @@
+"""Memory: a soft matching whose plan is never held, forward and backward.
+
+    python -m experiments.benchmarks.soft_memory  # a minute or two, 2 cores
+    python -m experiments.benchmarks.soft_memory --scale smoke  # tiny, seconds
+
+It writes soft_memory.json to results/soft_memory. Two samples of 16,384 tokens and 64
+channels are matched with `Sinkhorn`; their plan would take 1 GiB, as would each array
+that goes with it. Forward is `match` with all that it says, rounding included; backward
+the gradient of a cosine similarity in the tokens of both. Each runs in a new process,
+whose peak counts everything: Python, JAX, compilation, tokens and results.
+
+Goal: either process holds less than 1 GiB at any time.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from experiments._common.benchmark import Benchmark, command
+from experiments._common.worker import Report, peak_memory, worker
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._rsm import rsm
+from semrsm_jax.cli.console import size
+from semrsm_jax.matching import Sinkhorn, match
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """All that the measurement depends on.
+
+    Attributes:
+      scale: the name of this config.
+      has_goals: whether its size is the one that the goal is set for.
+      tokens: of each sample.
+      channels: of the tokens, which are drawn from a normal distribution.
+      seed: of the tokens.
+      matcher: the soft matching; few iterations do, as each takes the same memory.
+      goal_bytes: the most that the whole process may hold.
+    """
+
+    scale: str = "bundled"
+    has_goals: bool = True
+    tokens: int = 16384
+    channels: int = 64
+    seed: int = 0
+    matcher: Sinkhorn = Sinkhorn(epsilon=0.3, relative=True, max_iterations=30)
+    goal_bytes: int = 2**30
+
+
+SCALES = {
+    "bundled": MemoryConfig(),
+    "smoke": replace(
+        MemoryConfig(),
+        scale="smoke",
+        has_goals=False,
+        tokens=64,
+        channels=4,
+        matcher=Sinkhorn(max_iterations=5, block=16),
+    ),
+}
+
+
+class Taken(NamedTuple):
+    """What one process took.
+
+    Attributes:
+      before_bytes: the most it held before the work, libraries and tokens.
+      peak_bytes: the most it ever held.
+      seconds: of the work, its compilation included.
+      n_iters: iterations of the matching; None where they were not asked for.
+    """
+
+    before_bytes: int
+    peak_bytes: int
+    seconds: float
+    n_iters: int | None
+
+
+def forward(config: MemoryConfig, report: Report) -> Taken:
+    """A matching with all that it says: potentials, partners, bound, permutation."""
+    report("Matching", 0, None)
+    x, y = _tokens(config)
+    before, start = peak_memory(), time.perf_counter()
+    matching = jax.block_until_ready(match(x, y, matcher=config.matcher))
+    seconds = time.perf_counter() - start
+    return Taken(before, peak_memory(), seconds, int(matching.n_iters[0]))
+
+
+def backward(config: MemoryConfig, report: Report) -> Taken:
+    """The gradient of a similarity in the tokens of both samples."""
+    report("Gradient", 0, None)
+    x, y = _tokens(config)
+    before, start = peak_memory(), time.perf_counter()
+    similarity = partial(_similarity, config.matcher)
+    jax.block_until_ready(jax.jit(jax.grad(similarity, argnums=(0, 1)))(x, y))
+    return Taken(before, peak_memory(), time.perf_counter() - start, None)
+
+
+def _similarity(matcher: Sinkhorn, x: Array, y: Array) -> Float[Array, ""]:
+    return jnp.sum(rsm(x, y, matcher=matcher, kernel=Cosine()))
+
+
+def _tokens(config: MemoryConfig) -> tuple[Array, Array]:
+    rng = np.random.default_rng(config.seed)
+    shape = (1, config.tokens, config.channels)
+    x, y = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(2))
+    return jax.block_until_ready((x, y))
+
+
+_PARTS = {"forward": forward, "backward": backward}
+
+
+def measured(config: MemoryConfig, report: Report) -> dict[str, Taken]:
+    """Each part in a process of its own, one after the other."""
+    taken: dict[str, Any] = {}
+    for name, part in _PARTS.items():
+        with worker(report) as call:
+            taken[name] = call(part, config).value
+    return taken
+
+
+def lines(config: MemoryConfig, taken: Mapping[str, Taken]) -> list[str]:
+    """Each part's peak, with the goal."""
+    found = []
+    for name, part in taken.items():
+        line = (
+            f"{name} S={config.tokens}, C={config.channels}: peak "
+            f"{size(part.peak_bytes)}, {size(part.peak_bytes - part.before_bytes)} of "
+            f"it by the work, in {part.seconds:.1f} s"
+        )
+        if part.n_iters is not None:
+            line += f", {part.n_iters} iterations"
+        if config.has_goals:
+            met = part.peak_bytes < config.goal_bytes
+            goal = size(config.goal_bytes)
+            line += f"; goal below {goal}: {'met' if met else 'NOT met'}"
+        found.append(line)
+    return found
+
+
+app = command(Benchmark("soft_memory", __doc__ or "", SCALES, measured, lines))
+
+if __name__ == "__main__":
+    app()

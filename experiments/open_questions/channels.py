@@ -1,0 +1,361 @@
+"""Which channels can be pruned: does a channel's share in an RSM tell what it is worth?
+
+A channel is removed from the last hidden layer, and the RSM of what is left compared
+with that of the whole by CKA: the further it falls, the more the channel should matter.
+Whether it does is said by the network itself, whose answers are asked for without the
+channel, or without many of the least important ones.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from experiments._common.figures import draw_intervals
+from experiments._common.intervals import Interval, t_interval
+from experiments._common.session import Session
+from experiments._common.study import Study
+from experiments.data.images import draw_files, read_squares
+from experiments.open_questions.networks import (
+    HALF,
+    Classifier,
+    PublishedClassifier,
+    classifier,
+)
+from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
+from experiments.open_questions.surgery import output_of, rest_of
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.trained.networks import NETWORKS
+from semrsm_jax._kernels import Linear
+from semrsm_jax._representations import center
+from semrsm_jax.cli.console import Report
+from semrsm_jax.comparison import cka
+from semrsm_jax.comparison.correlation import spearman
+from semrsm_jax.matching import Matcher
+from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DATA = "channels: likewise; classifiers are then held to what they say unpruned."
+MAGNITUDE, RANDOM = "magnitude", "random"
+CRITERIA = (*RSMS, MAGNITUDE, RANDOM)
+_BLOCK = 4  # channels between two steps of the progress bar
+
+
+@dataclass(frozen=True)
+class ChannelsConfig:
+    """All that the study depends on.
+
+    Attributes:
+      networks: classifiers, whose last hidden layer is pruned.
+      scenes: what the images show.
+      compared: images of the RSMs.
+      asked: other images, which the pruned networks name.
+      shares: of channels that are pruned, those of least importance first.
+      draws: random orders of pruning, which are averaged.
+      seed: of scenes and orders.
+      data: folder of photographs instead of scenes.
+    """
+
+    networks: tuple[Classifier, ...]
+    scenes: SceneConfig = SceneConfig()
+    compared: int = 24
+    asked: int = 300
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9)
+    draws: int = 20
+    seed: int = 5
+    data: Path | None = None
+
+
+class Images(NamedTuple):
+    """Images in [0, 1], and the number of the photograph behind each, if known."""
+
+    images: Float[np.ndarray, "N H W 3"]
+    photographs: Int[np.ndarray, " N"] | None
+
+
+class Pruned(NamedTuple):
+    """A network whose channels were judged and removed.
+
+    Attributes:
+      network: its name.
+      channels: C of the layer.
+      accuracy: of the whole network.
+      importance: criterion but random -> (C,) score of each channel.
+      rise: (C,), of the cross-entropy in nats, with that one channel removed.
+      left: criterion -> (shares,) accuracy without so many channels.
+    """
+
+    network: str
+    channels: int
+    accuracy: float
+    importance: dict[str, Float[np.ndarray, " C"]]
+    rise: Float[np.ndarray, " C"]
+    left: dict[str, Float[np.ndarray, " shares"]]
+
+
+class Result(NamedTuple):
+    """All networks."""
+
+    config: ChannelsConfig
+    pruned: list[Pruned]
+
+
+def run(config: ChannelsConfig, session: Session = Session()) -> Result:
+    """Judges the channels of every network, and prunes it."""
+    pruned = []
+    # Drawn once, and only where a network is still to be pruned.
+    images = cache(partial(_images, config))
+    for network in config.networks:
+        name = f"{network.name}/importance"
+        scores = session.step(
+            name, partial(_judged, config, network, images, session.report)
+        )
+        name = f"{network.name}/pruning"
+        found = session.step(name, partial(_pruned, config, network, images, scores))
+        pruned.append(
+            Pruned(
+                network.name,
+                len(found["rise"]),
+                float(found["accuracy"]),
+                scores,
+                found["rise"],
+                {name: found[name] for name in CRITERIA},
+            )
+        )
+    return Result(config, pruned)
+
+
+def _images(config: ChannelsConfig) -> Images:
+    """Those of the RSMs, then those asked."""
+    count = config.compared + config.asked
+    if config.data is not None:
+        files = draw_files(config.data, count, np.random.default_rng(config.seed))
+        return Images(read_squares(config.data, files, config.scenes.side), None)
+    scenes = compose(config.scenes, count, 1, config.seed)
+    return Images(scenes.images, scenes.background)
+
+
+def _judged(
+    config: ChannelsConfig,
+    network: Classifier,
+    drawn: Callable[[], Images],
+    report: Report,
+) -> dict[str, np.ndarray]:
+    """The importance of every channel by every criterion."""
+    images = drawn().images
+    layer = network.layers[-1]
+    tokens = network.open(images)(images[: config.compared])[layer]
+    magnitude = np.abs(np.asarray(tokens)).mean((0, 1))
+    x = jnp.asarray(center(tokens))
+    found = {MAGNITUDE: magnitude}
+    for kind, matcher in RSMS.items():
+        what = f"Removing channels of {network.name}, {kind}"
+        found[kind] = cka_drops(x, matcher, report, what)
+    return found
+
+
+def cka_drops(
+    x: Float[Array, "N S C"], matcher: Matcher, report: Report, description: str
+) -> Float[np.ndarray, " C"]:
+    """1 - CKA of the RSM without a channel and the whole one, for each channel.
+
+    Tokens are matched anew without the channel.
+    """
+
+    def rsm(x: Array) -> Array:
+        return Linear()(pair_statistics(x, matcher=matcher))
+
+    whole, channels = rsm(x), x.shape[-1]
+    drops = np.empty(channels)
+    for channel in range(channels):
+        if channel % _BLOCK == 0:
+            report(description, channel, channels)
+        drops[channel] = 1 - cka(whole, rsm(x.at[..., channel].set(0)))
+    report(description, channels, channels)
+    return drops
+
+
+def _pruned(
+    config: ChannelsConfig,
+    network: Classifier,
+    drawn: Callable[[], Images],
+    scores: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """The network's answers without each channel, and without the least important."""
+    images, photographs = drawn()
+    model, layer = network.load(), network.layers[-1]
+    asked = jnp.asarray(images[config.compared :])
+    output = output_of(model, layer, network.logits, asked)
+    rest = rest_of(model, layer, network.logits, asked)
+    whole = rest(output)
+    # A network that was not trained to name these is held to what it said itself.
+    truth = whole.argmax(-1)
+    if network.names_photographs and photographs is not None:
+        truth = jnp.asarray(photographs[config.compared :])
+
+    def entropy(logits: Array) -> float:
+        found = optax.softmax_cross_entropy_with_integer_labels(logits, truth)
+        return float(found.mean())
+
+    def accuracy(order: Int[np.ndarray, " C"], share: float) -> float:
+        kept = np.ones(channels, np.float32)
+        kept[order[: math.floor(share * channels)]] = 0
+        return float((rest(output * kept).argmax(-1) == truth).mean())
+
+    channels = output.shape[-1]
+    without = 1 - jnp.eye(channels)
+    orders = {name: [np.argsort(scores[name])] for name in CRITERIA if name != RANDOM}
+    rng = np.random.default_rng(config.seed)
+    orders[RANDOM] = [rng.permutation(channels) for _ in range(config.draws)]
+    return {
+        "accuracy": float((whole.argmax(-1) == truth).mean()),
+        "rise": np.array([entropy(rest(output * m)) for m in without]) - entropy(whole),
+        **{
+            name: np.array(
+                [np.mean([accuracy(o, share) for o in own]) for share in config.shares]
+            )
+            for name, own in orders.items()
+        },
+    }
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    """One row for each network, criterion and share."""
+    return [
+        {
+            "network": at.network,
+            "channels": at.channels,
+            "criterion": name,
+            "channels pruned (share)": share,
+            "accuracy": float(accuracy),
+            "accuracy, nothing pruned": at.accuracy,
+            "rank correlation with the rise of the cross-entropy": (
+                None if name == RANDOM else _agreement(at, name)
+            ),
+        }
+        for at in result.pruned
+        for name in CRITERIA
+        for share, accuracy in zip(result.config.shares, at.left[name], strict=True)
+    ]
+
+
+def _agreement(at: Pruned, criterion: str) -> float:
+    """Over channels: importance against what removing the one channel costs."""
+    score, rise = jnp.asarray(at.importance[criterion]), jnp.asarray(at.rise)
+    return float(spearman(score, rise))
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Over networks: how well each criterion foretells, and what is left."""
+    found: dict[str, Any] = {"networks": len(result.pruned)}
+    agreement = {
+        name: np.array([_agreement(at, name) for at in result.pruned])
+        for name in CRITERIA
+        if name != RANDOM
+    }
+    what = "rank correlation of importance with the cost of a channel"
+    for name, values in agreement.items():
+        found[f"{what}, {name}"] = t_interval(values)
+    found[f"{what}, semantic less spatio-semantic"] = t_interval(
+        agreement[SEMANTIC] - agreement[SPATIAL]
+    )
+    for name in CRITERIA:
+        found[f"accuracy left, mean of all shares, {name}"] = _over(result, name)
+    for other in (SPATIAL, MAGNITUDE, RANDOM):
+        found[f"accuracy left, semantic less {other}"] = _over(result, SEMANTIC, other)
+    return found
+
+
+def _over(result: Result, name: str, less: str | None = None) -> Interval:
+    """Accuracy left, of which that of another criterion is taken; over networks."""
+    left = [
+        at.left[name] - (0 if less is None else at.left[less]) for at in result.pruned
+    ]
+    return t_interval(np.mean(left, axis=1))
+
+
+def draw(result: Result) -> "Figure":
+    """What pruning leaves, and how well each criterion foretells a channel's cost."""
+    from matplotlib import rc_context
+
+    figure = new_figure((7.2, 2.9))
+    shares = 100 * np.array((0.0, *result.config.shares))
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+        for k, name in enumerate(CRITERIA):
+            kept = np.array([(at.accuracy, *at.left[name]) for at in result.pruned])
+            intervals = [t_interval(v) for v in kept.T]
+            draw_intervals(left, shares + 0.8 * (k - 1.5), intervals, k, name)
+            if name != RANDOM:
+                own = [_agreement(at, name) for at in result.pruned]
+                right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)
+                value, low, high = t_interval(np.array(own))
+                right.errorbar(
+                    [value],
+                    [k],
+                    xerr=[[value - low], [high - value]],
+                    color=COLORS[k],
+                    marker=MARKERS[k],
+                    markersize=5,
+                    capsize=2,
+                )
+        left.set(
+            xlabel="channels pruned, least important first [%]",
+            ylabel="accuracy, mean over networks",
+        )
+        left.legend(frameon=False, title="importance by")
+        right.set_yticks(range(len(CRITERIA) - 1), CRITERIA[:-1])
+        right.set_ylim(len(CRITERIA) - 1.5, -0.5)
+        right.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
+        right.set(
+            xlabel="rank correlation of importance\nwith the cost of a channel",
+            title="a grey point a network",
+        )
+        for ax in (left, right):
+            ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+SCALES = {
+    "bundled": ChannelsConfig(tuple(map(classifier, NETWORKS))),
+    "smoke": ChannelsConfig(
+        (classifier("vit-2"), classifier("vit-4")),
+        compared=4,
+        asked=16,
+        shares=(0.5,),
+        draws=2,
+    ),
+    "paper": ChannelsConfig(
+        (
+            PublishedClassifier("vit-b16", ("vit.layernorm",), HALF, HALF),
+            PublishedClassifier("convnextv2-base", ("convnextv2.encoder.stages.3",)),
+            *(
+                PublishedClassifier(f"resnet{depth}", ("resnet.encoder.stages.3",))
+                for depth in (18, 50, 101)
+            ),
+        ),
+        SceneConfig(side=224),
+        compared=100,
+        asked=1000,
+    ),
+}
+STUDY = Study(
+    name="open_questions_channels",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
+    data=DATA,
+)

@@ -1,0 +1,106 @@
+"""Features of photographs, from trained networks and from random weights."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from experiments._common.networks import Network, Tokens
+from experiments._common.photographs import LEAST_CONTRAST
+from experiments._common.worker import Report
+from experiments.data.images import draw_files, read_squares
+from experiments.runtime.config import Layer, RuntimeConfig
+from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
+
+Features = dict[Layer, Float[np.ndarray, "N S C"]]
+
+# Photographs whose short side bears the largest images, in colour, unlike each other.
+_LARGE = ("astronaut.png", "coffee.png", "chelsea.png")
+_LARGE_FROM = 160  # pixels; smaller images are crops at many scales
+
+
+def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> Features:
+    """The features of every layer.
+
+    The images of a side are crops of photographs at many scales, each of another scene
+    and brought to that size by making it smaller; large ones are the central square of
+    a photograph. Where there is a folder of images, trained networks see those. The
+    batch norms of networks that were never trained are calibrated on the images of
+    `config.quality`.
+
+    Returns:
+      (N, S, C) float32 each; N is ``batches * crops``, or 3 for large images.
+
+    Raises:
+      ValueError: the folder of images is missing, or holds too few.
+    """
+    # In the order they were asked for, each once.
+    wanted = list(dict.fromkeys((layer.network, layer.side) for layer in layers))
+    opened: dict[Network, Tokens] = {}
+    features: Features = {}
+    for done, (network, side) in enumerate(wanted):
+        report("Computing features", done, len(wanted))
+        if network not in opened:
+            opened[network] = network.open(images(config, config.quality.side))
+        pixels = _pixels(config, network, side)
+        here = [x for x in layers if (x.network, x.side) == (network, side)]
+        # Large images one at a time: the activations between would take gigabytes.
+        batch = 1 if side >= _LARGE_FROM else 6
+        parts = [
+            opened[network](pixels[start : start + batch])
+            for start in range(0, len(pixels), batch)
+        ]
+        for layer in here:
+            name = network.layers[layer.stage]
+            features[layer] = np.concatenate([part[name] for part in parts])
+    report("Computing features", len(wanted), len(wanted))
+    return features
+
+
+def _pixels(
+    config: RuntimeConfig, network: Network, side: int
+) -> Float[np.ndarray, "N side side 3"]:
+    if config.data is None or not network.trained:
+        return images(config, side)
+    rng = np.random.default_rng(config.seed)
+    files = draw_files(config.data, config.batches * config.crops, rng)
+    return read_squares(config.data, files, side)
+
+
+def images(config: RuntimeConfig, side: int) -> Float[np.ndarray, "N side side 3"]:
+    """The images of one side, in [0, 1]; they depend on the seed and the side alone."""
+    if side >= _LARGE_FROM:
+        return np.stack([_central_square(name, side) for name in _LARGE])
+    rng = np.random.default_rng((config.seed, side))
+    return draw_crops(
+        config.batches,
+        config.crops,
+        side,
+        rng,
+        lambda crop: crop.std() >= LEAST_CONTRAST,
+    ).images
+
+
+def _central_square(file: str, side: int) -> Float[np.ndarray, "side side 3"]:
+    (photograph,) = [p for p in PHOTOGRAPHS if p.file == file]
+    pixels = load_photograph(photograph)
+    short = min(pixels.shape[:2])
+    top, left = ((length - short) // 2 for length in pixels.shape[:2])
+    square = pixels[top : top + short, left : left + short].astype(np.float32) / 255
+    return np.asarray(jax.image.resize(square, (side, side, 3), "linear"))
+
+
+def pairs(
+    features: Float[np.ndarray, "N S C"], count: int, seed: int
+) -> tuple[Float[np.ndarray, "P S C"], Float[np.ndarray, "P S C"]]:
+    """Both sides of `count` different pairs, in random order.
+
+    Raises:
+      ValueError: there are not so many pairs of different samples.
+    """
+    left, right = np.triu_indices(len(features), 1)
+    if count > len(left):
+        raise ValueError(f"count must be at most {len(left)} pairs, got {count}")
+    chosen = np.random.default_rng(seed).permutation(len(left))[:count]
+    return features[left[chosen]], features[right[chosen]]

@@ -1,0 +1,171 @@
+"""The figures of the benchmark: time against quality, and quality by depth."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.runtime.depth import UNMATCHED
+from experiments.runtime.report import Results
+from experiments.runtime.table5 import GROUPS
+from semrsm_jax.plotting import plot_pareto, plot_rsm
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS = 3  # of the first figure: the largest sizes, where matchers differ
+
+
+def pareto_figure(results: Results) -> "Figure":
+    """Time against quality, Table 5: the largest sizes, of trained features if any.
+
+    Solvers are given the time of the affinity on top of their own, as the matchers'
+    times include it.
+    """
+    from matplotlib import rc_context
+
+    shown = _shown(results["table5"]["sizes"])
+    least = min(row["quality"] for size in shown for row in size["matchers"])
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        figure = new_figure((1.0 + 3.0 * len(shown), 3.8))
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for ax, size in zip(panels, shown, strict=True):
+            title = f"{size['network']}\nS = {size['tokens']}, C = {size['channels']}"
+            groups = _groups(size)
+            lowest = 1 - 1.3 * (1 - least)
+            plot_pareto(groups, ax, lowest=lowest, title=title, legend=False)
+            ax.label_outer()
+        handles, names = panels[-1].get_legend_handles_labels()
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=6, frameon=False
+        )
+    return figure
+
+
+def _groups(size: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Time and quality of the methods of a size, by group."""
+    groups: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in GROUPS}
+    for row in size["matchers"]:
+        point = (row["seconds"], row["quality"])
+        groups[row["group"]][_short(row["matcher"])] = point
+    groups["exact, other solvers"] = {
+        name: (seconds + size["affinity_seconds"], 1.0)
+        for name, seconds in size["solver_seconds"].items()
+        if not name.startswith("ours")
+    }
+    return groups
+
+
+def _short(matcher: str) -> str:
+    """A matcher's name beside its group's: only what sets it apart."""
+    name = re.sub(r"BatchOptimal\((\d+)\)", r"\1", matcher)
+    name = re.sub(r"BatchOptimal\((\d+), sweeps=(\d+)\)", r"\1, \2 sweeps", name)
+    name = name.replace("CircularShift", "shift")
+    return re.sub(r"TopKGreedy\((\d+)\)", r"top \1", name)
+
+
+def _shown(sizes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The largest sizes of the first network, the trained one where there are two."""
+    first = [size for size in sizes if size["network"] == sizes[0]["network"]]
+    return first[-_PANELS:]
+
+
+def quality_figure(results: Results) -> "Figure":
+    """Share of the optimum of each matcher by depth, a panel a network, as Fig. 5."""
+    from matplotlib import rc_context
+
+    networks = _by_network(results["depth"]["layers"])
+    figure = new_figure((0.6 + 3.2 * len(networks), 3.2))
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
+        for ax, (network, layers) in zip(panels, networks.items(), strict=True):
+            _draw_shares(ax, layers)
+            ax.set_title(network)
+        panels[0].set_ylabel("k / k_opt [%]")
+        handles = {
+            name: handle
+            for ax in panels
+            for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=1 + len(networks),
+            frameon=False,
+        )
+    return figure
+
+
+def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for layer in layers for name in layer["matchers"]))
+    depth = np.arange(len(layers))
+    for k, name in enumerate(names):
+        # Where a window takes in all tokens, the matching is the optimum.
+        shares = [
+            layer["matchers"].get(name, {"mean": 1.0, "low": 1.0, "high": 1.0})
+            for layer in layers
+        ]
+        mean, low, high = (
+            100 * np.array([share[key] for share in shares])
+            for key in ("mean", "low", "high")
+        )
+        ax.errorbar(
+            # Beside each other, lest their bars cover each other.
+            depth + (k - (len(names) - 1) / 2) * 0.1,
+            mean,
+            np.maximum((mean - low, high - mean), 0),
+            color=COLORS[k % len(COLORS)],
+            marker=MARKERS[k % len(MARKERS)],
+            markersize=4,
+            linewidth=1,
+            capsize=2,
+            label=name,
+        )
+    labels = [f"stage {layer['stage']}\nS={layer['tokens']}" for layer in layers]
+    ax.set_xticks(depth, labels)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def isotropy_figure(results: Results) -> "Figure":
+    """Share of the optimum of each pair without matching, by depth, as Fig. 6."""
+    from matplotlib import rc_context
+
+    networks = _by_network(results["depth"]["layers"])
+    columns = max(map(len, networks.values()))
+    figure = new_figure((1.0 + 1.7 * columns, 0.3 + 2.0 * len(networks)))
+    shares = [np.array(layer["relative"]) for layer in results["depth"]["layers"]]
+    lowest = min(share.min() for share in shares)
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        grid = figure.subplots(len(networks), columns, squeeze=False)
+        for row, (network, layers) in zip(grid, networks.items(), strict=True):
+            for ax, layer in zip(row, layers, strict=False):
+                plot_rsm(
+                    100 * np.array(layer["relative"]),
+                    ax,
+                    vmin=100 * lowest,
+                    vmax=100,
+                    title=f"stage {layer['stage']}, S = {layer['tokens']}",
+                    colorbar=False,
+                )
+                ax.set(xlabel="image" if row is grid[-1] else "", ylabel="")
+            row[0].set_ylabel(f"{network}\nimage")
+            for ax in row[len(layers) :]:
+                ax.set_visible(False)
+        figure.colorbar(
+            grid[0, 0].images[0],
+            ax=list(grid.flat),
+            label=f"k / k_opt [%], {UNMATCHED}",
+            aspect=30,
+        )
+    return figure
+
+
+def _by_network(layers: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for layer in layers:
+        networks.setdefault(layer["network"], []).append(layer)
+    return networks

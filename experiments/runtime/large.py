@@ -1,0 +1,97 @@
+"""Pairs whose affinity does not fit into memory, or hardly: time, memory and proof.
+
+Each of the three is to run in a process of its own, so that the peak of its memory is
+its own. Compilation is timed apart: the second call tells what a further pair costs.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments._common.worker import Report, peak_memory
+from experiments.runtime.config import Layer, RuntimeConfig
+from experiments.runtime.features import Features
+from semrsm_jax import BatchOptimal, DualBound, Exact, match, rsm
+
+
+def pair_layers(config: RuntimeConfig) -> tuple[Layer, ...]:
+    """The features that `pair` and `whole_rsm` need."""
+    return (config.large,)
+
+
+def exact_layers(config: RuntimeConfig) -> tuple[Layer, ...]:
+    """The features that `exact` needs."""
+    return (config.large_exact,)
+
+
+def pair(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
+    """Matches one pair by refined windows, and proves how good that is."""
+    x, y = map(jnp.asarray, features[config.large][:2])
+    matcher = BatchOptimal(config.refined_window, config.large_sweeps)
+    bound = DualBound(stride=config.stride)
+
+    def call():
+        return match(x, y, matcher=matcher, bound=bound)
+
+    result, measured = _measured(call, 2, report, f"large: a pair of S={len(x)}")
+    return {
+        "pair": {
+            "tokens": len(x),
+            "channels": x.shape[1],
+            "sweeps": config.large_sweeps,
+            "proven": float(result.value / result.upper_bound),
+            **measured,
+        }
+    }
+
+
+def exact(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
+    """Matches the largest pair that is matched exactly."""
+    x, y = map(jnp.asarray, features[config.large_exact][:2])
+    match(x[:64], y[:64], matcher=Exact())  # loads the compiled solver
+
+    def call():
+        return match(x, y, matcher=Exact())
+
+    result, measured = _measured(call, 1, report, f"large: S={len(x)} exactly")
+    proven = float(result.value / result.upper_bound)
+    return {"exact": {"tokens": len(x), "proven": proven, **measured}}
+
+
+def whole_rsm(
+    config: RuntimeConfig, features: Features, report: Report
+) -> dict[str, Any]:
+    """An RSM of a few samples, by windows alone."""
+    x = jnp.asarray(features[config.large][: config.large_samples])
+    matcher = BatchOptimal(config.refined_window)
+
+    def call():
+        return rsm(x, matcher=matcher)
+
+    _, measured = _measured(call, 2, report, f"large: RSM of {len(x)}, S={x.shape[1]}")
+    return {"rsm": {"samples": len(x), "tokens": x.shape[1], **measured}}
+
+
+def _measured(
+    call: Callable[[], Any], times: int, report: Report, description: str
+) -> tuple[Any, dict[str, Any]]:
+    """Calls a few times; the result, the time of the first and last, and the peak."""
+    baseline = peak_memory()
+    seconds: list[float] = []
+    result = None
+    report(description, 0, times)
+    for done in range(times):
+        start = time.perf_counter()
+        result = jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - start)
+        report(description, done + 1, times)
+    peak = peak_memory()
+    return result, {
+        "first_seconds": seconds[0],
+        "seconds": seconds[-1],
+        "peak_bytes": peak,
+        "peak_bytes_over_baseline": peak - baseline,
+    }

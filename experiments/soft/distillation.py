@@ -1,0 +1,312 @@
+"""Distils a teacher into students by two losses, and asks what each student learnt."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from experiments.scenes.digits import CLASSES, DIGIT, Digits, load_digits
+from experiments.soft.networks import Student, Teacher
+from experiments.soft.scenes import Scenes, draw_scenes, render
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._losses import semantic_cka_loss
+from semrsm_jax._representations import center
+from semrsm_jax._rsm import rsm
+from semrsm_jax.cli.console import Report
+from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
+
+READ_OUTS: Mapping[str, Matcher] = {
+    "semantic": Exact(),
+    "spatio-semantic": Identity(),
+}
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """All that the study depends on; both arms have the same of everything.
+
+    Attributes:
+      seeds: repetitions; each splits the digits, trains a teacher, draws scenes and
+        initialises a student anew.
+      first_seed: the settings below were chosen with seed 0, which is not used again.
+      side: rows and columns of a scene, in pixels.
+      margin: pixels at each edge in which, unshifted, no digit stands.
+      objects: digits a scene, of different classes.
+      step: digits stand at multiples of this many pixels.
+      test_share: of the digits, those that no network is trained on.
+      scenes: to distil with.
+      test_scenes: to test with.
+      teacher_side: rows and columns of the single digits that the teacher learns from.
+      teacher_channels: of its tokens.
+      teacher_steps: of Adam.
+      student_channels: of its tokens.
+      student_blocks: of the mixer.
+      steps: of Adam, of each student.
+      batch: scenes a step.
+      learning_rate: of every training, falling to 0 along a cosine.
+      shifts: in pixels, at most `margin`; each test scene moves by so much along both
+        axes, in a random one of the four directions.
+      ridge: penalty of the linear read-out, relative to the variance of the features.
+      matcher: of the semantic arm; the other one's is Identity().
+    """
+
+    seeds: int = 8
+    first_seed: int = 1
+    side: int = 40
+    margin: int = 8
+    objects: int = 3
+    step: int = 8
+    test_share: float = 0.3
+    scenes: int = 1024
+    test_scenes: int = 128
+    teacher_side: int = 16
+    teacher_channels: int = 64
+    teacher_steps: int = 500
+    student_channels: int = 32
+    student_blocks: int = 1
+    steps: int = 300
+    batch: int = 32
+    learning_rate: float = 5e-3
+    shifts: tuple[int, ...] = (0, 4, 8)
+    ridge: float = 1e-2
+    matcher: Matcher = Sinkhorn(epsilon=0.2, relative=True, tolerance=1e-3)
+
+    @property
+    def arms(self) -> Mapping[str, Matcher]:
+        """Name of each arm -> the matcher of its loss."""
+        return {"semantic": self.matcher, "spatio-semantic": Identity()}
+
+
+class Trial(NamedTuple):
+    """What one network scored with one seed.
+
+    Attributes:
+      network: "teacher", or the name of the student's arm.
+      seed: of the repetition.
+      loss: mean of the last tenth of the distillation; None for the teacher.
+      probe: share of the digits present among the most likely ones, by a linear
+        read-out of the mean token fitted on unshifted scenes, for each shift.
+      retrieval: name of a read-out -> share of the digits that the scene found has in
+        common with the shifted query, for each shift.
+      recall: likewise, whether the scene found is the query's own, before its shift.
+    """
+
+    network: str
+    seed: int
+    loss: float | None
+    probe: tuple[float, ...]
+    retrieval: dict[str, tuple[float, ...]]
+    recall: dict[str, tuple[float, ...]]
+
+
+class _Data(NamedTuple):
+    """The scenes of one seed."""
+
+    images: Float[np.ndarray, "N H W 1"]
+    present: np.ndarray
+    shifted: tuple[Float[np.ndarray, "n H W 1"], ...]
+    test_present: np.ndarray
+
+
+class _Training(NamedTuple):
+    """A loss and its optimiser, made once, so that every seed runs one program."""
+
+    loss: Callable[..., Array]
+    optimizer: optax.GradientTransformation
+
+    def fit(self, model: nnx.Module, batches: Iterable[Any]) -> list[float]:
+        """Trains a model in place and returns the loss of every step."""
+        graphdef, state = nnx.split(model)
+        moments, losses = self.optimizer.init(state), []
+        for batch in batches:
+            state, moments, value = _step(graphdef, self, state, moments, *batch)
+            losses.append(value)
+        nnx.update(model, state)
+        return [float(value) for value in losses]
+
+
+def distil(config: DistilConfig, report: Report) -> list[Trial]:
+    """Runs every seed: a teacher, and a student by each loss, all tested alike."""
+    teaching = _Training(_classification, _adam(config, config.teacher_steps))
+    distilling = {
+        name: _Training(partial(_distillation, matcher), _adam(config, config.steps))
+        for name, matcher in config.arms.items()
+    }
+    trials = []
+    for done in range(config.seeds):
+        report("Distilling", done, config.seeds)
+        seed = config.first_seed + done
+        rng = np.random.default_rng(seed)
+        digits, test_digits = load_digits(config.test_share, rng)
+        teacher = _train_teacher(config, teaching, digits, seed, rng)
+        data = _data(config, digits, test_digits, rng)
+        of_teacher = _tokens(teacher, data.images)
+        trials.append(_test(config, "teacher", seed, None, teacher, data))
+        for name, training in distilling.items():
+            student, loss = _train_student(config, training, of_teacher, data, seed)
+            trials.append(_test(config, name, seed, loss, student, data))
+    report("Distilling", config.seeds, config.seeds)
+    return trials
+
+
+def _data(
+    config: DistilConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
+) -> _Data:
+    region = (config.margin, config.side - config.margin)
+
+    def draw(which: Digits, count: int) -> Scenes:
+        return draw_scenes(which, count, config.objects, region, config.step, rng)
+
+    scenes = draw(digits, config.scenes)
+    test = draw(test_digits, config.test_scenes)
+    directions = rng.choice([-1, 1], (config.test_scenes, 2))
+    shifted = tuple(
+        render(test_digits, test, config.side, shift * directions)
+        for shift in (0, *config.shifts)
+    )
+    images = render(digits, scenes, config.side)
+    return _Data(images, scenes.present, shifted, test.present)
+
+
+def _train_teacher(
+    config: DistilConfig,
+    training: _Training,
+    digits: Digits,
+    seed: int,
+    rng: np.random.Generator,
+) -> Teacher:
+    """A classifier of single digits anywhere in a small image."""
+    region = (0, config.teacher_side)
+    scenes = draw_scenes(digits, 2 * config.scenes, 1, region, 1, rng)
+    images = render(digits, scenes, config.teacher_side)
+    labels = scenes.present.argmax(1)
+    teacher = Teacher(config.teacher_channels, CLASSES, rngs=nnx.Rngs(seed))
+
+    batches = rng.integers(len(images), size=(config.teacher_steps, 2 * config.batch))
+    training.fit(teacher, ((images[i], labels[i]) for i in batches))
+    return teacher
+
+
+def _train_student(
+    config: DistilConfig,
+    training: _Training,
+    of_teacher: Float[np.ndarray, "N S C"],
+    data: _Data,
+    seed: int,
+) -> tuple[Student, float]:
+    """A student; equal seeds give equal weights and batches, whatever the matcher."""
+    grid = (config.side // DIGIT, config.side // DIGIT)
+    student = Student(
+        config.student_channels, grid, config.student_blocks, rngs=nnx.Rngs(seed)
+    )
+
+    rng = np.random.default_rng((1, seed))
+    order = [rng.permutation(len(data.images)) for _ in range(_epochs(config))]
+    batches = np.concatenate(order)[: config.steps * config.batch]
+    steps = ((data.images[i], of_teacher[i]) for i in np.split(batches, config.steps))
+    losses = training.fit(student, steps)
+    return student, float(np.mean(losses[-max(1, config.steps // 10) :]))
+
+
+def _epochs(config: DistilConfig) -> int:
+    return -(-config.steps * config.batch // config.scenes)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _step(
+    graphdef: Any, training: _Training, state: Any, moments: Any, *batch: Array
+) -> tuple[Any, Any, Array]:
+    def of_state(state):
+        return training.loss(nnx.merge(graphdef, state), *batch)
+
+    value, gradient = jax.value_and_grad(of_state)(state)
+    updates, moments = training.optimizer.update(gradient, moments, state)
+    return optax.apply_updates(state, updates), moments, value
+
+
+def _adam(config: DistilConfig, steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
+
+
+def _classification(model: Teacher, images: Array, labels: Array) -> Array:
+    entropy = optax.softmax_cross_entropy_with_integer_labels
+    return entropy(model(images), labels).mean()
+
+
+def _distillation(
+    matcher: Matcher, model: Student, images: Array, target: Array
+) -> Array:
+    return semantic_cka_loss(
+        center(model.tokens(images)),
+        center(target),
+        matcher,
+        Cosine(),
+        # A biased estimate of few samples is high whatever the student does: it
+        # counts the diagonals.
+        estimator="unbiased",
+    )
+
+
+def _tokens(model: Teacher | Student, images: np.ndarray) -> np.ndarray:
+    return np.asarray(_run_tokens(*nnx.split(model), images))
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_tokens(graphdef: Any, state: Any, images: Array) -> Array:
+    return nnx.merge(graphdef, state).tokens(images)
+
+
+def _test(
+    config: DistilConfig,
+    name: str,
+    seed: int,
+    loss: float | None,
+    model: Teacher | Student,
+    data: _Data,
+) -> Trial:
+    """Scores a network at every shift; retrieval is from the unshifted test scenes."""
+    mean = (train := _tokens(model, data.images)).mean((0, 1))
+    database, *queries = (_tokens(model, images) - mean for images in data.shifted)
+    read_out = _ridge((train - mean).mean(1), data.present, config.ridge)
+    probe = tuple(
+        _shared(read_out(tokens.mean(1)), data.test_present, config.objects)
+        for tokens in queries
+    )
+    overlap = data.test_present.astype(int) @ data.test_present.T / config.objects
+    others = ~np.eye(len(overlap), dtype=bool)
+    retrieval, recall = {}, {}
+    for how, matcher in READ_OUTS.items():
+        found = []
+        for tokens in queries:
+            K = np.asarray(rsm(tokens, database, matcher, Cosine()))
+            other = np.where(others, K, -np.inf).argmax(1)
+            own = K.argmax(1) == np.arange(len(K))
+            found.append(
+                (float(overlap[np.arange(len(K)), other].mean()), float(own.mean()))
+            )
+        retrieval[how], recall[how] = zip(*found, strict=True)
+    return Trial(name, seed, loss, probe, retrieval, recall)
+
+
+def _ridge(
+    features: Float[np.ndarray, "N C"], present: np.ndarray, penalty: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A linear read-out of which digits are present."""
+    centre, rate = features.mean(0), present.mean(0)
+    x = (features - centre).astype(np.float64)
+    gram = x.T @ x
+    gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
+    weights = np.linalg.solve(gram, x.T @ (present - rate))
+    return lambda features: (features - centre) @ weights + rate
+
+
+def _shared(scores: np.ndarray, present: np.ndarray, objects: int) -> float:
+    """The share of the digits present among the `objects` of highest score."""
+    likeliest = np.argsort(-scores, axis=1)[:, :objects]
+    return float(np.take_along_axis(present, likeliest, axis=1).mean())
