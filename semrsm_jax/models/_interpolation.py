@@ -1,6 +1,6 @@
 """Bicubic interpolation of position embeddings, with torch's weights.
 
-The oldest versions of JAX that serve here lack them in `jax.image.resize`.
+The oldest supported versions of JAX lack them in `jax.image.resize`.
 """
 
 import jax
@@ -30,13 +30,13 @@ def resize_grid(
 
 
 def _bicubic(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    """Each new sample as a sum of old ones; the outermost stand for those beyond."""
-    centres = (np.arange(target) + 0.5) * source / target - 0.5
-    neighbours = np.floor(centres).astype(int)[:, None] + np.arange(-1, 3)
+    """Weights of old samples for each new one; the outermost repeat beyond the edge."""
+    centers = (np.arange(target) + 0.5) * source / target - 0.5
+    neighbors = np.floor(centers).astype(int)[:, None] + np.arange(-1, 3)
     weights = np.zeros((target, source))
     rows = np.arange(target)[:, None]
-    distances = np.abs(centres[:, None] - neighbours)
-    np.add.at(weights, (rows, neighbours.clip(0, source - 1)), _keys(distances))
+    distances = np.abs(centers[:, None] - neighbors)
+    np.add.at(weights, (rows, neighbors.clip(0, source - 1)), _keys(distances))
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Layers that several networks share, with the arithmetic that torch gives them."""
+"""Layers that several networks share, with torch's arithmetic."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The rectifier; JAX's own is no function that `pickle` finds by its name."""
+    """The rectifier; `pickle` cannot find JAX's own by its name."""
     return jax.nn.relu(x)
 
 
@@ -52,18 +52,18 @@ def floating(name: str, dtype: DTypeLike) -> jnp.dtype:
 
 
 def statistics_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """Of means, variances and softmax: float32 at least, bfloat16 would round them."""
+    """The dtype of means, variances and softmax: float32 at least."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def positive(config: Any, *names: str) -> None:
-    """Refuses a config where one of these fields is no integer of at least 1."""
+    """Raises an error where one of these fields is not an integer of at least 1."""
     for name in names:
         _checks.at_least(name, getattr(config, name), 1)
 
 
 def check_images(images: Float[Array, "N H W C"], channels: int) -> None:
-    """Refuses images that are not (N, H, W, channels).
+    """Raises an error for images that are not (N, H, W, channels).
 
     Raises:
       ValueError: `images` has another rank or number of channels.
@@ -106,12 +106,12 @@ def conv(
 
 
 class LayerNorm(nnx.LayerNorm):
-    """Layer normalisation in float32 at least, its output in `dtype`."""
+    """Layer normalization in float32 at least, its output in `dtype`."""
 
     def __init__(
         self, features: int, epsilon: float, dtype: DTypeLike, rngs: nnx.Rngs
     ) -> None:
-        """Normalises the last axis, of length `features`."""
+        """Normalizes the last axis, of length `features`."""
         super().__init__(
             features,
             epsilon=epsilon,
@@ -123,14 +123,14 @@ class LayerNorm(nnx.LayerNorm):
         self.output_dtype = jnp.dtype(dtype)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
-        """Normalises each vector of channels, then scales and shifts it."""
+        """Normalizes each vector of channels, then scales and shifts it."""
         return super().__call__(x).astype(self.output_dtype)
 
 
 class PatchProjection(nnx.LinearGeneral):
     """A convolution as wide as its stride, computed as one matrix product.
 
-    Rows and columns at the lower right that fill no patch are left out, as torch does.
+    Rows and columns at the lower right that fill no patch are dropped, as in torch.
     """
 
     def __init__(
@@ -178,8 +178,8 @@ def attend(
 ) -> Float[Array, "... S D"]:
     """Scaled dot-product attention (Vaswani et al. 2017), softmax in float32 at least.
 
-    Heads stand among the leading axes: that makes both products plain batched matrix
-    products, on a CPU nearly three times as fast as `jax.nn.dot_product_attention`.
+    Heads are leading axes, so that both products are plain batched matrix products: on
+    a CPU nearly three times as fast as `jax.nn.dot_product_attention`.
     """
     dtype = statistics_dtype(query.dtype)
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
@@ -234,5 +234,5 @@ class MLP(nnx.Module):
         self.activation = activation
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
-        """Maps each token on its own."""
+        """Maps each token independently."""
         return self.fc2(self.activation(self.fc1(x)))

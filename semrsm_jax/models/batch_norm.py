@@ -1,4 +1,4 @@
-"""Calibration of batch normalisation, for networks that were never trained."""
+"""Calibration of batch normalization, for networks that were never trained."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ from semrsm_jax import _checks
 def _batch_statistics(
     graphdef: Any, state: Any, images: Float[Array, "N H W C"]
 ) -> Any:
-    """Runs a copy of the model on its batch statistics and returns these."""
+    """Runs a copy of the model on batch statistics and returns them."""
     model = nnx.merge(graphdef, state)
     model.eval()
     # momentum 0 replaces the running statistics instead of mixing them.
@@ -26,8 +26,8 @@ def _batch_statistics(
 def calibrate_batch_norm(model: nnx.Module, images: Float[Array, "N H W C"]) -> None:
     """Sets the running statistics of every `nnx.BatchNorm` to those of some images.
 
-    A randomly initialised network carries mean 0 and variance 1, so its activations
-    grow with depth. After this call the network in evaluation mode normalises these
+    A randomly initialized network carries mean 0 and variance 1, so its activations
+    grow with depth. After this call the network in evaluation mode normalizes these
     images as training mode does (biased variance, per channel over samples and
     positions). The model is updated in place; its parameters and its mode stay.
 

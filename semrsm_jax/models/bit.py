@@ -1,7 +1,7 @@
 """Big Transfer (Kolesnikov et al. 2020, arXiv 1912.11370) in flax.nnx, NHWC.
 
-ResNetV2, pre-activation, with group normalisation and weight-standardised convolutions
-(Qiao et al. 2019, arXiv 1903.10520). Layers, as in Hugging Face's checkpoints:
+ResNetV2, pre-activation, with group normalization and weight-standardized convolutions
+(Qiao et al. 2019, arXiv 1903.10520). Layers, named as in Hugging Face's checkpoints:
 `bit.embedder`, `bit.encoder.stages.0` to `.3`, their blocks
 `bit.encoder.stages.0.layers.0`, `bit.norm`, `classifier`.
 """
@@ -31,26 +31,26 @@ Padding = Literal["symmetric", "same"]
 
 @dataclasses.dataclass(frozen=True)
 class BiTConfig:
-    """What a BiT is built from; compares by value.
+    """The settings of a BiT; compares by value.
 
     Attributes:
       stem_width: channels of the stem.
       widths: channels that leave each stage; a block's inner ones are a quarter.
       depths: blocks in each stage.
-      groups: of the group normalisations.
+      groups: of the group normalizations.
       padding: of the convolutions: `"symmetric"`, as torch pads, or `"same"`, as
         TensorFlow does, with the odd row below and the odd column on the right.
-      pool_same: whether the stem's max-pool is padded as `"same"` besides.
+      pool_same: whether the stem's max-pool is padded as `"same"` too.
       output_stride: pixels that a token of the last stage may stand for; stages beyond
         it keep the resolution.
       in_channels: of the images.
       num_classes: outputs of the classifier; None or 0 gives the pooled features.
-      activation: after the normalisations.
-      dtype: of parameters and features; normalisations use float32 at least.
+      activation: after the normalizations.
+      dtype: of parameters and features; normalizations use float32 at least.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     stem_width: int = 64
@@ -122,7 +122,7 @@ class BiTConfig:
 
 
 def same_pads(size: int, stride: int, length: int) -> tuple[int, int]:
-    """Zeros that make the output as long as the input over the stride, rounded up."""
+    """Zeros for an output as long as the input divided by the stride, rounded up."""
     total = max((-(-length // stride) - 1) * stride + size - length, 0)
     return total // 2, total - total // 2
 
@@ -152,7 +152,7 @@ class StandardizedConv(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Convolves x with the standardised filters."""
+        """Convolves x with the standardized filters."""
         kernel = self.kernel[...].astype(statistics_dtype(x.dtype))
         mean = kernel.mean(axis=(0, 1, 2))
         variance = jnp.mean((kernel - mean) ** 2, axis=(0, 1, 2))
@@ -170,10 +170,10 @@ class StandardizedConv(nnx.Module):
 
 
 class GroupNormActivation(nnx.GroupNorm):
-    """Group normalisation in float32 at least, then the activation."""
+    """Group normalization in float32 at least, then the activation."""
 
     def __init__(self, config: BiTConfig, features: int, rngs: nnx.Rngs) -> None:
-        """Normalises `features` channels in `config.groups` groups."""
+        """Normalizes `features` channels in `config.groups` groups."""
         super().__init__(
             features,
             num_groups=config.groups,
@@ -186,7 +186,7 @@ class GroupNormActivation(nnx.GroupNorm):
         self.config = config
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-        """Normalises and rectifies x."""
+        """Normalizes and rectifies x."""
         return self.config.activation(super().__call__(x)).astype(self.config.dtype)
 
 
@@ -203,7 +203,7 @@ class Embedder(nnx.Module):
         """Maps images to the input of the first stage."""
         check_images(images, self.config.in_channels)
         x = self.convolution(images.astype(self.config.dtype))
-        # Zeros, which win over negative values: the features are not rectified.
+        # Zeros, which exceed negative values: the features are not rectified.
         x = jnp.pad(x, self.config.pool_pads(*x.shape[1:3]))
         return nnx.max_pool(x, (3, 3), strides=(2, 2))
 
@@ -284,7 +284,7 @@ class Encoder(nnx.Module):
 
 
 class Backbone(nnx.Module):
-    """Stem, stages and the last normalisation."""
+    """Stem, stages and the last normalization."""
 
     def __init__(self, config: BiTConfig, rngs: nnx.Rngs) -> None:
         """Builds the backbone of `config`."""
@@ -293,7 +293,7 @@ class Backbone(nnx.Module):
         self.norm = GroupNormActivation(config, config.widths[-1], rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Computes the last feature map, normalised and rectified."""
+        """Computes the last feature map, normalized and rectified."""
         return self.norm(self.encoder(self.embedder(images)))
 
 
@@ -322,7 +322,7 @@ class BiT(nnx.Module):
         """Computes the logits, or the pooled features where there is no classifier.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
           (N, num_classes), or the pooled (N, channels), in `config.dtype`.

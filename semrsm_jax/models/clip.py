@@ -1,7 +1,7 @@
 """The vision tower of CLIP (Radford et al. 2021, arXiv 2103.00020) in flax.nnx.
 
-A vision transformer whose tokens are normalised before the first layer, and whose last
-normalisation reads the CLS token alone. Layers, as in Hugging Face's checkpoints:
+A vision transformer whose tokens are normalized before the first layer, and whose last
+normalization reads only the CLS token. Layers, named as in Hugging Face's checkpoints:
 `vision_model.pre_layrnorm`, `vision_model.encoder.layers.0` and on,
 `vision_model.post_layernorm`.
 """
@@ -36,7 +36,7 @@ class CLIPEncoder(nnx.Module):
         self.layers = nnx.List([Layer(config, rngs) for _ in range(config.depth)])
 
     def __call__(self, x: Float[Array, "N S C"]) -> list[Float[Array, "N S C"]]:
-        """Computes the output of every layer; no normalisation follows."""
+        """Computes the output of every layer; no normalization follows."""
         states = []
         for layer in self.layers:
             x = layer(x)
@@ -45,12 +45,12 @@ class CLIPEncoder(nnx.Module):
 
 
 class VisionTower(nnx.Module):
-    """Embeddings, a normalisation, the encoder, and the norm of the CLS token."""
+    """Embeddings, a normalization, the encoder, and the norm of the CLS token."""
 
     def __init__(self, config: ViTConfig, rngs: nnx.Rngs) -> None:
         """Builds the tower; its patch projection has no bias."""
         self.embeddings = Embeddings(config, rngs, patch_bias=False)
-        # The name, misspelt, is that of the checkpoints.
+        # The name, misspelled, is that of the checkpoints.
         self.pre_layrnorm = LayerNorm(config.width, config.epsilon, config.dtype, rngs)
         self.encoder = CLIPEncoder(config, rngs)
         self.post_layernorm = LayerNorm(
@@ -64,7 +64,7 @@ class VisionTower(nnx.Module):
         return self.encoder(self.pre_layrnorm(self.embeddings(images)))
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
-        """Computes the normalised CLS token of the last layer."""
+        """Computes the normalized CLS token of the last layer."""
         return self.post_layernorm(self.hidden_states(images)[-1][:, 0])
 
 
@@ -86,10 +86,10 @@ class CLIPVision(nnx.Module):
         self.vision_model = VisionTower(config, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
-        """Computes the normalised CLS token.
+        """Computes the normalized CLS token.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
           (N, width) in `config.dtype`.

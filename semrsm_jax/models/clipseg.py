@@ -1,7 +1,7 @@
 """CLIPSeg (Lueddecke & Ecker 2022, arXiv 2112.10003) in flax.nnx.
 
 CLIP's vision tower, and a small decoder over three of its layers that a prompt
-conditions. Layers, as in Hugging Face's checkpoints:
+conditions. Layers, named as in Hugging Face's checkpoints:
 `clip.vision_model.encoder.layers.0` and on, `decoder.reduces.0`, `decoder.layers.0`.
 """
 
@@ -20,7 +20,7 @@ from semrsm_jax.models.vit import ViTConfig
 
 @dataclasses.dataclass(frozen=True)
 class CLIPSegConfig:
-    """What a CLIPSeg is built from; compares by value.
+    """The settings of a CLIPSeg; compares by value.
 
     Attributes:
       vision: the tower.
@@ -29,12 +29,12 @@ class CLIPSegConfig:
       width: channels of the decoder, the 64 of "rd64".
       heads: of the decoder's attention.
       hidden: inner channels of the decoder's feed-forward parts.
-      conditional_layer: the decoder's layer before which the prompt comes in.
+      conditional_layer: the decoder's layer before which the prompt is applied.
       refined: whether masks are upsampled in two steps after a 3x3 convolution.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     vision: ViTConfig = dataclasses.field(
@@ -112,25 +112,25 @@ class RefinedUpsampling(nnx.Module):
 
 
 class DecoderLayer(nnx.Module):
-    """Transformer layer, normalised after each half."""
+    """Transformer layer, normalized after each half."""
 
     def __init__(self, config: CLIPSegConfig, rngs: nnx.Rngs) -> None:
         """Builds one layer of the decoder."""
         width, dtype, epsilon = config.width, config.dtype, config.vision.epsilon
         self.self_attn = Attention(width, config.heads, dtype, rngs)
         self.layer_norm1 = LayerNorm(width, epsilon, dtype, rngs)
-        # A rectifier, whatever a config calls decoder_hidden_act.
+        # Always a rectifier: transformers ignores decoder_hidden_act.
         self.mlp = MLP(width, config.hidden, jax.nn.relu, dtype, rngs)
         self.layer_norm2 = LayerNorm(width, epsilon, dtype, rngs)
 
     def __call__(self, x: Float[Array, "N S C"]) -> Float[Array, "N S C"]:
-        """Adds what both halves find to the tokens."""
+        """Adds the output of attention and of the feed-forward part to the tokens."""
         x = self.layer_norm1(x + self.self_attn(x))
         return self.layer_norm2(x + self.mlp(x))
 
 
 class Decoder(nnx.Module):
-    """Reads layers of the tower, the deepest first, and a prompt; gives mask logits."""
+    """Computes mask logits from layers of the tower, deepest first, and a prompt."""
 
     def __init__(self, config: CLIPSegConfig, rngs: nnx.Rngs) -> None:
         """Builds one layer for each that is read."""
@@ -201,10 +201,10 @@ class CLIPSeg(nnx.Module):
         images: Float[Array, "N H W C"],
         prompt: Float[Array, "N P"] | None = None,
     ) -> Float[Array, "N H W"]:
-        """Computes the logits of what the prompt asks for.
+        """Computes the mask logits for a prompt.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
           prompt: (N, projection), CLIP's embedding of a text or an image. By default
             each image is its own prompt, so that the decoder's layers, too, are
             features of the image alone.

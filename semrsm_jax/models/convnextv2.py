@@ -1,6 +1,6 @@
 """ConvNeXt V2 (Woo et al. 2023, arXiv 2301.00808) in flax.nnx, NHWC.
 
-Layers, as in Hugging Face's checkpoints: `convnextv2.embeddings`,
+Layers, named as in Hugging Face's checkpoints: `convnextv2.embeddings`,
 `convnextv2.encoder.stages.0` to `.3`, their blocks
 `convnextv2.encoder.stages.0.layers.0`, `convnextv2.layernorm` (of the pooled features),
 `classifier`.
@@ -27,12 +27,12 @@ from semrsm_jax.models._layers import (
     statistics_dtype,
 )
 
-_EPSILON = 1e-6  # of every normalisation but the last
+_EPSILON = 1e-6  # of every normalization but the last
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvNeXtV2Config:
-    """What a ConvNeXt V2 is built from; compares by value.
+    """The settings of a ConvNeXt V2; compares by value.
 
     Attributes:
       patch_size: rows and columns of the patches that the stem cuts.
@@ -41,12 +41,12 @@ class ConvNeXtV2Config:
       in_channels: of the images.
       num_classes: outputs of the classifier; None or 0 gives the pooled features.
       activation: of the blocks.
-      epsilon: of the normalisation of the pooled features; elsewhere it is 1e-6.
-      dtype: of parameters and features; normalisations use float32 at least.
+      epsilon: of the normalization of the pooled features; elsewhere it is 1e-6.
+      dtype: of parameters and features; normalizations use float32 at least.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     patch_size: tuple[int, int] = (4, 4)
@@ -80,7 +80,7 @@ class ConvNeXtV2Config:
 
 
 class Embeddings(nnx.Module):
-    """Patches projected and normalised."""
+    """Patches projected and normalized."""
 
     def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
         """Builds the stem of `config`."""
@@ -104,12 +104,12 @@ class GlobalResponseNorm(nnx.Module):
     """
 
     def __init__(self, width: int, dtype: DTypeLike) -> None:
-        """Normalises `width` channels."""
+        """Normalizes `width` channels."""
         self.scale = nnx.Param(jnp.zeros((1, 1, 1, width), dtype))
         self.bias = nnx.Param(jnp.zeros((1, 1, 1, width), dtype))
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-        """Adds to x what its relative norms make of it."""
+        """Adds x scaled by its relative norms to x."""
         wide = x.astype(statistics_dtype(x.dtype))
         norms = jnp.sqrt(jnp.sum(wide**2, axis=(1, 2), keepdims=True))
         relative = norms / (jnp.mean(norms, axis=-1, keepdims=True) + 1e-6)
@@ -130,13 +130,13 @@ class Block(nnx.Module):
         self.pwconv2 = linear((4 * width, width), dtype, rngs)
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-        """Adds what the block finds to x."""
+        """Adds the output of the block to x."""
         inner = self.activation(self.pwconv1(self.layernorm(self.dwconv(x))))
         return x + self.pwconv2(self.grn(inner))
 
 
 class Downsampling(nnx.Module):
-    """Normalises, then halves the resolution."""
+    """Normalizes, then halves the resolution."""
 
     def __init__(
         self, config: ConvNeXtV2Config, features: tuple[int, int], rngs: nnx.Rngs
@@ -195,7 +195,7 @@ class Encoder(nnx.Module):
 
 
 class Backbone(nnx.Module):
-    """Stem, stages, global average pool and its normalisation."""
+    """Stem, stages, global average pool and its normalization."""
 
     def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
         """Builds the backbone of `config`."""
@@ -206,7 +206,7 @@ class Backbone(nnx.Module):
         )
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
-        """Computes the normalised pooled features."""
+        """Computes the normalized pooled features."""
         x = self.encoder(self.embeddings(images))
         return self.layernorm(x.mean(axis=(1, 2), dtype=statistics_dtype(x.dtype)))
 
@@ -236,10 +236,10 @@ class ConvNeXtV2(nnx.Module):
         """Computes the logits, or the pooled features where there is no classifier.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
-          (N, num_classes), or the normalised pooled (N, channels), in `config.dtype`.
+          (N, num_classes), or the normalized pooled (N, channels), in `config.dtype`.
 
         Raises:
           ValueError: `images` has another rank or number of channels, or is too small.

@@ -2,7 +2,7 @@
 
 The bottleneck puts its stride on the 3x3 convolution, as torchvision and Hugging Face
 do ("v1.5"), and every padding is torch's explicit one, so that weights trained there
-give the same activations here. Layers, as in Hugging Face's checkpoints:
+give the same activations here. Layers, named as in Hugging Face's checkpoints:
 `resnet.embedder`, `resnet.encoder.stages.0` to `.3`, their blocks
 `resnet.encoder.stages.0.layers.0`, `classifier`.
 """
@@ -37,7 +37,7 @@ _LAYOUTS: dict[int, tuple[tuple[int, int, int, int], int]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig:
-    """What a residual network is built from; compares by value.
+    """The settings of a residual network; compares by value.
 
     Attributes:
       depth: 18, 34, 50 or 101.
@@ -55,13 +55,13 @@ class ResNetConfig:
       stride_first: whether a bottleneck's stride is on its first convolution, as it was
         in 2015 ("v1").
       activation: of the stem and after each block; within blocks it is a rectifier.
-      dtype: of computation and features; normalisations use float32 at least.
+      dtype: of computation and features; normalizations use float32 at least.
       param_dtype: of the parameters; running statistics are float32.
       precision: precision of convolutions and of the classifier.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     depth: int = 18
@@ -123,12 +123,12 @@ class ResNetConfig:
         """Rows and columns of the last stage for images of that size in pixels."""
         halvings = len(self.stage_widths) - 1 + (self.first_stage_stride > 1)
         halvings += 2 if self.stem == "imagenet" else 0
-        # Each rounds up, and so all together.
+        # Each stage rounds up, so the product does too.
         return -(-height // 2**halvings), -(-width // 2**halvings)
 
 
 class ConvNorm(nnx.Module):
-    """Convolution without bias, padded like torch's, and batch normalisation."""
+    """Convolution without bias, padded like torch's, and batch normalization."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class ConvNorm(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Convolves and normalises x, in float32 at least; no activation follows."""
+        """Convolves and normalizes x, in float32 at least; no activation follows."""
         return self.normalization(self.convolution(x))
 
 
@@ -284,7 +284,7 @@ class ResNet(nnx.Module):
     """
 
     def __init__(self, config: ResNetConfig, *, rngs: nnx.Rngs) -> None:
-        """Builds the network with He (fan-out) initialisation, in training mode."""
+        """Builds the network with He (fan-out) initialization, in training mode."""
         self.config = config
         self.resnet = Backbone(config, rngs)
         if config.num_classes is None:
@@ -305,7 +305,7 @@ class ResNet(nnx.Module):
         """Computes the logits, or the pooled features where there is no classifier.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
           (N, num_classes), or the pooled (N, channels), in `config.dtype`.

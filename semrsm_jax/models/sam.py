@@ -2,8 +2,8 @@
 
 A vision transformer on a grid of tokens without CLS: most layers attend within windows,
 some over the whole image, all with relative position embeddings; a neck of two
-convolutions gives the image embedding. Layers, as in Hugging Face's checkpoints:
-`vision_encoder.embeddings` (patches and positions added, a sum that has no name there),
+convolutions gives the image embedding. Layers, named as in Hugging Face's checkpoints:
+`vision_encoder.embeddings` (the sum of patches and positions, unnamed there),
 `vision_encoder.layers.0` and on, `vision_encoder.neck`.
 """
 
@@ -37,7 +37,7 @@ _MOST_SCORES = 2**19
 
 @dataclasses.dataclass(frozen=True)
 class SAMConfig:
-    """What SAM's image encoder is built from; compares by value.
+    """The settings of SAM's image encoder; compares by value.
 
     Attributes:
       image_size: side of the images, in pixels; they are square and of this size.
@@ -51,16 +51,16 @@ class SAMConfig:
       window: side of the attention's windows, in tokens.
       global_layers: the layers that attend over the whole image.
       activation: of the feed-forward part.
-      epsilon: of the layers' normalisations; the neck's is 1e-6.
+      epsilon: of the layers' normalizations; the neck's is 1e-6.
       qkv_bias: whether queries, keys and values have a bias.
       absolute_positions: whether position embeddings are added to the patches.
       relative_positions: whether relative ones are added to the attention's scores.
-      dtype: of parameters and features; normalisations and softmax use float32 at
+      dtype: of parameters and features; normalizations and softmax use float32 at
         least.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     image_size: int = 1024
@@ -209,15 +209,15 @@ class Layer(nnx.Module):
         self.mlp = MLP(width, config.hidden, config.activation, dtype, rngs)
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-        """Adds what both halves find to the tokens."""
+        """Adds the output of attention and of the feed-forward part to the tokens."""
         normed = self.layer_norm1(x)
         x = x + (self._windowed(normed) if self.window else self.attn(normed))
         return x + self.mlp(self.layer_norm2(x))
 
     def _windowed(self, x: Float[Array, "N H W C"]) -> Float[Array, "N H W C"]:
-        """Attends within windows; zeros fill those at the lower right, and take part.
+        """Attends within windows; those at the lower right are filled with zeros.
 
-        That the filling is attended to is how SAM was trained.
+        The zeros are attended to, as in SAM's training.
         """
         (n, height, width, channels), side = x.shape, self.window
         x = jnp.pad(x, ((0, 0), (0, -height % side), (0, -width % side), (0, 0)))
@@ -229,7 +229,7 @@ class Layer(nnx.Module):
 
 
 class Neck(nnx.Module):
-    """Two convolutions, each normalised, to the channels of the image embedding."""
+    """Two convolutions, each normalized, to the channels of the image embedding."""
 
     def __init__(self, config: SAMConfig, rngs: nnx.Rngs) -> None:
         """Builds the neck of `config`."""
@@ -285,7 +285,7 @@ class SAMVision(nnx.Module):
         """Computes the image embedding.
 
         Args:
-          images: normalised images, (N, image_size, image_size, in_channels), the
+          images: normalized images, (N, image_size, image_size, in_channels), the
             longest side resized, the rest padded with zeros; floating.
 
         Returns:

@@ -5,12 +5,12 @@ Appendix E). The paper takes "the last hidden layer" of each "should they not
 per-default provide image embeddings as output". What that is, layer by layer:
 
 - Convolutional networks: the feature map of the last stage, before pooling. BiT's, a
-  pre-activation network, is normalised and rectified once more, and only then what its
+  pre-activation network, is normalized and rectified once more, and only then what its
   model calls the last hidden state: that is taken.
-- ViT and DINOv2: all tokens after the last layer normalisation, the model's last hidden
+- ViT and DINOv2: all tokens after the last layer normalization, the model's last hidden
   state. The classifiers read those.
-- CLIP and CLIPSeg: all tokens of the tower's last layer, not normalised: CLIP's last
-  normalisation is trained for the CLS token alone, and its last hidden state is before
+- CLIP and CLIPSeg: all tokens of the tower's last layer, not normalized: CLIP's last
+  normalization is trained for the CLS token alone, and its last hidden state is before
   it. CLIPSeg's decoder answers to a prompt, so that its features are of image and text;
   the tower's are of the image.
 - SAM: the output of its neck, which is its image embedding.
@@ -40,13 +40,13 @@ class Variant:
     """One of the paper's networks.
 
     Attributes:
-      name: what it is called here.
-      title: what the paper calls it.
-      checkpoint: the repository on the Hugging Face hub that it stands for.
+      name: the name here.
+      title: the name in the paper.
+      checkpoint: the repository on the Hugging Face hub.
       build: makes the network, as ``build(config, rngs=nnx.Rngs(0))``.
       config: its full size.
-      tap: the layer that the paper's "last hidden layer" is.
-      image_size: rows and columns in pixels that its preprocessor gives.
+      tap: the paper's "last hidden layer".
+      image_size: rows and columns of the preprocessed images, in pixels.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Variant:
 
     @property
     def classifies(self) -> bool:
-        """Whether the network gives class probabilities."""
+        """Whether the network is a classifier."""
         return bool(getattr(self.config, "num_classes", None))
 
     def token_grid(self, image_size: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -208,13 +208,13 @@ def variant(name: str) -> Variant:
     """Finds one of the paper's networks.
 
     Args:
-      name: as `VARIANTS` has it, for example ``"vit-b16"``.
+      name: a key of `VARIANTS`, for example ``"vit-b16"``.
 
     Returns:
       The checkpoint, the class and the layers of that network.
 
     Raises:
-      ValueError: there is none of that name; the nearest are named.
+      ValueError: the name is unknown; the error lists the nearest names.
 
     Examples:
       >>> from semrsm_jax.models import variant

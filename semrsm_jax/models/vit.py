@@ -33,7 +33,7 @@ from semrsm_jax.models._layers import (
 
 @dataclasses.dataclass(frozen=True)
 class ViTConfig:
-    """What a vision transformer is built from; compares by value.
+    """The settings of a vision transformer; compares by value.
 
     Attributes:
       image_size: rows and columns that the position embeddings were trained for; for
@@ -46,18 +46,18 @@ class ViTConfig:
       in_channels: of the images.
       num_classes: outputs of the classifier; None or 0 builds none.
       activation: of the feed-forward part.
-      epsilon: of the layer normalisations.
+      epsilon: of the layer normalizations.
       qkv_bias: whether queries, keys and values have a bias.
       layer_scale: whether learned factors scale what each half of a layer adds.
-      swiglu: whether the feed-forward part is gated: silu(gate) times up.
+      swiglu: whether the feed-forward part is gated: silu(gate) * up.
       mask_token: whether the embeddings hold the token that hides patches in
         pre-training; nothing is computed from it.
-      dtype: of parameters and features; normalisations and softmax use float32 at
+      dtype: of parameters and features; normalizations and softmax use float32 at
         least.
 
     Raises:
-      TypeError: a count is no integer.
-      ValueError: a field is out of its range.
+      TypeError: a count is not an integer.
+      ValueError: a field is out of range.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -76,7 +76,7 @@ class ViTConfig:
     mask_token: bool = False
     dtype: DTypeLike = jnp.float32
 
-    prefix_tokens = 1  # the CLS token stands before those of the patches
+    prefix_tokens = 1  # the CLS token comes before the patches
 
     def __post_init__(self) -> None:
         """Checks the fields and brings equal settings to one form."""
@@ -151,7 +151,7 @@ class SwiGLU(nnx.Module):
         self.weights_out = linear((hidden, width), config.dtype, rngs)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
-        """Maps each token on its own."""
+        """Maps each token independently."""
         gate, up = jnp.split(self.weights_in(x), 2, axis=-1)
         return self.weights_out(jax.nn.silu(gate) * up)
 
@@ -169,7 +169,7 @@ class LayerScale(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """Transformer layer: attention, then feed-forward, normalised before each."""
+    """Transformer layer: attention, then feed-forward, normalized before each."""
 
     def __init__(self, config: ViTConfig, rngs: nnx.Rngs) -> None:
         """Builds one layer of `config`."""
@@ -186,7 +186,7 @@ class Layer(nnx.Module):
         self.layer_scale2 = LayerScale(config) if config.layer_scale else None
 
     def __call__(self, x: Float[Array, "N S C"]) -> Float[Array, "N S C"]:
-        """Adds what both halves find to the tokens."""
+        """Adds the output of attention and of the feed-forward part to the tokens."""
         mixed = self.attention(self.norm1(x))
         x = x + (mixed if self.layer_scale1 is None else self.layer_scale1(mixed))
         mapped = self.mlp(self.norm2(x))
@@ -201,14 +201,14 @@ class Encoder(nnx.Module):
         self.layer = nnx.List([Layer(config, rngs) for _ in range(config.depth)])
 
     def __call__(self, x: Float[Array, "N S C"]) -> Float[Array, "N S C"]:
-        """Applies the layers; no normalisation follows."""
+        """Applies the layers; no normalization follows."""
         for layer in self.layer:
             x = layer(x)
         return x
 
 
 class Backbone(nnx.Module):
-    """Embeddings, encoder and the last normalisation, of all tokens."""
+    """Embeddings, encoder and the last normalization, of all tokens."""
 
     def __init__(self, config: ViTConfig, rngs: nnx.Rngs) -> None:
         """Builds the backbone of ViT and DINOv2."""
@@ -217,7 +217,7 @@ class Backbone(nnx.Module):
         self.layernorm = LayerNorm(config.width, config.epsilon, config.dtype, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N S D"]:
-        """Computes the normalised tokens of the last layer."""
+        """Computes the normalized tokens of the last layer."""
         return self.layernorm(self.encoder(self.embeddings(images)))
 
 
@@ -243,10 +243,10 @@ class ViT(nnx.Module):
         """Computes the logits, or all tokens where there is no classifier.
 
         Args:
-          images: normalised images, (N, H, W, in_channels), floating.
+          images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
-          Logits (N, num_classes), or the normalised tokens (N, 1 + h w, width), the CLS
+          Logits (N, num_classes), or the normalized tokens (N, 1 + h w, width), the CLS
           token first, in `config.dtype`.
 
         Raises:
@@ -276,7 +276,7 @@ class DINOv2(nnx.Module):
         self.classifier = _classifier(config, 2 * config.width, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N ..."]:
-        """Computes the logits, or all tokens; as `ViT` does."""
+        """Computes the logits, or all tokens, as `ViT` does."""
         tokens = self.dinov2(images)
         if self.classifier is None:
             return tokens

@@ -1,4 +1,4 @@
-"""The weights of a network of this package as one safetensors file of its own names.
+"""The weights of a network of this package, in one safetensors file.
 
 Public checkpoints come in other layouts and under other names: `load` reads those.
 """
@@ -28,13 +28,13 @@ def save_weights(
 
     Args:
       model: any nnx module.
-      path: the file, by custom ending in .safetensors.
-      dtype: of the parameters on the disk; running statistics keep theirs, for a
-        variance may lie outside the range of float16.
+      path: the file, usually ending in .safetensors.
+      dtype: of the parameters on the disk; running statistics keep theirs, since
+        a variance may exceed the range of float16.
       overwrite: replace the file where it exists.
 
     Raises:
-      OSError: the disk is full, or the like.
+      OSError: the file cannot be written, for example on a full disk.
       ValueError: `path` exists, or `dtype` is not floating.
     """
     dtype = floating("dtype", dtype)

@@ -1,4 +1,4 @@
-"""What a family of checkpoints is: its classes, its config and its key table."""
+"""A family of checkpoints: its classes, its config and its key table."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from semrsm_jax.models.checkpoint._settings import Settings
 
 
 class Architecture(NamedTuple):
-    """How checkpoints of one `model_type` are read.
+    """How to read checkpoints of one `model_type`.
 
     Attributes:
       classes: the transformers classes that it takes, by the names that a config's
@@ -20,8 +20,8 @@ class Architecture(NamedTuple):
       build: makes the network from the config, as ``build(config, rngs=...)``.
       rules: the key table.
       prefixes: of the backbone's keys.
-      ignored: regular expressions for keys that a checkpoint may hold and nothing here
-        is computed from: text towers, prompts, buffers.
+      ignored: regular expressions for keys of a checkpoint that are not used here: text
+        towers, prompts, buffers.
     """
 
     classes: Mapping[str, bool]

@@ -33,7 +33,7 @@ def _tower_config(settings: Settings, num_classes: int | None, dtype: Any) -> Vi
 
 
 def _vision(settings: Settings) -> Settings:
-    # Configs of 2021 and 2022 have the second, which then holds.
+    # Configs of 2021 and 2022 have the second key, which then applies.
     return settings.inner("vision_config_dict", "vision_config")
 
 
@@ -81,7 +81,7 @@ def _tower(path: str) -> tuple[Rule, ...]:
     )
 
 
-# What texts go through, and a buffer of older checkpoints.
+# The text tower, and a buffer of older checkpoints.
 _IGNORED = (
     r"(clip\.)?text_model\..*",
     r"(clip\.)?(text_projection\.weight|logit_scale)",
@@ -93,7 +93,7 @@ CLIP_VISION = Architecture(
     config=_tower_config,
     build=CLIPVision,
     rules=_tower("vision_model"),
-    # Transformers 5 leaves out the prefix where there is the tower alone.
+    # Transformers 5 omits the prefix for the tower alone.
     prefixes=("vision_model.", ""),
     ignored=(*_IGNORED, r"visual_projection\.weight"),
 )

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, in whatever files it came; headers only are read."""
+"""The tensors of a checkpoint's files; only headers are read."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from semrsm_jax.store._stored import StoredArray
 
 Tensors = Mapping[str, StoredArray]
 
-# What a folder's weights are called, the preferred one first.
+# The names of a folder's weights, the preferred one first.
 _IN_FOLDER = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -33,7 +33,7 @@ def _open_index(path: Path) -> Tensors:
     shards: dict[str, Tensors] = {}
     for file in sorted(set(map(str, files.values()))):
         if file != os.path.basename(file) or file.endswith(".json"):
-            raise ValueError(f"{path} names a shard that leads out of it: {file!r}")
+            raise ValueError(f"{path} names a shard outside of its folder: {file!r}")
         shards[file] = open_tensors(path.parent / file)
     absent = sorted(key for key, file in files.items() if key not in shards[str(file)])
     if absent:
@@ -68,7 +68,7 @@ def open_tensors(path: Path) -> Tensors:
 
 
 def weights_file(path: Path) -> Path:
-    """The file of a checkpoint's weights: the path itself, or the one in that folder.
+    """The file of a checkpoint's weights: the path itself, or the file in that folder.
 
     Raises:
       ValueError: the folder holds none.
@@ -78,7 +78,7 @@ def weights_file(path: Path) -> Path:
     for name in _IN_FOLDER:
         if (path / name).exists():
             return path / name
-    found = json.dumps(sorted(file.name for file in path.iterdir())[:10])
+    files = json.dumps(sorted(file.name for file in path.iterdir())[:10])
     raise ValueError(
-        f"{path} holds no weights; expected one of {', '.join(_IN_FOLDER)}, got {found}"
+        f"{path} holds no weights; expected one of {', '.join(_IN_FOLDER)}, got {files}"
     )

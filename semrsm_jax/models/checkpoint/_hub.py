@@ -1,4 +1,4 @@
-"""Checkpoints by name: a folder or file at hand, or a repository on the hub."""
+"""Checkpoints by name: a local folder or file, or a repository on the hub."""
 
 import difflib
 import os
@@ -17,10 +17,10 @@ _WEIGHTS = (
 
 
 def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
-    """Finds a checkpoint: what is on the disk as it is, else the hub's, downloaded.
+    """Finds a checkpoint: a local path, or the hub's, downloaded.
 
-    Downloads go to the cache of huggingface_hub, and what lies there is not fetched
-    again. Config and preprocessor come with the weights; .safetensors are preferred.
+    Downloads go to the cache of huggingface_hub and are not fetched again. Config
+    and preprocessor come with the weights; .safetensors are preferred.
 
     Args:
       source: a folder, a file, one of `VARIANTS`, or the id of a repository, such as
@@ -31,7 +31,7 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
       The folder or file.
 
     Raises:
-      ConnectionError: the hub cannot be reached, or refuses access, and its cache does
+      ConnectionError: the hub cannot be reached or denies access, and its cache does
         not hold the checkpoint.
       ImportError: huggingface_hub is not installed.
       ValueError: `source` is neither on the disk nor a name nor an id, or the
@@ -53,7 +53,7 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
         import huggingface_hub  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"{name} is no folder here; to fetch it from the hub "
+            f"{name} is not a local folder; to fetch it from the hub: "
             "pip install 'semrsm_jax[hub]'"
         ) from error
     return _download(name, revision)
@@ -69,14 +69,14 @@ def _download(name: str, revision: str | None) -> Path:
             )
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise ValueError(
-                f"{name} does not exist on the hub, nor here as a folder, or is "
+                f"{name} does not exist on the hub or as a local folder, or is "
                 f"private{_nearest(name)}: {_first_line(error)}"
             ) from error
         except (OSError, errors.HfHubHTTPError) as error:
             raise ConnectionError(
-                f"{name} is no folder here, and the hub cannot be reached or refuses "
-                f"it{_nearest(name)}; give the path of a downloaded checkpoint "
-                f"instead: {_first_line(error)}"
+                f"{name} is not a local folder, and the hub cannot be reached or "
+                f"denies access{_nearest(name)}; give the path of a downloaded "
+                f"checkpoint instead: {_first_line(error)}"
             ) from error
         if any(next(Path(folder).glob(pattern), None) for pattern in kind):
             return Path(folder)
@@ -85,7 +85,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _nearest(name: str) -> str:
-    """Names the paper's checkpoints that are called alike, where there are some."""
+    """A hint with the paper's checkpoints of similar names; empty without any."""
     known = [variant.checkpoint for variant in VARIANTS.values()]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     return f" (nearest of the paper's: {', '.join(near)})" if near else ""

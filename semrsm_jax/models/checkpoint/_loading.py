@@ -56,9 +56,9 @@ def load(
         (.safetensors, .index.json, or with torch .bin, .pth, .pt), the id of a
         repository on the hub, or one of `VARIANTS`; or a state dict of torchvision's
         ResNets and ViTs.
-      config: the checkpoint's config.json, or what it holds, where it does not lie
-        beside the weights. torchvision's state dicts need none.
-      dtype: of parameters and features; normalisations use float32 at least.
+      config: the checkpoint's config.json, or its content, if it is not beside the
+        weights. torchvision's state dicts need none.
+      dtype: of parameters and features; normalizations use float32 at least.
       revision: branch, tag or commit on the hub.
 
     Returns:
@@ -67,10 +67,10 @@ def load(
     Raises:
       ConnectionError: the hub cannot be reached.
       ImportError: the hub, or torch, is needed and not installed.
-      TypeError: the weights are no floating-point numbers, or `dtype` is no dtype.
-      ValueError: `dtype` is not floating; there is no such checkpoint; a file of it is
-        damaged; its class is none of those supported; or keys are missing, unexpected
-        or misshapen.
+      TypeError: the weights are not floating-point, or `dtype` is not a dtype.
+      ValueError: `dtype` is not floating; the checkpoint does not exist or is
+        damaged; its class is not supported; or keys are missing, unexpected or of
+        another shape.
     """
     dtype = floating("dtype", dtype)
     path = locate(source, revision=revision)
@@ -106,7 +106,7 @@ def network_of_shapes(build: Callable[[], nnx.Module]) -> nnx.Module:
 def _config_values(
     file: Path, config: str | os.PathLike | Mapping[str, Any] | None, tensors: Tensors
 ) -> tuple[str, Mapping[str, Any]]:
-    """What the config holds, and the name that errors have for it."""
+    """The content of the config, and its name in errors."""
     if isinstance(config, Mapping):
         return "config", config
     path = file.parent / "config.json" if config is None else Path(config)
@@ -115,7 +115,7 @@ def _config_values(
         if values is None:
             raise ValueError(
                 f"{path} does not exist; config= must give the checkpoint's config, "
-                "since its keys are none of torchvision's"
+                "since its keys are not torchvision's"
             )
         return str(file), values
     return str(path), read_json(path)
@@ -128,14 +128,14 @@ def read_config(
 
     Args:
       where: the name of its file, for errors.
-      values: what it holds.
+      values: its content.
       dtype: of the network.
 
     Returns:
       The architecture, and our config of it.
 
     Raises:
-      ValueError: its class is none of those supported, or a value is out of range.
+      ValueError: its class is not supported, or a value is out of range.
     """
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
@@ -146,7 +146,7 @@ def read_config(
             + f"supported are {', '.join(ARCHITECTURES)}"
         )
     architecture = ARCHITECTURES[kind]
-    # A config that names no class is that of the bare backbone, the last listed.
+    # A config without a class is that of the bare backbone, the last listed.
     names = values.get("architectures") or [*architecture.classes][-1:]
     name = str(names[0] if isinstance(names, list) else names)
     if name not in architecture.classes:
@@ -167,7 +167,7 @@ def read_config(
 def _filled(
     model: nnx.Module, sources: Mapping[str, Source], tensors: Tensors
 ) -> nnx.Module:
-    """Gives a network of shapes its values, one tensor at a time."""
+    """Fills a network of shapes with values, one tensor at a time."""
     for path, leaf in parameter_paths(model).items():
         source = sources[path]
         parts = [np.asarray(tensors[name].read()) for name in source.names]

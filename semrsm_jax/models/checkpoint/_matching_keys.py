@@ -1,4 +1,4 @@
-"""Holding a checkpoint's keys to those of a network, before any value is read."""
+"""Checks a checkpoint's keys against a network's, before any value is read."""
 
 import re
 from collections.abc import Mapping
@@ -24,25 +24,25 @@ def match_keys(
     """Finds for each parameter of a network the tensors that it is read from.
 
     Raises:
-      TypeError: a tensor that is needed holds no floating-point numbers.
+      TypeError: a required tensor is not floating-point.
       ValueError: keys are missing, unexpected or of another shape; all are listed.
     """
     shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
-    found: dict[str, Source] = {}
+    chosen: dict[str, Source] = {}
     missing: list[str] = []
     misshapen: list[str] = []
     prefixes = _most_used_first(architecture, shapes, tensors)
     for path, options in sources(architecture.rules, prefixes, shapes):
-        # The place that most of it stands in; the first, the hub's, where none does.
+        # The prefix that most keys have; the first, the hub's, if no key fits.
         source = max(options, key=lambda o: sum(n in tensors for n in o.names))
-        found[path] = source
+        chosen[path] = source
         missing += [name for name in source.names if name not in tensors]
         misshapen += [
             f"{name}: {tensors[name].shape}, expected {source.shape}"
             for name in source.names
             if name in tensors and tensors[name].shape != source.shape
         ]
-    used = {name for source in found.values() for name in source.names}
+    used = {name for source in chosen.values() for name in source.names}
     ignored = re.compile("|".join(architecture.ignored) or r"(?!)")
     unexpected = [k for k in tensors if k not in used and not ignored.fullmatch(k)]
     faults = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
@@ -57,21 +57,21 @@ def match_keys(
             f"config:\n{listed}"
         )
     _check_dtypes(where, tensors, used)
-    return found
+    return chosen
 
 
 def _most_used_first(
     architecture: Architecture, shapes: Mapping[str, Shape], tensors: Tensors
 ) -> tuple[str, ...]:
-    """Orders the prefixes, so that what is missing is named as its neighbours are."""
+    """Orders the prefixes, so that errors name missing keys like their neighbors."""
 
-    def found(prefix: str) -> int:
+    def matches(prefix: str) -> int:
         places = sources(architecture.rules, (prefix,), shapes)
         return sum(
             n in tensors for _, options in places for o in options for n in o.names
         )
 
-    return tuple(sorted(architecture.prefixes, key=found, reverse=True))
+    return tuple(sorted(architecture.prefixes, key=matches, reverse=True))
 
 
 def _check_dtypes(where: str, tensors: Tensors, used: set[str]) -> None:
@@ -92,7 +92,7 @@ def _check_dtypes(where: str, tensors: Tensors, used: set[str]) -> None:
 def checkpoint_shapes(
     architecture: Architecture, model: nnx.Module
 ) -> Mapping[str, Shape]:
-    """Names and shapes of a network's tensors as the hub's checkpoints have them."""
+    """Names and shapes of a network's tensors in the hub's checkpoints."""
     shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
     return {
         name: options[0].shape

@@ -1,9 +1,9 @@
-"""Key tables: where each parameter of a network stands in a checkpoint.
+"""Key tables: the name of each parameter in a checkpoint.
 
 A table is a tuple of rules, one for each parameter. In a rule's names and path `#` is
 the index of a layer and `&` that index plus one (torchvision counts stages from 1), in
-the order in which they stand in the path; `@` is the prefix that a network with a head
-puts before its backbone, and that the backbone alone lacks.
+their order in the path; `@` is the prefix that a network with a head puts before its
+backbone, and that the bare backbone lacks.
 """
 
 import itertools
@@ -22,19 +22,19 @@ class Transform(NamedTuple):
 
     Attributes:
       axes: the order in which its axes are taken; None keeps them.
-      lead: axes of length one that stand before them here, and not there.
+      lead: leading axes of length one, which the checkpoint lacks.
     """
 
     axes: tuple[int, ...] | None = None
     lead: int = 0
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """Brings a tensor into the form that it has here, as a view."""
+        """Converts a tensor of the checkpoint to the parameter, as a view."""
         array = array if self.axes is None else array.transpose(self.axes)
         return array[(None,) * self.lead]
 
     def source_shape(self, shape: Shape) -> Shape:
-        """The shape there of what has this shape here."""
+        """The shape in the checkpoint of a parameter of this shape."""
         shape = shape[self.lead :]
         axes = range(len(shape)) if self.axes is None else self.axes
         return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
@@ -47,7 +47,7 @@ TRANSPOSED = Transform((0, 2, 3, 1))  # torch keeps (in, out, height, width)
 
 
 class Rule(NamedTuple):
-    """A parameter's path here, its names in checkpoints, and how it is brought here.
+    """A parameter's path, its names in checkpoints, and its transform.
 
     `names` are alternatives; the first is what the hub's checkpoints use.
     """
@@ -65,7 +65,7 @@ def _leaf(name: Name, leaf: str) -> Name:
 
 
 def tensor(path: str, *names: Name, lead: int = 0) -> tuple[Rule, ...]:
-    """A parameter that is no module's weight."""
+    """A parameter that is not the weight of a module."""
     return (Rule(path, names, Transform(lead=lead)),)
 
 
@@ -79,7 +79,7 @@ def _module(
 
 
 def dense(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A linear layer; a rule for a bias that it lacks stays unused."""
+    """A linear layer; a rule for an absent bias is not used."""
     leaves = {"kernel": ("weight", MATRIX), "bias": ("bias", SAME)}
     return _module(path, names, leaves)
 
@@ -97,19 +97,19 @@ def upsampling(path: str, *names: Name) -> tuple[Rule, ...]:
 
 
 def norm(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A layer or group normalisation."""
+    """A layer or group normalization."""
     leaves = {"scale": ("weight", SAME), "bias": ("bias", SAME)}
     return _module(path, names, leaves)
 
 
 def batch_norm(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A batch normalisation with its running statistics."""
+    """A batch normalization with its running statistics."""
     statistics = {"mean": ("running_mean", SAME), "var": ("running_var", SAME)}
     return norm(path, *names) + _module(path, names, statistics)
 
 
 class Source(NamedTuple):
-    """Where one parameter stands in a checkpoint: tensors of one shape, joined."""
+    """The source of one parameter in a checkpoint: tensors of one shape, joined."""
 
     names: tuple[str, ...]
     shape: Shape
@@ -119,10 +119,10 @@ class Source(NamedTuple):
 def sources(
     rules: Iterable[Rule], prefixes: tuple[str, ...], shapes: Mapping[str, Shape]
 ) -> Iterator[tuple[str, tuple[Source, ...]]]:
-    """Lists for each parameter path the places where its values may stand.
+    """Lists for each parameter path the possible sources of its values.
 
     Raises:
-      KeyError: a parameter has no rule, which is a fault of the table.
+      KeyError: a parameter has no rule: the table is incomplete.
     """
     table = {rule.path: rule for rule in rules}
     for path, shape in shapes.items():

@@ -33,8 +33,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object from a file.
 
     Raises:
-      ValueError: the file is missing, unreadable, implausibly large, no JSON, or holds
-        no object.
+      ValueError: the file is missing, unreadable, implausibly large, or not a JSON
+        object.
     """
     with damage_named(path):
         if path.stat().st_size > _MOST_BYTES:
@@ -43,17 +43,17 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is truncated or no JSON: {error}") from error
+        raise ValueError(f"{path} is truncated or not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold an object, got {type(value).__name__}")
     return value
 
 
 class Settings:
-    """The values of a config, each read with the type that it must have.
+    """The values of a config, each read with its expected type.
 
-    A key that is missing, or null, has the default that transformers gives it: configs
-    on the hub leave out what equals the default of their time.
+    A missing or null key has the default of transformers: configs on the hub omit
+    values that equal the default.
     """
 
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
@@ -64,43 +64,43 @@ class Settings:
         value = self._values.get(key)
         return default if value is None else value
 
-    def _refuse(self, key: str, value: Any, expected: str) -> ValueError:
+    def _error(self, key: str, value: Any, expected: str) -> ValueError:
         return ValueError(f"{self._where}: {key} must be {expected}, got {value!r}")
 
     def inner(self, *keys: str) -> "Settings":
-        """The settings of one part, under the first of those keys that is there."""
+        """The settings of one part, under the first of the keys that exists."""
         key = next((k for k in keys if self._values.get(k) is not None), keys[-1])
         value = self._get(key, {})
         if not isinstance(value, dict):
-            raise self._refuse(key, value, "an object")
+            raise self._error(key, value, "an object")
         return Settings(f"{self._where}, {key}", value)
 
     def count(self, key: str, default: int, least: int = 1) -> int:
         """An integer of at least `least`."""
         value = self._get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self._refuse(key, value, f"an integer of at least {least}")
+            raise self._error(key, value, f"an integer of at least {least}")
         return value
 
     def number(self, key: str, default: float) -> float:
         """A positive number."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise self._refuse(key, value, "a positive number")
+            raise self._error(key, value, "a positive number")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
         value = self._get(key, default)
         if not isinstance(value, bool):
-            raise self._refuse(key, value, "true or false")
+            raise self._error(key, value, "true or false")
         return value
 
     def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
         """One of some words, in lower case."""
         value = str(self._get(key, default)).lower()
         if value not in choices:
-            raise self._refuse(key, value, f"one of {', '.join(choices)}")
+            raise self._error(key, value, f"one of {', '.join(choices)}")
         return value
 
     def counts(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ class Settings:
         if not isinstance(value, list | tuple) or not all(
             isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value
         ):
-            raise self._refuse(key, value, "a list of integers")
+            raise self._error(key, value, "a list of integers")
         return tuple(value)
 
     def pair(self, key: str, default: int) -> tuple[int, int]:
@@ -118,7 +118,7 @@ class Settings:
         if isinstance(value, int):
             value = (value, value)
         if not isinstance(value, list | tuple) or len(value) != 2:
-            raise self._refuse(key, value, "an integer or two")
+            raise self._error(key, value, "an integer or two")
         rows, columns = Settings(self._where, {key: list(value)}).counts(key, ())
         return rows, columns
 
@@ -126,17 +126,17 @@ class Settings:
         """The side of a square, given by one number or two."""
         rows, columns = self.pair(key, default)
         if rows != columns:
-            raise self._refuse(key, (rows, columns), "a square")
+            raise self._error(key, (rows, columns), "a square")
         return rows
 
     def activation(self, key: str, default: str) -> Activation:
-        """The function that a name of transformers stands for."""
+        """The function of a transformers name."""
         value = self._get(key, default)
         if value not in ACTIVATIONS:
-            raise self._refuse(key, value, f"one of {', '.join(ACTIVATIONS)}")
+            raise self._error(key, value, f"one of {', '.join(ACTIVATIONS)}")
         return ACTIVATIONS[value]
 
     def labels(self) -> int:
-        """The number of classes: 2, transformers' default, where none are named."""
+        """The number of classes; 2, transformers' default, if no labels are named."""
         labels = self._get("id2label", None)
         return len(labels) if labels else self.count("num_labels", 2, least=0)

@@ -1,4 +1,4 @@
-"""Checkpoints that torch wrote; they are pickles, and read as weights only."""
+"""Checkpoints written by torch: pickles, read as weights only."""
 
 import os
 import pickle
@@ -17,19 +17,18 @@ from semrsm_jax.store.output import new_file
 def open_torch(path: Path) -> dict[str, StoredArray]:
     """Lists the tensors of a .bin, .pth or .pt file, a state dict.
 
-    `torch.load(weights_only=True)` refuses whatever could run code. A file in torch's
-    zip format is memory-mapped: its values are read where they are used.
+    `torch.load(weights_only=True)` rejects anything that could run code. A file in
+    torch's zip format is memory-mapped: its values are read when they are used.
 
     Raises:
       ImportError: torch is not installed.
-      ValueError: the file is missing, damaged, holds anything but a state dict, or
-        something that could run code.
+      ValueError: the file is missing, damaged, not a state dict, or could run code.
     """
     try:
         import torch
     except ImportError as error:
         raise ImportError(
-            f"{path} was written by torch, which reading it needs: "
+            f"{path} was written by torch and needs it: "
             "pip install 'semrsm_jax[torch]'; or use the checkpoint's .safetensors"
         ) from error
     with damage_named(path):
@@ -40,7 +39,7 @@ def open_torch(path: Path) -> dict[str, StoredArray]:
     except pickle.UnpicklingError as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{path} is no state dict, or holds more than tensors, which is never "
+            f"{path} is not a state dict, or holds more than tensors, which is not "
             f"loaded since it could run code: {reason}"
         ) from error
     except (EOFError, RuntimeError, ValueError, KeyError) as error:
@@ -59,7 +58,7 @@ def open_torch(path: Path) -> dict[str, StoredArray]:
 def _stored(value: Any) -> StoredArray:
     name = str(value.dtype).removeprefix("torch.")
     if name == "bfloat16":
-        # NumPy knows the bits, but not the dtype, of what torch hands over.
+        # NumPy has no bfloat16: the bits are reinterpreted.
         def read() -> np.ndarray:
             return value.contiguous().view(_int16()).numpy().view(ml_dtypes.bfloat16)
 
@@ -90,8 +89,8 @@ def convert_checkpoint(
     Raises:
       FileExistsError: `target` exists and `overwrite` is false.
       ImportError: torch is not installed.
-      ValueError: `source` is missing, damaged or no state dict, or `target` has another
-        suffix.
+      ValueError: `source` is missing, damaged or not a state dict, or `target`
+        has another suffix.
     """
     if Path(target).suffix != ".safetensors":
         raise ValueError(f"target must end in .safetensors, got {target}")

@@ -1,7 +1,7 @@
-"""Configs of torchvision's state dicts, which come without one: read off the shapes.
+"""Configs of torchvision's state dicts, inferred from the shapes.
 
-They are given in the words of a Hugging Face config, so that one reader serves both;
-`stem` is a word of our own. A ResNet whose first convolution is 3x3 was changed for
+They have the form of a Hugging Face config, so that one reader serves both; only
+`stem` is our own key. A ResNet whose first convolution is 3x3 was changed for
 small images, as is usual for CIFAR: that convolution has stride 1, and no max-pool
 follows.
 """
@@ -15,8 +15,8 @@ from semrsm_jax.models.checkpoint._files import Tensors
 
 def _largest(pattern: str, tensors: Tensors) -> int:
     """One more than the largest number that `pattern` finds in the keys."""
-    found = (re.match(pattern, key) for key in tensors)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    matches = (re.match(pattern, key) for key in tensors)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def _resnet(tensors: Tensors) -> Mapping[str, Any]:
@@ -37,7 +37,7 @@ def _resnet(tensors: Tensors) -> Mapping[str, Any]:
     }
 
 
-# Width to heads of torchvision's ViTs (B, L, H): the weights do not tell.
+# Width to heads of torchvision's ViTs (B, L, H): the weights do not state it.
 _HEADS = {768: 12, 1024: 16, 1280: 16}
 
 
@@ -64,7 +64,7 @@ def _vit(tensors: Tensors) -> Mapping[str, Any]:
     }
 
 
-# The key that only such a state dict has, and how its config is read off.
+# The key that only such a state dict has, and how its config is inferred.
 _LAYOUTS: dict[str, Callable[[Tensors], Mapping[str, Any]]] = {
     "layer1.0.conv1.weight": _resnet,
     "conv_proj.weight": _vit,
@@ -72,7 +72,7 @@ _LAYOUTS: dict[str, Callable[[Tensors], Mapping[str, Any]]] = {
 
 
 def torchvision_config(tensors: Tensors) -> Mapping[str, Any] | None:
-    """The config of a torchvision ResNet or ViT; None where it is neither."""
+    """The config of a torchvision ResNet or ViT; None for any other network."""
     for key, read in _LAYOUTS.items():
         if key in tensors:
             try:

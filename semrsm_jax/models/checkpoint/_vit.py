@@ -1,7 +1,7 @@
 """Checkpoints of ViT and DINOv2: Hugging Face's key names and torchvision's.
 
-Transformers 5 renamed what is inside the layers (`attention.q_proj`, `mlp.fc1`); what
-it saves still has the old names, and both are read.
+Transformers 5 renamed the modules inside layers (`attention.q_proj`, `mlp.fc1`) but
+saves the old names; both are read.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def dinov2_config(settings: Settings, num_classes: int | None, dtype: Any) -> Vi
     hidden = int(width * settings.number("mlp_ratio", 4))
     swiglu = settings.flag("use_swiglu_ffn", False)
     if swiglu:
-        # Two thirds, so that three matrices cost what two did; a multiple of 8.
+        # Two thirds, so that three matrices cost as much as two; a multiple of 8.
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
     return ViTConfig(
         image_size=settings.pair("image_size", 224),
