@@ -1,9 +1,13 @@
 """What this process may use of the machine."""
 
+import ctypes
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,54 @@ def core_limit(count: int) -> Iterator[None]:
         yield
     finally:
         _limit.reset(token)
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_threads: list[int] = []
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keeps OpenBLAS to the calling thread until the block ends, in the whole process.
+
+    Its own threads would take the cores that ours compute on, and spin beside them.
+    Another BLAS is left as it is.
+    """
+    global _blas_users
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_threads[:] = [get() for get, _ in _openblas()]
+            for _, limit in _openblas():
+                limit(1)
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                for (_, limit), count in zip(_openblas(), _blas_threads, strict=True):
+                    limit(count)
+
+
+@cache
+def _openblas() -> list[tuple[Any, Any]]:
+    """What gets and what sets the number of threads of each OpenBLAS in the process."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return []
+    functions = []
+    for path in sorted({line.split()[-1] for line in lines if "openblas" in line}):
+        library = ctypes.CDLL(path)
+        for prefix, suffix in product(("scipy_", ""), ("64_", "")):
+            name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+            if hasattr(library, name.format("set")):
+                pair = (getattr(library, name.format(verb)) for verb in ("get", "set"))
+                functions.append(tuple(pair))
+                break
+    return functions
 
 
 def physical_memory() -> int:

@@ -1,5 +1,4 @@
 import hashlib
-import importlib
 import os
 import subprocess
 import sys
@@ -15,12 +14,12 @@ from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, pair_st
 from semrsm_jax.engine import Features, local_cluster, plan, run, token_rows
 from semrsm_jax.engine._local import Event
 from semrsm_jax.engine.progress import Tally
+from semrsm_jax.pairs import executor
 from semrsm_jax.store import open_run, open_runs
 from semrsm_jax.store.run_store import MATRICES
 from semrsm_jax.store.tiles import TileGrid
 
 EXACT = Exact(solver="scipy")
-pair_statistics_module = importlib.import_module("semrsm_jax.pairs.statistics")
 
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
@@ -206,15 +205,15 @@ def test_bad_arguments(tmp_path):
 
 def out_of_memory_above(most, monkeypatch, error):
     """Chunks of more pairs fail as a device does; returns the sizes of the others."""
-    sizes, chunk = [], pair_statistics_module.match_pairs
+    sizes, chunk = [], executor.match_pairs
 
-    def limited(samples, rows, columns, rule):
+    def limited(inputs, rows, *more):
         if len(rows) > most:
             raise error
         sizes.append(len(rows))
-        return chunk(samples, rows, columns, rule)
+        return chunk(inputs, rows, *more)
 
-    monkeypatch.setattr(pair_statistics_module, "match_pairs", limited)
+    monkeypatch.setattr(executor, "match_pairs", limited)
     return sizes
 
 

@@ -21,7 +21,7 @@ from semrsm_jax import (
 )
 from semrsm_jax._rows import part
 from semrsm_jax.engine import Features
-from semrsm_jax.pairs.statistics import Samples
+from semrsm_jax.pairs.executor import PairInputs
 from semrsm_jax.retrieval import nearest, same_group, same_sample, search
 from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich, mean_bound
 from semrsm_jax.retrieval._summaries import summarise
@@ -178,7 +178,7 @@ def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
 
 
 def a_block(x, y, masks=(None, None)):
-    samples = Samples(x, y, *(None if m is None else jnp.asarray(m) for m in masks))
+    samples = PairInputs(x, y, *(None if m is None else jnp.asarray(m) for m in masks))
     parts = (
         summarise(name, side, mask, samples.dtype)
         for name, side, mask in zip("xy", (x, y), masks, strict=True)

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from semrsm_jax import Cosine, Exact, Sinkhorn, match, pair_statistics, rsm
 from semrsm_jax.matching import sinkhorn
-from semrsm_jax.pairs.statistics import Rule, pair_bytes
+from semrsm_jax.pairs.executor import Rule, pair_bytes
 
 WHOLE = Sinkhorn(epsilon=0.5, tolerance=1e-10)
 # The last block is not full; one block takes all.

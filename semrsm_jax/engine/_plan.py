@@ -17,8 +17,8 @@ from semrsm_jax.engine._run import posed
 from semrsm_jax.engine.settings import Problem, Settings
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
+from semrsm_jax.pairs.executor import PairInputs, match_block, pair_bytes
 from semrsm_jax.pairs.selection import Pairs
-from semrsm_jax.pairs.statistics import Samples, match_block, pair_bytes
 from semrsm_jax.store.run_store import MATRICES
 
 # What the sample may take once everything is compiled, in seconds.
@@ -134,7 +134,7 @@ def _rate(
     """How many pairs were matched to measure, and how many a second."""
     parts = [_spread(given, problem.dtype, in_flight) for given in inputs]
     (x, x_mask), (y, y_mask) = parts[0], parts[-1]
-    samples = Samples(x, y, x_mask, y_mask)
+    samples = PairInputs(x, y, x_mask, y_mask)
     pairs = Pairs(x.shape[0], y.shape[0], triangle=False, diagonal=True)
     size = min(in_flight, pairs.count)
     marks = [time.perf_counter()]

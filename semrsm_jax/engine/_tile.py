@@ -10,7 +10,7 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import Block
-from semrsm_jax.pairs.statistics import Rule, Samples, match_block
+from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import MATRICES, RunStore
 from semrsm_jax.store.tiles import Tile
 
@@ -77,7 +77,7 @@ class TileComputer:
         (x, x_mask), (y, y_mask) = self.load(task)
         size = min(task.in_flight, self._most or task.in_flight)
         pairs = store.grid.pairs(task.tile)
-        samples = Samples(x, y, x_mask, y_mask)
+        samples = PairInputs(x, y, x_mask, y_mask)
         found, enough = match_block(samples, task.rule, pairs, size, progress)
         if enough < size:
             self._most = enough

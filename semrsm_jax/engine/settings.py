@@ -10,7 +10,7 @@ from semrsm_jax._resources import Device, free_memory
 from semrsm_jax.engine._samples import CENTERS
 from semrsm_jax.matching.base import Bound, Matcher, Shape, check_bound, check_matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pairs.statistics import Rule, pairs_in_flight
+from semrsm_jax.pairs.executor import Rule, pairs_in_flight
 from semrsm_jax.store.tiles import TileGrid
 
 # Entries of the affinities in a tile: a few seconds of a core, whatever S is; where

@@ -172,6 +172,7 @@ def solve(
     *,
     tolerance: float = 1e-6,
     threads: int | None = None,
+    spaces: list[ndarray] | None = None,
 ) -> HostSolution:
     """Match the rows and columns of each pair so that the affinity is largest.
 
@@ -188,6 +189,7 @@ def solve(
             float64 sum of the matched entries; rounding in the dtype of affinity also
             serves. 0.0 asks for the optimum, to rounding in float64.
         threads: worker threads, by default as many as this process may use cores.
+        spaces: int32 arrays of earlier calls, to be used again; None keeps none.
 
     Returns:
         The permutations, bounds and prices.
@@ -221,11 +223,16 @@ def solve(
     handful = max(1, min(pairs // (4 * threads), ENTRIES_PER_CALL // (workspace + 1)))
     starts = itertools.count(0, handful)
 
+    spaces = [] if spaces is None else spaces
+
     def work() -> None:
-        fixed = np.empty(workspace, np.int32)
+        fixed = spaces.pop() if spaces else np.empty(0, np.int32)
+        if len(fixed) < workspace:
+            fixed = np.empty(workspace, np.int32)
         while (begin := next(starts)) < pairs:
             end = min(begin + handful, pairs)
             _solve_range(affinity, *masks, begin, end, tolerance, fixed, *solution)
+        spaces.append(fixed)
 
     helpers = min(threads, -(-pairs // handful)) - 1
     if helpers < 1:

@@ -12,14 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
-
-# (affinity (B, S, T), row_mask (B, S), column_mask (B, T)) -> permutation (B, S),
-# upper bound (B,), prices (B, T). A bound is NaN where the affinity is not finite, and
-# infinite, with zero prices, where the solver proves none.
-HostSolver = Callable[
-    [np.ndarray, np.ndarray | None, np.ndarray | None],
-    tuple[np.ndarray, np.ndarray, np.ndarray],
-]
+from semrsm_jax.matching.base import HostSolver
 
 
 def call(
@@ -65,11 +58,15 @@ def _flat(
 
 
 def auction(tolerance: float) -> HostSolver:
-    """The package's own solver, see `_auction`."""
+    """The package's own solver, see `_auction`; it keeps its workspace for the next."""
     from semrsm_jax.matching import _auction
 
+    spaces: list[np.ndarray] = []
+
     def run(affinity, row_mask, column_mask):
-        return _auction.solve(affinity, row_mask, column_mask, tolerance=tolerance)
+        return _auction.solve(
+            affinity, row_mask, column_mask, tolerance=tolerance, spaces=spaces
+        )
 
     return run
 

@@ -1,6 +1,7 @@
 """What every matcher is: a rule that pairs the tokens of two samples, Eq. 4."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -16,6 +17,14 @@ from semrsm_jax._representations import accumulation_dtype, squared_token_norms
 Tokens = Float[Array, "*batch tokens C"]
 Mask = Bool[Array, "*batch tokens"] | None
 Shape = tuple[int, ...]
+
+# (affinity (B, S, T), row_mask (B, S), column_mask (B, T)) -> permutation (B, S),
+# upper bound (B,), prices (B, T). A bound is NaN where the affinity is not finite, and
+# infinite, with zero prices, where the solver proves none.
+HostSolver = Callable[
+    [np.ndarray, np.ndarray | None, np.ndarray | None],
+    tuple[np.ndarray, np.ndarray, np.ndarray],
+]
 
 
 class Matching(NamedTuple):
@@ -129,6 +138,12 @@ class Matcher(ABC, Generic[M]):
         matching = self.pair(x, y, x_mask, y_mask)
         sq_dist = matched_sq_dist(x, y, matching.permutation)
         return Statistics(matching.value, sq_dist, matching.upper_bound)
+
+    def host_solver(self) -> HostSolver | None:
+        """A solver on the host whose answer to the affinity is the matching.
+
+        None, where there is none: pairs are then matched by `pair`, in batches.
+        """
 
     def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where tokens of these shapes cannot be matched."""
@@ -267,34 +282,6 @@ def hard_matching(
     value = jnp.where(jnp.isnan(upper_bound), jnp.nan, value)
     upper_bound = jnp.maximum(upper_bound, jax.lax.stop_gradient(value))
     return Matching(permutation, value, upper_bound)
-
-
-def hard_statistics(
-    x: Float[Array, "*batch S C"],
-    y: Float[Array, "*batch T C"],
-    permutation: Int[Array, "*batch S"],
-    upper_bound: Float[Array, "*batch"],
-) -> Statistics:
-    """The `Statistics` of a permutation; on the host where all of it is there."""
-    operands = (x, y, permutation, upper_bound)
-    if _checks.is_traced(*operands) or not all(map(_on_host, operands[:2])):
-        matching = hard_matching(*operands)
-        sq_dist = matched_sq_dist(x, y, permutation)
-        return Statistics(matching.value, sq_dist, matching.upper_bound)
-    from semrsm_jax.matching._matched import matched_sums
-
-    dtype, batch = upper_bound.dtype, upper_bound.shape
-    flat = [np.asarray(a).reshape(-1, *a.shape[len(batch) :]) for a in operands[:3]]
-    inner, sq_dist = (sums.astype(dtype).reshape(batch) for sums in matched_sums(*flat))
-    bound = np.asarray(upper_bound)
-    inner = np.where(np.isnan(bound), bound, inner)
-    return Statistics(*map(jnp.asarray, (inner, sq_dist, np.maximum(bound, inner))))
-
-
-def _on_host(tokens: Array) -> bool:
-    """Whether NumPy reads the tokens in place, and sums of them keep their dtype."""
-    in_memory = all(device.platform == "cpu" for device in tokens.devices())
-    return in_memory and tokens.dtype == accumulation_dtype(tokens.dtype)
 
 
 def better_of(first: Matching, second: Matching) -> Matching:

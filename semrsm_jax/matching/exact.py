@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Array
-
 from semrsm_jax._affinity import token_products
+from semrsm_jax.matching import _host
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import (
+    HostSolver,
     Mask,
     Matcher,
     Matching,
-    Statistics,
     Tokens,
     hard_matching,
-    hard_statistics,
 )
 
 
@@ -48,18 +46,6 @@ class Exact(Matcher[Matching]):
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the assignment of the full affinity."""
-        return hard_matching(x, y, *self._solve(x, y, x_mask, y_mask))
-
-    def statistics(
-        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
-    ) -> Statistics:
-        """What an RSM takes from it, in one pass over the matched tokens."""
-        return hard_statistics(x, y, *self._solve(x, y, x_mask, y_mask))
-
-    def _solve(
-        self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
-    ) -> tuple[Array, Array]:
-        """The permutation and its bound."""
         permutation, bound, _ = solve(
             token_products(x, y),
             x_mask,
@@ -67,4 +53,8 @@ class Exact(Matcher[Matching]):
             tolerance=self.tolerance,
             solver=self.solver,
         )
-        return permutation, bound
+        return hard_matching(x, y, permutation, bound)
+
+    def host_solver(self) -> HostSolver | None:
+        """The auction; the other solvers are matched in batches."""
+        return _host.auction(self.tolerance) if self.solver == "auction" else None

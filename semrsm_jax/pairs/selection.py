@@ -63,6 +63,28 @@ class Pairs:
         return (self.chunk(start, size) for start in range(0, self.count, size))
 
 
+@dataclass(frozen=True, eq=False)
+class PairList:
+    """Pairs listed one by one.
+
+    Attributes:
+      rows: (P,), samples of x.
+      columns: (P,), samples of y.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """The number of pairs."""
+        return len(self.rows)
+
+    def locate(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of numbered pairs."""
+        return self.rows[number], self.columns[number]
+
+
 def take(array: Array | np.ndarray | Rows, index: Any, dtype: Any) -> Array:
     """Samples by number, on the device; of what is not there only these go there."""
     if isinstance(array, jax.Array):

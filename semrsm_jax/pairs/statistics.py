@@ -1,40 +1,28 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._representations import accumulation_dtype, squared_token_norms
-from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
+from semrsm_jax._representations import squared_token_norms
 from semrsm_jax._rows import Rows
-from semrsm_jax.matching.base import (
-    Bound,
-    Matcher,
-    Shape,
-    Statistics,
-    bounded,
-    check_bound,
-    check_matcher,
-)
+from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
 from semrsm_jax.matching.exact import Exact
+from semrsm_jax.pairs.executor import (
+    PairInputs,
+    Rule,
+    match_block,
+    match_traced,
+    pairs_in_flight,
+)
 from semrsm_jax.pairs.selection import Pairs, batches, take
-
-# Pairs in flight when nothing else is said: as many as fill the processor's cache, so
-# that an affinity is matched while it is near, but enough to keep every core busy, as
-# long as memory allows. At S=1024, 128 MiB in flight took 1.3 times as long as 32.
-_CACHE_BYTES = 32 * 2**20
-_PAIRS_PER_CORE = 4
-_MEMORY_SHARE = 1 / 8
-
-# How many pairs are matched at once at most: beyond it, nothing is gained.
-_MOST_PAIRS = 1024
 
 # Samples whose norms are taken at once.
 _NORM_BATCH = 16
@@ -144,11 +132,11 @@ def pair_statistics(
         triangle=mirrored and matcher.symmetric,
         diagonal=not (mirrored and matcher.self_is_identity),
     )
-    samples = Samples(x, y, x_mask, y_mask)
-    most = pairs_in_flight(x.shape, y.shape, samples.dtype, rule, memory_budget)
+    inputs = PairInputs(x, y, x_mask, y_mask)
+    most = pairs_in_flight(x.shape, y.shape, inputs.dtype, rule, memory_budget)
     size = pairs.chunk_size(most)
-    if _checks.is_traced(*samples):
-        inner, sq_dist, upper = _traced(samples, rule, pairs, pairs.chunks(size))
+    if _checks.is_traced(*inputs):
+        inner, sq_dist, upper = match_traced(inputs, rule, pairs, size)
     else:
 
         def advance(done: int) -> None:
@@ -157,10 +145,10 @@ def pair_statistics(
 
         # Constants inside a traced function, a teacher's tokens say, are done here too.
         with jax.ensure_compile_time_eval():
-            matrices, _ = match_block(samples, rule, pairs, size, advance)
+            matrices, _ = match_block(inputs, rule, pairs, size, advance)
             inner, sq_dist, upper = map(jnp.asarray, matrices)
-    x_sq_norm = squared_norms(x, x_mask, samples.dtype)
-    y_sq_norm = x_sq_norm if mirrored else squared_norms(y, y_mask, samples.dtype)
+    x_sq_norm = squared_norms(x, x_mask, inputs.dtype)
+    y_sq_norm = x_sq_norm if mirrored else squared_norms(y, y_mask, inputs.dtype)
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
@@ -178,22 +166,6 @@ def _samples(
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
-
-
-class Samples(NamedTuple):
-    """Both sides; what is not on the device goes there pair by pair."""
-
-    x: Array | np.ndarray | Rows
-    y: Array | np.ndarray | Rows
-    x_mask: Bool[Array, "N S"] | None
-    y_mask: Bool[Array, "M T"] | None
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype that both are matched in."""
-        return jnp.promote_types(
-            *(_checks.floating_dtype(array.dtype) for array in (self.x, self.y))
-        )
 
 
 @partial(jax.jit, static_argnames="dtype")
@@ -216,133 +188,3 @@ def squared_norms(
             for part in batches(array.shape[0], _NORM_BATCH)
         ]
     )
-
-
-class Rule(NamedTuple):
-    """How each pair is matched, and what else bounds it."""
-
-    matcher: Matcher
-    bound: Bound | None
-
-    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
-        """The numbers held for one pair; the two take turns."""
-        needs = [self.matcher.workspace(x_tokens, y_tokens, channels)]
-        if self.bound is not None:
-            needs.append(self.bound.workspace(x_tokens, y_tokens, channels))
-        return max(needs)
-
-
-def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
-    """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
-    (_, tokens, channels), others = x_shape, y_shape[1]
-    # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels
-    numbers += rule.workspace(tokens, others, channels)
-    return numbers * accumulation_dtype(dtype).itemsize
-
-
-def pairs_in_flight(
-    x_shape: Shape,
-    y_shape: Shape,
-    dtype: DTypeLike,
-    rule: Rule,
-    budget: int | None = None,
-    device: Device | None = None,
-) -> int:
-    """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
-
-    Args:
-      x_shape: (N, S, C).
-      y_shape: (M, T, C).
-      dtype: that they are matched in.
-      rule: how.
-      budget: bytes that they may take, see `pair_statistics`.
-      device: where; None is JAX's default.
-    """
-    size = pair_bytes(x_shape, y_shape, dtype, rule)
-    if budget is None:
-        place: Device = device or jax.local_devices()[0]
-        share = int(free_memory(place) * _MEMORY_SHARE)
-        busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
-        budget = min(busy, share) if place.platform == "cpu" else share
-    return max(1, min(budget // size, _MOST_PAIRS))
-
-
-def match_block(
-    samples: Samples,
-    rule: Rule,
-    pairs: Pairs,
-    size: int,
-    progress: Callable[[int], None],
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], int]:
-    """Matches pairs of samples, chunk by chunk; the host keeps what is done.
-
-    Args:
-      samples: x (N, S, C) and y (M, T, C), checked before.
-      rule: how.
-      pairs: which; where they are a triangle, their mirror images are filled in.
-      size: pairs a chunk; halved where memory runs out.
-      progress: called with the number of pairs done, after each chunk.
-
-    Returns:
-      ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing was matched;
-      and the pairs a chunk that memory was enough for.
-    """
-    dtype = accumulation_dtype(samples.dtype)
-    shape = (pairs.rows, pairs.columns)
-    results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
-    done = 0
-    while done < pairs.count:
-        rows, columns = pairs.locate(pairs.chunk(done, size))
-        try:
-            values = list(map(np.asarray, match_pairs(samples, rows, columns, rule)))
-        except (MemoryError, RuntimeError) as error:
-            if size == 1 or not is_out_of_memory(error):
-                raise
-            size //= 2
-            continue
-        kept = min(size, pairs.count - done)
-        rows, columns = rows[:kept], columns[:kept]
-        for result, value in zip(results, values, strict=True):
-            result[rows, columns] = value[:kept]
-            if pairs.triangle:
-                result[columns, rows] = value[:kept]
-        done += kept
-        progress(done)
-    return results, size
-
-
-def _traced(
-    samples: Samples, rule: Rule, pairs: Pairs, chunks: Iterator[np.ndarray]
-) -> tuple[Array, ...]:
-    """The same chunks as one loop on the device, for jit, vmap and grad."""
-    samples = samples._replace(x=jnp.asarray(samples.x), y=jnp.asarray(samples.y))
-    numbers = np.stack(list(chunks) or [np.zeros(0, int)])
-    # The backward pass matches nothing again: it keeps permutations and bounds.
-    kept = jax.checkpoint_policies.save_only_these_names("matching")
-
-    @partial(jax.checkpoint, policy=kept)
-    def chunk(samples, numbers):
-        rows, columns = pairs.locate(numbers, jnp)
-        return match_pairs(samples, rows, columns, rule)
-
-    values = jax.lax.map(lambda n: chunk(samples, n), jnp.asarray(numbers))
-    rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
-
-    def fill(value):
-        value = value.ravel()[: pairs.count]
-        full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
-        full = full.at[rows, columns].set(value)
-        return full.at[columns, rows].set(value) if pairs.triangle else full
-
-    return tuple(fill(value) for value in values)
-
-
-def match_pairs(samples: Samples, rows: Any, columns: Any, rule: Rule) -> Statistics:
-    """Inner product, squared distance and bound of a list of pairs."""
-    x = take(samples.x, rows, samples.dtype)
-    y = take(samples.y, columns, samples.dtype)
-    x_mask = None if samples.x_mask is None else samples.x_mask[rows]
-    y_mask = None if samples.y_mask is None else samples.y_mask[columns]
-    statistics = rule.matcher.statistics(x, y, x_mask, y_mask)
-    return bounded(statistics, rule.bound, x, y, x_mask, y_mask)

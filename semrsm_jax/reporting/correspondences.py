@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from semrsm_jax._checks import floating_dtype
 from semrsm_jax.matching import Matcher, match
 from semrsm_jax.matching.base import matched_tokens
-from semrsm_jax.pairs.statistics import Rule, pairs_in_flight
+from semrsm_jax.pairs.executor import Rule, pairs_in_flight
 from semrsm_jax.retrieval import nearest, same_sample
 
 # What the correspondences of all layers may take in a page, unless more are asked for.

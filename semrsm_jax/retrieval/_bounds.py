@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.identity import Identity
+from semrsm_jax.pairs.executor import PairInputs, Rule, pairs_in_flight
 from semrsm_jax.pairs.selection import take
-from semrsm_jax.pairs.statistics import Rule, Samples, pairs_in_flight
 from semrsm_jax.retrieval._summaries import Summaries, present
 
 # Where C x C matrices are too costly to try: seconds for a pair, measured at C=256, and
@@ -37,7 +37,7 @@ class Block:
       y: of the database.
     """
 
-    samples: Samples
+    samples: PairInputs
     x: Summaries
     y: Summaries
 

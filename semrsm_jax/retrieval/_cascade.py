@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from semrsm_jax._kernels import Kernel
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.pairs.statistics import Rule, match_pairs
+from semrsm_jax.pairs.executor import Rule, match_pairs
 from semrsm_jax.retrieval._bounds import Block, PairBound, mean_bound
 
 # How much more of a query's candidates are solved in each round than in those before:

@@ -20,8 +20,8 @@ from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.pairs.executor import PairInputs, Rule, pairs_in_flight
 from semrsm_jax.pairs.selection import batches
-from semrsm_jax.pairs.statistics import Rule, Samples, pairs_in_flight
 from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich
 from semrsm_jax.retrieval._cascade import Ranking, Solver, Stage
 from semrsm_jax.retrieval._nearest import checked_rule, nearest
@@ -190,9 +190,9 @@ def _input(name: str, given: Any) -> _Input:
     return _Input(watched(name, rows) if isinstance(rows, Rows) else rows, mask)
 
 
-def _samples(x: _Input, y: _Input) -> Samples:
+def _samples(x: _Input, y: _Input) -> PairInputs:
     masks = (None if side.mask is None else jnp.asarray(side.mask) for side in (x, y))
-    return Samples(x.rows, y.rows, *masks)
+    return PairInputs(x.rows, y.rows, *masks)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,273 @@
+"""The loop over pairs: chunks, padding, halving when memory runs out.
+
+Everything that matches pairs comes here: `pair_statistics`, eager and under jit, the
+tiles of a run, the search, and the correspondences of a report.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool
+
+from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
+from semrsm_jax._rows import Rows
+from semrsm_jax.matching.base import (
+    Bound,
+    Matcher,
+    Shape,
+    Statistics,
+    bounded,
+    matched_tokens,
+)
+from semrsm_jax.pairs._on_host import HostPairs, PairTokens
+from semrsm_jax.pairs.selection import PairList, Pairs, take
+
+# Pairs in flight by default: as many as fill the processor's cache, so that an affinity
+# is matched while it is near, but enough to keep every core busy, as long as memory
+# allows. At S=1024, 128 MiB in flight took 1.3 times as long as 32.
+_CACHE_BYTES = 32 * 2**20
+_PAIRS_PER_CORE = 4
+_MEMORY_SHARE = 1 / 8
+
+# The most pairs that are matched at once: more gain nothing.
+_MOST_PAIRS = 1024
+
+
+class PairInputs(NamedTuple):
+    """Both sides; what is not on the device goes there chunk by chunk.
+
+    Attributes:
+      x: (N, S, C).
+      y: (M, T, C).
+      x_mask: (N, S), True where a token takes part. None: all do.
+      y_mask: (M, T), True where a token takes part. None: all do.
+    """
+
+    x: Array | np.ndarray | Rows
+    y: Array | np.ndarray | Rows
+    x_mask: Bool[Array, "N S"] | None = None
+    y_mask: Bool[Array, "M T"] | None = None
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype that both are matched in."""
+        return jnp.promote_types(
+            *(_checks.floating_dtype(array.dtype) for array in (self.x, self.y))
+        )
+
+
+class Rule(NamedTuple):
+    """How each pair is matched, and what else bounds it."""
+
+    matcher: Matcher
+    bound: Bound | None = None
+
+    def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
+        """The numbers held for one pair; the two take turns."""
+        needs = [self.matcher.workspace(x_tokens, y_tokens, channels)]
+        if self.bound is not None:
+            needs.append(self.bound.workspace(x_tokens, y_tokens, channels))
+        return max(needs)
+
+
+class Chunk(NamedTuple):
+    """What a chunk of pairs gave.
+
+    Attributes:
+      start: the number of its first pair.
+      stop: the number after its last pair.
+      values: arrays, a row for each pair.
+      size: the pairs a chunk that memory was enough for.
+    """
+
+    start: int
+    stop: int
+    values: tuple[np.ndarray, ...]
+    size: int
+
+
+def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
+    """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
+    (_, tokens, channels), others = x_shape, y_shape[1]
+    # The tokens of both samples and the matched ones, beside the matcher's own.
+    numbers = (2 * tokens + others) * channels
+    numbers += rule.workspace(tokens, others, channels)
+    return numbers * accumulation_dtype(dtype).itemsize
+
+
+def pairs_in_flight(
+    x_shape: Shape,
+    y_shape: Shape,
+    dtype: DTypeLike,
+    rule: Rule,
+    budget: int | None = None,
+    device: Device | None = None,
+) -> int:
+    """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
+
+    Args:
+      x_shape: (N, S, C).
+      y_shape: (M, T, C).
+      dtype: that they are matched in.
+      rule: how.
+      budget: bytes that they may take, see `pair_statistics`.
+      device: where; None is JAX's default.
+    """
+    size = pair_bytes(x_shape, y_shape, dtype, rule)
+    if budget is None:
+        place: Device = device or jax.local_devices()[0]
+        share = int(free_memory(place) * _MEMORY_SHARE)
+        busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
+        budget = min(busy, share) if place.platform == "cpu" else share
+    return max(1, min(budget // size, _MOST_PAIRS))
+
+
+def in_chunks(
+    compute: Callable[[np.ndarray], Any], count: int, size: int, padded: bool = True
+) -> Iterator[Chunk]:
+    """Computes numbered pairs chunk by chunk; half as many where memory runs out.
+
+    Args:
+      compute: takes numbers (P,) below `count`, and gives arrays of P rows.
+      count: of all pairs.
+      size: pairs a chunk at first.
+      padded: every chunk has `size` numbers, the last one repeated, so that one
+        program serves all of them.
+
+    Raises:
+      MemoryError: memory is not enough for one pair; or RuntimeError, on a device.
+    """
+    done = 0
+    while done < count:
+        kept = min(size, count - done)
+        numbers = np.arange(done, done + (size if padded else kept))
+        try:
+            values = compute(np.minimum(numbers, count - 1))
+            values = tuple(np.asarray(value)[:kept] for value in values)
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size //= 2
+            continue
+        yield Chunk(done, done + kept, values, size)
+        done += kept
+
+
+def execute(
+    inputs: PairInputs,
+    rule: Rule,
+    pairs: Pairs | PairList,
+    size: int,
+    tokens: bool = False,
+) -> Iterator[Chunk]:
+    """Matches pairs chunk by chunk, where the values are known.
+
+    Args:
+      inputs: x (N, S, C) and y (M, T, C), checked before.
+      rule: how.
+      pairs: which, in this order.
+      size: pairs a chunk; halved where memory runs out.
+      tokens: gives `PairTokens` of each pair in place of its `Statistics`.
+    """
+    with HostPairs(inputs, rule.matcher) as host:
+
+        def compute(numbers: np.ndarray) -> Statistics | PairTokens:
+            return match_pairs(inputs, *pairs.locate(numbers), rule, tokens, host)
+
+        yield from in_chunks(compute, pairs.count, size, padded=not host.usable)
+
+
+def match_block(
+    inputs: PairInputs,
+    rule: Rule,
+    pairs: Pairs,
+    size: int,
+    progress: Callable[[int], None],
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], int]:
+    """Matches a grid of pairs; the host keeps what is done.
+
+    Args:
+      inputs: x (N, S, C) and y (M, T, C), checked before.
+      rule: how.
+      pairs: which; where they are a triangle, their mirror images are filled in.
+      size: pairs a chunk; halved where memory runs out.
+      progress: called with the number of pairs done, after each chunk.
+
+    Returns:
+      ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing was matched;
+      and the pairs a chunk that memory was enough for.
+    """
+    dtype = accumulation_dtype(inputs.dtype)
+    shape = (pairs.rows, pairs.columns)
+    results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
+    enough = size
+    for chunk in execute(inputs, rule, pairs, size):
+        rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
+        for result, value in zip(results, chunk.values, strict=True):
+            result[rows, columns] = value
+            if pairs.triangle:
+                result[columns, rows] = value
+        enough = chunk.size
+        progress(chunk.stop)
+    return results, enough
+
+
+def match_traced(
+    inputs: PairInputs, rule: Rule, pairs: Pairs, size: int
+) -> tuple[Array, ...]:
+    """What `match_block` gives, as one loop on the device, for jit, vmap and grad."""
+    inputs = inputs._replace(x=jnp.asarray(inputs.x), y=jnp.asarray(inputs.y))
+    numbers = np.stack(list(pairs.chunks(size)) or [np.zeros(0, int)])
+    # The backward pass matches nothing again: it keeps permutations and bounds.
+    kept = jax.checkpoint_policies.save_only_these_names("matching")
+
+    @partial(jax.checkpoint, policy=kept)
+    def chunk(inputs, numbers):
+        rows, columns = pairs.locate(numbers, jnp)
+        return match_pairs(inputs, rows, columns, rule)
+
+    values = jax.lax.map(lambda n: chunk(inputs, n), jnp.asarray(numbers))
+    rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
+
+    def fill(value):
+        value = value.ravel()[: pairs.count]
+        full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
+        full = full.at[rows, columns].set(value)
+        return full.at[columns, rows].set(value) if pairs.triangle else full
+
+    return tuple(fill(value) for value in values)
+
+
+def match_pairs(
+    inputs: PairInputs,
+    rows: Any,
+    columns: Any,
+    rule: Rule,
+    tokens: bool = False,
+    host: HostPairs | None = None,
+) -> Statistics | PairTokens:
+    """What a list of pairs gives: by rows on the host, or as one batch of arrays."""
+    on_host = host is not None and host.usable
+    if on_host and (tokens or rule.bound is None):
+        return host.match(rows, columns, tokens)
+    x = take(inputs.x, rows, inputs.dtype)
+    y = take(inputs.y, columns, inputs.dtype)
+    x_mask = None if inputs.x_mask is None else inputs.x_mask[rows]
+    y_mask = None if inputs.y_mask is None else inputs.y_mask[columns]
+    if tokens:
+        permutation = rule.matcher.pair(x, y, x_mask, y_mask).permutation
+        partner = matched_tokens(y, permutation)
+        return PairTokens(permutation, jnp.sum(x * partner, axis=-1))
+    statistics = (
+        host.match(rows, columns)
+        if on_host
+        else rule.matcher.statistics(x, y, x_mask, y_mask)
+    )
+    return bounded(statistics, rule.bound, x, y, x_mask, y_mask)
