@@ -65,9 +65,7 @@ class HostPairs:
         """Ends the threads."""
         self._context.close()
 
-    def match(
-        self, rows: np.ndarray, columns: np.ndarray, tokens: bool = False
-    ) -> Statistics | PairTokens:
+    def match(self, rows: np.ndarray, columns: np.ndarray, tokens: bool = False) -> Any:
         """Matches samples `rows` (P,) of x with samples `columns` (P,) of y.
 
         With `tokens` the result is `PairTokens`, else `Statistics`.
@@ -123,7 +121,8 @@ class HostPairs:
         # The bound is NaN where an affinity is not finite.
         inner = np.where(np.isnan(bound), bound, inner).astype(dtype)
         bound = np.maximum(bound.astype(dtype), inner)
-        return Statistics(inner, sq_dist.astype(dtype), bound)
+        values: Any = (inner, sq_dist.astype(dtype), bound)
+        return Statistics(*values)
 
     def _workspace(self, pairs: int) -> tuple[np.ndarray, HostSolver]:
         """Affinities of some pairs and a solver, for one thread at a time."""
@@ -163,5 +162,5 @@ class _Side:
 def _on_host(tokens: Any) -> bool:
     if isinstance(tokens, jax.Array):
         return all(device.platform == "cpu" for device in tokens.devices())
-    default = jax.config.jax_default_device or jax.local_devices()[0]
-    return getattr(default, "platform", default) == "cpu"
+    (default,) = jax.numpy.zeros(()).devices()
+    return default.platform == "cpu"

@@ -22,7 +22,6 @@ from semrsm_jax.matching.base import (
     Bound,
     Matcher,
     Shape,
-    Statistics,
     bounded,
     matched_tokens,
 )
@@ -177,9 +176,10 @@ def execute(
       tokens: gives `PairTokens` of each pair in place of its `Statistics`.
     """
     with HostPairs(inputs, rule.matcher) as host:
+        on_host = host.match if host.usable else None
 
-        def compute(numbers: np.ndarray) -> Statistics | PairTokens:
-            return match_pairs(inputs, *pairs.locate(numbers), rule, tokens, host)
+        def compute(numbers: np.ndarray) -> Any:
+            return match_pairs(inputs, *pairs.locate(numbers), rule, tokens, on_host)
 
         yield from in_chunks(compute, pairs.count, size, padded=not host.usable)
 
@@ -251,12 +251,14 @@ def match_pairs(
     columns: Any,
     rule: Rule,
     tokens: bool = False,
-    host: HostPairs | None = None,
-) -> Statistics | PairTokens:
-    """What a list of pairs gives: by rows on the host, or as one batch of arrays."""
-    on_host = host is not None and host.usable
-    if on_host and (tokens or rule.bound is None):
-        return host.match(rows, columns, tokens)
+    on_host: Callable[..., Any] | None = None,
+) -> Any:
+    """The `Statistics`, or `PairTokens`, of a list of pairs.
+
+    They are matched one by one by `on_host`, else as one batch of gathered arrays.
+    """
+    if on_host is not None and (tokens or rule.bound is None):
+        return on_host(rows, columns, tokens)
     x = take(inputs.x, rows, inputs.dtype)
     y = take(inputs.y, columns, inputs.dtype)
     x_mask = None if inputs.x_mask is None else inputs.x_mask[rows]
@@ -265,9 +267,8 @@ def match_pairs(
         permutation = rule.matcher.pair(x, y, x_mask, y_mask).permutation
         partner = matched_tokens(y, permutation)
         return PairTokens(permutation, jnp.sum(x * partner, axis=-1))
-    statistics = (
-        host.match(rows, columns)
-        if on_host
-        else rule.matcher.statistics(x, y, x_mask, y_mask)
-    )
+    if on_host is not None:
+        statistics = on_host(rows, columns)
+    else:
+        statistics = rule.matcher.statistics(x, y, x_mask, y_mask)
     return bounded(statistics, rule.bound, x, y, x_mask, y_mask)
