@@ -1,13 +1,13 @@
-"""The derivative of Sinkhorn's potentials, without going through the iteration."""
+"""The derivatives of Sinkhorn's potentials, without going through the iteration."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semrsm_jax.matching import _sinkhorn
-from semrsm_jax.matching._sinkhorn import Problem
+from semrsm_jax.matching._scores import Scores, divide
 
 # Steps of conjugate gradients at most. Where the plan is nearly a permutation the
 # system is nearly singular, and what is left unsolved multiplies entries near zero.
@@ -16,75 +16,59 @@ _MOST_STEPS = 500
 
 @jax.custom_jvp
 def differentiable(
-    scores: Float[Array, "*batch S T"],
-    rows: Float[Array, "*batch S"],
-    columns: Float[Array, "*batch T"],
-    log_scaling: Float[Array, "*batch T"],
-) -> Float[Array, "*batch T"]:
-    """Converged potentials, as a differentiable function of the scores.
+    scores: Scores, log_scaling: Float[Array, " T"]
+) -> Float[Array, " T"]:
+    """Converged potentials of one pair, as a differentiable function of its scores.
 
-    The column sums of the plan stay what they are when the scores move by d: that is
+    The column sums of the plan stay what they are when the scores move: that is
     L dh = -m, where L = diag(columns) - P' diag(1 / rows) P is symmetric and m holds
     the column sums of the change of the plan at fixed potentials. The rule is linear in
-    d and solves by conjugate gradients, so that JAX transposes it to the
-    vector-Jacobian product, and both differentiate again: either mode, any order.
+    the change of the scores and solves by conjugate gradients, so that JAX transposes
+    it to the vector-Jacobian product, and both differentiate again: either mode, any
+    order.
     """
-    del scores, rows, columns
+    del scores
     return log_scaling
 
 
 @differentiable.defjvp
 def _differentiable_jvp(primals, tangents):
-    scores, rows, columns, _ = primals
+    scores, _ = primals
     # Itself differentiable, for derivatives of higher order.
     log_scaling = differentiable(*primals)
-    plan = _sinkhorn.plan(Problem(scores, rows, columns), log_scaling)
-    change = plan * tangents[0]
-    row_change = divide(jnp.sum(change, axis=-1), rows)
-    column_change = jnp.sum(change, axis=-2) - jnp.einsum(
-        "...st,...s->...t", plan, row_change
-    )
-    return log_scaling, -_solve(plan, rows, column_change)
+
+    def column_sums(scores):
+        return scores.column_sums(log_scaling)
+
+    sums, change = jax.jvp(column_sums, (scores,), tangents[:1])
+    return log_scaling, -_solve_laplacian(scores.walk(log_scaling), sums, change)
 
 
 @jax.custom_jvp
-def dual_value(
-    scores: Float[Array, "*batch S T"],
-    rows: Float[Array, "*batch S"],
-    columns: Float[Array, "*batch T"],
-    log_scaling: Float[Array, "*batch T"],
-) -> Float[Array, "*batch"]:
+def dual_value(scores: Scores, log_scaling: Float[Array, " T"]) -> Float[Array, ""]:
     """The sum of both potentials over the marginals, least at the solution.
 
     By Danskin's theorem its derivative is that at fixed potentials: minus the plan.
     """
-    problem = Problem(scores, rows, columns)
-    left = _sinkhorn.row_log_scaling(problem, log_scaling)
-    return jnp.sum(rows * left, axis=-1) + jnp.sum(columns * log_scaling, axis=-1)
+    return _dual_sum(scores, log_scaling)
 
 
 @dual_value.defjvp
 def _dual_value_jvp(primals, tangents):
-    scores, rows, columns, log_scaling = primals
-    plan = _sinkhorn.plan(Problem(scores, rows, columns), log_scaling)
-    return dual_value(*primals), -jnp.sum(plan * tangents[0], axis=(-2, -1))
+    scores, log_scaling = primals
+    fixed = partial(_dual_sum, log_scaling=log_scaling)
+    _, tangent = jax.jvp(fixed, (scores,), tangents[:1])
+    return dual_value(*primals), tangent
 
 
-def _solve(plan: Array, rows: Array, right: Array) -> Array:
-    """`solve_laplacian` of a batch of plans."""
+def _dual_sum(scores: Scores, log_scaling: Array) -> Array:
+    def of_rows(rows):
+        return jnp.sum(rows.row_mass * rows.log_scaling(log_scaling)), ()
 
-    def one(plan, rows, right):
-        return solve_laplacian(
-            lambda z: divide(plan @ z, rows) @ plan, jnp.sum(plan, 0), right
-        )
-
-    batch = plan.shape[:-2]
-    operands = (plan, rows, right)
-    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
-    return jax.vmap(one)(*flat).reshape(right.shape)
+    return scores.over_rows(of_rows)[0] + jnp.sum(scores.column_mass * log_scaling)
 
 
-def solve_laplacian(
+def _solve_laplacian(
     walk: Callable[[Array], Array],
     columns: Float[Array, " T"],
     right: Float[Array, " T"],
@@ -131,9 +115,3 @@ def solve_laplacian(
         symmetric=True,
     )
     return scale * (solution - null * jnp.vdot(null, solution))
-
-
-def divide(numerator: Array | float, denominator: Array) -> Array:
-    """The quotient, and 0 where a token is masked."""
-    present = denominator > 0
-    return jnp.where(present, numerator / jnp.where(present, denominator, 1), 0)

@@ -1,6 +1,6 @@
-"""The soft matching of two samples that are held whole, as a differentiable function.
+"""The soft matching of two samples, as a differentiable function of their tokens.
 
-Both samples are centred first. That takes the same from every plan with the right row
+Both samples are centered first. That takes the same from every plan with the right row
 and column sums, so the plan stays what it is, while the affinities that are left are as
 small as can be: at a small epsilon float32 needs all its digits for them.
 """
@@ -16,7 +16,14 @@ from jaxtyping import Array, Float
 from semrsm_jax._affinity import token_products
 from semrsm_jax._representations import accumulation_dtype, squared_token_norms
 from semrsm_jax.matching import _implicit, _sinkhorn
-from semrsm_jax.matching._sinkhorn import Limits, Problem, Solution
+from semrsm_jax.matching._batch import flatten, one_by_one, unflatten
+from semrsm_jax.matching._scores import (
+    HeldScores,
+    ScoreRows,
+    Scores,
+    StreamedScores,
+    divide,
+)
 from semrsm_jax.matching.base import (
     Mask,
     SoftMatching,
@@ -27,13 +34,14 @@ from semrsm_jax.matching.base import (
 from semrsm_jax.matching.bounds import top_sum
 
 
-class Settings(NamedTuple):
+class SoftSettings(NamedTuple):
     """What of a soft matcher is fixed when it is compiled."""
 
     relative: bool
     tolerance: float
     max_iterations: int
     implicit_diff: bool
+    block: int | None  # rows of the plan in memory at a time; None: all
 
 
 class Strength(NamedTuple):
@@ -43,24 +51,25 @@ class Strength(NamedTuple):
     anneal: float
 
 
-class Centred(NamedTuple):
-    """Tokens without their mean; ``x_offset_i + y_offset_j`` is what affinity lost."""
+class CenteredPair(NamedTuple):
+    """Tokens without their mean; affinity lost ``x_offset_i + y_offset_j`` by that."""
 
     x: Float[Array, "*batch S C"]
     y: Float[Array, "*batch T C"]
     difference: Float[Array, "*batch C"]  # of the means
     x_offset: Float[Array, "*batch S"]
     y_offset: Float[Array, "*batch T"]
-    rows: Float[Array, "*batch S"]  # sums of the plan's rows
-    columns: Float[Array, "*batch T"]
+    row_mass: Float[Array, "*batch S"]  # sums of the plan's rows; 0: masked
+    column_mass: Float[Array, "*batch T"]
 
 
-class _Solved(NamedTuple):
-    centred: Centred
+class SolvedPair(NamedTuple):
+    """A pair and its potentials; any leading axis is a batch."""
+
+    tokens: CenteredPair
     epsilon: Float[Array, "*batch"]
-    problem: Problem
-    solution: Solution
-    plan: Float[Array, "*batch S T"]
+    scores: Scores
+    log_scaling: Float[Array, "*batch T"]
 
 
 @partial(jax.jit, static_argnames="settings")
@@ -70,29 +79,28 @@ def match_softly(
     x_mask: Mask,
     y_mask: Mask,
     strength: Strength,
-    settings: Settings,
+    settings: SoftSettings,
 ) -> SoftMatching:
     """The matching of checked arrays, not rounded: its permutation is empty."""
-    solved = _solve(x, y, x_mask, y_mask, strength, settings)
-    problem, log_scaling = solved.problem, solved.solution.log_scaling
-    value = _value(solved)
-    partner = mean_partner(solved.plan @ y.astype(solved.plan.dtype), problem.rows)
-    f, g = _potentials(solved)
-    return SoftMatching(
-        jnp.full(x.shape[:-1], -1, jnp.int32),
-        value,
-        _upper_bound(solved, value),
-        solved.plan,
-        partner,
-        f,
-        g,
-        solved.epsilon,
-        regularised_cost(
-            solved.centred, solved.epsilon, _implicit.dual_value(*problem, log_scaling)
-        ),
-        solved.solution.converged,
-        solved.solution.n_iters,
+    batch = x.shape[:-2]
+    x, y, x_mask, y_mask = flatten((x, y, x_mask, y_mask), len(batch))
+    pairs, solution = _solve(x, y, x_mask, y_mask, strength, settings)
+    value, upper_bound, plan, partner, f, g, cost = jax.vmap(_outputs)(pairs, y)
+    matching = SoftMatching(
+        permutation=jnp.full(x.shape[:-1], -1, jnp.int32),
+        value=value,
+        upper_bound=upper_bound,
+        plan=plan,
+        partner=partner,
+        f=f,
+        g=g,
+        epsilon=pairs.epsilon,
+        reg_ot_cost=cost,
+        converged=solution.converged,
+        n_iters=solution.n_iters,
+        column_error=solution.error,
     )
+    return unflatten(matching, batch)
 
 
 @partial(jax.jit, static_argnames="settings")
@@ -102,12 +110,13 @@ def soft_statistics(
     x_mask: Mask,
     y_mask: Mask,
     strength: Strength,
-    settings: Settings,
+    settings: SoftSettings,
 ) -> Statistics:
     """What an RSM takes from the matching of checked arrays."""
-    solved = _solve(x, y, x_mask, y_mask, strength, settings)
-    value = _value(solved)
-    return Statistics(value, _sq_dist(solved), _upper_bound(solved, value))
+    batch = x.shape[:-2]
+    flat = flatten((x, y, x_mask, y_mask), len(batch))
+    pairs, _ = _solve(*flat, strength, settings)
+    return unflatten(jax.vmap(_statistics)(pairs), batch)
 
 
 def _solve(
@@ -116,70 +125,83 @@ def _solve(
     x_mask: Mask,
     y_mask: Mask,
     strength: Strength,
-    settings: Settings,
-) -> _Solved:
-    centred = center(x, y, x_mask, y_mask)
-    epsilon, hottest = temperatures(centred, strength, settings)
-    scores = token_products(centred.x / epsilon[..., None, None], centred.y)
-    problem = Problem(scores, centred.rows, centred.columns)
-    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(scores)), axis=(-2, -1))
-    limits = Limits(attainable(settings, largest), settings.max_iterations)
-    if settings.implicit_diff:
-        solution = _sinkhorn.solve(jax.lax.stop_gradient(problem), limits, hottest)
-        # Named, so that a backward pass which recomputes the rest keeps it.
-        found = checkpoint_name(solution.log_scaling, "matching")
-        log_scaling = _implicit.differentiable(*problem, found)
-        solution = solution._replace(log_scaling=log_scaling)
+    settings: SoftSettings,
+) -> tuple[SolvedPair, _sinkhorn.Solution]:
+    """The potentials of a batch of one axis."""
+    tokens = _center_pair(x, y, x_mask, y_mask)
+    epsilon, hottest = _temperatures(tokens, strength, settings)
+    scaled, mass = tokens.x / epsilon[..., None, None], tokens[-2:]
+    if settings.block is None:
+        scores = HeldScores(ScoreRows(token_products(scaled, tokens.y), *mass))
     else:
-        sums = partial(_sinkhorn.column_sums, problem)
-        solution = _sinkhorn.unroll(sums, problem.columns, limits, hottest)
-    plan = _sinkhorn.plan(problem, solution.log_scaling)
-    return _Solved(centred, epsilon, problem, solution, plan)
+        scores = StreamedScores(scaled, tokens.y, *mass, settings.block)
+
+    def search(scores, largest, hottest):
+        # Rounding errors of the largest score limit what can be attained.
+        rounding = jnp.finfo(largest.dtype).eps * largest
+        tolerance = jnp.maximum(settings.tolerance, rounding)
+        limits = _sinkhorn.Limits(tolerance, settings.max_iterations)
+        unrolled = not settings.implicit_diff
+        return _sinkhorn.solve(scores, limits, hottest, unrolled=unrolled)
+
+    if settings.block is not None:
+        search = one_by_one(search)
+    fixed = jax.lax.stop_gradient(scores)
+    largest = jax.vmap(_largest_score)(fixed)
+    if not settings.implicit_diff:
+        solution = search(scores, largest, hottest)
+        return SolvedPair(tokens, epsilon, scores, solution.log_scaling), solution
+    solution = search(fixed, largest, hottest)
+    # Named, so that a backward pass which recomputes the rest keeps it.
+    log_scaling = checkpoint_name(solution.log_scaling, "matching")
+    # All pairs at once, as second derivatives of rules of our own come out wrong where
+    # JAX takes them through a loop.
+    log_scaling = jax.vmap(_implicit.differentiable)(scores, log_scaling)
+    return SolvedPair(tokens, epsilon, scores, log_scaling), solution
 
 
-def center(x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Centred:
+def _center_pair(x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> CenteredPair:
     """Takes each sample's mean token from its tokens; masked ones become zero."""
     dtype = accumulation_dtype(jnp.promote_types(x.dtype, y.dtype))
     x, y = x.astype(dtype), y.astype(dtype)
-    (x_centred, x_mean, x_share), (y_centred, y_mean, y_share) = (
-        _center(tokens, mask) for tokens, mask in ((x, x_mask), (y, y_mask))
+    (x_centered, x_mean, x_share), (y_centered, y_mean, y_share) = (
+        _center_tokens(tokens, mask) for tokens, mask in ((x, x_mask), (y, y_mask))
     )
     # As many pairs as a hard matching has.
     mass = 1 / jnp.maximum(x_share.max(-1), y_share.max(-1))[..., None]
-    return Centred(
-        x_centred,
-        y_centred,
+    return CenteredPair(
+        x_centered,
+        y_centered,
         x_mean - y_mean,
-        token_products(x_centred, y_mean[..., None, :])[..., 0],
+        token_products(x_centered, y_mean[..., None, :])[..., 0],
         token_products(y, x_mean[..., None, :])[..., 0],
         mass * x_share,
         mass * y_share,
     )
 
 
-def _center(tokens: Array, mask: Mask) -> tuple[Array, Array, Array]:
-    """Centred tokens, their mean, and what each one counts for in it."""
+def _center_tokens(tokens: Array, mask: Mask) -> tuple[Array, Array, Array]:
+    """Centered tokens, their mean, and the weight of each one in it."""
     if mask is None:
         mask = jnp.ones(tokens.shape[:-1], bool)
     present = mask[..., None]
     mean = jnp.mean(tokens, axis=-2, keepdims=True, where=present)
     share = mask / jnp.sum(mask, axis=-1, keepdims=True)
-    centred = jnp.where(present, tokens - mean, 0)
-    return centred, mean[..., 0, :], share.astype(tokens.dtype)
+    centered = jnp.where(present, tokens - mean, 0)
+    return centered, mean[..., 0, :], share.astype(tokens.dtype)
 
 
-def temperatures(
-    centred: Centred, strength: Strength, settings: Settings
+def _temperatures(
+    tokens: CenteredPair, strength: Strength, settings: SoftSettings
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Epsilon in units of the affinity, and how many times it the annealing starts at.
 
     They carry no gradient, as in OTT.
     """
-    centred = jax.lax.stop_gradient(centred)
-    spread, largest = _spread(centred)
+    spread, largest = _spread(jax.lax.stop_gradient(tokens))
     epsilon = jnp.full_like(spread, strength.epsilon)
     if settings.relative:
-        # Equal tokens have no spread but that of rounding errors, which says nothing.
+        # Equal tokens have no spread but that of rounding errors.
         noise = 8 * jnp.finfo(spread.dtype).eps * largest
         epsilon = jnp.maximum(epsilon * spread, noise)
         epsilon = jnp.where(epsilon == 0, 1, epsilon)
@@ -187,35 +209,35 @@ def temperatures(
 
 
 def _spread(
-    centred: Centred,
+    tokens: CenteredPair,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """The standard deviation of the affinity of unmasked tokens, and a bound on it.
 
-    That of centred tokens follows from their second moments; what centring took varies
-    with one side alone and not with the rest, so that the variances add.
+    That of centered tokens follows from their second moments; what centering took
+    varies with one side alone and not with the rest, so that the variances add.
     """
     largest = [
-        jnp.sqrt(jnp.max(squared_token_norms(tokens), axis=-1))
-        for tokens in (centred.x, centred.y)
+        jnp.sqrt(jnp.max(squared_token_norms(side), axis=-1))
+        for side in (tokens.x, tokens.y)
     ]
-    # By the largest, lest squares leave float32's range.
+    # Divided by the largest, as squares may leave float32's range.
     x, y = (
-        tokens / jnp.where(length > 0, length, 1)[..., None, None]
-        for tokens, length in zip((centred.x, centred.y), largest, strict=True)
+        side / jnp.where(length > 0, length, 1)[..., None, None]
+        for side, length in zip((tokens.x, tokens.y), largest, strict=True)
     )
     moments = [
         jnp.einsum("...sc,...sd->...cd", a, a, precision=jax.lax.Precision.HIGHEST)
         for a in (x, y)
     ]
-    counts = [jnp.sum(side > 0, -1) for side in (centred.rows, centred.columns)]
+    counts = [jnp.sum(mass > 0, -1) for mass in (tokens.row_mass, tokens.column_mass)]
     variance = jnp.sum(moments[0] * moments[1], axis=(-2, -1)) / counts[0] / counts[1]
     product = largest[0] * largest[1]
     spread = product * jnp.sqrt(jnp.maximum(variance, 0))
-    for offset, side in (
-        (centred.x_offset, centred.rows),
-        (centred.y_offset, centred.columns),
+    for offset, mass in (
+        (tokens.x_offset, tokens.row_mass),
+        (tokens.y_offset, tokens.column_mass),
     ):
-        deviation, peak = _deviation(offset, side > 0)
+        deviation, peak = _deviation(offset, mass > 0)
         spread, product = jnp.hypot(spread, deviation), product + peak
     return spread, product
 
@@ -227,49 +249,117 @@ def _deviation(values: Array, present: Array) -> tuple[Array, Array]:
     return peak * jnp.std(scaled, axis=-1, where=present), peak
 
 
-def attainable(
-    settings: Settings, largest: Float[Array, "*batch"]
-) -> Float[Array, "*batch"]:
-    """The tolerance, where rounding errors of the largest score allow it."""
-    rounding = jnp.finfo(largest.dtype).eps * largest
-    return jnp.maximum(settings.tolerance, rounding)
+# What follows is of one pair.
 
 
-def _value(solved: _Solved) -> Float[Array, "*batch"]:
-    plan = solved.plan
-    inner = jnp.sum(plan * solved.problem.scores, axis=(-2, -1)) * solved.epsilon
-    return whole_value(solved.centred, inner, plan.sum(-1), plan.sum(-2))
+def _outputs(pair: SolvedPair, y: Tokens) -> tuple:
+    """Value, bound, plan or None, mean partners, both potentials and cost."""
+    tokens, epsilon, scores, log_scaling = pair
+    y = y.astype(tokens.y.dtype)
+
+    def of_rows(rows):
+        plan = rows.plan(log_scaling)
+        held = plan if isinstance(scores, HeldScores) else None
+        sums, by_row = _value_terms(rows, plan, log_scaling)
+        partner = divide(plan @ y, rows.row_mass[:, None])
+        return sums, (by_row, held, partner, rows.log_scaling(log_scaling))
+
+    sums, (by_row, plan, partner, left) = scores.over_rows(of_rows)
+    value, upper_bound = _value_and_bound(pair, *sums, *by_row)
+    f, g = _balanced_potentials(tokens, epsilon, left, log_scaling)
+    cost = _regularized_cost(tokens, epsilon, _implicit.dual_value(scores, log_scaling))
+    return value, upper_bound, plan, partner, f, g, cost
 
 
-def whole_value(
-    centred: Centred,
-    inner: Float[Array, "*batch"],
-    row_sums: Float[Array, "*batch S"],
-    column_sums: Float[Array, "*batch T"],
-) -> Float[Array, "*batch"]:
-    """The sum of plan and affinity, given that of plan and products of centred tokens.
+def _statistics(pair: SolvedPair) -> Statistics:
+    tokens, epsilon, scores, log_scaling = pair
 
-    What centring took meets the plan's row and column sums alone, which do not change
+    def of_rows(rows, x):
+        plan = rows.plan(log_scaling)
+        sums, by_row = _value_terms(rows, plan, log_scaling)
+        sq_dist = _mean_sq_dist(
+            plan, rows.scores * epsilon, x, tokens.y, tokens.difference
+        )
+        return (sums, sq_dist), by_row
+
+    (sums, sq_dist), by_row = scores.over_rows(of_rows, tokens.x)
+    value, upper_bound = _value_and_bound(pair, *sums, *by_row)
+    return Statistics(value, sq_dist, upper_bound)
+
+
+def _largest_score(scores: Scores) -> Array:
+    def of_rows(rows):
+        return jnp.max(jnp.abs(rows.scores)), ()
+
+    return scores.over_rows(of_rows, combine=jnp.maximum)[0]
+
+
+def _value_terms(
+    rows: ScoreRows, plan: Array, log_scaling: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """What the value and its bound need of some rows: to be summed, and row by row."""
+    inner = jnp.sum(plan * rows.scores)
+    fixed, log_scaling = jax.lax.stop_gradient((rows, log_scaling))
+    profits = fixed.best(log_scaling)
+    return (inner, jnp.sum(plan, axis=0)), (jnp.sum(plan, axis=1), profits)
+
+
+def _value_and_bound(
+    pair: SolvedPair,
+    inner: Float[Array, ""],
+    column_sums: Float[Array, " T"],
+    row_sums: Float[Array, " S"],
+    profits: Float[Array, " S"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The sum of plan and affinity, and the dual bound of its potentials.
+
+    What centering took meets the plan's row and column sums alone, which do not change
     with the tokens: they are held fixed.
     """
+    tokens = pair.tokens
     row_sums, column_sums = jax.lax.stop_gradient((row_sums, column_sums))
-    inner += jnp.sum(row_sums * centred.x_offset, axis=-1)
-    return inner + jnp.sum(column_sums * centred.y_offset, axis=-1)
+    value = inner * pair.epsilon + jnp.sum(row_sums * tokens.x_offset)
+    value += jnp.sum(column_sums * tokens.y_offset)
+    return value, _dual_bound(*jax.lax.stop_gradient((pair, profits, value)))
 
 
-def _sq_dist(solved: _Solved) -> Float[Array, "*batch"]:
-    centred = solved.centred
-    products = solved.problem.scores * solved.epsilon[..., None, None]
-    return mean_sq_dist(solved.plan, products, centred.x, centred.y, centred.difference)
+def _dual_bound(pair: SolvedPair, profits: Array, value: Array) -> Array:
+    """Bounds every matching by the rows' profits and the prices that they set.
+
+    As profits_i + prices_j >= scores_ij, k pairs are worth at most the k largest of
+    either; see `DualBound`.
+    """
+
+    def of_rows(rows, profits):
+        bids = rows.scores - profits[:, None]
+        return jnp.max(jnp.where(rows.row_mass[:, None] > 0, bids, -jnp.inf), 0), ()
+
+    prices, _ = pair.scores.over_rows(
+        of_rows, profits, combine=jnp.maximum, start=-jnp.inf
+    )
+    tokens = pair.tokens
+    bound = size = jnp.zeros_like(value)
+    sides = (
+        (profits, tokens.x_offset, tokens.row_mass),
+        (prices, tokens.y_offset, tokens.column_mass),
+    )
+    counts = [jnp.sum(mass > 0) for _, _, mass in sides]
+    for terms, offset, mass in sides:
+        worth = pair.epsilon * terms + offset
+        bound += top_sum(worth, mass > 0, jnp.minimum(*counts))
+        size += jnp.sum(jnp.where(mass > 0, jnp.abs(worth), 0))
+    # A few rounding errors of each term.
+    bound += 4 * jnp.finfo(bound.dtype).eps * size
+    return jnp.maximum(bound, value)
 
 
-def mean_sq_dist(
-    plan: Float[Array, "*batch S T"],
-    products: Float[Array, "*batch S T"],
-    x: Float[Array, "*batch S C"],
-    y: Float[Array, "*batch T C"],
-    difference: Float[Array, "*batch C"],
-) -> Float[Array, "*batch"]:
+def _mean_sq_dist(
+    plan: Float[Array, "R T"],
+    products: Float[Array, "R T"],
+    x: Float[Array, "R C"],
+    y: Float[Array, "T C"],
+    difference: Float[Array, " C"],
+) -> Float[Array, ""]:
     """The squared distance under some rows of a plan.
 
     Distances from inner products are good to rounding errors of the squared norms. Only
@@ -278,119 +368,38 @@ def mean_sq_dist(
 
     Args:
       plan: the rows.
-      products: of centred tokens.
-      x: centred tokens of these rows.
-      y: centred tokens of the columns.
-      difference: of the means that centring took from x and y.
+      products: of centered tokens.
+      x: centered tokens of these rows.
+      y: centered tokens of the columns.
+      difference: of the means that centering took from x and y.
     """
-    difference = difference[..., None, :]
     x_squares = squared_token_norms(x + difference)
     y_squares = squared_token_norms(y) - 2 * jnp.sum(y * difference, axis=-1)
-    distances = x_squares[..., None] + y_squares[..., None, :] - 2 * products
+    distances = x_squares[:, None] + y_squares - 2 * products
     heaviest = jnp.argmax(plan, axis=-1)
     nearest = squared_token_norms(x + difference - matched_tokens(y, heaviest))
-    here = jnp.arange(plan.shape[-1]) == heaviest[..., None]
-    distances = jnp.where(here, nearest[..., None], jnp.maximum(distances, 0))
-    return jnp.sum(plan * distances, axis=(-2, -1))
+    is_heaviest = jnp.arange(plan.shape[-1]) == heaviest[:, None]
+    distances = jnp.where(is_heaviest, nearest[:, None], jnp.maximum(distances, 0))
+    return jnp.sum(plan * distances)
 
 
-def _potentials(
-    solved: _Solved,
-) -> tuple[Float[Array, "*batch S"], Float[Array, "*batch T"]]:
-    """Both potentials of the whole affinity."""
-    rows = _sinkhorn.row_log_scaling(solved.problem, solved.solution.log_scaling)
-    return balanced(solved.centred, solved.epsilon, rows, solved.solution.log_scaling)
-
-
-def balanced(
-    centred: Centred,
-    epsilon: Float[Array, "*batch"],
-    row_logs: Float[Array, "*batch S"],
-    column_logs: Float[Array, "*batch T"],
-) -> tuple[Float[Array, "*batch S"], Float[Array, "*batch T"]]:
+def _balanced_potentials(
+    tokens: CenteredPair, epsilon: Array, row_logs: Array, column_logs: Array
+) -> tuple[Float[Array, " S"], Float[Array, " T"]]:
     """Potentials in units of the affinity, of one mean, 0 where a token is masked."""
-    f = epsilon[..., None] * row_logs - centred.x_offset
-    g = epsilon[..., None] * column_logs - centred.y_offset
-    x_present, y_present = centred.rows > 0, centred.columns > 0
-    means = (
-        jnp.mean(f, axis=-1, where=x_present, keepdims=True),
-        jnp.mean(g, axis=-1, where=y_present, keepdims=True),
-    )
-    shift = (means[0] - means[1]) / 2
+    f = epsilon * row_logs - tokens.x_offset
+    g = epsilon * column_logs - tokens.y_offset
+    x_present, y_present = tokens.row_mass > 0, tokens.column_mass > 0
+    shift = (jnp.mean(f, where=x_present) - jnp.mean(g, where=y_present)) / 2
     return jnp.where(x_present, f - shift, 0), jnp.where(y_present, g + shift, 0)
 
 
-def regularised_cost(
-    centred: Centred,
-    epsilon: Float[Array, "*batch"],
-    dual_value: Float[Array, "*batch"],
-) -> Float[Array, "*batch"]:
-    """OTT's ``reg_ot_cost`` for the cost -affinity, times the plan's mass.
-
-    Args:
-      centred: the tokens.
-      epsilon: strength of the entropy.
-      dual_value: the sum of log potentials over the plan's row and column sums.
-    """
-    rows, columns = centred.rows, centred.columns
+def _regularized_cost(tokens: CenteredPair, epsilon: Array, dual_value: Array) -> Array:
+    """OTT's ``reg_ot_cost`` for the cost -affinity, times the plan's mass."""
+    rows, columns = tokens.row_mass, tokens.column_mass
     # The uniform plan has the same entry everywhere.
-    mass = jnp.sum(rows, axis=-1)
-    uniform = jnp.max(rows, axis=-1) * jnp.max(columns, axis=-1) / mass
+    mass = jnp.sum(rows)
+    uniform = jnp.max(rows) * jnp.max(columns) / mass
     cost = epsilon * (dual_value - mass * jnp.log(uniform))
-    cost -= jnp.sum(rows * centred.x_offset, axis=-1)
-    return cost - jnp.sum(columns * centred.y_offset, axis=-1)
-
-
-def _upper_bound(
-    solved: _Solved, value: Float[Array, "*batch"]
-) -> Float[Array, "*batch"]:
-    """The dual bound of the potentials, made feasible by two c-transforms."""
-    centred, epsilon, problem, solution, _ = jax.lax.stop_gradient(solved)
-    profits = best_bids(problem, solution.log_scaling)
-    bids = problem.scores - profits[..., None]
-    present = centred.rows[..., None] > 0
-    prices = jnp.max(jnp.where(present, bids, -jnp.inf), axis=-2)
-    return dual_bound(centred, epsilon, profits, prices, value)
-
-
-def best_bids(
-    problem: Problem, log_scaling: Float[Array, "*batch T"]
-) -> Float[Array, "*batch S"]:
-    """The c-transform of the columns' potentials: each row's best score with them."""
-    present = problem.columns[..., None, :] > 0
-    bids = problem.scores + log_scaling[..., None, :]
-    return jnp.max(jnp.where(present, bids, -jnp.inf), axis=-1)
-
-
-def dual_bound(
-    centred: Centred,
-    epsilon: Float[Array, "*batch"],
-    profits: Float[Array, "*batch S"],
-    prices: Float[Array, "*batch T"],
-    value: Float[Array, "*batch"],
-) -> Float[Array, "*batch"]:
-    """Bounds every matching, given profits_i + prices_j >= scores_ij.
-
-    With k pairs it is worth at most the k largest of either; see `DualBound`.
-    """
-    bound, size = jnp.zeros_like(epsilon), jnp.zeros_like(epsilon)
-    sides = (
-        (profits, centred.x_offset, centred.rows),
-        (prices, centred.y_offset, centred.columns),
-    )
-    counts = [jnp.sum(sums > 0, axis=-1) for _, _, sums in sides]
-    for scores, offset, sums in sides:
-        worth = epsilon[..., None] * scores + offset
-        bound += top_sum(worth, sums > 0, jnp.minimum(*counts))
-        size += jnp.sum(jnp.where(sums > 0, jnp.abs(worth), 0), axis=-1)
-    # What a few rounding errors of each term may have taken from it.
-    bound += 4 * jnp.finfo(bound.dtype).eps * size
-    return jnp.maximum(bound, jax.lax.stop_gradient(value))
-
-
-def mean_partner(
-    matched: Float[Array, "*batch S C"], rows: Float[Array, "*batch S"]
-) -> Float[Array, "*batch S C"]:
-    """The plan's rows times tokens, as means; 0 for a masked row."""
-    present = rows[..., None] > 0
-    return jnp.where(present, matched / jnp.where(present, rows[..., None], 1), 0)
+    cost -= jnp.sum(rows * tokens.x_offset)
+    return cost - jnp.sum(columns * tokens.y_offset)

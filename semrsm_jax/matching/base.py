@@ -71,6 +71,8 @@ class SoftMatching(NamedTuple):
       converged: (...), whether the plan's column sums are as right as was asked for;
         its row sums always are.
       n_iters: (...) int32, the iterations made.
+      column_error: (...), the total error of the plan's column sums, as a share of its
+        mass.
     """
 
     permutation: Int[Array, "*batch S"]
@@ -84,6 +86,7 @@ class SoftMatching(NamedTuple):
     reg_ot_cost: Float[Array, "*batch"]
     converged: Bool[Array, "*batch"]
     n_iters: Int[Array, "*batch"]
+    column_error: Float[Array, "*batch"]
 
 
 class Statistics(NamedTuple):

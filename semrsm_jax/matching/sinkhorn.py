@@ -10,12 +10,11 @@ from jaxtyping import Array, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.matching._soft import (
-    Settings,
+    SoftSettings,
     Strength,
     match_softly,
     soft_statistics,
 )
-from semrsm_jax.matching._soft_blocked import match_in_blocks, statistics_in_blocks
 from semrsm_jax.matching.assignment import linear_assignment, solve
 from semrsm_jax.matching.base import Mask, Matcher, SoftMatching, Statistics, Tokens
 from semrsm_jax.matching.batch_optimal import BatchOptimal
@@ -102,14 +101,13 @@ class Sinkhorn(Matcher[SoftMatching]):
             _checks.at_least("block", self.block, 1)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> SoftMatching:
-        """Iterates on the affinity, whole or block by block, then rounds the plan."""
-        size = self._rows_at_once(x.shape[-2], y.shape[-2])
-        if size is not None:
-            soft = match_in_blocks(x, y, x_mask, y_mask, *self._split(), size)
+        """Iterates on the affinity, held or block by block, then rounds the plan."""
+        strength, settings = self._split(x, y)
+        soft = match_softly(x, y, x_mask, y_mask, strength, settings)
+        if soft.plan is None:
             partner, y = jax.lax.stop_gradient((soft.partner, y))
             rounded = _ROUNDING.pair(partner, y.astype(partner.dtype), x_mask, y_mask)
             return soft._replace(permutation=rounded.permutation)
-        soft = match_softly(x, y, x_mask, y_mask, *self._split())
         permutation, _, _ = solve(
             jax.lax.stop_gradient(soft.plan),
             x_mask,
@@ -123,19 +121,16 @@ class Sinkhorn(Matcher[SoftMatching]):
         self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
     ) -> Statistics:
         """Value, mean squared distance and bound; nothing is rounded."""
-        size = self._rows_at_once(x.shape[-2], y.shape[-2])
-        if size is not None:
-            return statistics_in_blocks(x, y, x_mask, y_mask, *self._split(), size)
-        return soft_statistics(x, y, x_mask, y_mask, *self._split())
+        return soft_statistics(x, y, x_mask, y_mask, *self._split(x, y))
 
     def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
-        """Scores, kernel matrix and plan, whole or blocks of them, and as much back."""
-        size = self._rows_at_once(x_tokens, y_tokens)
-        if size is None:
+        """Scores, kernel matrix and plan, all or a block of rows, and as much back."""
+        block = self._rows_at_once(x_tokens, y_tokens)
+        if block is None:
             return 6 * x_tokens * y_tokens
-        # Centred tokens, those in units of epsilon, and the gradients of both.
+        # Centered tokens, those in units of epsilon, and the gradients of both.
         tokens = 4 * (x_tokens + y_tokens) * channels
-        iteration = 6 * min(size, x_tokens) * y_tokens + tokens
+        iteration = 6 * min(block, x_tokens) * y_tokens + tokens
         return max(iteration, _ROUNDING.workspace(x_tokens, y_tokens, channels))
 
     def _rows_at_once(self, x_tokens: int, y_tokens: int) -> int | None:
@@ -146,12 +141,13 @@ class Sinkhorn(Matcher[SoftMatching]):
             return None
         return max(1, _BLOCK_ENTRIES // y_tokens)
 
-    def _split(self) -> tuple[Strength, Settings]:
+    def _split(self, x: Tokens, y: Tokens) -> tuple[Strength, SoftSettings]:
         """What the compiled function takes as numbers, and what it is compiled for."""
         relative = self.relative or self.epsilon is None
         epsilon = _EPSILON_SHARE if self.epsilon is None else self.epsilon
-        return Strength(epsilon, self.anneal), Settings(
-            relative, self.tolerance, self.max_iterations, self.implicit_diff
+        block = self._rows_at_once(x.shape[-2], y.shape[-2])
+        return Strength(epsilon, self.anneal), SoftSettings(
+            relative, self.tolerance, self.max_iterations, self.implicit_diff, block
         )
 
 
