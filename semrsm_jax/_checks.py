@@ -1,5 +1,6 @@
 """Checks of arguments: each error names the argument, what came, what was expected."""
 
+import math
 from typing import Any
 
 import jax
@@ -199,6 +200,27 @@ def at_least(name: str, value: Any, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
+
+
+def finite_number(name: str, value: Any, *, above: bool = False) -> float:
+    """Returns `value` as a finite float of at least 0.
+
+    Args:
+      name: the argument's name, for the error.
+      value: a real number; a NumPy or JAX scalar is one, a bool is not.
+      above: 0 itself is out of range.
+
+    Raises:
+      TypeError: `value` is not a real number.
+      ValueError: `value` is negative, NaN or infinite, or 0 where `above` excludes it.
+    """
+    number = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (0 < number if above else 0 <= number) or number == math.inf:
+        least = "above 0" if above else "of at least 0"
+        raise ValueError(f"{name} must be a finite number {least}, got {value!r}")
+    return float(number)
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Windows of tokens, matched one by one: a whole matching at linear cost."""
+"""Windows of tokens, matched one by one: a matching at linear cost."""
 
 from functools import partial
 from typing import NamedTuple
@@ -17,9 +17,10 @@ class Windows(NamedTuple):
 
     Attributes:
       x_index: (..., W, b), tokens of the first sample.
-      y_index: (..., W, b), tokens of the second.
-      x_present: (..., W, b), False where a window is not full; None: all are.
-      y_present: likewise.
+      y_index: (..., W, b), tokens of the second sample.
+      x_present: (..., W, b), False where a window lacks a token of the first sample;
+        None: all are full.
+      y_present: (..., W, b), False where a window lacks a token of the second sample.
     """
 
     x_index: Int[Array, "*batch W b"]
@@ -70,11 +71,14 @@ def _count(tokens: Array, mask: Array | None) -> Array:
 
 
 def _share(edges: Array, count: Array, most: Array) -> Array:
-    """Takes ``edges * count // most`` within int32, up to 2^23 tokens."""
+    """``edges * count // most`` in int32, for up to 2^23 tokens and count <= most."""
     most = jnp.maximum(most, 1)
-    high, low = count // 256, count % 256
-    quotient, rest = edges * high // most, edges * high % most
-    return quotient * 256 + (rest * 256 + edges * low) // most
+    # Long division by digits of 7 bits: no product exceeds 2^31.
+    quotient = rest = jnp.zeros_like(edges * count)
+    for shift in (21, 14, 7, 0):
+        rest = rest * 128 + edges * (count >> shift & 127)
+        quotient, rest = quotient * 128 + rest // most, rest % most
+    return quotient
 
 
 def cut(
@@ -110,7 +114,7 @@ def solve_windows(
 
 @jax.jit
 def scatter(windows: Windows, local: Array, like: Array) -> Int[Array, "*batch S"]:
-    """The permutation of whole samples, shaped as the mask or norms `like` (..., S)."""
+    """The permutation of all tokens, shaped as the mask or norms `like` (..., S)."""
     rows = like.shape[-1]
     partner = jnp.take_along_axis(windows.y_index, jnp.maximum(local, 0), axis=-1)
     # Absent and unmatched places write to one more row at the end, which is dropped.

@@ -1,6 +1,5 @@
 """Linear assignment of affinity matrices, by any of the solvers."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching import _device, _dual, _host
+from semrsm_jax.matching._batch import over_batch
 
 # (affinity, row_mask, column_mask, tolerance) -> (permutation, bound, prices).
 Solver = Callable[
@@ -29,7 +29,7 @@ class Assignment(NamedTuple):
       value: (...), the sum of the matched affinities; differentiable in the affinity,
         the permutation held fixed (envelope gradient).
       upper_bound: (...), proven from a dual solution: no assignment sums to more (to
-        less, when minimising), up to rounding.
+        less, when minimizing), up to rounding.
     """
 
     permutation: Int[Array, "*batch S"]
@@ -61,16 +61,17 @@ def linear_assignment(
         rounding and use it only to end their proof early.
       solver: ``"auction"`` (this package's own, on the host), ``"scipy"``,
         ``"ortools"`` (both on the host), ``"device"`` (this package's auction in JAX,
-        on the device and without a callback) or ``"optax"`` (likewise, Optax's
-        Hungarian algorithm).
+        on the device and without a callback) or ``"optax"`` (Optax's Hungarian
+        algorithm, on the device as well).
       row_mask: (..., S), True where a row takes part. None: all do.
-      column_mask: (..., T), likewise.
+      column_mask: (..., T), True where a column takes part. None: all do.
 
     Returns:
       The `Assignment`. Equal affinities always give the same permutation.
 
     Raises:
-      TypeError: `affinity` is not real or a mask not boolean.
+      TypeError: `affinity` is not real, a mask not boolean, or the tolerance not a
+        number.
       ValueError: fewer than two axes, NaN or infinity (under jit those
         give a NaN value instead), an unknown solver, or a negative tolerance.
 
@@ -81,8 +82,8 @@ def linear_assignment(
     Examples:
       >>> import numpy as np
       >>> from semrsm_jax import linear_assignment
-      >>> found = linear_assignment(np.array([[5.0, 9, 1], [4, 8, 2], [7, 8, 3]]))
-      >>> print(found.permutation, found.value)
+      >>> best = linear_assignment(np.array([[5.0, 9, 1], [4, 8, 2], [7, 8, 3]]))
+      >>> print(best.permutation, best.value)
       [1 2 0] 18.0
       >>> print(linear_assignment(np.array([[5.0, 9], [4, 1]]), maximize=False).value)
       6.0
@@ -95,7 +96,7 @@ def linear_assignment(
             f"affinity must have at least 2 axes (S, T), got shape {affinity.shape}"
         )
     _checks.finite("affinity", affinity)
-    check_solver(solver, tolerance)
+    tolerance = check_solver(solver, tolerance)
     affinity = affinity.astype(accumulation_dtype(affinity.dtype))
     if not maximize:
         solved = linear_assignment(
@@ -123,13 +124,15 @@ def linear_assignment(
     return _assignment(affinity, permutation, bound)
 
 
-def check_solver(solver: str, tolerance: float) -> None:
-    """Raises ValueError for an unknown solver or a tolerance that is not >= 0."""
+def check_solver(solver: str, tolerance: float) -> float:
+    """Checks the options of a solver; returns the tolerance as a Python float.
+
+    Raises:
+      TypeError: the tolerance is not a real number.
+      ValueError: the solver is unknown, or the tolerance negative or not finite.
+    """
     _checks.one_of("solver", solver, tuple(SOLVERS))
-    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
-        raise ValueError(
-            f"tolerance must be a finite number of at least 0, got {tolerance!r}"
-        )
+    return _checks.finite_number("tolerance", tolerance)
 
 
 def solve(
@@ -142,8 +145,8 @@ def solve(
 ) -> tuple[Int[Array, "*batch S"], Float[Array, "*batch"], Float[Array, "*batch T"]]:
     """The permutations, proven bounds and prices of checked affinities.
 
-    The bound is NaN for an affinity that is not finite. A column of high price is
-    wanted by many rows: sum_i max_j (A_ij - price_j) + sum_j price_j is the bound.
+    The bound is NaN for an affinity that is not finite. Prices prove
+    it: sum_i max_j (A_ij - price_j) + sum_j price_j is the bound.
     """
     return SOLVERS[solver](affinity, row_mask, column_mask, tolerance)
 
@@ -205,7 +208,7 @@ def _on_device(solver: Callable[..., tuple[Array, Array, Array]]) -> Solver:
     def run(affinity, row_mask, column_mask, tolerance):
         def one(affinity, row_mask, column_mask):
             shifted, offset = _dual.shift(affinity, row_mask, column_mask)
-            # A loop may not end on NaN: the solver gets zeros, and the bound tells.
+            # A loop may not end on NaN: the solver gets zeros, the bound is NaN.
             finite = jnp.isfinite(shifted).all()
             shifted = jnp.where(finite, shifted, 0)
             permutation, bound, prices = solver(shifted, offset, tolerance)
@@ -222,7 +225,7 @@ def _on_device(solver: Callable[..., tuple[Array, Array, Array]]) -> Solver:
 def _hungarian(
     shifted: Array, offset: Array, tolerance: float
 ) -> tuple[Array, Array, Array]:
-    """Optax's Hungarian algorithm; it returns no prices, so they are found after it."""
+    """Optax's Hungarian algorithm; it returns no prices: they follow from it."""
     from optax.assignment import hungarian_algorithm
 
     del offset
@@ -245,10 +248,7 @@ def _batched(
         row_mask = jnp.ones((*batch, rows), bool)
     if column_mask is None:
         column_mask = jnp.ones((*batch, columns), bool)
-    operands = (affinity, row_mask, column_mask, *more)
-    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
-    results = jax.vmap(one)(*flat)
-    return jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), results)
+    return over_batch(one, tuple(batch), affinity, row_mask, column_mask, *more)
 
 
 # The one table of solvers.

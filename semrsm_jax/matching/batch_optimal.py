@@ -72,7 +72,8 @@ class BatchOptimal(Matcher[Matching]):
         _checks.at_least("sweeps", self.sweeps, 0)
         if self.floor is not None:
             _checks.one_of("floor", self.floor, ("identity",))
-        check_solver(self.solver, self.tolerance)
+        tolerance = check_solver(self.solver, self.tolerance)
+        object.__setattr__(self, "tolerance", tolerance)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the window blocks of the affinity as one batch, then refines."""

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax._affinity import token_products
 from semrsm_jax._representations import squared_token_norms
+from semrsm_jax.matching._batch import one_by_one, over_batch
 from semrsm_jax.matching.assignment import check_solver, solve
 from semrsm_jax.matching.base import Mask, Tokens
 
@@ -31,7 +32,7 @@ class DualBound:
       stride: one token in this many is in the sub-sample; 1 gives the exact optimum.
       block: rows of the affinity held at a time.
       tolerance: of the matching of the sub-sample, as in `Exact`.
-      solver: likewise.
+      solver: of the matching of the sub-sample, as in `Exact`.
 
     References:
       Kuhn, "The Hungarian method for the assignment problem", 1955 (prices and
@@ -55,7 +56,8 @@ class DualBound:
         """Raises TypeError or ValueError for a setting out of range."""
         _checks.at_least("stride", self.stride, 1)
         _checks.at_least("block", self.block, 1)
-        check_solver(self.solver, self.tolerance)
+        tolerance = check_solver(self.solver, self.tolerance)
+        object.__setattr__(self, "tolerance", tolerance)
 
     def __call__(
         self,
@@ -142,11 +144,8 @@ def _streamed_terms(
     x: Array, y: Array, y_mask: Array, x_sub: Array, profits: Array, block: int
 ) -> tuple[Array, Array]:
     """The profits and prices that the profits of some rows set, infinite if masked."""
-    batch = x.shape[:-2]
 
-    def one(operands):
-        x, y, y_mask, x_sub, profits = operands
-
+    def one(x, y, y_mask, x_sub, profits):
         def highest_bid(prices, rows):
             tokens, profit = rows
             bids = token_products(tokens, y) - profit[:, None]
@@ -167,9 +166,7 @@ def _streamed_terms(
         return profit, prices
 
     operands = (x, y, y_mask, x_sub, profits)
-    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
-    terms = jax.lax.map(one, tuple(flat))
-    return jax.tree.map(lambda a: a.reshape(*batch, a.shape[-1]), terms)
+    return over_batch(one, x.shape[:-2], *operands, mapped=one_by_one)
 
 
 def row_blocks(array: Array, size: int, fill: float) -> Array:

@@ -41,8 +41,9 @@ class Exact(Matcher[Matching]):
     solver: str = "auction"
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an unknown solver or a negative tolerance."""
-        check_solver(self.solver, self.tolerance)
+        """Raises TypeError or ValueError for an option of the solver out of range."""
+        tolerance = check_solver(self.solver, self.tolerance)
+        object.__setattr__(self, "tolerance", tolerance)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the assignment of the full affinity."""

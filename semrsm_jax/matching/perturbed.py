@@ -1,6 +1,5 @@
-"""The exact matching, smoothed by noise: a perturbed optimiser."""
+"""The exact matching, smoothed by noise: a perturbed optimizer."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.matching._batch import over_batch
 from semrsm_jax.matching.assignment import check_solver, solve
 
 
@@ -32,7 +32,7 @@ def perturbed_permutation(
     estimates, unbiased, from the same samples; the variance of a derivative grows with
     the size of the matrix and as 1 / (num_samples sigma^2). One assignment is solved a
     sample, and one more for the baseline that lowers the variance. The same key gives
-    the same noise: take a new one at every step of an optimisation.
+    the same noise: take a new one at every step of an optimization.
 
     Args:
       affinity: (..., S, T), finite; differentiable. The spread of an affinity, which
@@ -43,9 +43,9 @@ def perturbed_permutation(
       sigma: standard deviation of the noise of each entry, in standard deviations of
         the affinity's unmasked entries.
       tolerance: of each assignment, as in `linear_assignment`.
-      solver: likewise.
+      solver: of each assignment, as in `linear_assignment`.
       row_mask: (..., S), True where a row takes part. None: all do.
-      column_mask: (..., T), likewise.
+      column_mask: (..., T), True where a column takes part. None: all do.
 
     Returns:
       The mean permutation matrices (..., S, T). Where S = T, unmasked, rows and columns
@@ -53,7 +53,8 @@ def perturbed_permutation(
       how often it was matched. NaN under jit where the affinity is not finite.
 
     Raises:
-      TypeError: the affinity is not real or a mask not boolean.
+      TypeError: the affinity is not real, a mask not boolean, or sigma or the tolerance
+        not a number.
       ValueError: fewer than two axes, an axis of length 0, NaN or infinity, a sigma
         that is not above 0, no sample, an unknown solver or a negative tolerance.
 
@@ -69,9 +70,8 @@ def perturbed_permutation(
         )
     _checks.finite("affinity", affinity)
     _checks.at_least("num_samples", num_samples, 1)
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be a finite number above 0, got {sigma!r}")
-    check_solver(solver, tolerance)
+    _checks.finite_number("sigma", sigma, above=True)
+    tolerance = check_solver(solver, tolerance)
     affinity = affinity.astype(accumulation_dtype(affinity.dtype))
     *batch, rows, columns = affinity.shape
     masks = [
@@ -93,10 +93,8 @@ def perturbed_permutation(
         entries = row_mask[:, None] & column_mask
         return _smoothed(best, key, affinity, entries, num_samples, sigma)
 
-    keys = jax.random.split(key, math.prod(batch))
-    operands = (affinity, *masks)
-    flat = [a.reshape(-1, *a.shape[len(batch) :]) for a in operands]
-    return jax.vmap(one)(keys, *flat).reshape(affinity.shape)
+    keys = jax.random.split(key, tuple(batch))
+    return over_batch(one, tuple(batch), keys, affinity, *masks)
 
 
 def _smoothed(
@@ -111,11 +109,11 @@ def _smoothed(
     from optax.perturbations import Normal, make_perturbed_fun
 
     fixed = jax.lax.stop_gradient(affinity)
-    # By the largest, lest squares leave float32's range.
+    # Divided by the largest, as squares may leave float32's range.
     largest = jnp.max(jnp.abs(fixed), initial=0, where=entries)
     largest = jnp.where(largest > 0, largest, 1)
     spread = largest * jnp.std(fixed / largest, where=entries)
-    # Of equal entries any noise decides.
+    # With equal entries the noise alone decides.
     spread = jnp.where(spread > 0, spread, 1)
     # Typed for trees, and for its default noise alone.
     smoothing: Any = make_perturbed_fun
@@ -134,6 +132,6 @@ def _best(
     permutation, bound, _ = solve(
         affinity, row_mask, column_mask, tolerance=tolerance, solver=solver
     )
-    # -1, unmatched, is no column and gives a row of zeros.
+    # -1, unmatched, is not a column and gives a row of zeros.
     matrix = jax.nn.one_hot(permutation, affinity.shape[1], dtype=affinity.dtype)
     return jnp.where(jnp.isnan(bound), jnp.nan, matrix)

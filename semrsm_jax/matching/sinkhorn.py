@@ -1,14 +1,15 @@
 """Soft matching: entropy-regularised optimal transport."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching._soft import (
     SoftSettings,
     Strength,
@@ -87,16 +88,14 @@ class Sinkhorn(Matcher[SoftMatching]):
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a setting out of range."""
-        if self.epsilon is not None:
-            _positive("epsilon", self.epsilon)
-            # A NumPy or JAX scalar, as 0.1 * affinity.std() is, would not hash.
-            object.__setattr__(self, "epsilon", float(self.epsilon))
-        _positive("tolerance", self.tolerance)
         _checks.at_least("max_iterations", self.max_iterations, 1)
-        if not 0 <= self.anneal < math.inf:
-            raise ValueError(
-                f"anneal must be a finite number of at least 0, got {self.anneal!r}"
-            )
+        numbers = [("tolerance", True), ("anneal", False)]
+        if self.epsilon is not None:
+            numbers.append(("epsilon", True))
+        for name, above in numbers:
+            value = _checks.finite_number(name, getattr(self, name), above=above)
+            # A NumPy or JAX scalar, as 0.1 * affinity.std() is, would not hash.
+            object.__setattr__(self, name, value)
         if self.block is not None:
             _checks.at_least("block", self.block, 1)
 
@@ -145,6 +144,13 @@ class Sinkhorn(Matcher[SoftMatching]):
         """What the compiled function takes as numbers, and what it is compiled for."""
         relative = self.relative or self.epsilon is None
         epsilon = _EPSILON_SHARE if self.epsilon is None else self.epsilon
+        dtype = accumulation_dtype(jnp.promote_types(x.dtype, y.dtype))
+        if not relative and epsilon < jnp.finfo(dtype).tiny:
+            raise ValueError(
+                f"epsilon must be at least {jnp.finfo(dtype).tiny:.3g}, the smallest "
+                f"normal number of {dtype}, got {epsilon!r}; relative=True gives it in "
+                "standard deviations of the affinity, and Exact() is its limit"
+            )
         block = self._rows_at_once(x.shape[-2], y.shape[-2])
         return Strength(epsilon, self.anneal), SoftSettings(
             relative, self.tolerance, self.max_iterations, self.implicit_diff, block
@@ -177,8 +183,3 @@ def round_plan(
     return linear_assignment(
         plan, tolerance=_ROUNDING_TOLERANCE, row_mask=x_mask, column_mask=y_mask
     ).permutation
-
-
-def _positive(name: str, value: Any) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a finite number above 0, got {value!r}")

@@ -43,7 +43,8 @@ class TopKGreedy(Matcher[Matching]):
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a k that is no integer of at least 1."""
         _checks.at_least("k", self.k, 1)
-        check_solver(self.solver, self.tolerance)
+        tolerance = check_solver(self.solver, self.tolerance)
+        object.__setattr__(self, "tolerance", tolerance)
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the block of the highest norms, then serves the other rows."""
