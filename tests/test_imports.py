@@ -48,14 +48,10 @@ STILL_REACHED_INTO = {
     "semrsm_jax.store._stored",
 }
 STILL_TWICE = {
-    "Centred",
     "_Job",
     "Block",
-    "_Solved",
     "Samples",
     "Stage",
-    "Problem",
-    "Settings",
 }
 
 
