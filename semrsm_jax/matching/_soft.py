@@ -114,8 +114,8 @@ def soft_statistics(
 ) -> Statistics:
     """What an RSM takes from the matching of checked arrays."""
     batch = x.shape[:-2]
-    flat = flatten((x, y, x_mask, y_mask), len(batch))
-    pairs, _ = _solve(*flat, strength, settings)
+    x, y, x_mask, y_mask = flatten((x, y, x_mask, y_mask), len(batch))
+    pairs, _ = _solve(x, y, x_mask, y_mask, strength, settings)
     return unflatten(jax.vmap(_statistics)(pairs), batch)
 
 
