@@ -94,7 +94,7 @@ def test_a_single_layer_needs_no_key(folder):
 def test_a_store_is_resumed_and_refuses_another_network(folder, shared):
     arguments = ("extract", "-i", "images", "-o", "f.zarr", "--batch-size", 2)
     assert run(*arguments, "-m", "vit")[0] == 0
-    (record,) = Path("f.zarr/batch_sha256").glob("c.1.*")
+    (record,) = Path("f.zarr/crc32c").glob("c.1.*")
     record.unlink()
     kept = next(Path("f.zarr", LAST).glob("c.0.*")).stat().st_mtime_ns
     assert FeatureStore.open("f.zarr").missing() == [1]

@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 60
-    records = tmp_path / "run.zarr" / "tile_sha256"
+    records = tmp_path / "run.zarr" / "crc32c"
     while len(list(records.glob("c.*"))) < 4 and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGINT)

@@ -147,13 +147,13 @@ def test_several_layers_in_one_run(tmp_path):
         assert_equals_memory(stores[name], x)
         assert open_run(folder, name).manifest == stores[name].manifest
     assert set(open_runs(folder)) == set(layers)
-    with pytest.raises(ValueError, match="layer must be one of 'block.1/relu', 'conv1"):
+    with pytest.raises(ValueError, match="layer must be one of 'conv1', 'block.1/relu"):
         open_run(folder, "conv2")
     run({**layers, ".hidden": features(2)}, store=folder, matcher=EXACT, tile=4)
     assert len(open_runs(folder)) == 3
     with pytest.raises(ValueError, match="something else than"):
         run(layers, store=stores["conv1"].path)
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(ValueError, match="not a run"):
         run(features(), store=folder, matcher=EXACT)
 
 

@@ -19,7 +19,6 @@ from stored_runs import contents, features
 from semrsm_jax import Identity
 from semrsm_jax.engine import InputChangedError, _cluster, local_cluster, run
 from semrsm_jax.store import RunStore, open_run, open_similarity
-from semrsm_jax.store.manifest import RECORDS
 from semrsm_jax.store.tiles import Tile
 
 
@@ -48,7 +47,7 @@ def server():
 def kill_and_resume(server, path: Path, folder: Path, kills: int, seed: int) -> int:
     """Kills runs of a store at random moments; returns how many tiles they left."""
     dice, left = random.Random(seed), 0
-    records = folder / RECORDS
+    records = folder / "crc32c"
     for _ in range(kills):
         child = server.Process(target=_child, args=(str(path), str(folder)))
         child.start()
@@ -107,9 +106,9 @@ def workers_killed(tmp_path, kills, seed, starting):
     def killer(client):
         while len(killed) < kills and not over.is_set():
             # Any moment: most are between two tiles' first bytes and last.
-            aim = count(folder / RECORDS) + dice.randrange(0, 4)
+            aim = count(folder / "crc32c") + dice.randrange(0, 4)
             end = time.monotonic() + 2
-            while count(folder / RECORDS) < aim and time.monotonic() < end:
+            while count(folder / "crc32c") < aim and time.monotonic() < end:
                 over.wait(0.001)
             over.wait(dice.random() * 0.1)
             ready = client.nthreads()
@@ -195,7 +194,7 @@ def test_a_claimed_tile_is_left_to_who_claimed_it(tmp_path):
             assert not also_mine
     with other.claim(tile) as mine:
         assert mine
-    assert not list((store.path / RECORDS).glob(".lock.*"))
+    assert not list((store.path / "crc32c").glob(".lock.*"))
 
 
 # Damage
@@ -222,7 +221,7 @@ def removed(path: Path) -> None:
 @pytest.mark.parametrize("harm", [truncated, zeroed, flipped, removed])
 @pytest.mark.parametrize(
     "chunk",
-    ["inner/c.0.1", "sq_dist/c.1.0", "upper_bound/c.2.2", f"{RECORDS}/c.1.2.0"],
+    ["inner/c.0.1", "sq_dist/c.1.0", "upper_bound/c.2.2", "crc32c/c.1.2.0"],
 )
 def test_damaged_tiles_are_named_and_computed_again(tmp_path, harm, chunk):
     folder = tmp_path / "run.zarr"

@@ -1,18 +1,13 @@
 """What the metadata of a zarr array claims, read with suspicion."""
 
-import json
 import math
-import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
-_T = TypeVar("_T")
+from semrsm_jax.store._metadata import read_json
 
-# The ids of a million samples take some 30 MB.
-_MOST_METADATA = 256 * 2**20
 _MOST_AXES = 32
 
 
@@ -46,57 +41,6 @@ class ZarrArray(NamedTuple):
         return math.prod(self.chunks) * np.dtype(self.dtype).itemsize
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a group of format 3.
-
-    Raises:
-      ValueError: it is none.
-    """
-    metadata = _read_json(path / "zarr.json")
-    if metadata.get("node_type") != "group" or metadata.get("zarr_format") != 3:
-        raise ValueError(f"{path} is no zarr group of format 3")
-    attributes = metadata.get("attributes", {})
-    if not isinstance(attributes, dict):
-        raise ValueError(f"{path} has damaged metadata: attributes of another kind")
-    return attributes
-
-
-def read_described(
-    path: Path,
-    kind: str,
-    name: str,
-    parse: Callable[[dict[str, Any]], _T],
-    arrays: Callable[[_T], Mapping[str, ZarrArray]],
-) -> _T:
-    """What the attributes of a group describe, once its arrays are as they say.
-
-    Args:
-      path: the folder.
-      kind: what the attribute of that name must say.
-      name: of what there should be, for errors.
-      parse: makes the description of the other attributes.
-      arrays: what it says of each array.
-
-    Raises:
-      ValueError: there is none, or it is damaged.
-    """
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {what}, expected a folder with a {name}")
-    attributes = read_attributes(path)
-    if attributes.pop("kind", None) != kind:
-        raise ValueError(f"{path} is no {name} of this version of semrsm_jax")
-    try:
-        found = parse(attributes)
-        expected = arrays(found)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has damaged metadata: {error}") from error
-    for member, array in expected.items():
-        if read_array(path / member) != array:
-            raise ValueError(f"{path / member} has damaged metadata")
-    return found
-
-
 def read_array(path: Path) -> ZarrArray:
     """What the metadata of the array in a folder says; the values are not looked at.
 
@@ -105,9 +49,9 @@ def read_array(path: Path) -> ZarrArray:
     """
     try:
         if (path / "zarr.json").exists():
-            array = _format_3(_read_json(path / "zarr.json"))
+            array = _format_3(read_json(path / "zarr.json"))
         else:
-            array = _format_2(_read_json(path / ".zarray"))
+            array = _format_2(read_json(path / ".zarray"))
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} has damaged metadata ({reason})") from error
@@ -144,12 +88,12 @@ def read_chunk_keys(path: Path) -> ChunkKeys:
     defaults = {"default": "/", "v2": "."}
     try:
         if (path / "zarr.json").exists():
-            encoding = _read_json(path / "zarr.json")["chunk_key_encoding"]
+            encoding = read_json(path / "zarr.json")["chunk_key_encoding"]
             settings, name = encoding.get("configuration", {}), encoding["name"]
             separator = settings.get("separator", defaults[name])
             prefix = f"c{separator}" if name == "default" else ""
         else:
-            separator = _read_json(path / ".zarray").get("dimension_separator", ".")
+            separator = read_json(path / ".zarray").get("dimension_separator", ".")
             prefix = ""
         if separator not in ("/", "."):
             raise TypeError(f"chunks named with {separator!r} between their numbers")
@@ -162,7 +106,7 @@ def read_chunk_keys(path: Path) -> ChunkKeys:
 def is_array(path: Path) -> bool:
     """Whether a folder is a zarr array, of format 2 or 3."""
     if (path / "zarr.json").exists():
-        return _read_json(path / "zarr.json").get("node_type") == "array"
+        return read_json(path / "zarr.json").get("node_type") == "array"
     return (path / ".zarray").exists()
 
 
@@ -215,20 +159,3 @@ def _dtype(name: str) -> np.dtype | str:
         return name
     # Structures and sub-arrays are spelled like this, too.
     return dtype if dtype.names is None and dtype.subdtype is None else name
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        size = os.stat(path).st_size
-        if size > _MOST_METADATA:
-            raise ValueError(f"{path} is no metadata: it has {size} bytes")
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path.parent} is no zarr array or group") from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: expected a JSON object")
-    return value

@@ -34,7 +34,7 @@ def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[st
     arrays = _feature_arrays(Path(path)).arrays
     if unnamed:
         return tuple(filter(None, arrays))
-    if not arrays or "" in arrays:
+    if tuple(arrays) in ((), ("",)):
         raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)
 
@@ -115,7 +115,7 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
     keys = ", ".join(map(repr, arrays))
     if not arrays:
         raise ValueError(f"{path} holds no array")
-    if "" in arrays and key:
+    if tuple(arrays) == ("",) and key:
         raise ValueError(f"{path} holds one array without a name, got key={key!r}")
     if key is None:
         if len(arrays) > 1:

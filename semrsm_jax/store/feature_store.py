@@ -1,9 +1,7 @@
 """Features on disk, batch by batch: a zarr group that is resumed where it stopped."""
 
-import hashlib
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,32 @@ from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._feature_metadata import RECORDS, Described, is_described
-from semrsm_jax.store._stored import damage_named
-from semrsm_jax.store.output import new_file, new_folder, remove_stale
+from semrsm_jax.store._chunks import (
+    ChunkedArray,
+    ChunkStore,
+    Schema,
+    check_same,
+    plain,
+    read_attributes,
+)
+from semrsm_jax.store.names import listed, safe_name
+from semrsm_jax.store.rsm_file import package_version
 
-_DIGEST = hashlib.sha256().digest_size
+_KIND = "semrsm_jax features, version 2"
+_DTYPES = ("float16", "float32", "float64")
+_VERSIONS = ("semrsm_jax", "jax", "numpy")
 
 
 class FeatureStore:
     """Features of several layers, written batch by batch, each whole or not at all.
 
     On disk it is a zarr group (format 3) that zarr and xarray open by themselves: an
-    array (N, S, C) for each layer, of one chunk a batch, not compressed (activations
-    hardly shrink, and rows are read without their neighbours); and ``batch_sha256``
-    (batches, layers, 32), the checksum of each chunk, written once a batch is complete.
-    Sample ids, versions, and what else is known of the features are its attributes.
+    array (N, S, C) for each layer, under its name (encoded where no folder could have
+    it), of one chunk a batch, not compressed (activations hardly shrink, and rows are
+    read without their neighbors); and ``crc32c`` (batches, layers), the checksum of
+    each chunk, written once a batch is complete. Sample ids, versions, and what else is
+    known of the features are its attributes. Every chunk carries its checksum, and the
+    SHA-256 of the metadata stands beside them.
 
     Zarr has no bfloat16: such features go into a store of float32, which holds each of
     their values. What is read is compared with its checksum first: once, and again
@@ -36,27 +45,27 @@ class FeatureStore:
     Attributes:
       path: the folder.
       ids: the names of the N samples.
-      layers: by name, the layers (N, S, C), read row by row: see `Rows`.
+      layers: by name, the layers (N, S, C) in the order in which they were given, read
+        row by row: see `Rows`.
       batch: how many samples are written at a time; the last batch may be shorter.
       dtype: of the features.
       metadata: what was said of the features, and the versions they were made with.
     """
 
-    def __init__(self, path: Path, described: Described) -> None:
+    def __init__(self, chunks: ChunkStore, attributes: Mapping[str, Any]) -> None:
         """Use `create` or `open`."""
-        self.path = path
-        self.ids = described.sample_ids
-        self.batch = described.batch
-        self.dtype = np.dtype(described.dtype)
-        self.metadata = {**described.metadata, "versions": described.versions}
+        self._chunks = chunks
+        self.path = chunks.path
+        self.ids: tuple[str, ...] = tuple(attributes["sample_ids"])
+        self.batch: int = attributes["batch"]
+        self.dtype = np.dtype(attributes["dtype"])
+        self.metadata = {**attributes["metadata"], "versions": attributes["versions"]}
         self.layers: Mapping[str, Rows] = {
             name: Rows(
                 (len(self.ids), *shape), self.dtype, partial(self._layer_rows, name)
             )
-            for name, shape in described.layers.items()
+            for name, shape in attributes["layers"].items()
         }
-        # What was compared with its checksum: size and time of change of the file.
-        self._verified: dict[Path, tuple[int, int]] = {}
 
     @classmethod
     def create(
@@ -87,15 +96,18 @@ class FeatureStore:
             other samples, layers, dtype, batch size, metadata or versions.
           OSError: the folder cannot be written.
         """
-        path = Path(os.path.realpath(path))
-        described = Described.checked(ids, layers, dtype, batch, metadata or {})
-        if not path.exists():
-            with new_folder(path) as temporary:
-                described.write(temporary)
-        described.refuse_other(path, Described.read(path))
-        for name in (*described.layers, RECORDS):
-            remove_stale(path / name)
-        return cls(path, described)
+        attributes = _checked_attributes(
+            ids,
+            layers,
+            dtype,
+            batch,
+            metadata or {},
+            {name: package_version(name) for name in _VERSIONS},
+        )
+        path = ChunkStore.create(path, _schema(attributes))
+        present, chunks = ChunkStore.open(path, _KIND, _NOUN, _parse)
+        check_same(path, "other features", present, attributes)
+        return cls(chunks, present)
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "FeatureStore":
@@ -104,8 +116,8 @@ class FeatureStore:
         Raises:
           ValueError: there is none, or it is damaged.
         """
-        path = Path(path)
-        return cls(path, Described.read(path))
+        attributes, chunks = ChunkStore.open(path, _KIND, _NOUN, _parse)
+        return cls(chunks, attributes)
 
     @property
     def batches(self) -> int:
@@ -129,13 +141,9 @@ class FeatureStore:
 
         Args:
           verify: read all that is there and compare it with the checksums; damaged
-            batches count as missing. Without, only sizes are looked at.
+            batches count as missing. Without, only the sizes of files are looked at.
         """
-        return [
-            number
-            for number in range(self.batches)
-            if self._damage(number, self.layers, verify) is not None
-        ]
+        return [number for (number,) in self._chunks.missing(verify=verify)]
 
     @property
     def complete(self) -> bool:
@@ -158,23 +166,21 @@ class FeatureStore:
         rows = self.rows(number)
         if set(features) != set(self.layers):
             raise ValueError(
-                f"features must be those of the layers {_listed(self.layers)}, got "
-                f"{_listed(features)}"
+                f"features must be those of the layers {listed(self.layers)}, got "
+                f"{listed(features)}"
             )
-        chunks = [self._encoded(name, features[name], rows) for name in self.layers]
-        record = self._chunk(RECORDS, number)
-        record.unlink(missing_ok=True)
-        for name, chunk in zip(self.layers, chunks, strict=True):
-            _write(self._chunk(name, number), chunk)
-        _write(record, b"".join(hashlib.sha256(chunk).digest() for chunk in chunks))
+        values = {
+            safe_name(name): self._checked(name, features[name], rows)
+            for name in self.layers
+        }
+        with self._chunks.working():
+            self._chunks.write((number,), values)
 
-    def _encoded(self, name: str, values: ArrayLike, rows: slice) -> bytes:
-        """The checked features of a layer as the bytes of a chunk."""
+    def _checked(self, name: str, values: ArrayLike, rows: slice) -> np.ndarray:
         where = f"features of {name!r}"
         values = np.asarray(_checks.real_array_on_host(where, values, rank=3))
-        shape = self.layers[name].shape[1:]
-        if values.shape != (rows.stop - rows.start, *shape):
-            expected = rows.stop - rows.start, *shape
+        expected = rows.stop - rows.start, *self.layers[name].shape[1:]
+        if values.shape != expected:
             raise ValueError(f"{where} must have shape {expected}, got {values.shape}")
         if not np.can_cast(values.dtype, self.dtype, "safe"):
             raise TypeError(
@@ -184,87 +190,123 @@ class FeatureStore:
         if bad.any():
             sample = self.ids[rows.start + int(np.argmax(bad))]
             raise ValueError(f"{where} must be finite, got NaN or infinity: {sample!r}")
-        # A chunk is of full size on the disk, whatever is left for the last.
-        chunk = np.full((self.batch, *shape), np.nan, self.dtype.newbyteorder("<"))
-        chunk[: len(values)] = values
-        return chunk.tobytes()
-
-    def _chunk(self, name: str, number: int) -> Path:
-        return self.path / name / f"c.{number}.0.0"
-
-    def _damage(self, number: int, names: Iterable[str], verify: bool) -> str | None:
-        """What is wrong with some layers of a batch; None where nothing is."""
-        record = self._chunk(RECORDS, number)
-        try:
-            digests = record.read_bytes()
-        except FileNotFoundError:
-            return "is not there yet"
-        if len(digests) != _DIGEST * len(self.layers):
-            return f"is damaged: {record} has {len(digests)} bytes"
-        for place, name in enumerate(self.layers):
-            if name in names:
-                digest = digests[place * _DIGEST :][:_DIGEST]
-                damage = self._chunk_damage(name, number, digest if verify else None)
-                if damage is not None:
-                    return f"is damaged: {self._chunk(name, number)} {damage}"
-        return None
-
-    def _chunk_damage(self, name: str, number: int, digest: bytes | None) -> str | None:
-        path = self._chunk(name, number)
-        expected = self.batch * math.prod(self.layers[name].shape[1:])
-        expected *= self.dtype.itemsize
-        try:
-            with path.open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                state = status.st_size, status.st_mtime_ns
-                if status.st_size != expected:
-                    return f"has {status.st_size} bytes, expected {expected}"
-                if digest is not None and self._verified.get(path) != state:
-                    if hashlib.file_digest(stream, "sha256").digest() != digest:
-                        return "differs from its checksum"
-                    self._verified[path] = state
-        except FileNotFoundError:
-            return "does not exist"
-        return None
+        return values
 
     def _layer_rows(self, name: str, start: int, stop: int) -> np.ndarray:
         values = np.empty((stop - start, *self.layers[name].shape[1:]), self.dtype)
-        size = self.batch
+        folder, size = safe_name(name), self.batch
         for number in range(start // size, -(-stop // size)):
+            damage = self._chunks.damage((number,), (folder,), cached=True)
+            if damage is not None:
+                batch = self.rows(number)
+                raise ValueError(
+                    f"{self.path}, {name!r}: batch {number}, samples {batch.start} to "
+                    f"{batch.stop - 1}, {damage}; what wrote it can write it again"
+                )
             first, last = max(start, number * size), min(stop, (number + 1) * size)
-            values[first - start : last - start] = self._read(
-                name, number, first - number * size, last - first
+            values[first - start : last - start] = self._chunks.rows(
+                (number,), folder, first - number * size, last - number * size
             )
         return values
 
-    def _read(self, name: str, number: int, start: int, count: int) -> np.ndarray:
-        """Some rows of one batch of a layer."""
-        path = self._chunk(name, number)
-        with damage_named(path):
-            damage = self._damage(number, (name,), verify=True)
-            if damage is not None:
-                rows = self.rows(number)
-                raise ValueError(
-                    f"{self.path}, {name!r}: batch {number}, samples {rows.start} to "
-                    f"{rows.stop - 1}, {damage}; what wrote it can write it again"
-                )
-            shape = self.layers[name].shape[1:]
-            row = math.prod(shape)
-            dtype = self.dtype.newbyteorder("<")
-            offset = start * row * self.dtype.itemsize
-            values = np.fromfile(path, dtype, count * row, offset=offset)
-        return values.reshape(count, *shape).astype(self.dtype, copy=False)
-
 
 def is_feature_store(path: Path) -> bool:
-    """Whether a folder says that it is a store of features."""
-    return (path / "zarr.json").exists() and is_described(path)
+    """Whether a folder states that it is a store of features."""
+    if not (path / "zarr.json").exists():
+        return False
+    try:
+        return read_attributes(path).get("kind") == _KIND
+    except ValueError:
+        # An array, or damaged: what opens it next names the damage.
+        return False
 
 
-def _write(path: Path, contents: bytes) -> None:
-    with new_file(path, overwrite=True) as temporary:
-        temporary.write_bytes(contents)
+_NOUN = "store of features"
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+def _parse(attributes: dict[str, Any]) -> tuple[dict[str, Any], Schema]:
+    ids = attributes.pop("sample_ids")
+    checked = _checked_attributes(ids, **attributes)
+    return checked, _schema(checked)
+
+
+def _checked_attributes(
+    ids: Sequence[str],
+    layers: Mapping[str, Sequence[int]],
+    dtype: DTypeLike,
+    batch: int,
+    metadata: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The attributes of a store.
+
+    Raises:
+      TypeError: a value is of another type.
+      ValueError: a value is out of range.
+    """
+    if not layers:
+        raise ValueError("layers must name at least one layer, got none")
+    return {
+        "sample_ids": _checked_ids(ids),
+        "layers": {name: _checked_layer(name, shape) for name, shape in layers.items()},
+        "dtype": _checked_dtype(dtype),
+        "batch": _checks.at_least("batch", batch, 1),
+        "metadata": plain(dict(metadata)),
+        "versions": dict(versions),
+    }
+
+
+def _schema(attributes: dict[str, Any]) -> Schema:
+    count, batch = len(attributes["sample_ids"]), attributes["batch"]
+    return Schema(
+        _KIND,
+        _NOUN,
+        attributes,
+        (-(-count // batch),),
+        ("batch",),
+        {
+            safe_name(name): ChunkedArray(
+                (count, *shape),
+                (batch, *shape),
+                attributes["dtype"],
+                # Layers differ in tokens and channels, and xarray allows one length to
+                # a name.
+                ("sample", f"token of {name}", f"channel of {name}"),
+            )
+            for name, shape in attributes["layers"].items()
+        },
+        {},
+    )
+
+
+def _checked_ids(ids: Sequence[str]) -> list[str]:
+    if isinstance(ids, str) or not all(isinstance(name, str) for name in ids):
+        raise TypeError("ids must be a sequence of strings, one a sample")
+    if not ids:
+        raise ValueError("ids must name at least one sample, got none")
+    if len(set(ids)) < len(ids):
+        earlier: set[str] = set()
+        twice = next(name for name in ids if name in earlier or earlier.add(name))
+        raise ValueError(f"ids must differ, got {twice!r} twice")
+    return list(ids)
+
+
+def _checked_layer(name: str, shape: Sequence[int]) -> list[int]:
+    if not isinstance(name, str):
+        raise TypeError(f"layers must be named by strings, got {name!r}")
+    if len(shape) != 2:
+        raise ValueError(f"layer {name!r} must have a shape (S, C), got {shape}")
+    return [
+        _checks.at_least(f"{axis} of layer {name!r}", length, 1)
+        for axis, length in zip("SC", shape, strict=True)
+    ]
+
+
+def _checked_dtype(dtype: DTypeLike) -> str:
+    name = np.dtype(dtype).name
+    if name not in _DTYPES:
+        hint = ""
+        if name == "bfloat16":
+            hint = "; zarr has no bfloat16, and float32 holds each of its values"
+        raise TypeError(f"dtype must be one of {', '.join(_DTYPES)}, got {name}{hint}")
+    return name

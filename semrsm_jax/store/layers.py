@@ -1,19 +1,22 @@
 """Runs of several layers: a group with a run for each."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
 
-from semrsm_jax.store._zarr_metadata import read_attributes
-from semrsm_jax.store.output import check_folder, new_folder
+from semrsm_jax.store._chunks import read_attributes
+from semrsm_jax.store.names import listed, safe_name
+from semrsm_jax.store.output import check_folder, new_file, new_folder
 from semrsm_jax.store.run_store import RunStore
 
-_KIND = "semrsm_jax runs of several layers, version 1"
+_KIND = "semrsm_jax runs of several layers, version 2"
 
 
 def layer_folders(path: str | os.PathLike, layers: Iterable[str]) -> dict[str, Path]:
     """Makes the group of several runs, or takes the one that is there.
+
+    Its attributes list the layers, in the order of the network.
 
     Returns:
       The folder of each layer's run, to be created.
@@ -22,28 +25,29 @@ def layer_folders(path: str | os.PathLike, layers: Iterable[str]) -> dict[str, P
       ValueError: there is something else.
       OSError: the folder cannot be written.
     """
-    import zarr
-
-    path = check_folder(path)
+    path, layers = check_folder(path), list(layers)
     if not path.exists() or not any(path.iterdir()):
         with new_folder(path) as temporary:
-            zarr.create_group(temporary, zarr_format=3, attributes={"kind": _KIND})
-    if read_attributes(path).get("kind") != _KIND:
+            _group(temporary / "zarr.json", layers)
+    attributes = read_attributes(path)
+    if attributes.get("kind") != _KIND:
         raise ValueError(f"{path} holds something else than runs of several layers")
-    return {name: path / _folder_name(name) for name in layers}
+    present = attributes.get("layers", [])
+    added = [name for name in layers if name not in present]
+    if added:
+        _group(path / "zarr.json", present + added)
+    return {name: path / safe_name(name) for name in layers}
 
 
-def _folder_name(layer: str) -> str:
-    """A name that folders may have, whatever the layer's is."""
-    if not layer:
-        raise ValueError("layers must have names, got an empty one")
-    name = quote(layer, safe="")
-    # Zarr, as shells do, keeps names that begin like this to itself.
-    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name
+def _group(path: Path, layers: list[str]) -> None:
+    attributes = {"kind": _KIND, "layers": layers}
+    metadata = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+    with new_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(metadata, indent=2))
 
 
 def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
-    """Opens the runs in a folder, finished or not, by layer; one run without has None.
+    """Opens the runs in a folder, finished or not, by layer; the only one may be None.
 
     Args:
       path: the folder.
@@ -58,11 +62,16 @@ def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}, expected the folder of a run")
-    if read_attributes(path).get("kind") != _KIND:
+    attributes = read_attributes(path)
+    if attributes.get("kind") != _KIND:
         store = RunStore.open(path)
         return {store.manifest.layer: store}
-    folders = sorted(found.parent for found in path.glob("*/zarr.json"))
-    stores = map(RunStore.open, folders)
+    try:
+        folders = [path / safe_name(name) for name in attributes["layers"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has damaged metadata: no list of layers") from error
+    # A run that was stopped while it read its inputs has no folder yet.
+    stores = [RunStore.open(f) for f in folders if (f / "zarr.json").exists()]
     return {store.manifest.layer: store for store in stores}
 
 
@@ -84,6 +93,7 @@ def open_run(path: str | os.PathLike, layer: str | None = None) -> RunStore:
         (store,) = runs.values()
         return store
     if layer not in runs:
-        names = ", ".join(map(repr, runs))
-        raise ValueError(f"layer must be one of {names} in {path}, got {layer!r}")
+        raise ValueError(
+            f"layer must be one of {listed(runs)} in {path}, got {layer!r}"
+        )
     return runs[layer]
