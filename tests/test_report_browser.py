@@ -280,7 +280,7 @@ def test_orders_move_rows_and_columns_alike(opened, made, order):
     np.testing.assert_allclose(np.reshape(image, (12, 12)), wanted, 1e-5, 1e-4)
     page.mouse.click(*cell(page, "right", 2, 9))
     page.wait_for_selector(f"html[data-pair='{samples[2]},{samples[9]}']")
-    page.select_option("#order-choice", label="as they come")
+    page.select_option("#order-choice", label="as given")
 
 
 def test_neighbours_are_those_of_each_definition(opened, made):

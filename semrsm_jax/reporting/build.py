@@ -1,4 +1,4 @@
-"""From RSMs, images and features to the page."""
+"""Builds the page from RSMs, images and features."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -69,38 +69,38 @@ def report(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Makes one page to look at RSMs: both definitions, and what was matched.
+    """Makes one page to look at RSMs: both definitions, and the matched patches.
 
-    Beside the semantic RSM of each layer stands the spatio-semantic one (Eq. 3): that
-    of a second file or run over the same features with ``Identity``, or, where the
-    features are known, computed here. A click on a cell shows both images with the
-    patches that were matched. The page is one HTML file, which loads nothing.
+    Beside the semantic RSM of each layer is the spatio-semantic one (Eq. 3): that of a
+    second file or run over the same features with ``Identity``, or computed here if the
+    features are known. A click on a cell shows both images with the
+    patches that were matched. The page is one self-contained HTML file.
 
     Args:
       source: files of RSMs and folders of runs; or activations (N, S, C) or
         (N, H, W, C), or several layers of them by name, which are matched here.
-      images: a folder, where samples are found by their ids, or by order where they
-        have none; or N arrays (H, W, 3), uint8 or floats in [0, 1]. None: no images.
-      output: where to write the page, ``.html``; None: it is returned alone.
-      features: a file, in place of the one that the RSM names. Without features there
-        are no correspondences.
+      images: a folder, whose images are found by the samples' ids, or by order without
+        ids; or N arrays (H, W, 3), uint8 or floats in [0, 1]. None: no images.
+      output: where to write the page, ``.html``; None: it is only returned.
+      features: a file, instead of the one that the RSM records. Without features the
+        page has no correspondences.
       labels: N labels, or a .csv with the columns ``id`` and ``label``, or a file as
         `load_labels` reads it, of which each image gets the class it shows most of.
       layers: which of the layers; None: all.
       kernel: the similarity; None: that of a file, linear for a run or activations.
-      matcher: for activations; files and runs tell theirs.
+      matcher: for activations; files and runs record theirs.
       grid: rows and columns (H, W) of the token grid. None: that of the activations, or
-        the one that fits the shape of what the network saw. Tokens before the grid,
-        such as CLS, are matched but stand nowhere in the image.
-      preprocessing: how the network saw the images; None: what the features tell, else
-        the whole image.
-      neighbors: how many nearest neighbours of a sample are shown, their
+        the one that fits the shape of the network's input. Prefix tokens such as CLS
+        are matched but have no position in the image.
+      preprocessing: of the images; None: that recorded in the features, else the
+        whole image is shown.
+      neighbors: how many nearest neighbors of a sample are shown, their
         correspondences stored first.
-      pairs: of how many pairs of each layer correspondences are stored, 2 S bytes
-        each up to S=256, 3 S above. None: as many as fit into 4 MiB in all.
+      pairs: the number of pairs of each layer whose correspondences are stored, at 2 S
+        bytes up to S=256, 3 S above. None: as many as fit into 4 MiB in all.
       also: pairs (i, j) of rows whose correspondences are stored in any case.
-      samples: so many of the N samples, evenly spread; None: all.
-      names: of the N samples, in place of those that RSMs, features or images have.
+      samples: the number of samples shown, evenly spread over N; None: all.
+      names: of the N samples, instead of the ids of RSMs, features or images.
       title: of the page.
       overwrite: replace an `output` that exists.
       progress: called as ``progress(description, done, total)``.
@@ -119,8 +119,8 @@ def report(
     if output is not None:
         check_output(output, overwrite, suffixes=SUFFIXES)
     neighbors = _checks.at_least("neighbors", neighbors, 1)
-    tell = progress or (lambda description, done, total: None)
-    sources = opened(source, layers, kernel, matcher, tell)
+    report_progress = progress or (lambda description, done, total: None)
+    sources = opened(source, layers, kernel, matcher, report_progress)
     sources = with_features(sources, features)
     count, ids = one_set(sources)
     chosen = chosen_samples(count, samples)
@@ -149,9 +149,9 @@ def report(
         drawn = pictures.draw(
             [files[n] for n in chosen],
             seen,
-            naming(tell, "Reading images"),
+            naming(report_progress, "Reading images"),
         )
-    shown = _layers(twins, known, chosen, grid, drawn and drawn.size, tell)
+    shown = _layers(twins, known, chosen, grid, drawn and drawn.size, report_progress)
     rooms = [pairs] * len(shown)
     if pairs is None:
         rooms = correspondences.rooms(
@@ -159,7 +159,7 @@ def report(
             [correspondences.all_pairs(len(chosen), layer.matcher) for layer in shown],
         )
     shown = [
-        _with_correspondences(layer, x, room or 0, neighbors, asked, tell)
+        _with_correspondences(layer, x, room or 0, neighbors, asked, report_progress)
         for layer, x, room in zip(shown, known, rooms, strict=True)
     ]
     estimator = "unbiased" if len(chosen) >= 4 else "biased"
@@ -191,9 +191,9 @@ def _layers(
     chosen: np.ndarray,
     grid: tuple[int, int] | None,
     image: tuple[int, int] | None,
-    tell: Progress,
+    report_progress: Progress,
 ) -> list[Layer]:
-    found = []
+    shown = []
     for (semantic, spatial), x in zip(twins, known, strict=True):
         name, read = semantic.name, semantic.read(chosen)
         kernel = read.kernel
@@ -203,9 +203,9 @@ def _layers(
         if spatial is not None:
             aligned = spatial.read(chosen)
         elif x is not None and kernel is not None:
-            told = naming(tell, f"Comparing by position, {name}")
+            progress = naming(report_progress, f"Comparing by position, {name}")
             stats = on_host(
-                pair_statistics(x.values, matcher=Identity(), progress=told)
+                pair_statistics(x.values, matcher=Identity(), progress=progress)
             )
             aligned = Read(np.asarray(kernel(stats)), stats, kernel)
         rsms, lost = {SEMANTIC: read.rsm}, None
@@ -230,19 +230,19 @@ def _layers(
                 tokens=count,
                 grid=grid_of(name, count, grid, x.grid, image),
             )
-        found.append(layer)
-    return found
+        shown.append(layer)
+    return shown
 
 
 def _why_none(source: Source, x: Tokens | None) -> str:
-    """Why a layer has no correspondences; empty where it has."""
+    """The reason why a layer has no correspondences; empty if it has."""
     if source.matcher is None:
-        return "the file does not tell how its tokens were matched"
+        return "the file does not state how its tokens were matched"
     if x is not None:
         return ""
     if source.origin is None:
-        return "neither the features are known nor which of their tokens took part"
-    return "the features are not where they were; --features FILE says where they are"
+        return "the features, or the mask of their tokens, are unknown"
+    return "the file of features was moved; name it with --features FILE"
 
 
 def _with_correspondences(
@@ -251,45 +251,45 @@ def _with_correspondences(
     most: int,
     neighbors: int,
     also: Sequence[tuple[int, int]],
-    tell: Progress,
+    report_progress: Progress,
 ) -> Layer:
     if x is None or layer.matcher is None:
         return layer
     chosen = correspondences.choose_pairs(
         list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
     )
-    found = correspondences.match_pairs(
+    matched = correspondences.match_pairs(
         x.values,
         chosen,
         layer.matcher,
-        naming(tell, f"Matching pairs of {layer.name}"),
+        naming(report_progress, f"Matching pairs of {layer.name}"),
     )
-    return layer._replace(correspondences=found)
+    return layer._replace(correspondences=matched)
 
 
 def _orders(
     labels: tuple[str, ...] | None, layers: Sequence[Layer], count: int
 ) -> dict[str, list[int]]:
-    found = {"as they come": list(range(count))}
+    by_name = {"as given": list(range(count))}
     if labels is not None:
-        found["by label"] = orders.by_label(labels)
+        by_name["by label"] = orders.by_label(labels)
     for layer in layers:
         for kind, K in layer.rsms.items():
-            found[f"by clustering {layer.name}, {kind}"] = orders.by_clustering(K)
-    return found
+            by_name[f"by clustering {layer.name}, {kind}"] = orders.by_clustering(K)
+    return by_name
 
 
 def _facts(
     count: int, chosen: np.ndarray, seen: "Preprocessing | None", images: bool
 ) -> dict[str, str]:
-    """What a reader has to know to read the page right."""
+    """Facts that a reader needs to interpret the page."""
     facts = {"made with": f"semrsm_jax {package_version('semrsm_jax')}"}
     if len(chosen) < count:
         facts["samples"] = f"{len(chosen)} of {count}, evenly spread"
     if images:
         facts["images"] = (
             "whole; the network may have seen a part of each, which the features do "
-            "not tell"
+            "not record"
             if seen is None
             else f"as the network saw them: {seen}"
         )

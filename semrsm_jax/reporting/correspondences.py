@@ -74,7 +74,7 @@ def choose_pairs(
 ) -> Int[np.ndarray, "P 2"]:
     """The pairs whose correspondences a page holds, the most wanted first.
 
-    Those asked for come first, then each sample's neighbours under every RSM, then in
+    Those asked for come first, then each sample's neighbors under every RSM, then in
     turn the pairs that lose most and least to misalignment, as long as there is room.
 
     Args:

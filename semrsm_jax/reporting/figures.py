@@ -14,7 +14,7 @@ _SELECTED = COLORS[1]
 
 
 def figures(samples: int) -> "dict[str, Model]":
-    """Two linked heatmaps, distributions, and a comparison of layers, all empty yet.
+    """Two linked heatmaps, distributions, and a comparison of layers, without data.
 
     Heatmaps share their ranges, so that zooming one zooms both, and the lines of the
     cursor and of the chosen cell.
@@ -23,8 +23,8 @@ def figures(samples: int) -> "dict[str, Model]":
       samples: n.
 
     Returns:
-      The plots by name: left, right, distribution, cka. What the scripts change is
-      named too.
+      The plots by name: left, right, distribution, cka. The parts that the scripts
+      change have names too.
     """
     from bokeh.models import Range1d, Span
 
@@ -72,7 +72,7 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
         y_range=ranges[1],
         tools="pan,box_zoom,wheel_zoom,reset,save",
         active_drag="box_zoom",
-        # Or the wheel would not scroll the page any more.
+        # Otherwise the wheel would not scroll the page.
         active_scroll=None,
         toolbar_location="above",
         sizing_mode="stretch_both",
@@ -114,7 +114,7 @@ def _distribution() -> "Model":
     plot.add_layout(
         Legend(ncols=2, label_text_font_size="11px", glyph_width=28, margin=0), "above"
     )
-    # A colour a definition; dashed for other labels, so that no colour need be seen.
+    # One color a definition; other labels are dashed, so color is not needed.
     styles = [(color, dash) for color in COLORS[:2] for dash in ("solid", "dashed")]
     for number, (color, dash) in enumerate(styles):
         source = ColumnDataSource({"from": [], "density": []}, name=f"steps-{number}")

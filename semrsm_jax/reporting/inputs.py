@@ -1,4 +1,4 @@
-"""What a report is made of, checked and put together before anything long."""
+"""The inputs of a report, checked and combined before any long computation."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from semrsm_jax.reporting.sources import (
 from semrsm_jax.reporting.tokens import moved
 from semrsm_jax.store import feature_ids
 
-# With more, the page would be too large for a browser to be quick.
+# With more, the page would be slow in a browser.
 MOST_SAMPLES = 1500
 
 
@@ -27,9 +27,9 @@ def opened(
     layers: Sequence[str] | None,
     kernel: Kernel | None,
     matcher: Matcher,
-    tell: Progress,
+    progress: Progress,
 ) -> list[Source]:
-    """Opens what `report` was given, whatever it is.
+    """Opens the source of `report`: files, runs, or activations.
 
     Raises:
       TypeError: as `array_sources`.
@@ -48,13 +48,13 @@ def opened(
     arrays = {name: arrays[name] for name in layers or arrays}
     if not arrays:
         raise ValueError("source must hold at least one layer, got none")
-    return array_sources(arrays, matcher, kernel or Linear(), tell)
+    return array_sources(arrays, matcher, kernel or Linear(), progress)
 
 
 def with_features(
     sources: Sequence[Source], features: str | os.PathLike | None
 ) -> list[Source]:
-    """The sources, their features in a file given by hand where there is one.
+    """The sources, with the features of a file given by the user.
 
     Raises:
       ValueError: as `moved`.
@@ -68,12 +68,12 @@ def with_features(
 
 
 def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
-    """The number and the names of the samples that all RSMs are over.
+    """The number and the ids of the samples of all RSMs.
 
     Raises:
       ValueError: they differ.
     """
-    first, found = sources[0], None
+    first, common = sources[0], None
     for each in sources:
         if each.count != first.count:
             raise ValueError(
@@ -83,21 +83,21 @@ def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
         ids = each.ids
         if ids is None and each.origin and isinstance(each.origin.features, str):
             ids = feature_ids(each.origin.features)
-        if ids is not None and found is not None and tuple(ids) != found:
+        if ids is not None and common is not None and tuple(ids) != common:
             raise ValueError(
                 "RSMs must be over the same samples in the same order; the ids of "
                 f"{each.name!r} differ from those before"
             )
-        found = found if ids is None else tuple(ids)
-    return first.count, found
+        common = common if ids is None else tuple(ids)
+    return first.count, common
 
 
 def chosen_samples(count: int, samples: int | None) -> np.ndarray:
-    """The numbers of the samples that are shown.
+    """The numbers of the shown samples.
 
     Raises:
       TypeError: `samples` is no integer.
-      ValueError: there are too many.
+      ValueError: more than 1,500 samples are asked for.
     """
     if samples is not None:
         samples = min(_checks.at_least("samples", samples, 2), count)
@@ -112,7 +112,7 @@ def chosen_samples(count: int, samples: int | None) -> np.ndarray:
 def asked_pairs(
     also: Sequence[tuple[int, int]], count: int, chosen: np.ndarray
 ) -> list[tuple[int, int]]:
-    """The pairs asked for, as places among the chosen samples."""
+    """The requested pairs, as indices among the chosen samples."""
     places = {int(number): place for place, number in enumerate(chosen)}
     for pair in also:
         if len(pair) != 2 or not all(0 <= n < count for n in pair):
@@ -128,7 +128,7 @@ def asked_pairs(
 def named_images(
     images: Any, ids: tuple[str, ...] | None, count: int
 ) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
-    """The images, and a name for each sample."""
+    """The images, and the name of each sample."""
     if isinstance(images, str | os.PathLike):
         from semrsm_jax.reporting import pictures  # Pillow: not for every import
 
@@ -148,13 +148,13 @@ class Twins(NamedTuple):
 
 
 def paired(sources: Sequence[Source]) -> list[Twins]:
-    """Puts the RSMs of the same features together.
+    """Pairs the RSMs of the same features.
 
     Raises:
-      ValueError: a spatio-semantic RSM stands alone, or a layer comes twice.
+      ValueError: a spatio-semantic RSM has no semantic one, or a layer is given twice.
     """
     spatial = [s for s in sources if isinstance(s.matcher, Identity)]
-    found = []
+    twins = []
     for source in sources:
         if isinstance(source.matcher, Identity):
             continue
@@ -168,21 +168,21 @@ def paired(sources: Sequence[Source]) -> list[Twins]:
             ),
             None,
         )
-        found.append(Twins(source, twin))
-    if not found:
+        twins.append(Twins(source, twin))
+    if not twins:
         raise ValueError(
             f"{sources[0].name!r} was made with Identity: that is the spatio-semantic "
             "RSM alone; give the semantic one, of another matcher, too or instead"
         )
-    names = [twins.semantic.name for twins in found]
+    names = [pair.semantic.name for pair in twins]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"layer {name!r} was given twice; layers chooses some")
-    used = {id(twins.spatial) for twins in found}
+    used = {id(pair.spatial) for pair in twins}
     for source in spatial:
         if id(source) not in used:
             raise ValueError(
-                f"{source.name!r} is a spatio-semantic RSM (Identity), of other "
-                "features than the others"
+                f"{source.name!r} is a spatio-semantic RSM (Identity) of other "
+                "features than the semantic ones"
             )
-    return found
+    return twins

@@ -1,4 +1,4 @@
-"""What the page shows of one layer, in numbers."""
+"""The numbers that the page shows of one layer."""
 
 from typing import NamedTuple
 
@@ -20,16 +20,15 @@ class Layer(NamedTuple):
     Attributes:
       name: of the layer.
       rsms: by definition, the RSM (n, n), finite.
-      bound: (n, n), proven: no matching makes a pair more similar; None where that is
-        not known.
+      bound: (n, n), proven: no matching makes a pair more similar; None if unknown.
       lost: (n, n), the share of the matched inner product that is lost when tokens are
         compared position by position; NaN where nothing is matched.
-      kernel: the similarity; None where it is not known.
-      matcher: of the semantic RSM; None where it is not known.
-      grid: (H, W) of its patches, the last of its tokens; None without features.
+      kernel: the similarity; None if unknown.
+      matcher: of the semantic RSM; None if unknown.
+      grid: (H, W) of its last H * W tokens, the patches; None without features.
       tokens: S; None without features.
       correspondences: None without features.
-      note: why there are none, for the reader.
+      note: the reason without correspondences, for the reader.
     """
 
     name: str
@@ -47,11 +46,12 @@ class Layer(NamedTuple):
 def lost_share(
     semantic: PairStatistics, spatial: PairStatistics
 ) -> Float[np.ndarray, "n n"]:
-    """What share of the matched inner product misalignment costs, whatever the kernel.
+    """The share of the matched inner product that is lost to misalignment.
 
     Returns:
-      (n, n): ``1 - spatial.inner / semantic.inner``; above 1 where tokens in the same
-      place point apart, NaN where nothing above zero is matched.
+      (n, n): ``1 - spatial.inner / semantic.inner``; above 1 where
+      aligned tokens have a negative inner product, NaN where the matched one is not
+      above zero.
     """
     matched = np.asarray(semantic.inner, np.float64)
     positive = matched > 0
@@ -64,8 +64,8 @@ def similarity_bound(read: Read) -> np.ndarray | None:
     """The similarity (n, n) that no matching of a pair exceeds.
 
     Returns:
-      The kernel of the bound on the inner product and, through the norms, of that on
-      the distance; None where the kernel does not grow with the inner product alone.
+      The kernel of the bounds on the inner product and, through the norms, on the
+      distance; None if the kernel is not monotone.
     """
     stats, kernel = read.statistics, read.kernel
     if stats is None or not getattr(kernel, "monotone", False) or kernel is None:
@@ -79,10 +79,10 @@ def similarity_bound(read: Read) -> np.ndarray | None:
 
 
 def check_finite(name: str, K: np.ndarray) -> None:
-    """Refuses an RSM with NaN or infinity.
+    """Raises an error for an RSM with NaN or infinity.
 
     Raises:
-      ValueError: there is such a value.
+      ValueError: a value is not finite.
     """
     bad = np.argwhere(~np.isfinite(K))
     if len(bad):

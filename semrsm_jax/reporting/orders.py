@@ -1,4 +1,4 @@
-"""Orders of the samples: as they come, by label, by clustering."""
+"""Orders of the samples: as given, by label, by clustering."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from semrsm_jax.store import load_labels
 from semrsm_jax.store.csv_rows import read_csv_rows
 
 _LABEL = "label"
-# Of more samples the best order of the leaves takes too long.
+# For more samples, the optimal order of the leaves takes too long.
 _MOST_OPTIMAL = 600
 
 
@@ -79,12 +79,12 @@ def _from_file(path: Path) -> tuple[list[str], Sequence[str] | None]:
 
 
 def by_label(labels: Sequence[str]) -> list[int]:
-    """The samples sorted by label; those of one label as they come."""
+    """The samples sorted by label, in the given order within a label."""
     return sorted(range(len(labels)), key=lambda sample: labels[sample])
 
 
 def by_clustering(K: Float[np.ndarray, "n n"]) -> list[int]:
-    """The leaves of a hierarchical clustering, average linkage, alike ones adjacent.
+    """The leaves of a hierarchical clustering (average linkage), similar ones adjacent.
 
     Two samples are as far apart as their similarity, made symmetric, is below the
     largest; an RSM need not be positive semi-definite for that.
@@ -92,7 +92,7 @@ def by_clustering(K: Float[np.ndarray, "n n"]) -> list[int]:
     Args:
       K: RSM (n, n), finite.
     """
-    # Slow to import, and needed by no other part of the package.
+    # Slow to import, and used only here.
     from scipy.cluster import hierarchy
     from scipy.spatial.distance import squareform
 

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, that loads nothing."""
+"""The page: one self-contained HTML file."""
 
 import base64
 import html
@@ -16,25 +16,25 @@ from semrsm_jax.store import check_output, new_file
 
 SUFFIXES = (".html", ".htm")
 _SCRIPTS = ("data.js", "plots.js", "pair.js", "lists.js", "main.js")
-# Of the frame in a notebook, in pixels: a laptop's screen less its borders.
+# Height of the frame in a notebook, in pixels: a laptop's screen.
 _FRAME = 820
 
 
 class Content(NamedTuple):
-    """All that a page shows of n samples.
+    """The content of a page of n samples.
 
     Attributes:
       title: of the page.
       names: of the samples.
       numbers: (n,), of the samples in the whole RSM.
-      labels: of the samples; None where there are none.
-      jpeg: the images in base64; None where there are none.
+      labels: of the samples; None without labels.
+      jpeg: the images in base64; None without images.
       orders: by name, orders of the samples.
       layers: at least one.
-      cka: names of RSMs, and how alike each two are.
+      cka: names of RSMs, and the CKA of each two.
       estimator: of CKA.
-      neighbors: how many of them the page shows.
-      facts: what else is to be said of the page, by name.
+      neighbors: the number that the page shows.
+      facts: further facts, by name.
     """
 
     title: str
@@ -51,14 +51,14 @@ class Content(NamedTuple):
 
 
 class Report:
-    """A page; a notebook shows it where it is the last value of a cell.
+    """An HTML page; a notebook shows it as the last value of a cell.
 
     Attributes:
-      html: the whole page, which loads nothing from anywhere.
+      html: the whole page, self-contained.
     """
 
     def __init__(self, html: str) -> None:
-        """Holds a page that `report` made."""
+        """Holds a page made by `report`."""
         self.html = html
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -70,18 +70,18 @@ class Report:
 
         Raises:
           ValueError: as `check_output`.
-          OSError: the disk is full, or the like.
+          OSError: the file cannot be written, for example on a full disk.
         """
         path = check_output(path, overwrite, suffixes=SUFFIXES)
         with new_file(path, overwrite) as temporary:
             temporary.write_text(self.html, encoding="utf-8")
 
     def __repr__(self) -> str:
-        """How large it is, not what is in it."""
+        """The size, without the content."""
         return f"Report({len(self.html) / 1e6:.1f} MB of HTML)"
 
     def _repr_html_(self) -> str:
-        """A frame of its own, so that its styles and keys stay within it."""
+        """The page in a frame, which keeps its styles and keys apart."""
         return (
             f'<iframe title="RSM report" style="width:100%;height:{_FRAME}px;'
             f'border:1px solid #888" srcdoc="{html.escape(self.html)}"></iframe>'
@@ -89,10 +89,10 @@ class Report:
 
 
 def require_bokeh() -> None:
-    """Says what to install where Bokeh is missing.
+    """Checks that Bokeh is installed.
 
     Raises:
-      ImportError: it is.
+      ImportError: it is missing.
     """
     try:
         import bokeh  # noqa: F401
@@ -154,15 +154,15 @@ def _plain(content: Content) -> dict[str, Any]:
 
 
 def _layer(layer: Layer) -> dict[str, Any]:
-    found = layer.correspondences
+    matched = layer.correspondences
     matchings = None
-    if found is not None:
-        rows = found.pairs.astype(np.uint32)
+    if matched is not None:
+        rows = matched.pairs.astype(np.uint32)
         matchings = {
             "pairs": _encoded(rows),
-            "permutation": _encoded(found.permutation),
-            "width": found.permutation.itemsize,
-            "strength": _encoded(found.strength),
+            "permutation": _encoded(matched.permutation),
+            "width": matched.permutation.itemsize,
+            "strength": _encoded(matched.strength),
         }
     return {
         "name": layer.name,
@@ -181,7 +181,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 
 def _matrix(K: np.ndarray) -> dict[str, Any]:
-    """A matrix in float32, the half of it where it is symmetric."""
+    """A matrix in float32; only one half if it is symmetric."""
     K = K.astype("<f4")
     symmetric = bool((K == K.T).all())
     values = K[np.triu_indices(len(K))] if symmetric else K
@@ -189,7 +189,7 @@ def _matrix(K: np.ndarray) -> dict[str, Any]:
 
 
 def _gap(layer: Layer) -> dict[str, Any]:
-    """By how much the bound exceeds the RSM, rounded up so that it stays one."""
+    """The excess of the bound over the RSM, rounded up so that it remains a bound."""
     (K, *_) = layer.rsms.values()
     assert layer.bound is not None
     return _levels(layer.bound.astype(np.float64) - K, np.ceil)
@@ -218,7 +218,7 @@ def _encoded(values: np.ndarray) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that ends no script element, whatever names are in it."""
+    """JSON that cannot end a script element, whatever it contains."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -226,5 +226,5 @@ def _json(value: Any) -> str:
 
 
 def _closed(script: str) -> str:
-    """A script that does not end its own element."""
+    """A script that cannot end its own element."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

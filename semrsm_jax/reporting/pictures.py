@@ -1,4 +1,4 @@
-"""The images of the samples, small, and cut as the network saw them."""
+"""Small images of the samples, cropped as the network saw them."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from semrsm_jax.features.image_folder import find_images, image_id
 from semrsm_jax.features.preprocessing import Preprocessing
 
 _QUALITY = 82
-# Pixels of the longer side, by how many samples there are: a few MB in all.
+# Pixels of the longer side, by the number of samples: a few MB in all.
 _SIDES = ((150, 192), (300, 160), (600, 128))
 _LEAST_SIDE = 96
 
@@ -28,7 +28,7 @@ class Pictures(NamedTuple):
 
     Attributes:
       jpeg: each in base64.
-      size: height and width of what the network saw of the first.
+      size: height and width of the first image as the network saw it.
     """
 
     jpeg: tuple[str, ...]
@@ -38,7 +38,7 @@ class Pictures(NamedTuple):
 def find(
     folder: str | os.PathLike, ids: Sequence[str] | None, count: int
 ) -> tuple[list[Path], tuple[str, ...]]:
-    """The image of each sample: by its id where samples have one, else by its order.
+    """The image of each sample: by id, or by order if the samples have no ids.
 
     Args:
       folder: searched with all folders below it.
@@ -51,23 +51,23 @@ def find(
     Raises:
       ValueError: as `find_images`, or an image is missing.
     """
-    found, root = find_images(folder), Path(folder)
+    paths, root = find_images(folder), Path(folder)
     if ids is None:
-        if len(found) != count:
+        if len(paths) != count:
             raise ValueError(
                 f"images: {folder} must hold {count} images, one a sample, where "
-                f"samples have no ids; got {len(found)}"
+                f"samples have no ids; got {len(paths)}"
             )
-        return found, tuple(image_id(root, path) for path in found)
-    by_id = {path.stem: path for path in found}
-    by_id |= {path.name: path for path in found}
-    by_id |= {image_id(root, path): path for path in found}
+        return paths, tuple(image_id(root, path) for path in paths)
+    by_id = {path.stem: path for path in paths}
+    by_id |= {path.name: path for path in paths}
+    by_id |= {image_id(root, path): path for path in paths}
     missing = [name for name in ids if name not in by_id]
     if missing:
         raise ValueError(
             f"images: {folder} must hold the images that the samples' ids name, "
             f"{len(missing)} of {len(ids)} are missing, for example {missing[0]!r}; "
-            f"there is for example {image_id(root, found[0])!r}"
+            f"the folder holds for example {image_id(root, paths[0])!r}"
         )
     return [by_id[name] for name in ids], tuple(ids)
 
@@ -81,7 +81,7 @@ def draw(
 
     Args:
       images: paths, or arrays (H, W, 3) or (H, W), uint8 or floats in [0, 1].
-      preprocessing: what of a file the network saw; None: all of it.
+      preprocessing: the part of a file that the network saw; None: all of it.
       progress: called as ``progress(done, total)``, in images.
 
     Raises:
@@ -99,7 +99,7 @@ def draw(
         small = Image.fromarray(pixels)
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         if max(small.size) < side // 2:
-            # Few pixels as they are, not washed out where the page enlarges them.
+            # Few pixels stay sharp when the page enlarges them.
             factor = side // max(small.size)
             small = small.resize(
                 (small.width * factor, small.height * factor), Image.Resampling.NEAREST
@@ -109,12 +109,12 @@ def draw(
         encoded = base64.b64encode(stream.getvalue()).decode("ascii")
         return encoded, (pixels.shape[0], pixels.shape[1])
 
-    found = []
+    encoded_images = []
     with ThreadPoolExecutor(cores()) as pool:
         for picture in pool.map(one, images):
-            found.append(picture)
-            progress(len(found), len(images))
-    jpeg, sizes = zip(*found, strict=True)
+            encoded_images.append(picture)
+            progress(len(encoded_images), len(images))
+    jpeg, sizes = zip(*encoded_images, strict=True)
     return Pictures(jpeg, sizes[0])
 
 

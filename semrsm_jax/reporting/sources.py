@@ -1,4 +1,4 @@
-"""Where the RSMs of a report come from: files, runs, or features in memory."""
+"""The RSMs of a report: from files, runs, or features in memory."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ class Origin(NamedTuple):
     Attributes:
       features: a path, or activations in memory.
       key: which array of the file; None where there is one.
-      layout: the order of its axes; None: that of their number.
-      center: what mean was subtracted, see `center`; None: none.
+      layout: the order of its axes; None: the default for their number.
+      center: the mean that was subtracted, see `center`; None: none.
     """
 
     features: Any
@@ -39,9 +39,9 @@ class Read(NamedTuple):
 
     Attributes:
       rsm: (n, n).
-      statistics: behind it, (n, n); None where they are not known.
-      kernel: that made the one of the other, its bandwidth that of the whole RSM; None
-        where it is not known.
+      statistics: its pair statistics, (n, n); None if unknown.
+      kernel: the kernel of the RSM, with the bandwidth of the whole RSM; None if
+        unknown.
     """
 
     rsm: Float[np.ndarray, "n n"]
@@ -55,11 +55,11 @@ class Source(NamedTuple):
     Attributes:
       name: of the layer.
       count: N.
-      ids: names of the samples; None where they have none.
-      matcher: that it was made with; None where that is not known.
-      origin: its features; None where they are not known.
-      content: equal for RSMs of the same features; None where that is not known.
-      read: its part of some samples, by their numbers.
+      ids: of the samples; None if they have none.
+      matcher: of the RSM; None if unknown.
+      origin: its features; None if unknown.
+      content: equal for RSMs of the same features; None if unknown.
+      read: reads the part of the given samples, by their numbers.
     """
 
     name: str
@@ -76,34 +76,34 @@ def open_sources(
     layers: Sequence[str] | None,
     kernel: Kernel | None,
 ) -> list[Source]:
-    """Opens the RSMs of files and runs; a run of several layers has one for each.
+    """Opens the RSMs of files and runs; a run of several layers gives one for each.
 
     Raises:
-      ValueError: as `open_similarity`, an RSM is not square, or `layers` names one that
-        is not there.
+      ValueError: as `open_similarity`, an RSM is not square, or `layers` names an
+        unknown one.
     """
-    found: list[Source] = []
+    sources: list[Source] = []
     for path in map(Path, paths):
-        found += _runs(path, kernel) if path.is_dir() else [_file(path, kernel)]
+        sources += _runs(path, kernel) if path.is_dir() else [_file(path, kernel)]
     if layers is not None:
-        names = [source.name for source in found]
+        names = [source.name for source in sources]
         for name in layers:
             if name not in names:
                 known = ", ".join(map(repr, dict.fromkeys(names)))
                 raise ValueError(f"layers must be of {known}, got {name!r}")
-        found = [source for source in found if source.name in layers]
-    return found
+        sources = [source for source in sources if source.name in layers]
+    return sources
 
 
 def array_sources(
     arrays: Mapping[str, Any], matcher: Matcher, kernel: Kernel, progress: Progress
 ) -> list[Source]:
-    """Activations (N, S, C) or (N, H, W, C) in memory, matched once they are read.
+    """Activations (N, S, C) or (N, H, W, C) in memory, matched when they are read.
 
     Raises:
       ValueError: an array has another number of axes.
     """
-    found = []
+    sources = []
     for name, array in arrays.items():
         array = _checks.with_shape(array)
         layout = layout_of(array.shape)
@@ -114,28 +114,28 @@ def array_sources(
             array: Any = array,
             order: str = layout,
         ) -> Read:
-            told = naming(progress, f"Matching {name}")
+            report = naming(progress, f"Matching {name}")
             x = to_tokens(array[chosen], order)
-            stats = on_host(pair_statistics(x, matcher=matcher, progress=told))
+            stats = on_host(pair_statistics(x, matcher=matcher, progress=report))
             fitted = _fitted(kernel, lambda: [stats.sq_dist])
             return Read(np.asarray(fitted(stats)), stats, fitted)
 
         origin = Origin(array, layout=layout)
-        found.append(Source(name, array.shape[0], None, matcher, origin, None, read))
-    return found
+        sources.append(Source(name, array.shape[0], None, matcher, origin, None, read))
+    return sources
 
 
 def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
-    """Progress in one thing, told with its name."""
+    """Progress under a fixed description."""
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         progress(description, done, total)
 
-    return tell
+    return report
 
 
 def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
-    """The layout given, or that of the number of axes.
+    """The given layout, or the default for the number of axes.
 
     Raises:
       ValueError: it does not fit.
@@ -166,7 +166,7 @@ def part_of(stats: PairStatistics, chosen: np.ndarray) -> PairStatistics:
 
 
 def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
-    """The kernel with the bandwidth of the whole RSM, where it has one."""
+    """The kernel, fitted to the whole RSM if it has a bandwidth."""
     return kernel.fitted(sq_dist) if isinstance(kernel, FittedKernel) else kernel
 
 
@@ -180,8 +180,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
     stats = None if file.statistics is None else on_host(file.statistics)
     if kernel is not None and stats is None:
         raise ValueError(
-            f"{path} holds an RSM without the statistics behind it; {kernel!r} cannot "
-            "be applied"
+            f"{path} holds an RSM without pair statistics; {kernel!r} cannot be applied"
         )
     rule = kernel if kernel is not None else recorded
     if stats is not None and rule is not None:
@@ -209,7 +208,7 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
 def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
     from semrsm_jax.store import open_runs, open_similarity
 
-    found, runs = [], open_runs(path)
+    sources, runs = [], open_runs(path)
     for layer, store in runs.items():
         part = layer if len(runs) > 1 else None
         similarity = open_similarity(path, kernel or Linear(), layer=part)
@@ -217,7 +216,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
         rule: Any = similarity.kernel
 
         def read(chosen: np.ndarray, store: Any = store, rule: Any = rule) -> Read:
-            # A row of tiles at a time, and of it the chosen samples alone.
+            # Only the chosen samples of each row of tiles are kept.
             side, rows = store.grid.side, []
             for start in range(0, store.grid.rows, side):
                 stop = min(start + side, store.grid.rows)
@@ -238,7 +237,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
         origin = None
         recorded = (store.made.get("sources") or [None])[0] or {}
         prepared = manifest.x.preprocessing or {}
-        if manifest.x.mask is None:  # which tokens took part is not kept
+        if manifest.x.mask is None:  # the mask itself is not stored
             file = recorded.get("file")
             origin = Origin(
                 None if file is None else _located(file, path),
@@ -246,7 +245,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 recorded.get("layout"),
                 prepared.get("center"),
             )
-        found.append(
+        sources.append(
             Source(
                 layer or path.stem,
                 store.grid.rows,
@@ -257,7 +256,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 read,
             )
         )
-    return found
+    return sources
 
 
 def _check_square(path: Path, shape: tuple[int, ...]) -> None:
@@ -269,7 +268,7 @@ def _check_square(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def _located(file: str, beside: Path) -> str | None:
-    """A recorded path: as it stands, or beside what recorded it; None: neither."""
+    """A recorded path, or the same name beside the recording file, if it exists."""
     for path in (Path(file), beside.parent / file, beside.parent / Path(file).name):
         if path.exists():
             return str(path)

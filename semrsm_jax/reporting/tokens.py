@@ -1,4 +1,4 @@
-"""The tokens of the chosen samples, and where in the image each of them stands."""
+"""The tokens of the chosen samples, and their positions in the image."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from semrsm_jax.store.feature_file import feature_metadata
 if TYPE_CHECKING:
     from semrsm_jax.features.preprocessing import Preprocessing
 
-# float32: norms of the same features in another order of summation agree to this.
+# Norms of the same float32 features, summed in another order, agree to this.
 _SAME = 1e-3
 
 
@@ -26,10 +26,10 @@ class Tokens(NamedTuple):
     """Features of n chosen samples, as they were matched.
 
     Attributes:
-      values: (n, S, C), float32 or float64, centred where the RSM's were.
+      values: (n, S, C), float32 or float64, centered if the RSM's were.
       grid: (H, W) of the activations; None where they are tokens (S, C).
-      preprocessing: what the images went through; None where that is not known.
-      ids: names of all samples, where the file tells them.
+      preprocessing: of the images; None if unknown.
+      ids: of all samples; None if the file has none.
     """
 
     values: Float[np.ndarray, "n S C"]
@@ -42,7 +42,7 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
     """Reads the features of the chosen samples.
 
     Args:
-      origin: where they are.
+      origin: the features.
       count: N, of the RSM.
       chosen: (n,), numbers of the samples.
 
@@ -85,13 +85,13 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
 
 
 def check_same(name: str, tokens: Tokens, stats: PairStatistics) -> None:
-    """Refuses features other than those that an RSM was computed from.
+    """Raises an error unless an RSM was computed from these features.
 
     Raises:
       ValueError: their norms differ.
     """
-    found = np.square(tokens.values, dtype=np.float64).sum((1, 2))
-    wrong = ~np.isclose(found, np.asarray(stats.x_sq_norm), rtol=_SAME)
+    norms = np.square(tokens.values, dtype=np.float64).sum((1, 2))
+    wrong = ~np.isclose(norms, np.asarray(stats.x_sq_norm), rtol=_SAME)
     if wrong.any():
         raise ValueError(
             f"features of {name!r} must be those that its RSM was computed from; the "
@@ -107,17 +107,17 @@ def grid_of(
     known: tuple[int, int] | None,
     image: tuple[int, int] | None,
 ) -> tuple[int, int]:
-    """The rows and columns (H, W) in which the last H * W tokens stand in the image.
+    """The rows and columns (H, W) of the last H * W tokens in the image.
 
     Args:
       name: of the layer, for the error.
-      tokens: S, the grid and what stands before it, such as a CLS token.
-      given: by the user, which prevails.
-      known: of the activations.
-      image: height and width that the network saw.
+      tokens: S, the prefix tokens and the grid.
+      given: by the user; it takes precedence.
+      known: the grid of the activations.
+      image: height and width of the network's input.
 
     Raises:
-      ValueError: the grid has more tokens than there are, or must be given.
+      ValueError: the grid has more than S tokens, or is unknown and must be given.
     """
     grid = given or known
     if grid is None:
@@ -140,7 +140,7 @@ def grid_of(
 
 
 def moved(features: str | os.PathLike, layers: int, source: Source) -> Origin:
-    """The features of an RSM in a file given by hand, with what is known of them.
+    """The features of an RSM in a file given by the user.
 
     Args:
       features: the file.

@@ -1,5 +1,5 @@
 "use strict";
-// Nearest neighbours, distributions, and CKA between the RSMs.
+// Nearest neighbors, distributions, and CKA between the RSMs.
 (() => {
   const n = RSM.count;
   const get = (id) => document.getElementById(id);
@@ -12,7 +12,7 @@
       .slice(0, RSM.neighbors);
 
   RSM.showNeighbors = (layer, sample, chosen, choose) => {
-    get("neighbors-title").textContent = `Nearest neighbours of ${RSM.title(sample)}: ${layer.name}`;
+    get("neighbors-title").textContent = `Nearest neighbors of ${RSM.title(sample)}: ${layer.name}`;
     const lists = layer.kinds.map((kind) => {
       const box = RSM.element("div", undefined, {class: "neighbor-list"});
       const list = RSM.element("ul");

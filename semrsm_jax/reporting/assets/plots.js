@@ -1,5 +1,5 @@
 "use strict";
-// The Bokeh plots: heatmaps with one cursor, and the colours of the theme.
+// The Bokeh plots: heatmaps with one cursor, and the colors of the theme.
 (() => {
   const n = RSM.count;
   let order = [...Array(n).keys()];
@@ -38,7 +38,7 @@
     for (let i = 0; i < n; i++) {
       for (let j = 0; j < n; j++) {
         const value = values[i * n + j];
-        // The diagonal, of samples with themselves, would take all of the colours.
+        // The diagonal, of samples with themselves, would take all of the colors.
         if ((i !== j || n === 1) && value === value) {
           if (value < low) low = value;
           if (value > high) high = value;
