@@ -387,7 +387,7 @@ EYE = np.eye(6)
             "first and second",
         ),
         (lambda: paired_test(np.ones(3), np.ones(4), key=0), "same queries"),
-        (lambda: paired_test(np.ones(1), np.ones(1), key=0), "at least 2 queries"),
+        (lambda: paired_test(np.ones(1), np.ones(1), key=0), "at least 2 samples"),
         (lambda: paired_test([1, np.nan], [1, 2], key=0), "a must be finite"),
         (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1]), "groups must have"),
         (lambda: paired_test([1, 2], [1, 2], key=0, groups=[1, 1]), "or groups"),

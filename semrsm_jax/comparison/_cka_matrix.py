@@ -19,7 +19,7 @@ RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 def cka_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """CKA of every two RSMs over the same samples, Eq. 2, as `cka` has it.
+    """CKA of every two RSMs over the same samples, Eq. 2, with the values of `cka`.
 
     Each RSM is centered once, and all products are one matrix product, row block by row
     block: memory holds a few rows of each, so the RSMs may lie on disk.
@@ -29,7 +29,7 @@ def cka_matrix(
         Each is anything with a shape, a dtype and row slices: an array of NumPy or JAX,
         a memory map, a Zarr array, an opened store. They are read twice; an RSM that is
         not symmetric is read once more for every 256 MiB of rows. float64 is computed
-        in float64, whatever JAX's setting, and narrower floats in float32.
+        in float64, with and without x64, and narrower floats in float32.
       others: Q other RSMs of the same samples, as of another model; None compares
         `rsms` with themselves.
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
@@ -61,7 +61,7 @@ def cka_matrix(
 def hsic_matrix(
     rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """HSIC of every two RSMs over the same samples, Eq. 1, as `hsic` has it.
+    """HSIC of every two RSMs over the same samples, Eq. 1, with the values of `hsic`.
 
     Args:
       rsms: R RSMs (N, N), a sequence or a mapping, read by rows as in `cka_matrix`.

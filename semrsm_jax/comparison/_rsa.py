@@ -25,15 +25,15 @@ def rsa(
     *,
     counts: ArrayLike | None = None,
 ) -> Float[Array, ""]:
-    """How alike two RSMs order or scale the pairs of different samples.
+    """How similarly two RSMs order or scale the pairs of different samples.
 
-    The measure is taken over the pairs i < j; the diagonal plays no part. Of an RSM
-    that is not symmetric, as Greedy matching gives, a pair's entry is the mean of both
-    directions.
+    The measure is taken over the pairs i < j, without the diagonal. Where an RSM is not
+    symmetric, as with Greedy matching, a pair's entry is the mean of both directions.
 
     Args:
       K: RSM (N, N), or a matrix of dissimilarities.
-      L: the same, (N, N), of the same samples in the same order.
+      L: RSM (N, N), or a matrix of dissimilarities, of the same samples in the same
+        order.
       method: ``"pearson"``, ``"spearman"`` (mean ranks for ties), ``"kendall_tau_a"``,
         ``"kendall_tau_b"`` (corrected for ties), ``"cosine"``; or ``"whitened_cosine"``
         and ``"whitened_pearson"``, which weigh the entries by the inverse of the
@@ -43,7 +43,7 @@ def rsa(
         ``"whitened_pearson"``.
       counts: (N,), how often each sample counts, as in a bootstrap; a pair counts with
         the product of both. A sample paired with a copy of itself is left out, except
-        by the whitened methods, in which it has distance 0, as it should.
+        by the whitened methods, in which it has distance 0.
 
     Returns:
       A scalar in [-1, 1] up to rounding. NaN where an RSM has equal entries throughout
@@ -105,7 +105,7 @@ def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Measure:
 def _whitened(K: Array, L: Array, counts: Array | None, offset: bool) -> Array:
     """Cosine of v' V^-1 v with V the noise covariance of squared distances.
 
-    That is the cosine of both doubly centred matrices with zero on the diagonal, so
+    That is the cosine of both doubly centered matrices with zero on the diagonal, so
     that V, of N^4 / 4 entries, is never needed (Diedrichsen et al. 2021).
     """
     K, L = (_distances(m, offset) for m in (K, L))

@@ -27,7 +27,7 @@ def spearman(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array
 
 def cosine(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:
     """Cosine of the angle between both vectors; NaN where one is zero."""
-    # Scaled first, lest squares leave the range of float32.
+    # Scaled first, so that squares stay in the range of float32.
     a, b = (v / jnp.max(jnp.abs(v)) for v in (a, b))
     ab, aa, bb = (_total(u * v, weights) for u, v in ((a, b), (a, a), (b, b)))
     return ab / (jnp.sqrt(aa) * jnp.sqrt(bb))
@@ -48,7 +48,7 @@ def kendall_tau_a(
 def kendall_tau_b(
     a: Vector, b: Vector, weights: Vector | None = None
 ) -> Float[Array, ""]:
-    """Kendall's tau-b, corrected for ties, as SciPy has it."""
+    """Kendall's tau-b, corrected for ties, as in SciPy."""
     difference, total, tied_a, tied_b = _kendall(a, b, weights)
     untied = jnp.sqrt(total - tied_a) * jnp.sqrt(total - tied_b)
     return jnp.where(untied > 0, difference / untied, jnp.nan)

@@ -64,7 +64,7 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
 
     Args:
       sums: so far.
-      K: RSM (b, b) of the batch, b at least 4: a diagonal block of a whole RSM.
+      K: RSM (b, b) of the batch, b at least 4.
       L: RSM (b, b) of the same samples in the same order.
 
     Returns:

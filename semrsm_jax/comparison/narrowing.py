@@ -52,7 +52,7 @@ def _is_narrowed(dtype: np.dtype) -> bool:
 def _shifted(array: np.ndarray) -> np.ndarray:
     """The array less one of its entries; zero where only rounding is left.
 
-    Any entry off the diagonal serves: the rest is within the range of the entries.
+    Any entry off the diagonal will do: the rest is within the range of the entries.
     """
     size = np.max(np.abs(array))
     array = array - array[..., -1].flat[0]

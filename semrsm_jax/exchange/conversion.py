@@ -1,4 +1,4 @@
-"""From similarity to dissimilarity and back, always said, never guessed."""
+"""From similarity to dissimilarity and back, always explicit, never guessed."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,7 +34,7 @@ class OneMinus:
         if abs(furthest - 1) > _TOLERANCE:
             raise ValueError(
                 "OneMinus() needs an RSM with 1 on the diagonal, as Cosine and RBF "
-                f"give, got {furthest:g}; SquaredDistance() serves for others"
+                f"give, got {furthest:g}; use SquaredDistance() for others"
             )
         return _hollow(1 - K)
 
@@ -51,7 +51,7 @@ class Negative:
     """
 
     def dissimilarity(self, K: Matrix) -> Matrix:
-        """Zero on the diagonal, whatever stood there."""
+        """Zero on the diagonal, for any entries of K there."""
         return _hollow(-K)
 
     def similarity(self, D: Matrix) -> Matrix:
@@ -67,8 +67,8 @@ class SquaredDistance:
     For the linear kernel this is |z_i - z_j|^2 where both diagonal entries belong to
     the matched representations, as they do: a permutation keeps norms. Where float32
     cancels in it, `PairStatistics.sq_dist` has the digits. Back it gives the doubly
-    centred K = -H D H / 2 (Gower 1966): the same structure up to where the origin lies,
-    and so the same CKA and HSIC (biased), not the same K.
+    centered K = -H D H / 2 (Gower 1966): the same structure up to the position of the
+    origin, and so the same CKA and HSIC (biased), not the same K.
     """
 
     def dissimilarity(self, K: Matrix) -> Matrix:
@@ -77,7 +77,7 @@ class SquaredDistance:
         return _hollow(own[:, None] + own[None, :] - 2 * K)
 
     def similarity(self, D: Matrix) -> Matrix:
-        """The doubly centred similarities."""
+        """The doubly centered similarities."""
         rows = D - D.mean(axis=0)
         return -0.5 * (rows - rows.mean(axis=1, keepdims=True))
 

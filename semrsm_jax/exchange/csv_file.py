@@ -27,14 +27,14 @@ def write_csv(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Writes an RSM as CSV, whole or not at all; it reads back bit for bit.
+    """Writes an RSM as CSV, completely or not at all; it reads back bit for bit.
 
     Args:
       path: ends in ``.csv``.
       K: RSM (N, M), or anything with ``shape`` and rows by slices, read some rows at a
         time.
       x_ids: names of the rows; None: their numbers, from 0.
-      y_ids: of the columns; None: their numbers.
+      y_ids: names of the columns; None: their numbers, from 0.
       overwrite: replace an existing file.
 
     Raises:
@@ -73,8 +73,8 @@ def read_csv(path: str | os.PathLike) -> LabeledRSM:
       The matrix in float64, and the names.
 
     Raises:
-      ValueError: the file is missing or no text, has no values, a row of another
-        length, a field that is no number, or names that are not unique.
+      ValueError: the file is missing or not text, has no values, a row of another
+        length, a field that is not a number, or names that are not unique.
     """
     path = Path(path)
     header, rows = read_csv_rows(path)

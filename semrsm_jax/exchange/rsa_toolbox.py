@@ -68,7 +68,7 @@ def from_rsatoolbox(rdms: "RDMs", conversion: Conversion) -> dict[str, LabeledRS
     Args:
       rdms: of any dissimilarity measure.
       conversion: how dissimilarities become similarities; rsatoolbox does not keep
-        what they were made of, so it must be said.
+        what they were made of.
 
     Returns:
       By the RDM descriptor "name", or else "index", the RSMs (N, N) in float64, with
@@ -83,12 +83,12 @@ def from_rsatoolbox(rdms: "RDMs", conversion: Conversion) -> dict[str, LabeledRS
     if len(set(names)) != len(names):
         raise ValueError(f"rdms must have unique names, got {', '.join(names)}")
     ids = rdms.pattern_descriptors.get("id")
-    found = {}
+    rsms = {}
     for name, D in zip(names, rdms.get_matrices(), strict=True):
         if np.isnan(D).any():
             raise ValueError(f"rdms must hold every pair, got NaN in {name!r}")
-        found[name] = checked("rdms", conversion.similarity(D), ids, ids)
-    return found
+        rsms[name] = checked("rdms", conversion.similarity(D), ids, ids)
+    return rsms
 
 
 def _check_symmetric(where: str, K: np.ndarray) -> None:

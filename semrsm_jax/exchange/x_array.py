@@ -29,9 +29,9 @@ def to_xarray(
     Args:
       K: RSM (N, M).
       x_ids: names of the rows, the coordinate "x".
-      y_ids: of the columns, the coordinate "y".
+      y_ids: names of the columns, the coordinate "y".
       name: of the array.
-      attributes: what else is known of it.
+      attributes: further metadata of the array.
 
     Returns:
       The DataArray, in the dtype of `K`.
@@ -65,8 +65,8 @@ def to_dataset(
       rsms: name of each -> RSM (N, M); or the `PairStatistics`, whose squared norms
         (N,) and (M,) get one dimension each.
       x_ids: names of the rows, the coordinate "x".
-      y_ids: of the columns, the coordinate "y".
-      attributes: what else is known of them.
+      y_ids: names of the columns, the coordinate "y".
+      attributes: further metadata of the dataset.
 
     Returns:
       The Dataset, an array each.

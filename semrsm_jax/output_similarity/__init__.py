@@ -1,4 +1,4 @@
-"""How alike a classifier's outputs are, and what similarity says of it, section 4.3."""
+"""Similarity of a classifier's outputs, and its correlation with RSMs, section 4.3."""
 
 from semrsm_jax.output_similarity.correlation import kendall, pearson, spearman
 from semrsm_jax.output_similarity.divergence import (

@@ -67,8 +67,8 @@ def kendall(a: ArrayLike, b: ArrayLike, variant: str = "b") -> Float[Array, ""]:
     Args:
       a: values (n,), n >= 2.
       b: values (n,).
-      variant: ``"b"`` is corrected for ties, as SciPy has it; ``"a"`` is a share of all
-        pairs, and prefers what does not predict ties that are not there.
+      variant: ``"b"`` is corrected for ties, as in SciPy; ``"a"`` is a share of all
+        pairs, so that a list with ties stays below 1.
 
     Returns:
       As `pearson`; but tau-a is 0 where all values of a list are equal.

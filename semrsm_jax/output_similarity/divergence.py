@@ -18,20 +18,21 @@ def jensen_shannon_divergence(
     base: float | None = None,
     from_logits: bool = False,
 ) -> Float[Array, "*batch"]:
-    """How unlike two distributions over the same classes are, Eq. 13.
+    """How different two distributions over the same classes are, Eq. 13.
 
     It is the square of the Jensen-Shannon *distance*, which SciPy's `jensenshannon`
     gives: 0 for equal distributions, log(2) for those that share no class.
 
     Each class adds m ((1 + d) log(1 + d) + (1 - d) log(1 - d)), where m is the mean of
     its two probabilities and d their difference over their sum. In this form a
-    probability of zero is no special case, and the digits of nearly equal
+    probability of zero is not a special case, and the digits of nearly equal
     distributions are kept. Where a probability is zero, the derivative by it, minus
     infinity, counts as 0, as it is after a softmax.
 
     Args:
       p: probabilities (..., C) of C classes, or logits.
-      q: of the same classes, (..., C); leading axes are broadcast.
+      q: probabilities (..., C) of the same classes, or logits; leading axes are
+        broadcast.
       base: of the logarithm; None: the natural one, so that the unit is nats. 2 gives
         bits, and 1 as the largest value.
       from_logits: `p` and `q` are logits, of which the softmax is taken. A class may
@@ -85,9 +86,10 @@ def jensen_shannon_matrix(
 
     Args:
       p: probabilities (N, C), or logits.
-      q: (M, C); None compares p with itself.
-      base: as `jensen_shannon_divergence`.
-      from_logits: as `jensen_shannon_divergence`.
+      q: probabilities (M, C) of the same classes, or logits; None compares p with
+        itself.
+      base: of the logarithm; None: the natural one.
+      from_logits: `p` and `q` are logits, of which the softmax is taken.
 
     Returns:
       The divergences (N, M); a dissimilarity, unlike an RSM.
@@ -162,7 +164,7 @@ def divergence_tile(
 ) -> Float[Array, "N M"]:
     """The divergences in nats of all pairs, a row at a time."""
 
-    # Recomputed in a gradient, lest it keep (N, M, C) values.
+    # Recomputed in a gradient, which would otherwise keep (N, M, C) values.
     @jax.checkpoint
     def row(one: Float[Array, " C"]) -> Float[Array, " M"]:
         return _divergence(one, q)

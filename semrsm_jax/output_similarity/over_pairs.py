@@ -56,16 +56,16 @@ def output_correlation(
 
     Args:
       K: RSM (N, N), or (N, M) with `q`: anything with ``shape``, ``dtype`` and rows by
-        slices, such as an array of NumPy, JAX or zarr, a memory map, or what
-        `semrsm_jax.store.open_similarity` gives.
+        slices, such as an array of NumPy, JAX or zarr, a memory map, or the result of
+        `semrsm_jax.store.open_similarity`.
       p: class probabilities (N, C) of the samples of the rows, or logits.
-      q: of those of the columns, (M, C); None: they are the same, and no pair is of a
-        sample with itself.
+      q: class probabilities (M, C) of the samples of the columns, or logits; None: they
+        are the same samples, and no pair is of a sample with itself.
       from_logits: `p` and `q` are logits, of which the softmax is taken.
-      negative: correlate with minus the divergence, so that good is positive. As the
-        paper has it, good is negative.
-      triangle: where `q` is None, only pairs i < j count, which is all there is to a
-        symmetric RSM. False counts all i != j, for matchers that are not symmetric.
+      negative: correlate with minus the divergence, so that good is positive. In the
+        paper, good is negative.
+      triangle: where `q` is None, only pairs i < j count, which is all that a symmetric
+        RSM holds. False counts all i != j, for matchers that are not symmetric.
       ranks: whether Spearman's correlation is wanted.
       progress: called as ``progress(done, total)``, in pairs, after each tile.
 
@@ -159,7 +159,7 @@ class _Moments:
     """Means and co-moments of pairs of values that come block by block.
 
     Blocks are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise
-    algorithm for computing sample variances", 1979: centred first, never as a
+    algorithm for computing sample variances", 1979: centered first, never as a
     difference of large sums.
     """
 
@@ -210,7 +210,7 @@ def _rank_correlation(pairs: NDArray[np.complexfloating]) -> float:
 
 
 def _rank(ascending: Float[np.ndarray, " n"]) -> None:
-    """Replaces sorted values by twice their centred ranks, equal ones by the mean."""
+    """Replaces sorted values by twice their centered ranks, equal ones by the mean."""
     count, start = len(ascending), 0
     while start < count:
         stop = min(start + _BLOCK, count)

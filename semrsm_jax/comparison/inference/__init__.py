@@ -4,6 +4,7 @@ Pairs share samples and so are not independent: everything here permutes or resa
 *samples*. Keys are explicit: the same key gives the same numbers.
 """
 
+from semrsm_jax.comparison.inference._resampling import ScoreStatistic
 from semrsm_jax.comparison.inference.bootstrap import bootstrap_interval
 from semrsm_jax.comparison.inference.correction import (
     benjamini_hochberg,
@@ -18,7 +19,6 @@ from semrsm_jax.comparison.inference.permutation import (
     permutation_test,
 )
 from semrsm_jax.comparison.inference.scores import (
-    ScoreStatistic,
     mean_interval,
     median_interval,
     score_interval,

@@ -1,6 +1,7 @@
 """What tests and intervals share: keys, checks, groups, resamples and p-values."""
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -12,9 +13,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.inference.interval import Interval
 
 Key = int | jax.Array
+# Of any data, and of how often each sample counts (n,).
+ScoreStatistic = Callable[[Any, Float[Array, " n"]], Float[Array, "..."]]
+
 ALTERNATIVES = ("greater", "less", "two-sided")
 
 # Entries of RSMs, or of scores, that a batch of resamples holds at once.
@@ -24,33 +29,59 @@ _MOST = 10**7
 
 
 def bootstrap(
-    statistic: Callable[[Float[Array, " n"]], Float[Array, "..."]],
-    members: Int[Array, " n"] | None,
-    units: int,
-    dtype: jax.typing.DTypeLike,
-    key: jax.Array,
+    statistic: ScoreStatistic,
+    data: Any,
+    samples: int,
+    *,
+    key: Key,
     resamples: int,
     confidence: float,
-    entries: int,
+    groups: ArrayLike | None = None,
+    values: int = 1,
 ) -> Interval:
-    """The BCa interval of a statistic of how often each sample counts.
+    """The BCa interval of a statistic of data, in which samples count so often.
 
     Args:
-      statistic: of the counts (n,).
-      members: (n,), the group of each sample; None: each is a group of its own.
-      units: how many groups there are. As many are drawn, with replacement.
-      dtype: of the counts.
-      key: of the draws.
-      resamples: how many, B.
+      statistic: hashable function of the data and of the counts (n,).
+      data: array, or pytree of arrays, that the statistic takes.
+      samples: how many there are, n.
+      key: a seed or a JAX key.
+      resamples: B.
       confidence: of the interval.
-      entries: that one evaluation of the statistic holds in memory.
+      groups: (n,) of samples that are drawn together; None: each is drawn alone.
+      values: how many numbers the statistic is.
+
+    Raises:
+      TypeError: groups, confidence, resamples or key of another type.
+      ValueError: as `check_resamples`, `check_confidence` and `check_groups`.
 
     References:
       Efron, "Better bootstrap confidence intervals", 1987 (BCa).
     """
+    resamples = check_resamples(resamples, 2, values)
+    confidence = check_confidence(confidence)
+    members, units = check_groups(groups, samples)
+    return _bootstrap(
+        data, members, as_key(key), confidence, statistic, units, resamples
+    )
+
+
+@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
+def _bootstrap(
+    data: Any,
+    members: Int[Array, " n"] | None,
+    key: jax.Array,
+    confidence: float,
+    statistic: ScoreStatistic,
+    units: int,
+    resamples: int,
+) -> Interval:
+    arrays = [jnp.asarray(leaf) for leaf in jax.tree.leaves(data)]
+    floating = [each.dtype for each in arrays if jnp.issubdtype(each, jnp.floating)]
+    dtype = accumulation_dtype(jnp.result_type(*floating) if floating else float)
 
     def value(counts: Array) -> Array:
-        return statistic(counts if members is None else counts[members])
+        return statistic(data, counts if members is None else counts[members])
 
     def resampled(key: jax.Array) -> Array:
         drawn = jax.random.randint(key, (units,), 0, units)
@@ -59,7 +90,7 @@ def bootstrap(
     def without(unit: Array) -> Array:
         return value(jnp.ones(units, dtype).at[unit].set(0))
 
-    batch = batch_size(entries, resamples)
+    batch = batch_size(max(units, *(each.size for each in arrays)), resamples)
     estimate = value(jnp.ones(units, dtype))
     values = jax.lax.map(resampled, jax.random.split(key, resamples), batch_size=batch)
     jackknife = jax.lax.map(without, jnp.arange(units), batch_size=batch)
@@ -70,7 +101,6 @@ def bootstrap(
     varies = spread > 0
     acceleration = jnp.where(varies, skew / jnp.where(varies, 6 * spread**1.5, 1), 0)
     bias = norm.ppf(_share_below(values, estimate))
-
     # The ends have these probabilities below them.
     outside = (1 - confidence) / 2
     z = bias + norm.ppf(jnp.stack([outside, 1 - outside]).reshape(2, *[1] * bias.ndim))
@@ -167,7 +197,7 @@ def check_confidence(confidence: float) -> float:
 
 
 def check_groups(
-    groups: ArrayLike | None, samples: int, what: str = "samples"
+    groups: ArrayLike | None, samples: int
 ) -> tuple[Int[np.ndarray, " n"] | None, int]:
     """The group of each sample, numbered from 0, or None, and how many there are.
 
@@ -180,7 +210,7 @@ def check_groups(
         groups = np.asarray(groups)
         if groups.shape != (samples,):
             raise ValueError(
-                f"groups must have one entry for each of {samples} {what}, got shape "
+                f"groups must have one entry for each of {samples} samples, got shape "
                 f"{groups.shape}"
             )
         if groups.dtype.kind not in "iuU":
@@ -190,7 +220,7 @@ def check_groups(
         names, numbers = np.unique(groups, return_inverse=True)
         count = len(names)
     if count < 2:
-        raise ValueError(f"at least 2 {what} or groups are needed, got {count}")
+        raise ValueError(f"at least 2 samples or groups are needed, got {count}")
     return numbers, count
 
 

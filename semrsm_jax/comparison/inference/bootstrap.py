@@ -1,21 +1,12 @@
 """Bootstrap intervals over samples, for any statistic of two RSMs."""
 
-from functools import partial
+from dataclasses import dataclass
 
-import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from semrsm_jax.comparison._hsic import check_rsms
-from semrsm_jax.comparison.inference._resampling import (
-    Key,
-    as_key,
-    bootstrap,
-    check_confidence,
-    check_defined,
-    check_groups,
-    check_resamples,
-)
+from semrsm_jax.comparison.inference._resampling import Key, bootstrap, check_defined
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic
 
@@ -34,11 +25,11 @@ def bootstrap_interval(
 
     Samples are drawn with replacement, not pairs: pairs share samples and so are not
     independent. A resample is how often each sample counts, and pairs of a sample with
-    its own copy are left out: they are perfectly similar, whatever the network, and
-    would draw every resample up. So the resamples of unbiased CKA centre on its
+    its own copy are left out: they are perfectly similar for any network, and would
+    raise the value of every resample. So the resamples of unbiased CKA center on its
     estimate, while those of biased CKA have a bias twice that of the estimate, and its
-    intervals cover too little (see the README for figures). The ends are those of BCa,
-    which corrects for bias and skewness; the plain percentiles do not.
+    intervals cover too little. The ends are those of BCa, which corrects for bias and
+    skewness; the plain percentiles do not.
 
     Args:
       K: RSM (N, N).
@@ -68,33 +59,29 @@ def bootstrap_interval(
       >>> from semrsm_jax import bootstrap_interval
       >>> X = np.random.default_rng(0).normal(size=(40, 5))
       >>> Y = X + 0.5 * np.random.default_rng(1).normal(size=(40, 5))
-      >>> found = bootstrap_interval(X @ X.T, Y @ Y.T, key=0, resamples=500)
-      >>> bool(found.low < found.estimate < found.high)
+      >>> interval = bootstrap_interval(X @ X.T, Y @ Y.T, key=0, resamples=500)
+      >>> bool(interval.low < interval.estimate < interval.high)
       True
     """
-    resamples = check_resamples(resamples, 2)
-    confidence = check_confidence(confidence)
     K, L = check_rsms(K, L)
-    members, units = check_groups(groups, len(K))
-    interval = _bootstrap(
-        K, L, members, statistic, units, as_key(key), resamples, confidence
+    interval = bootstrap(
+        _OfRSMs(statistic),
+        (K, L),
+        len(K),
+        key=key,
+        resamples=resamples,
+        confidence=confidence,
+        groups=groups,
     )
     check_defined("statistic", interval.estimate)
     return interval
 
 
-@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
-def _bootstrap(
-    K: Array,
-    L: Array,
-    members: Array | None,
-    statistic: Statistic,
-    units: int,
-    key: jax.Array,
-    resamples: int,
-    confidence: float,
-) -> Interval:
-    def value(counts: Array) -> Array:
-        return statistic(K, L, counts=counts)
+@dataclass(frozen=True)
+class _OfRSMs:
+    """A statistic of two RSMs, of both as one argument."""
 
-    return bootstrap(value, members, units, K.dtype, key, resamples, confidence, K.size)
+    statistic: Statistic
+
+    def __call__(self, rsms: tuple[Array, Array], counts: Array) -> Array:
+        return self.statistic(*rsms, counts=counts)

@@ -1,4 +1,4 @@
-"""Corrections for testing many layers, models or k at once."""
+"""Corrections for testing many layers, models or k together."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +12,8 @@ from semrsm_jax.comparison.inference._resampling import ALTERNATIVES, null_p_val
 def holm(p_values: ArrayLike) -> Float[np.ndarray, "..."]:
     """Adjusted p-values that bound the chance of *any* false discovery.
 
-    Below alpha where Holm's step-down procedure rejects at alpha; whatever the tests'
-    dependence.
+    Below alpha where Holm's step-down procedure rejects at alpha, for tests that depend
+    on each other in any way.
 
     Args:
       p_values: of all tests, (...) of any shape.

@@ -1,7 +1,7 @@
-"""Is one definition of similarity better than another, on the same samples?"""
+"""Tests of the difference of two definitions of similarity on the same samples."""
 
-from functools import partial
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,9 @@ from jaxtyping import Array, Float
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.inference._resampling import (
     Key,
-    as_key,
     bootstrap,
-    check_confidence,
     check_defined,
     check_groups,
-    check_resamples,
 )
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic
@@ -65,10 +62,10 @@ def difference_test(
 ) -> Difference:
     """Tests whether two pairs of RSMs over the same samples differ in a statistic.
 
-    Does the semantic RSM follow the classifier's output more closely than the
-    spatio-semantic one? Then ``first = (semantic, jsd)``, ``second = (spatial, jsd)``,
-    ``statistic = RSA("pearson")``. Both are resampled together, so that what they share
-    cancels, by the bootstrap of `bootstrap_interval`. A difference is nearly symmetric,
+    To test whether the semantic RSM follows the classifier's output more closely than
+    the spatio-semantic one, pass ``first = (semantic, jsd)``, ``second = (spatial,
+    jsd)``, ``statistic = RSA("pearson")``. Both are resampled together, so that what
+    they share cancels, as in `bootstrap_interval`. A difference is nearly symmetric,
     so its interval and p-value are those of Student's t with N - 1 degrees of freedom
     and the bootstrap's standard error: over simulated null data of 16 to 100 samples
     they erred in 3.4 to 5.9 % at level 5 %, where BCa erred in 5 to 9.7 %. Permutations
@@ -99,30 +96,48 @@ def difference_test(
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import t as student
 
-    resamples = check_resamples(resamples, 2)
-    confidence = check_confidence(confidence)
     first, second = check_rsms(*first), check_rsms(*second)
     if first[0].shape != second[0].shape:
         raise ValueError(
             "first and second must be over the same samples, got shapes "
             f"{first[0].shape} and {second[0].shape}"
         )
-    members, units = check_groups(groups, len(first[0]))
-    (one, other), (difference, _, _, error, resampled) = _difference(
-        first, second, members, statistic, units, as_key(key), resamples, confidence
+    samples = len(first[0])
+    estimates, _, _, errors, resampled = bootstrap(
+        _DifferenceOf(statistic),
+        (first, second),
+        samples,
+        key=key,
+        resamples=resamples,
+        confidence=confidence,
+        groups=groups,
+        values=3,
     )
+    (difference, one, other), error = estimates, errors[0]
     check_defined("statistic", difference)
-    reach = student.ppf((1 + confidence) / 2, units - 1) * error
+    degrees = check_groups(groups, samples)[1] - 1
+    reach = student.ppf((1 + confidence) / 2, degrees) * error
     return Difference(
         difference,
         difference - reach,
         difference + reach,
-        _student_p_value(difference, error, units - 1),
+        _student_p_value(difference, error, degrees),
         error,
         one,
         other,
-        resampled,
+        resampled[:, 0],
     )
+
+
+@dataclass(frozen=True)
+class _DifferenceOf:
+    """The difference of a statistic of two pairs of RSMs, and that of each (3,)."""
+
+    statistic: Statistic
+
+    def __call__(self, pairs: Any, counts: Array) -> Float[Array, "3"]:
+        one, other = (self.statistic(*rsms, counts=counts) for rsms in pairs)
+        return jnp.stack([one - other, one, other])
 
 
 def _student_p_value(
@@ -133,24 +148,3 @@ def _student_p_value(
     total = squares + difference**2
     x = jnp.where(total > 0, squares / jnp.where(total > 0, total, 1), 1)
     return jax.scipy.special.betainc(degrees / 2, 0.5, x)
-
-
-@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
-def _difference(
-    first: tuple[Array, Array],
-    second: tuple[Array, Array],
-    members: Array | None,
-    statistic: Statistic,
-    units: int,
-    key: jax.Array,
-    resamples: int,
-    confidence: float,
-) -> tuple[tuple[Array, Array], Interval]:
-    def value(counts: Array) -> Array:
-        return statistic(*first, counts=counts) - statistic(*second, counts=counts)
-
-    K = first[0]
-    interval = bootstrap(
-        value, members, units, K.dtype, key, resamples, confidence, K.size
-    )
-    return (statistic(*first), statistic(*second)), interval

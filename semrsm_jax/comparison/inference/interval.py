@@ -1,11 +1,11 @@
 """The interval that every function of inference returns."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
 
-Number = Float[Array, "..."] | Float[np.ndarray, "..."] | float
+# A scalar or array (...): of JAX from a bootstrap, in float64 of NumPy from the others.
+Number = Any
 
 
 class Interval(NamedTuple):
@@ -24,8 +24,8 @@ class Interval(NamedTuple):
     estimate: Number
     low: Number
     high: Number
-    standard_error: Number | None = None
-    resampled: Number | None = None
+    standard_error: Number = None
+    resampled: Number = None
 
     def floats(self) -> tuple[float, float, float]:
         """Estimate, low and high of a single score as Python floats, for a table."""

@@ -1,6 +1,5 @@
 """Paired tests of scores, one for each query, under two definitions of similarity."""
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -16,17 +15,12 @@ from semrsm_jax.comparison.inference._resampling import (
     Key,
     as_key,
     batch_size,
-    bootstrap,
-    check_confidence,
-    check_groups,
-    check_resamples,
     null_p_value,
 )
-from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.scores import (
     group_sums,
-    mean_of_sums,
-    weighed,
+    mean_by_groups,
+    weighted_sum,
 )
 
 
@@ -35,7 +29,7 @@ class PairedTest(NamedTuple):
 
     Attributes:
       difference: mean score of the first less that of the second.
-      p_value: of the sign-flip test, not corrected for there being several.
+      p_value: of the sign-flip test, not corrected for the number of tests.
       low: lower end of the bootstrap interval of the difference.
       high: upper end of the bootstrap interval of the difference.
       standard_error: of the difference.
@@ -71,7 +65,7 @@ def paired_test(
       b: scores of the same queries in the same order, of the shape of `a`: (Q, ...).
       key: a seed or a JAX key.
       resamples: draws of signs, and resamples, B.
-      alternative: ``"greater"`` if `a` is thought better, ``"less"``, ``"two-sided"``.
+      alternative: the hypothesis: `a` is ``"greater"``, ``"less"``, or ``"two-sided"``.
       confidence: of the interval, in (0, 1).
       groups: (Q,) integers or text, equal for queries that depend on each other, as
         frames of one video do: signs are drawn and queries resampled a group at a time.
@@ -91,44 +85,37 @@ def paired_test(
       bootstrap confidence intervals", 1987 (BCa).
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
-    confidence = check_confidence(confidence)
     a, b = _checks.real_array("a", a), _checks.real_array("b", b)
     if a.shape != b.shape or a.ndim == 0:
         raise ValueError(
             "a and b must be scores of the same queries, got shapes "
             f"{a.shape} and {b.shape}"
         )
-    resamples = check_resamples(resamples, 2, math.prod(a.shape[1:]))
     _checks.finite("a", a)
     _checks.finite("b", b)
     dtype = accumulation_dtype(jnp.promote_types(a.dtype, b.dtype))
-    members, units = check_groups(groups, len(a), "queries")
-    sums = group_sums(a.astype(dtype) - b.astype(dtype), members, units)
-    interval, null = _paired(*sums, as_key(key), resamples, confidence)
-    difference, low, high, error, _ = interval
+    gain = a.astype(dtype) - b.astype(dtype)
+    difference, low, high, error, _ = mean_by_groups(
+        gain, groups, key=key, resamples=resamples, confidence=confidence
+    )
+    null = _flipped(*group_sums(gain, groups), as_key(key), resamples)
     p_value = null_p_value(difference, null, alternative)
     return PairedTest(difference, p_value, low, high, error, null)
 
 
 @partial(jax.jit, static_argnames="resamples")
-def _paired(
+def _flipped(
     sums: Float[Array, "units ..."],
     sizes: Float[Array, " units"],
     key: jax.Array,
     resamples: int,
-    confidence: float,
-) -> tuple[Interval, Float[Array, "B ..."]]:
-    units, dtype = len(sums), sums.dtype
-    queries = jnp.sum(sizes)
+) -> Float[Array, "B ..."]:
+    """The mean with random signs of the groups."""
 
-    def flipped(key: jax.Array) -> Array:
-        return weighed(jax.random.rademacher(key, (units,), dtype), sums) / queries
+    def mean(key: jax.Array) -> Array:
+        signs = jax.random.rademacher(key, (len(sums),), sums.dtype)
+        return weighted_sum(signs, sums) / jnp.sum(sizes)
 
-    sign_key, draw_key = jax.random.split(key)
-    batch = batch_size(units, resamples)
-    null = jax.lax.map(flipped, jax.random.split(sign_key, resamples), batch_size=batch)
-    mean = partial(mean_of_sums, (sums, sizes))
-    interval = bootstrap(
-        mean, None, units, dtype, draw_key, resamples, confidence, units
-    )
-    return interval, null
+    # Other draws than those of the interval.
+    keys = jax.random.split(jax.random.fold_in(key, 1), resamples)
+    return jax.lax.map(mean, keys, batch_size=batch_size(len(sums), resamples))

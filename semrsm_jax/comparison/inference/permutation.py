@@ -1,4 +1,4 @@
-"""Permutation tests: are two similarity structures related at all?"""
+"""Permutation tests of whether two similarity structures are related at all."""
 
 from functools import partial
 from typing import NamedTuple
@@ -25,11 +25,11 @@ from semrsm_jax.comparison.inference.statistic import CKA, Statistic
 
 
 class PermutationTest(NamedTuple):
-    """What a permutation test found.
+    """The result of `permutation_test`.
 
     Attributes:
       statistic: observed; (R,) for R RSMs.
-      p_value: of each, not corrected for there being several.
+      p_value: of each, not corrected for the number of tests.
       null: (B,) or (B, R), the statistic of each permutation. All R share it, so that
         `max_statistic` corrects for their number.
     """

@@ -1,30 +1,24 @@
 """Intervals of scores: means, medians, and any statistic of scored samples."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.inference._resampling import (
     Key,
-    as_key,
+    ScoreStatistic,
     bootstrap,
     check_confidence,
     check_groups,
-    check_resamples,
 )
 from semrsm_jax.comparison.inference.interval import Interval
-
-# Of the scores, and of how often each sample counts (n,).
-ScoreStatistic = Callable[[Any, Float[Array, " n"]], Float[Array, "..."]]
 
 
 def score_interval(
@@ -81,24 +75,18 @@ def score_interval(
       >>> bool(interval.low < f1.mean() < interval.high)
       True
     """
-    confidence = check_confidence(confidence)
+    settings: dict[str, Any] = {
+        "key": key,
+        "resamples": resamples,
+        "confidence": confidence,
+    }
     if statistic is None:
-        scores, groups = _scored(scores, groups)
-        resamples = check_resamples(resamples, 2, math.prod(scores.shape[1:]))
-        members, units = check_groups(groups, len(scores))
-        sums = group_sums(scores, members, units)
-        return _interval(
-            sums, None, mean_of_sums, units, as_key(key), resamples, confidence
-        )
-    arrays = [jnp.asarray(leaf) for leaf in jax.tree.leaves(scores)]
-    if not arrays or (groups is None and arrays[0].ndim == 0):
+        return mean_by_groups(*_scored(scores, groups), **settings)
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(scores)]
+    if groups is None and not (shapes and shapes[0]):
         raise ValueError("scores must have an axis of samples, got none")
-    resamples = check_resamples(resamples, 2)
-    samples = len(arrays[0]) if groups is None else len(np.asarray(groups))
-    members, units = check_groups(groups, samples)
-    return _interval(
-        scores, members, statistic, units, as_key(key), resamples, confidence
-    )
+    samples = shapes[0][0] if groups is None else len(np.asarray(groups))
+    return bootstrap(statistic, scores, samples, groups=groups, **settings)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -164,10 +152,20 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(float(np.median(values)), float(low), float(high))
 
 
+def mean_by_groups(
+    scores: Float[Array, "n ..."], groups: ArrayLike | None, **settings: Any
+) -> Interval:
+    """The interval of the mean over samples; `settings` are those of `bootstrap`."""
+    sums = group_sums(scores, groups)
+    values = math.prod(scores.shape[1:])
+    return bootstrap(_mean_of_sums, sums, len(sums[0]), values=values, **settings)
+
+
 def group_sums(
-    scores: Float[Array, "n ..."], members: Int[np.ndarray, " n"] | None, units: int
+    scores: Float[Array, "n ..."], groups: ArrayLike | None
 ) -> tuple[Float[Array, "units ..."], Float[Array, " units"]]:
     """Sums and sizes of the groups: all that a mean needs of the scores."""
+    members, units = check_groups(groups, len(scores))
     sizes = jnp.ones(len(scores), scores.dtype)
     if members is None:
         return scores, sizes
@@ -175,15 +173,14 @@ def group_sums(
     return sums, sizes
 
 
-def weighed(factors: Float[Array, " n"], sums: Float[Array, "n ..."]) -> Array:
-    """The sum of groups, each times its factor; TF32 would lose digits."""
+def weighted_sum(factors: Float[Array, " n"], sums: Float[Array, "n ..."]) -> Array:
+    """The sum over the first axis; TF32 would lose digits."""
     return jnp.tensordot(factors, sums, 1, precision=jax.lax.Precision.HIGHEST)
 
 
-def mean_of_sums(sums: tuple[Array, Array], counts: Array) -> Array:
-    """The mean over samples, each group of them counting so often."""
+def _mean_of_sums(sums: tuple[Array, Array], counts: Array) -> Array:
     totals, sizes = sums
-    return weighed(counts, totals) / jnp.sum(counts * sizes)
+    return weighted_sum(counts, totals) / jnp.sum(counts * sizes)
 
 
 def _scored(
@@ -202,32 +199,6 @@ def _scored(
     scores = scores[known]
     _checks.finite("scores", scores)
     return scores, groups
-
-
-@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
-def _interval(
-    scores: Any,
-    members: Int[Array, " n"] | None,
-    statistic: ScoreStatistic,
-    units: int,
-    key: jax.Array,
-    resamples: int,
-    confidence: float,
-) -> Interval:
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(scores)]
-    floating = [leaf.dtype for leaf in leaves if jnp.issubdtype(leaf, jnp.floating)]
-    dtype = accumulation_dtype(jnp.result_type(*floating) if floating else float)
-    entries = max(units, sum(leaf.size for leaf in leaves))
-    return bootstrap(
-        partial(statistic, scores),
-        members,
-        units,
-        dtype,
-        key,
-        resamples,
-        confidence,
-        entries,
-    )
 
 
 def _host_values(values: ArrayLike, rank: int | None = None) -> np.ndarray:
