@@ -12,7 +12,6 @@ from stored_runs import contents, features
 
 from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, pair_statistics
 from semrsm_jax.engine import Features, local_cluster, plan, run, token_rows
-from semrsm_jax.engine._local import Event
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.pairs import executor
 from semrsm_jax.store import open_run, open_runs
@@ -301,13 +300,13 @@ def test_progress_tells_rate_and_remaining_time(monkeypatch):
     task = object()
     tally.now(0)
     clock[0] += 10
-    seen = tally.add(Event(task, 20, written=False))
+    seen = tally.add(task, 20, written=False)
     assert (seen.done, seen.rate, seen.eta) == (60, 2.0, 20.0)
     clock[0] += 5
-    seen = tally.add(Event(task, 30, written=True))
+    seen = tally.add(task, 30, written=True)
     assert (seen.done, seen.rate, seen.eta) == (70, 2.0, 15.0)
     clock[0] += 60
-    seen = tally.add(Event(object(), 30, written=True))
+    seen = tally.add(object(), 30, written=True)
     assert (seen.done, seen.eta, seen.resumed_share) == (100, 0.0, 0.4)
 
 

@@ -152,7 +152,7 @@ def test_twenty_killed_workers(tmp_path):
 
 def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(_cluster, "_ALONE", 0.5)
+    monkeypatch.setattr(_cluster, "_WORKERLESS", 0.5)
     folder = tmp_path / "run.zarr"
     settings = {"n_workers": 0, "processes": False, "dashboard_address": ":0"}
     with (

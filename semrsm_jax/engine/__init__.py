@@ -2,10 +2,11 @@
 
 from semrsm_jax._rows import InputChangedError
 from semrsm_jax.engine._cluster import connected, local_cluster
-from semrsm_jax.engine._inputs import Features, token_rows
-from semrsm_jax.engine._local import is_computing
+from semrsm_jax.engine._inputs import Features, check_features, token_rows
 from semrsm_jax.engine._plan import Plan, plan
 from semrsm_jax.engine._run import run
+from semrsm_jax.engine._samples import read_through
+from semrsm_jax.engine._workers import is_computing
 from semrsm_jax.engine.progress import Progress
 
 __all__ = [
@@ -13,10 +14,12 @@ __all__ = [
     "InputChangedError",
     "Plan",
     "Progress",
+    "check_features",
     "connected",
     "is_computing",
     "local_cluster",
     "plan",
+    "read_through",
     "run",
     "token_rows",
 ]

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 import warnings
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,28 +16,24 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from semrsm_jax._resources import core_limit
-from semrsm_jax.engine._local import Event
 from semrsm_jax.engine._tile import Task, TileComputer
-from semrsm_jax.store.tiles import Tile
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# Tiles that wait for each thread of the cluster, so that none is ever idle.
+# Tiles submitted for each thread of the cluster, so that none is ever idle.
 _AHEAD = 2
 
-# How often a tile is tried whose worker died each time, and then given up.
-_MOST_DEATHS = 5
+# Workers that a tile may lose, on a local cluster, before the run gives it up.
+_MOST_DEATHS = 20
 
 _PATIENCE = 0.2  # seconds between looks at what is done
+_WORKERLESS = 30.0  # seconds without any worker before a warning
 
-# Seconds between looks at who is there; and without any worker, until that is said.
-_ROLL_CALL, _ALONE = 1.0, 30.0
-
-# Above all levels of logging: what matters of a worker's death is said here.
+# Above all levels of logging: the run itself reports lost workers where they matter.
 _SILENT = 60
 
-# What libraries read when a worker starts: one thread each, as Dask says.
+# Read by libraries when a worker starts: one thread each, as Dask counts them.
 _ONE_THREAD = {
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"
@@ -67,11 +63,11 @@ def local_cluster(workers: int) -> "Iterator[Client]":
     settings = {
         "distributed.worker.preload": ["semrsm_jax.engine._preload"],
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
-        # What a worker holds are compiled programs and two blocks, not Dask's data.
+        "distributed.scheduler.allowed-failures": _MOST_DEATHS,
+        # A worker holds compiled programs and two blocks, not Dask's data.
         "distributed.worker.memory.terminate": False,
         "distributed.worker.memory.pause": False,
-        # A worker that takes long to start again is not lost; see `_Crew` for one that
-        # does not start again.
+        # A worker that takes long to start again is not lost.
         "distributed.deploy.lost-worker-timeout": "1 day",
     }
     with config.set(settings):
@@ -86,8 +82,8 @@ def local_cluster(workers: int) -> "Iterator[Client]":
             with distributed.Client(cluster) as client:
                 yield client
         finally:
-            # Nothing is lost with a worker, and one in the middle of a tile would let
-            # the cluster wait for it.
+            # Claims on tiles end with a process, so nothing is lost by a kill, and
+            # closing would wait for a worker in the middle of a tile.
             for nanny in cluster.workers.values():
                 nanny.auto_restart = False
                 if nanny.pid is not None:
@@ -108,124 +104,111 @@ def connected(address: str) -> "Iterator[Client]":
 
     Raises:
       ImportError: Dask is not installed.
-      OSError: nobody answers there.
+      OSError: no scheduler answers at the address.
     """
     with _distributed().Client(address, timeout="10s") as client:
         yield client
 
 
 def cluster_threads(client: "Client") -> int:
-    """The tiles that a cluster computes at a time, at least one."""
-    # The same call is a coroutine of an asynchronous client, which this is none.
+    """The number of tiles that a cluster computes at a time, at least one."""
+    # The same call is a coroutine of an asynchronous client, which this is not.
     counts: Any = client.nthreads()
     return max(1, sum(counts.values()))
 
 
-def on_cluster(tasks: Sequence[Task], client: "Client") -> Iterator[Event]:
-    """Computes tiles on the workers of a cluster, and tells of each that is written.
+def on_cluster(
+    tasks: Sequence[Task], client: "Client", advance: Callable[[Task, int, bool], None]
+) -> None:
+    """Computes tiles on the workers of a cluster; see `Workers.compute`.
 
-    A worker that dies costs the tiles it was at: they go to others. Without any worker
-    it waits for one, and warns. Workers read the features themselves where they can see
-    them; else the blocks are sent to them.
+    Dask gives the tiles of a lost worker to others. Without any worker the run waits
+    for one, and warns. Workers read the features themselves where they can see them;
+    else the blocks are sent to them.
 
     Raises:
-      RuntimeError: the workers that took a tile died each time.
+      RuntimeError: every worker that took a tile died.
       ValueError: a worker cannot see the store.
     """
     distributed = _distributed()
-    todo, flying = deque(tasks), {}
-    deaths: Counter[tuple[str, Tile]] = Counter()
-    sent, crew = False, _Crew(client)
+    todo, submitted, sent = deque(tasks), {}, False
+    # When there was a worker last; infinity once the lack of one was reported.
+    manned = time.monotonic()
     try:
-        while todo or flying:
-            crew.look_after()
-            while todo and len(flying) < _AHEAD * cluster_threads(client):
+        while todo or submitted:
+            threads: Any = client.nthreads()
+            if threads:
+                manned = time.monotonic()
+            elif time.monotonic() - manned > _WORKERLESS:
+                manned = float("inf")
+                warnings.warn(
+                    f"the cluster has had no worker for {_WORKERLESS:.0f} s; waiting "
+                    "for one. To stop: Ctrl-C; the same call then resumes the run",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            _restart_lost(client.cluster, len(threads))
+            while todo and len(submitted) < _AHEAD * max(1, sum(threads.values())):
                 task = todo.popleft()
-                flying[_submit(client, task, sent)] = task
+                submitted[_submit(client, task, sent)] = task
             try:
                 done = distributed.wait(
-                    list(flying), timeout=_PATIENCE, return_when="FIRST_COMPLETED"
+                    list(submitted), timeout=_PATIENCE, return_when="FIRST_COMPLETED"
                 ).done
             except TimeoutError:
                 continue
             for future in done:
-                task = flying.pop(future)
+                task = submitted.pop(future)
                 try:
-                    answer = future.result()
+                    outcome = future.result()
                 except distributed.scheduler.KilledWorker as error:
-                    deaths[task.store, task.tile] += 1
-                    if deaths[task.store, task.tile] >= _MOST_DEATHS:
-                        raise RuntimeError(
-                            f"tile {tuple(task.tile)} of {task.store} was given up: "
-                            "each worker that took it died, of too little memory "
-                            "perhaps; a smaller memory budget or tile may help"
-                        ) from error
-                    answer = _BUSY
-                if answer == _WRITTEN:
-                    yield Event(task, task.pairs, written=True)
-                    continue
-                sent |= answer == _UNSEEN
-                todo.append(task)
+                    raise RuntimeError(
+                        f"tile {tuple(task.tile)} of {task.store} was given up: each "
+                        "worker that took it died, perhaps of too little memory; try "
+                        "a smaller memory budget or tile. The same call resumes"
+                    ) from error
+                if outcome == _WRITTEN:
+                    advance(task, task.pairs, True)
+                else:
+                    sent |= outcome == _UNSEEN
+                    todo.append(task)
     finally:
-        client.cancel(list(flying), force=True)
+        client.cancel(list(submitted), force=True)
 
 
-class _Crew:
-    """The workers of a cluster, so far as somebody must look after them."""
+def _restart_lost(cluster: Any, workers: int) -> None:
+    """Replaces workers of a local cluster that died while they started.
 
-    def __init__(self, client: "Client") -> None:
-        """Takes everybody for well."""
-        self._client = client
-        self._next = self._seen = time.monotonic()
-        self._warned = False
-
-    def look_after(self) -> None:
-        """Replaces local workers that are gone for good; says if nobody is left."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + _ROLL_CALL
-        cluster: Any = self._client.cluster
-        if isinstance(cluster, _distributed().LocalCluster):
-            cluster.loop.add_callback(_replace_lost, cluster)
-        if self._client.nthreads():
-            self._seen, self._warned = now, False
-        elif now - self._seen > _ALONE and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"the cluster has had no worker for {_ALONE:.0f} s; waiting for one. "
-                "Whoever stops here keeps what is done: the same call goes on",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-
-def _replace_lost(cluster: Any) -> None:
-    """Starts workers for those whose nanny gave up; this runs on the cluster's loop.
-
-    Dask starts a worker again that dies at work, but not one that dies while starting.
+    Dask itself restarts those that die later.
     """
-    gone = ("closing", "closed", "failed")
-    for name, nanny in list(cluster.workers.items()):
-        if nanny.status.name in gone:
-            del cluster.workers[name]
-    cluster.scale(len(cluster.worker_spec))
+    local = isinstance(cluster, _distributed().LocalCluster)
+    if not local or workers >= len(cluster.worker_spec):
+        return
+
+    def restart() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status.name in ("closing", "closed", "failed"):
+                del cluster.workers[name]
+        cluster.scale(len(cluster.worker_spec))
+
+    cluster.loop.add_callback(restart)
 
 
+# What became of a task: written; claimed by another process; features not visible.
 _WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
 
 
 def _submit(client: "Client", task: Task, sent: bool) -> "Future":
     from dask import config
 
-    # One object where x and y are one, which is then sent once.
-    blocks = {block.digest: block for block in (task.x, task.y)}
+    # One object where x and y are the same block, which is then sent once.
+    blocks = {block.sha256: block for block in (task.x, task.y)}
     for digest, block in blocks.items():
         if sent or not block.on_disk:
             blocks[digest] = block.held()
-    task = dataclasses.replace(task, x=blocks[task.x.digest], y=blocks[task.y.digest])
-    # With the task itself, which outlives each worker that takes it; Dask's own way of
-    # sending data leaves it to a worker, and it is lost with that one.
+    task = dataclasses.replace(task, x=blocks[task.x.sha256], y=blocks[task.y.sha256])
+    # Within the task, which outlives each worker that takes it. Data that is sent by
+    # Dask's own means is kept by a worker, and lost with it.
     with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
         return client.submit(_write, task, pure=False)
 
@@ -243,7 +226,7 @@ def _write(task: Task) -> str:
         try:
             _own.computer.load(task)
         except (OSError, ValueError):
-            # No such file here, or another: whoever started the run has the right one.
+            # The file is missing here or is another one: the run sends its own.
             if task.x.on_disk or task.y.on_disk:
                 return _UNSEEN
             raise

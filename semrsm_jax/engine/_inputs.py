@@ -1,11 +1,12 @@
-"""What a run may be given, and the checks of it that need no look at the values."""
+"""The inputs of a run, and the checks of them that do not read their values."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,19 +16,24 @@ from semrsm_jax import _checks
 from semrsm_jax._representations import AXES
 from semrsm_jax._rows import Rows, transformed, unmapped
 
+# The axes over which each mean is taken.
+CENTERS = {"channel": (0, 1), "position": (0,)}
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """An input of a run, with what is known of it.
+    """An input of a run, with its masks, names and origin.
 
     Attributes:
       rows: tokens (N, S, C): an array, a `Rows`, which is read block by block, or
-        whatever else has a shape, a dtype, and gives samples when sliced.
+        anything else that has a shape and a dtype and gives samples when sliced.
       mask: (N, S), True where a token takes part. None: all do.
       ids: names of the samples, kept with the run.
       preprocessing: what was done to the features, as JSON can express it. It is a part
         of what the run is: another preprocessing is another run.
-      source: where the features came from, likewise; it is kept, and nothing more.
+      source: where the features came from, as JSON can express it. It is kept with the
+        run, but does not make it another one. ``source["file"]`` names the input in
+        errors.
     """
 
     rows: Any
@@ -35,13 +41,6 @@ class Features:
     ids: Sequence[str] | None = None
     preprocessing: Mapping[str, Any] | None = None
     source: Mapping[str, Any] | None = None
-
-
-class Opened(NamedTuple):
-    """Checked features, and their mask on the host."""
-
-    features: Features
-    mask: np.ndarray | None
 
 
 def token_rows(activations: Any, layout: str) -> Any:
@@ -76,16 +75,24 @@ def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
     return block.reshape(len(block), math.prod(block.shape[1:-1]), block.shape[-1])
 
 
-def opened(name: str, given: Any) -> Opened:
-    """The input with checked rows, and its mask on the host.
+def check_features(name: str, given: Any) -> Features:
+    """Checks an input without a look at its values.
+
+    Args:
+      name: of the argument, for errors.
+      given: `Features`, or tokens (N, S, C) as `Features` takes them.
+
+    Returns:
+      The features: rows that are NumPy arrays, a `Rows` or the like, the mask (N, S) on
+      the host.
 
     Raises:
       TypeError: the rows are not real, or the mask is not boolean.
-      ValueError: they have another number of axes, an axis is empty, the mask or the
-        names do not fit.
+      ValueError: the rows do not have 3 axes, an axis is empty, or the mask or the ids
+        do not fit.
     """
     features = given if isinstance(given, Features) else Features(given)
-    rows = features.rows
+    name, rows = input_name(name, features), features.rows
     if isinstance(rows, str | os.PathLike):
         raise TypeError(
             f"{name} must be an array, a Rows or Features, got the path {rows!r}; "
@@ -104,7 +111,15 @@ def opened(name: str, given: Any) -> Opened:
         raise ValueError(
             f"{name} has {rows.shape[0]} samples, got {len(features.ids)} ids"
         )
-    checked = Features(
-        rows, None, features.ids, features.preprocessing, features.source
-    )
-    return Opened(checked, None if mask is None else np.asarray(mask))
+    checked = dataclasses.replace(features, rows=rows, mask=mask)
+    return dataclasses.replace(checked, mask=host_mask(checked))
+
+
+def host_mask(features: Features) -> np.ndarray | None:
+    """The mask (N, S) of features as a NumPy array."""
+    return None if features.mask is None else np.asarray(features.mask)
+
+
+def input_name(name: str, features: Features) -> str:
+    """The file that features came from, or the argument's name where there is none."""
+    return str((features.source or {}).get("file", name))

@@ -1,67 +1,85 @@
-"""The inputs of a run: read block by block, and known by their content."""
+"""The inputs of a run: read block by block, and identified by their content."""
 
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rows import Rows, check_unchanged, part, unread
+from semrsm_jax.engine._inputs import CENTERS, host_mask, input_name
+from semrsm_jax.engine._spec import Report, RunSpec
+from semrsm_jax.engine.progress import Tally
 from semrsm_jax.pairs.selection import batches
 from semrsm_jax.pairs.statistics import squared_norms
 
-# Bytes that are read at once while the whole input is looked through.
+# Bytes that are read at once while an input is read as a whole.
 _READ_BYTES = 2**24
-
-CENTERS = {"channel": (0, 1), "position": (0,)}
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Some samples of an input, read where and when they are needed.
+class RunInput:
+    """An input of a run that was read once, or a block of its samples.
 
     Attributes:
-      name: of the input, for errors.
-      rows: (n, S, C), what they are read from.
-      on_disk: whether that is a file, rather than memory of this process.
-      start: the number of the first sample.
-      digest: the SHA-256 of the samples' own SHA-256.
-      sums: (n,), what `check_unchanged` compares them with.
+      name: for errors.
+      rows: (N, S, C), read by slices.
+      on_disk: whether the rows are read from a file, not held in memory.
+      start: the number of the first sample in the input.
       mean: subtracted from each sample; None: nothing.
-      mask: (n, S); None: all tokens take part.
-      sq_norm: (n,), the squared norms.
+      mask: (N, S), True where a token takes part; None: all do.
+      digests: (N, 32), the SHA-256 of each sample as it was given.
+      sums: (N,), the checksums that later readings are compared with.
+      sq_norm: (N,), squared norms of the samples as they are matched.
     """
 
     name: str
     rows: Any
     on_disk: bool
     start: int
-    digest: bytes
-    sums: np.ndarray
     mean: np.ndarray | None
     mask: np.ndarray | None
+    digests: np.ndarray
+    sums: np.ndarray
     sq_norm: np.ndarray
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of `digests`: it identifies the content, whatever its file."""
+        return hashlib.sha256(self.digests.tobytes()).hexdigest()
+
+    def block(self, samples: slice) -> "RunInput":
+        """Some of the samples, not yet read where they are in a file."""
+        held, start = isinstance(self.rows, np.ndarray), samples.start
+        return dataclasses.replace(
+            self,
+            rows=self.rows[samples] if held else part(self.rows, start, samples.stop),
+            start=self.start + start,
+            mask=None if self.mask is None else self.mask[samples],
+            digests=self.digests[samples],
+            sums=self.sums[samples],
+            sq_norm=self.sq_norm[samples],
+        )
+
     def read(self, dtype: DTypeLike) -> np.ndarray:
-        """The tokens (samples, S, C), once compared with what they were.
+        """The tokens (N, S, C) as they are matched.
 
         Raises:
-          InputChangedError: they are others.
+          InputChangedError: they differ from what they were when the run began.
         """
-        tokens = self._checked()
-        tokens = tokens.astype(dtype, copy=False)
-        return tokens if self.mean is None else (tokens - self.mean).astype(dtype)
+        return _as_matched(self._checked(), self.mean, dtype)
 
-    def held(self) -> "Block":
-        """The same block with its samples in memory, to be sent.
+    def held(self) -> "RunInput":
+        """The same samples in memory, to be sent.
 
         Raises:
-          InputChangedError: as `read`.
+          InputChangedError: they differ from what they were when the run began.
         """
         return dataclasses.replace(self, rows=self._checked(), on_disk=False)
 
@@ -71,117 +89,106 @@ class Block:
         return tokens
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """One input of a run, looked through once.
-
-    Attributes:
-      name: for errors.
-      rows: (N, S, C): a slice of the first axis reads these samples.
-      mean: subtracted from each sample; None: nothing.
-      mask: (N, S); None: all tokens take part.
-      digests: (N, 32), the SHA-256 of each sample as it was given.
-      sums: (N,), see `check_unchanged`.
-      sq_norm: (N,), squared norms of what is matched.
-    """
-
-    name: str
-    rows: Any
-    mean: np.ndarray | None
-    mask: np.ndarray | None
-    digests: np.ndarray
-    sums: np.ndarray
-    sq_norm: np.ndarray
-
-    @property
-    def sha256(self) -> str:
-        """The content's own name, whatever file it is in."""
-        return hashlib.sha256(self.digests.tobytes()).hexdigest()
-
-    def block(self, samples: slice) -> Block:
-        """Some of the samples."""
-        held = isinstance(self.rows, np.ndarray)
-        return Block(
-            self.name,
-            self.rows[samples]
-            if held
-            else part(self.rows, samples.start, samples.stop),
-            isinstance(self.rows, Rows),
-            samples.start,
-            hashlib.sha256(self.digests[samples].tobytes()).digest(),
-            self.sums[samples],
-            self.mean,
-            None if self.mask is None else self.mask[samples],
-            self.sq_norm[samples],
-        )
-
-
-class Survey(NamedTuple):
-    """What one look through an input tells.
-
-    Attributes:
-      digests: (N, 32), the SHA-256 of each sample.
-      sums: (N,), what `check_unchanged` compares later readings with.
-      mean: (C,) or (S, C), in float64; None where none was asked for.
-    """
-
-    digests: np.ndarray
-    sums: np.ndarray
-    mean: np.ndarray | None
-
-
-def survey(
-    name: str, rows: Any, center: str | None, report: Callable[[int], None]
-) -> Survey:
-    """Looks through all samples once.
-
-    Args:
-      name: of the input, for errors.
-      rows: (N, S, C).
-      center: which mean is taken: that of each ``"channel"``, or of each
-        ``"position"`` and channel; None takes none.
-      report: called with the number of samples read.
+def read_inputs(spec: RunSpec, report: Report) -> list[RunInput]:
+    """Reads the inputs of a run: x, and y where there is one.
 
     Raises:
       ValueError: a value is not finite.
     """
-    digests = np.empty((rows.shape[0], hashlib.sha256().digest_size), np.uint8)
-    sums, total = unread(rows.shape[0]), np.float64(0.0)
+    tally = Tally("reading", sum(side.rows.shape[0] for side in spec.features))
+    names = list(map(input_name, spec.names, spec.features))
+    content, mean, before = [], None, 0
+    for name, features in zip(names, spec.features, strict=True):
+        count = features.rows.shape[0]
+        digests, sums, mean = read_through(
+            name,
+            features.rows,
+            # The mean is that of the last input, of y where there is one (App. D.1).
+            spec.center if len(content) == len(names) - 1 else None,
+            lambda done, before=before: report(tally.now(before + done)),
+        )
+        content.append((digests, sums))
+        before += count
+    if mean is not None:
+        mean = mean.astype(accumulation_dtype(spec.dtype))
+    inputs = []
+    for name, features, (digests, sums) in zip(
+        names, spec.features, content, strict=True
+    ):
+        rows, mask = features.rows, host_mask(features)
+        norms = _norms(rows, mean, mask, spec.dtype)
+        on_disk = isinstance(rows, Rows)
+        inputs.append(
+            RunInput(name, rows, on_disk, 0, mean, mask, digests, sums, norms)
+        )
+    return inputs
+
+
+def read_through(
+    name: str,
+    rows: Any,
+    center: str | None,
+    report: Callable[[int], None] = lambda done: None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Reads all samples once, and checks their values.
+
+    Args:
+      name: of the input, for errors.
+      rows: (N, S, C), read by slices.
+      center: which mean is taken: of each ``"channel"``, or of each ``"position"`` and
+        channel; None takes none.
+      report: called with the number of samples read.
+
+    Returns:
+      The SHA-256 of each sample, (N, 32); their checksums as `check_unchanged` takes
+      them, (N,); and the mean, (C,) or (S, C) in float64, None without `center`.
+
+    Raises:
+      ValueError: a value is not finite.
+    """
+    digests, sums, total = [], unread(rows.shape[0]), 0.0
     for samples, block in _blocks(rows):
         where = f"{name}, samples {samples.start} to {samples.stop - 1},"
         _checks.finite(where, block)
         check_unchanged(name, block, sums[samples], samples.start)
-        for number, sample in enumerate(block, samples.start):
-            digests[number] = np.frombuffer(_digest(sample), np.uint8)
+        digests.append(_digests(block))
         if center is not None:
             total = total + block.sum(axis=CENTERS[center], dtype=np.float64)
         report(samples.stop)
     if center is None:
-        return Survey(digests, sums, None)
+        return np.concatenate(digests), sums, None
     count = np.prod([rows.shape[axis] for axis in CENTERS[center]])
-    return Survey(digests, sums, np.asarray(total / count))
+    return np.concatenate(digests), sums, np.asarray(total / count)
 
 
-def norms(
+def _norms(
     rows: Any, mean: np.ndarray | None, mask: np.ndarray | None, dtype: DTypeLike
 ) -> np.ndarray:
     """The squared norms (N,) of the samples as they are matched."""
-    blocks = []
+    norms = []
     for samples, block in _blocks(rows):
-        tokens = block.astype(dtype, copy=False)
-        if mean is not None:
-            tokens = (tokens - mean).astype(dtype)
+        tokens = _as_matched(block, mean, dtype)
         kept = None if mask is None else jnp.asarray(mask[samples])
-        blocks.append(np.asarray(squared_norms(tokens, kept, jnp.dtype(dtype))))
-    return np.concatenate(blocks)
+        norms.append(np.asarray(squared_norms(tokens, kept, jnp.dtype(dtype))))
+    return np.concatenate(norms)
+
+
+def _as_matched(
+    tokens: np.ndarray, mean: np.ndarray | None, dtype: DTypeLike
+) -> np.ndarray:
+    tokens = tokens.astype(dtype, copy=False)
+    return tokens if mean is None else (tokens - mean).astype(dtype)
 
 
 def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray]]:
     sample = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
-    size = max(1, _READ_BYTES // sample)
-    for samples in batches(rows.shape[0], size):
+    for samples in batches(rows.shape[0], max(1, _READ_BYTES // sample)):
         yield samples, np.asarray(rows[samples])
 
 
-def _digest(sample: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(sample).view(np.uint8).data).digest()
+def _digests(samples: np.ndarray) -> np.ndarray:
+    """The SHA-256 (N, 32) of each sample."""
+    contiguous = (np.ascontiguousarray(sample) for sample in samples)
+    digests = [hashlib.sha256(s.view(np.uint8).data).digest() for s in contiguous]
+    size = hashlib.sha256().digest_size
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(samples), size)

@@ -9,33 +9,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
-from semrsm_jax.engine._samples import Block
+from semrsm_jax.engine._samples import RunInput
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import MATRICES, RunStore
 from semrsm_jax.store.tiles import Tile
 
 
+class StopMatching(Exception):  # noqa: N818 (it is not an error)
+    """Raised by a progress callback to end the matching of a tile early."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A tile to compute; all that it takes, wherever that is done.
+    """A tile to compute, with all that this takes in any process.
 
     Attributes:
       store: the folder of the run.
       tile: its place.
       pairs: how many are matched.
       x: the samples of its rows.
-      y: of its columns.
+      y: the samples of its columns.
       rule: how they are matched.
-      dtype: that they are matched in.
-      in_flight: pairs at once.
+      dtype: the dtype that they are matched in.
+      in_flight: pairs matched at once.
       x64: whether JAX computes in 64 bits.
     """
 
     store: str
     tile: Tile
     pairs: int
-    x: Block
-    y: Block
+    x: RunInput
+    y: RunInput
     rule: Rule
     dtype: Any
     in_flight: int
@@ -46,23 +50,23 @@ class TileComputer:
     """Computes tiles one after the other, on JAX's default device of the thread.
 
     The blocks of samples are put on the device once a tile, and one that the next tile
-    needs too stays there. Where memory ran out, later tiles begin with fewer pairs.
+    needs too stays there. After memory ran out, later tiles begin with fewer pairs.
     """
 
     def __init__(self) -> None:
-        """Holds nothing yet."""
-        self._blocks: dict[bytes, tuple[Any, Any]] = {}
+        """No block is loaded yet."""
+        self._blocks: dict[str, tuple[Any, Any]] = {}
         self._most: int | None = None
 
     def write(self, task: Task, progress: Callable[[int], None]) -> bool:
-        """Computes a tile and writes it; False where another process is at it.
+        """Computes a tile and writes it; False where another process computes it.
 
         Args:
           task: the tile.
           progress: called with the number of pairs done, after each chunk.
 
         Raises:
-          InputChangedError: a sample is no longer what it was when the run began.
+          InputChangedError: a sample differs from what it was when the run began.
           OSError: the tile cannot be written.
         """
         store = RunStore.open(task.store)
@@ -78,26 +82,26 @@ class TileComputer:
         size = min(task.in_flight, self._most or task.in_flight)
         pairs = store.grid.pairs(task.tile)
         samples = PairInputs(x, y, x_mask, y_mask)
-        found, enough = match_block(samples, task.rule, pairs, size, progress)
+        values, enough = match_block(samples, task.rule, pairs, size, progress)
         if enough < size:
             self._most = enough
-        matrices: dict[str, np.ndarray] = dict(zip(MATRICES, found, strict=True))
+        matrices: dict[str, np.ndarray] = dict(zip(MATRICES, values, strict=True))
         if not pairs.diagonal:
             for name in ("inner", "upper_bound"):
                 np.fill_diagonal(matrices[name], task.x.sq_norm)
         return matrices
 
     def load(self, task: Task) -> list[tuple[Any, Any]]:
-        """Puts both blocks on the device, if they are not there yet."""
-        blocks = {block.digest: block for block in (task.x, task.y)}
+        """Loads both blocks onto the device, unless they are on it already."""
+        blocks = {block.sha256: block for block in (task.x, task.y)}
         self._blocks = {d: b for d, b in self._blocks.items() if d in blocks}
         for digest, block in blocks.items():
             if digest not in self._blocks:
                 self._blocks[digest] = _on_device(block, task.dtype)
-        return [self._blocks[block.digest] for block in (task.x, task.y)]
+        return [self._blocks[block.sha256] for block in (task.x, task.y)]
 
 
-def _on_device(block: Block, dtype: Any) -> tuple[Any, jax.Array | None]:
+def _on_device(block: RunInput, dtype: Any) -> tuple[Any, jax.Array | None]:
     tokens = block.read(dtype)
     mask = None if block.mask is None else jnp.asarray(block.mask)
     try:
@@ -105,5 +109,5 @@ def _on_device(block: Block, dtype: Any) -> tuple[Any, jax.Array | None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        # From the host, each pair goes over when its turn comes.
+        # Kept on the host, from which each pair is moved when it is matched.
         return tokens, mask

@@ -1,27 +1,25 @@
-"""How far a run has come."""
+"""How far a run is."""
 
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from semrsm_jax.engine._local import Event
-
-# The rate is that of the last so many seconds.
+# The rate is measured over this many seconds.
 _WINDOW = 30.0
 
 
 class Progress(NamedTuple):
-    """How far a run has come.
+    """How far a run is.
 
     Attributes:
-      stage: what is being done: ``"reading"`` the inputs, in samples, or
-        ``"matching"``, in pairs.
-      done: how many, those included that were there before.
-      total: of how many.
-      resumed: how many were there before.
+      stage: ``"reading"``, the inputs, counted in samples; or ``"matching"``, counted
+        in pairs.
+      done: samples or pairs that are done, resumed ones included.
+      total: samples or pairs in all.
+      resumed: how many were stored before this call.
       seconds: since the stage began.
-      rate: how many a second, in the last half minute; None: not known yet.
+      rate: how many a second, over the last half minute; None: not known yet.
     """
 
     stage: str
@@ -33,20 +31,20 @@ class Progress(NamedTuple):
 
     @property
     def eta(self) -> float | None:
-        """The seconds that are left, as far as one can tell."""
+        """The seconds left, estimated from the rate; None without a rate."""
         if self.done >= self.total:
             return 0.0
         return (self.total - self.done) / self.rate if self.rate else None
 
     @property
     def resumed_share(self) -> float:
-        """The share that was there before, from 0 to 1."""
+        """The share that was stored before this call, from 0 to 1."""
         return self.resumed / self.total if self.total else 0.0
 
 
 @dataclass
 class Tally:
-    """Counts what is done, tiles in the middle included."""
+    """Counts what is done, the tiles that are being computed included."""
 
     stage: str
     total: int
@@ -56,17 +54,17 @@ class Tally:
     _start: float = field(default_factory=time.monotonic)
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def add(self, event: Event) -> Progress:
-        """Counts an event, and says how far the run is."""
-        if event.written:
-            self._partial.pop(id(event.task), None)
-            self._written += event.done
+    def add(self, task: object, done: int, written: bool) -> Progress:
+        """Counts pairs of a tile, which may be written now; returns the progress."""
+        if written:
+            self._partial.pop(id(task), None)
+            self._written += done
         else:
-            self._partial[id(event.task)] = event.done
+            self._partial[id(task)] = done
         return self.now(self._written + sum(self._partial.values()))
 
     def now(self, new: int) -> Progress:
-        """How far the run is, with so many done since it began."""
+        """The progress with `new` samples or pairs done since the stage began."""
         now = time.monotonic()
         if not self._marks or now - self._marks[-1][0] > _WINDOW / 100:
             self._marks.append((now, new))

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semrsm_jax._resources import free_memory
-from semrsm_jax.engine import token_rows
-from semrsm_jax.engine._samples import survey
+from semrsm_jax.engine import read_through, token_rows
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.reporting.sources import Origin, Source, layout_of
 from semrsm_jax.store import feature_ids, feature_names, load_features
@@ -79,7 +78,7 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
     dtype = np.float64 if values.dtype == np.float64 else np.float32
     values = values.astype(dtype)
     if origin.center is not None:
-        mean = survey(where, rows, origin.center, lambda done: None).mean
+        _, _, mean = read_through(where, rows, origin.center)
         values = (values - np.asarray(mean)).astype(dtype)
     return Tokens(values, grid, preprocessing, ids)
 

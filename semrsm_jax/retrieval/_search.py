@@ -15,7 +15,7 @@ from semrsm_jax import _checks
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rows import Rows, part, watched
-from semrsm_jax.engine._inputs import opened
+from semrsm_jax.engine import check_features
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
@@ -185,9 +185,12 @@ def _inputs(
 
 
 def _input(name: str, given: Any) -> _Input:
-    features, mask = opened(name, given)
-    rows = features.rows
-    return _Input(watched(name, rows) if isinstance(rows, Rows) else rows, mask)
+    features = check_features(name, given)
+    rows, mask = features.rows, features.mask
+    return _Input(
+        watched(name, rows) if isinstance(rows, Rows) else rows,
+        None if mask is None else np.asarray(mask),
+    )
 
 
 def _samples(x: _Input, y: _Input) -> PairInputs:

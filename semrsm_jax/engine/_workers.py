@@ -1,0 +1,138 @@
+"""The workers of a run: a thread for each device of this machine, or a cluster."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+
+from semrsm_jax._resources import Device, core_limit, cores
+from semrsm_jax.engine._cluster import cluster_threads, on_cluster
+from semrsm_jax.engine._tile import StopMatching, Task, TileComputer
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# Called as advance(task, pairs done of its tile, whether the tile is written).
+Advance = Callable[[Task, int, bool], None]
+
+# Seconds between looks at a tile that another process is computing.
+_PATIENCE = 0.2
+
+# Seconds that threads have to end once they are stopped.
+_GRACE = 1.0
+
+_THREAD_NAME = "semrsm tiles"
+
+
+class Workers(NamedTuple):
+    """What computes the tiles: devices of this machine, or a Dask cluster."""
+
+    devices: Sequence[Device]
+    cluster: "Client | None"
+
+    @property
+    def count(self) -> int:
+        """Tiles that are computed at a time."""
+        if self.cluster is None:
+            return len(self.devices)
+        return cluster_threads(self.cluster)
+
+    def compute(self, tasks: Sequence[Task], advance: Advance) -> None:
+        """Computes and writes tiles.
+
+        An exception, one raised by `advance` included, stops the workers: written
+        tiles stay, those being computed are given up.
+
+        Args:
+          tasks: the tiles.
+          advance: called in this thread after each step.
+        """
+        if self.cluster is None:
+            _on_devices(tasks, self.devices, advance)
+        else:
+            on_cluster(tasks, self.cluster, advance)
+
+
+def is_computing() -> bool:
+    """Whether a thread is still computing a tile: a pair cannot be interrupted.
+
+    Returns:
+      True where Ctrl-C would have to wait for one.
+    """
+    return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
+
+
+def _on_devices(
+    tasks: Sequence[Task], devices: Sequence[Device], advance: Advance
+) -> None:
+    todo = deque(tasks)
+    events: SimpleQueue[tuple[Task, int, bool] | BaseException] = SimpleQueue()
+    stop = threading.Event()
+    # Daemons do not keep the process from ending, however long a pair takes.
+    threads = [
+        threading.Thread(
+            target=_work,
+            args=(device, len(devices), todo, events, stop),
+            name=_THREAD_NAME,
+            daemon=True,
+        )
+        for device in devices
+    ]
+    for thread in threads:
+        thread.start()
+    written = 0
+    try:
+        while written < len(tasks):
+            try:
+                # With a time limit, so that Ctrl-C is noticed.
+                event = events.get(timeout=_PATIENCE)
+            except Empty:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            written += event[2]
+            advance(*event)
+    finally:
+        stop.set()
+        end = time.monotonic() + _GRACE
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+
+def _work(
+    device: Device,
+    sharing: int,
+    todo: deque[Task],
+    events: "SimpleQueue[tuple[Task, int, bool] | BaseException]",
+    stop: threading.Event,
+) -> None:
+    """Computes tiles on one device until none is left."""
+    computer = TileComputer()
+    try:
+        with jax.default_device(device), core_limit(max(1, cores() // sharing)):
+            while not stop.is_set():
+                try:
+                    task = todo.popleft()
+                except IndexError:
+                    return
+
+                def advance(done: int, task: Task = task) -> None:
+                    if stop.is_set():
+                        raise StopMatching
+                    events.put((task, done, False))
+
+                with jax.enable_x64(task.x64):
+                    written = computer.write(task, advance)
+                if written:
+                    events.put((task, task.pairs, True))
+                else:
+                    todo.append(task)
+                    stop.wait(_PATIENCE)
+    except StopMatching:
+        pass
+    except BaseException as error:
+        events.put(error)
