@@ -71,7 +71,7 @@ def test_egoobjects_has_subsets(tmp_path):
     assert [path.name for path in load_egoobjects(folder, "val").paths] == [
         "G1_01_6.jpg"
     ]
-    with pytest.raises(ValueError, match="subset 'train'.*its subsets are test, val"):
+    with pytest.raises(ValueError, match="subset 'train'.*subsets: test, val"):
         load_egoobjects(folder, "train")
 
 

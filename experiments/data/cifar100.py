@@ -31,7 +31,7 @@ _CLASSES = {"coarse": 20, "fine": 100}
 
 
 class Cifar100(NamedTuple):
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
       images: (N, 32, 32, 3), RGB.

@@ -3,12 +3,11 @@
 Images are ``leftImg8bit/SPLIT/CITY/CITY_SEQ_FRAME_leftImg8bit.png``, of 2048 x 1024
 pixels; their fine annotations are in ``gtFine``, in the same folders and by the same
 names, with ``_gtFine_labelIds.png`` at the end: one channel of 8 bits, 0 to 33, the ids
-of the data set's own list of labels. The colours, instances and polygons that lie
-beside them are not read.
+of the data set's own list of labels. Files of colors, instances and polygons are not
+read.
 """
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,6 @@ from semrsm_jax._resources import cores
 from semrsm_jax.cli.console import Report
 
 _IMAGE, _LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
-_SHOWN = 5
 
 CITYSCAPES = DataSet(
     "Cityscapes",
@@ -94,16 +92,13 @@ def load_cityscapes(folder: str | os.PathLike | None, split: str) -> Streets:
     labels = _names(root / "gtFine" / split, _LABELS)
     if not images:
         raise CITYSCAPES.error(f"there is no image in {root / 'leftImg8bit' / split}")
-    for name, there, other in (
-        ("annotation", images, labels),
-        ("image", labels, images),
-    ):
-        alone = sorted(set(there) - set(other))
+    halves = (("annotation", images, labels), ("image", labels, images))
+    for missing, files, others in halves:
+        alone = sorted(set(files) - set(others))
         if alone:
-            listed = "".join(f"\n  {there[key]}" for key in alone[:_SHOWN])
             raise CITYSCAPES.error(
-                f"{len(alone)} of {len(there)} files of {split!r} have no {name}:"
-                f"{listed}"
+                f"{len(alone)} of {len(files)} files of {split!r} have no {missing}:",
+                (files[key] for key in alone),
             )
     order = sorted(images)
     return Streets(
@@ -127,34 +122,28 @@ def classes_present(
     Raises:
       ValueError: an annotation is broken, or holds something other than label ids.
     """
-    read = partial(_present, least_pixels=least_pixels)
-    return np.stack(_all(read, streets.labels, report))
-
-
-def _all(
-    read: Callable[[Path], np.ndarray | str], paths: tuple[Path, ...], report: Report
-) -> list[np.ndarray]:
-    """What all files hold; the error names some of those that are broken."""
-    found, broken = [], []
+    rows: list[np.ndarray] = []
+    broken: list[str] = []
+    read, paths = partial(_present, least_pixels=least_pixels), streets.labels
     with ThreadPoolExecutor(cores()) as pool:
-        for done, (path, value) in enumerate(
-            zip(paths, pool.map(read, paths), strict=True), start=1
-        ):
-            if isinstance(value, str):
-                broken.append(f"\n  {path}: {value}")
+        results = zip(paths, pool.map(read, paths), strict=True)
+        for done, (path, result) in enumerate(results, start=1):
+            if isinstance(result, str):
+                broken.append(f"{path}: {result}")
             else:
-                found.append(value)
+                rows.append(result)
             report("Reading annotations of Cityscapes", done, len(paths))
     if broken:
         raise CITYSCAPES.error(
-            f"{len(broken)} of {len(paths)} annotations cannot be read, and are to be "
-            f"unpacked again:{''.join(broken[:_SHOWN])}"
+            f"{len(broken)} of {len(paths)} annotations cannot be read; unpack them "
+            "again:",
+            broken,
         )
-    return found
+    return np.stack(rows)
 
 
 def _present(path: Path, least_pixels: int) -> Bool[np.ndarray, " 19"] | str:
-    """Whether each class is there, or what is wrong with the file."""
+    """Whether the image shows each class, or what is wrong with the file."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image)

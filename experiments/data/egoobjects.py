@@ -7,7 +7,7 @@ video that it was taken from: ``group_id``, of all videos of one main object in 
 surroundings, and ``video_id``, one of up to ten in which distance, camera motion,
 background and lighting differ. An annotation has an ``image_id``, a ``bbox``, an
 ``instance_id`` and, where its kind is one of the 368 of the data set, a
-``category_id``. Whatever else there is is not read.
+``category_id``. Other fields are not read.
 """
 
 import json
@@ -24,7 +24,6 @@ from experiments.data.folders import DataSet
 
 _ANNOTATIONS = "EgoObjectsV1_unified_eval.json"
 _IMAGES = "images"
-_SHOWN = 5
 
 EGOOBJECTS = DataSet(
     "EgoObjects",
@@ -69,7 +68,7 @@ def load_egoobjects(
 
     Frames of another shape than `aspect` are left out, and those without an object of a
     known category, for which there is no score. Instances without a category do not
-    count. Files that the annotations do not name are not looked at.
+    count. Files that the annotations do not name are ignored.
 
     Args:
       folder: with the annotations and the images, see `EGOOBJECTS`.
@@ -98,13 +97,13 @@ def load_egoobjects(
     shaped = [image for image in of_subset if _has_aspect(image, aspect)]
     kept = [image for image in shaped if counted[image["id"]]]
     if not kept:
-        there = sorted({str(image["subset"]) for image in images})
+        subsets = sorted({str(image["subset"]) for image in images})
         raise EGOOBJECTS.error(
             f"{_ANNOTATIONS} has no frame of subset {subset!r} in {aspect[0]}:"
-            f"{aspect[1]} with an object; its subsets are {', '.join(there) or 'none'}"
+            f"{aspect[1]} with an object; subsets: {', '.join(subsets) or 'none'}"
         )
     paths = tuple(root / _IMAGES / str(image["url"]) for image in kept)
-    _check_there(paths)
+    EGOOBJECTS.check_exist(paths, f"frames that {_ANNOTATIONS} lists")
     categories = sorted({name for image in kept for name in counted[image["id"]]})
     return Frames(
         paths,
@@ -127,7 +126,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise EGOOBJECTS.error(
-            f"{path} cannot be read as JSON, and is to be downloaded again: {error}"
+            f"{path} cannot be read as JSON; download it again: {error}"
         ) from error
     lists = []
     for key in ("images", "annotations"):
@@ -149,13 +148,3 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def _has_aspect(image: Mapping[str, Any], aspect: tuple[int, int]) -> bool:
     width, height = image["width"], image["height"]
     return abs(width * aspect[1] - height * aspect[0]) < max(aspect)
-
-
-def _check_there(paths: tuple[Path, ...]) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        listed = "".join(f"\n  {path}" for path in missing[:_SHOWN])
-        raise EGOOBJECTS.error(
-            f"{len(missing)} of {len(paths)} frames that {_ANNOTATIONS} lists do not "
-            f"exist:{listed}"
-        )

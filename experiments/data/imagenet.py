@@ -42,9 +42,9 @@ def open_imagenet(
     split: Split = "val",
     report: Report = silent,
 ) -> ImageFolder:
-    """Opens images of a split, drawn at random; only those are looked at.
+    """Opens images of a split, drawn at random; only those are read.
 
-    Other files are left alone: those of other splits, lists, thumbnails.
+    Other files are ignored: those of other splits, lists, thumbnails.
 
     Args:
       folder: in which the images lie, see `IMAGENET`.
@@ -75,15 +75,15 @@ def open_imagenet(
 def _numbered(folder: Path, split: Split) -> list[Path]:
     """The images of a split in a folder or its folders by class, by their number."""
     name = re.compile(rf"ILSVRC2012_{split}_(\d{{8}})\.JPEG")
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for pattern in ("*.JPEG", "n????????/*.JPEG"):
         for path in folder.glob(pattern):
             match = name.fullmatch(path.name)
             if match is None:
                 continue
-            if match[1] in found:
+            if match[1] in paths:
                 raise IMAGENET.error(
-                    f"{path.name} is there twice, {found[match[1]]} and {path}"
+                    f"{path.name} exists twice:", (paths[match[1]], path)
                 )
-            found[match[1]] = path
-    return [found[number] for number in sorted(found)]
+            paths[match[1]] = path
+    return [paths[number] for number in sorted(paths)]

@@ -1,4 +1,4 @@
-"""Any folder of photographs: ImageNet, Tiny-ImageNet, or what else is at hand."""
+"""Any folder of photographs: ImageNet, Tiny-ImageNet, or your own."""
 
 import os
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 wnids.txt names a class a line, by its WordNet id. Of the classes, train/ID/images holds
 500 images each. The 10,000 of val/images have their classes in val_annotations.txt, a
 line each: name, WordNet id, and a box (left, top, right, bottom), between tabs. Some
-images are grey.
+images are gray.
 """
 
 import os
@@ -31,11 +31,10 @@ TINY_IMAGENET = DataSet(
     val/images/val_0.JPEG ...
     """,
 )
-_SHOWN = 5
 
 
 class TinyImageNet(NamedTuple):
-    """Labelled images.
+    """Labeled images.
 
     Attributes:
       images: the images, by class and name (train) or as they are listed (val).
@@ -57,9 +56,9 @@ def open_tiny_imagenet(
     split: Split = "val",
     report: Report = silent,
 ) -> TinyImageNet:
-    """Opens images of a split, drawn at random; only those are looked at.
+    """Opens images of a split, drawn at random; only those are read.
 
-    Files that no list names are left alone: images without an annotation, folders of no
+    Files that no list names are ignored: images without an annotation, folders of no
     class, the test split.
 
     Args:
@@ -76,15 +75,15 @@ def open_tiny_imagenet(
     """
     root = TINY_IMAGENET.folder(folder)
     wnids = tuple(sorted(set(_lines(root / "wnids.txt"))))
-    found = (_annotated if split == "val" else _in_folders)(root, wnids)
-    drawn = TINY_IMAGENET.draw(len(found), samples, seed)
-    paths, labels = zip(*(found[i] for i in drawn), strict=True)
+    labeled = (_annotated if split == "val" else _in_folders)(root, wnids)
+    drawn = TINY_IMAGENET.draw(len(labeled), samples, seed)
+    paths, labels = zip(*(labeled[i] for i in drawn), strict=True)
     images = TINY_IMAGENET.images(root, paths, preprocess, report)
     return TinyImageNet(images, np.array(labels), wnids)
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list that are not empty, without space behind them."""
+    """The lines of a list that are not empty, without trailing spaces."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -100,32 +99,27 @@ def _annotated(root: Path, wnids: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The validation images that are listed, with their classes."""
     path = root / "val" / "val_annotations.txt"
     places = {wnid: place for place, wnid in enumerate(wnids)}
-    found, seen = [], set()
+    labels: dict[Path, int] = {}
     for number, line in enumerate(_lines(path), 1):
         fields = line.split("\t")
         if len(fields) != 6 or not all(f.strip().isdigit() for f in fields[2:]):
-            raise TINY_IMAGENET.error(
-                f"{path}, line {number}: expected name, WordNet id and 4 numbers "
-                f"between tabs, got {line!r}"
-            )
-        name, wnid = fields[:2]
-        if wnid not in places:
-            raise TINY_IMAGENET.error(
-                f"{path}, line {number}: {wnid!r} is none of the {len(wnids)} classes "
-                "of wnids.txt"
-            )
-        if name in seen:
-            raise TINY_IMAGENET.error(f"{path}, line {number}: {name} is listed twice")
-        seen.add(name)
-        found.append((root / "val" / "images" / name, places[wnid]))
-    _check_there(root, [image for image, _ in found])
-    return found
+            wrong = f"expected name, WordNet id and 4 numbers between tabs: {line!r}"
+        elif (wnid := fields[1]) not in places:
+            wrong = f"{wnid!r} is none of the {len(wnids)} classes of wnids.txt"
+        elif (image := root / "val" / "images" / fields[0]) in labels:
+            wrong = f"{fields[0]} is listed twice"
+        else:
+            labels[image] = places[wnid]
+            continue
+        raise TINY_IMAGENET.error(f"{path}, line {number}: {wrong}")
+    TINY_IMAGENET.check_exist([*labels], "listed images")
+    return [*labels.items()]
 
 
 def _in_folders(root: Path, wnids: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The training images of all classes."""
     folders = [root / "train" / wnid / "images" for wnid in wnids]
-    _check_there(root, folders)
+    TINY_IMAGENET.check_exist(folders, "folders of classes")
     return [
         (path, label)
         for label, (wnid, folder) in enumerate(zip(wnids, folders, strict=True))
@@ -137,14 +131,3 @@ def _place_in_class(path: Path) -> tuple[int, str]:
     """n01443537_10 comes after n01443537_9."""
     number = path.stem.partition("_")[2]
     return int(number) if number.isdigit() else 0, path.name
-
-
-def _check_there(root: Path, paths: list[Path]) -> None:
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        names = ", ".join(p.relative_to(root).as_posix() for p in missing[:_SHOWN])
-        more = ", ..." if len(missing) > _SHOWN else ""
-        raise TINY_IMAGENET.error(
-            f"{len(missing)} of {len(paths)} that are listed are missing in {root}: "
-            f"{names}{more}"
-        )
