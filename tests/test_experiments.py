@@ -15,12 +15,13 @@ pytest.importorskip("lap")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
-from experiments._common.session import Session, fingerprint
-from experiments._common.timing import take_turns
-from experiments._common.worker import Outcome
 from experiments.data.images import draw_files, read_squares
-from experiments.runtime import adversarial, features, report, sections, tables
-from experiments.runtime.cli import app
+from experiments.frame.measurement import Measurement
+from experiments.frame.session import Session, fingerprint
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Outcome
+from experiments.runtime import adversarial, features, findings, sections, tables
+from experiments.runtime.__main__ import app
 from experiments.runtime.config import SCALES, Layer
 from experiments.runtime.peers import PEERS
 from experiments.runtime.sections import SECTIONS
@@ -163,8 +164,8 @@ def test_sections_measure_what_their_goals_are_about(found):
 def test_goals_are_those_of_the_sections_that_ran(found):
     config = dataclasses.replace(SMOKE, has_goals=True)
     sections = found["sections"]
-    goals = report.goals(config, sections)
-    names = " ".join(goal.name for goal in goals)
+    goals = list(findings.measurements(config, sections))
+    names = " ".join(str(goal) for goal in goals)
     for part in (
         "SciPy at worst",
         "optimally",
@@ -174,10 +175,11 @@ def test_goals_are_those_of_the_sections_that_ran(found):
         "GiB",
     ):
         assert part in names
-    assert report.goals(SMOKE, sections) == []
-    alone = report.goals(config, {"scaling": sections["scaling"]})
+    assert list(findings.measurements(SMOKE, sections)) == []
+    alone = findings.measurements(config, {"scaling": sections["scaling"]})
     assert [goal.name for goal in alone] == ["exponent of time in S"]
-    *_, last = tables.tables(sections, goals)
+    document = {"sections": sections, "measurements": [goal.row() for goal in goals]}
+    *_, last = tables.tables(document)
     assert last.row_count == len(goals)
 
 
@@ -185,7 +187,7 @@ def test_goals_are_those_of_the_sections_that_ran(found):
     "relation, value, met", [(">=", 2, True), (">=", 1, False), ("<=", 2.1, False)]
 )
 def test_a_goal_is_met_on_its_side(relation, value, met):
-    assert report.Goal("figure", value, relation, 2.0).met is met
+    assert Measurement("figure", value, "", relation, 2.0).met is met
 
 
 @pytest.mark.slow
@@ -229,8 +231,10 @@ def test_sections_before_the_one_that_fails_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(sections, "worker", here)
     monkeypatch.setattr(sections, "SECTIONS", known)
     with pytest.raises(MemoryError):
-        sections.run(SMOKE, [*known], Session(tmp_path))
-    results = sections.run(SMOKE, [*known], Session(tmp_path))
+        sections.run(SMOKE, Session(tmp_path))
+    results = sections.run(SMOKE, Session(tmp_path))
+    alone = sections.run(SMOKE, Session(tmp_path, only=("second",)))
+    assert alone == {"second": results["second"]}
     assert started == [first, second, second]
     assert [result["answer"] for result in results.values()] == [42, 43]
 
@@ -303,7 +307,7 @@ def test_pairs_are_different_samples_each_once(rng):
 def test_configs_are_the_same_in_every_process():
     code = (
         "from experiments.runtime.config import SCALES;"
-        "from experiments._common.session import fingerprint;"
+        "from experiments.frame.session import fingerprint;"
         "from semrsm_jax.models import ResNetConfig;"  # holds a function
         "print([fingerprint(x) for x in (*SCALES.values(), ResNetConfig(18))])"
     )
@@ -321,7 +325,7 @@ def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
     seen = {}
 
     @dataclasses.dataclass(frozen=True)
-    class Colours:
+    class Colors:
         trained: bool
         layers: tuple[str, ...] = ("pixels",)
 
@@ -333,7 +337,7 @@ def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
             return tokens
 
     config = dataclasses.replace(SMOKE, data=tmp_path)
-    layers = [Layer(8, 0, Colours(trained)) for trained in (True, False)]
+    layers = [Layer(8, 0, Colors(trained)) for trained in (True, False)]
     found = features.compute(config, layers, lambda *at: None)
     assert found[layers[0]].shape == found[layers[1]].shape == (4, 64, 3)
     files = draw_files(tmp_path, 4, np.random.default_rng(config.seed))

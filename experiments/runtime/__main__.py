@@ -1,6 +1,9 @@
-"""The command line: ``python -m experiments.runtime``."""
+"""``python -m experiments.runtime``."""
 
-from experiments.runtime.cli import app
+from experiments.frame.command_line import command
+from experiments.runtime.study import STUDY
+
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

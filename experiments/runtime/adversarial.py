@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.timing import take_turns
-from experiments._common.worker import Report
-from experiments.runtime.config import Layer, RuntimeConfig
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report
+from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.features import Features, images
 from experiments.runtime.peers import scipy
 from semrsm_jax import linear_assignment
@@ -20,14 +20,8 @@ _CHANNELS = 64
 Matrix = Float[np.ndarray, "S S"]
 
 
-def layers(config: RuntimeConfig) -> tuple[Layer, ...]:
-    """No features are needed: only pixels of photographs, and random numbers."""
-    del config
-    return ()
-
-
 def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
-    """Both solvers on every family at every size."""
+    """Both solvers on every family at every size; needs no features."""
     del features
     pixels = images(config, config.quality.side)[:2].reshape(2, -1, 3)
     cases = [
@@ -40,10 +34,8 @@ def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, 
         rng = np.random.default_rng((config.seed, size))
         matrix = np.ascontiguousarray(make(rng), np.float32)
         description = f"adversarial S={size}: {family}"
-        results.append(
-            {"family": family, "tokens": size}
-            | _compare(matrix, config.adversarial_rounds, report, description)
-        )
+        compared = _compare(matrix, config.adversarial_rounds, report, description)
+        results.append({"family": family, "tokens": size, **compared})
     return {"cases": results}
 
 
@@ -51,7 +43,7 @@ def _compare(
     matrix: Matrix, rounds: int, report: Report, description: str
 ) -> dict[str, Any]:
     affinity = jnp.asarray(matrix)
-    linear_assignment(affinity[:8, :8])  # compiles what needs compiling
+    linear_assignment(affinity[:8, :8])  # compiles
     linear_assignment(jnp.zeros_like(affinity))
     calls = {
         "SciPy": lambda number: scipy(matrix),
@@ -80,7 +72,7 @@ def families(
 
     Args:
       size: S, rows and columns.
-      pixels: colours of two photographs, at least S of each.
+      pixels: colors of two photographs, at least S of each.
     """
 
     def tokens(rng: np.random.Generator) -> np.ndarray:
@@ -94,8 +86,8 @@ def families(
         return product(tokens(rng) * (rng.random((2, size, 1)) >= share))
 
     def clusters(noise: float, rng: np.random.Generator) -> Matrix:
-        centres = np.maximum(rng.normal(size=(16, _CHANNELS)), 0)
-        sides = centres[rng.integers(16, size=(2, size))]
+        centers = np.maximum(rng.normal(size=(16, _CHANNELS)), 0)
+        sides = centers[rng.integers(16, size=(2, size))]
         return product(sides + noise * rng.normal(size=sides.shape))
 
     def huge(rng: np.random.Generator) -> Matrix:
@@ -103,7 +95,7 @@ def families(
         matrix[size // 3, size // 2] = 1e9
         return matrix
 
-    def colours(rng: np.random.Generator) -> Matrix:
+    def colors(rng: np.random.Generator) -> Matrix:
         chosen = rng.permuted(np.arange(pixels.shape[1]))[:size]
         return product(pixels[:, chosen])
 
@@ -120,7 +112,7 @@ def families(
             tokens(rng) * rng.pareto(1.5, (2, size, 1))
         ),
         "C=1": lambda rng: product(rng.normal(size=(2, size, 1))),
-        "C=3, pixel colours": colours,
+        "C=3, pixel colors": colors,
         "product i * j": lambda rng: np.outer(index, index),
         "negative only": lambda rng: -product(tokens(rng)) - 1,
         "one huge entry": huge,

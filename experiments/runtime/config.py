@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments._common.networks import Network, Published, Shipped, Untrained
+from experiments.frame.networks import Network, Published, Shipped, Untrained
 
 UNTRAINED = Untrained()
-_SLOW = ("SciPy", "lapx")  # a minute and half a minute a matrix, at S=4096
+_SLOW = ("SciPy", "lapx")  # a minute and half a minute for a matrix at S=4096
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TableSize:
       pairs: matrices in a batch of ours, and pairs that the quality is the mean of.
       rounds: turns of all solvers; in round r a peer gets pair r, ours the batch too.
       matcher_rounds: turns of all matchers, on the batch.
-      centred: whether the quality on centred features is taken as well.
+      centered: whether the quality on centered features is taken as well.
       without: peers that are not timed.
     """
 
@@ -41,7 +41,7 @@ class TableSize:
     pairs: int
     rounds: int
     matcher_rounds: int = 3
-    centred: bool = False
+    centered: bool = False
     without: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class RuntimeConfig:
       depth_samples: of which all pairs are compared in Fig. 5 and 6.
       windows: of Batch-Optimal.
       sweeps: of refined Batch-Optimal.
-      refined_window: its window.
+      refined_window: window of refined Batch-Optimal.
       top_k: of TopK-Greedy.
       stride: of the dual bound.
       adversarial: sizes S of the adversarial matrices.
@@ -167,11 +167,11 @@ SCALES = {
             TableSize(Layer(64, 3), pairs=64, rounds=64, matcher_rounds=9),
             TableSize(Layer(56, 2), pairs=32, rounds=32, matcher_rounds=7),
             TableSize(Layer(64, 2), pairs=32, rounds=32, matcher_rounds=7),
-            TableSize(Layer(64, 1), pairs=16, rounds=12, centred=True),
-            TableSize(Layer(64, 0), pairs=4, rounds=2, matcher_rounds=3, centred=True),
+            TableSize(Layer(64, 1), pairs=16, rounds=12, centered=True),
+            TableSize(Layer(64, 0), pairs=4, rounds=2, matcher_rounds=3, centered=True),
             TableSize(Layer(128, 2, _TRAINED), pairs=32, rounds=32, matcher_rounds=7),
-            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=12, centred=True),
-            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1, centred=True),
+            TableSize(Layer(128, 1, _TRAINED), pairs=16, rounds=12, centered=True),
+            TableSize(Layer(128, 0, _TRAINED), pairs=4, rounds=1, centered=True),
         ),
         depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
         has_goals=True,
@@ -191,7 +191,7 @@ SCALES = {
     # The smallest sizes at which every part still has something to do.
     "smoke": RuntimeConfig(
         table=(
-            TableSize(Layer(8, 0, _TINY), 4, rounds=2, matcher_rounds=1, centred=True),
+            TableSize(Layer(8, 0, _TINY), 4, rounds=2, matcher_rounds=1, centered=True),
         ),
         depth=(Layer(8, 0, _TINY), Layer(8, 1, _TINY)),
         batches=1,

@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._common.worker import Report
-from experiments.runtime.config import Layer, RuntimeConfig
+from experiments.frame.worker import Report
+from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.features import Features
 from semrsm_jax import (
     BatchOptimal,
@@ -20,18 +20,12 @@ from semrsm_jax import (
 UNMATCHED = "no matching"
 
 
-def layers(config: RuntimeConfig) -> tuple[Layer, ...]:
-    """The features that `run` needs."""
-    return config.depth
-
-
 def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
-    """The share of the optimum that each matcher reaches, of all pairs of a few images.
+    """The share of the optimum that each matcher reaches, for all pairs of some images.
 
-    `relative` is the matrix of these shares without matching: how far from the optimum
-    each pair stands where it is compared position by position.
+    `relative` is the matrix of these shares for the comparison position by position.
     """
-    found = []
+    results = []
     for done, layer in enumerate(config.depth):
         report("depth: shares of the optimum", done, len(config.depth))
         x = jnp.asarray(features[layer][: config.depth_samples])
@@ -41,7 +35,7 @@ def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, 
             for name, matcher in _matchers(config, x.shape[1]).items()
         }
         pairs = np.triu_indices(len(x), 1)
-        found.append(
+        results.append(
             {
                 "network": layer.network.title,
                 "stage": layer.stage + 1,
@@ -55,11 +49,11 @@ def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, 
             }
         )
     report("depth: shares of the optimum", len(config.depth), len(config.depth))
-    return {"layers": found}
+    return {"layers": results}
 
 
 def _matchers(config: RuntimeConfig, tokens: int) -> dict[str, Matcher]:
-    """Those of Fig. 5; what takes in all tokens is exact, and left out."""
+    """Those of Fig. 5 that are not exact at this number of tokens."""
     matchers: dict[str, Matcher] = {UNMATCHED: Identity()}
     if config.top_k < tokens:
         matchers[f"TopK-Greedy {config.top_k}"] = TopKGreedy(config.top_k)

@@ -6,16 +6,18 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.networks import Network, Tokens
-from experiments._common.photographs import LEAST_CONTRAST
-from experiments._common.worker import Report
 from experiments.data.images import draw_files, read_squares
+from experiments.frame.networks import LEAST_CONTRAST, Network, Tokens
+from experiments.frame.worker import Report
 from experiments.runtime.config import Layer, RuntimeConfig
+from semrsm_jax import affinity
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
 
 Features = dict[Layer, Float[np.ndarray, "N S C"]]
+# The affinities of many pairs, compiled; nothing is checked.
+products = jax.jit(affinity)
 
-# Photographs whose short side bears the largest images, in colour, unlike each other.
+# Photographs whose short side allows the largest images, in color, unlike each other.
 _LARGE = ("astronaut.png", "coffee.png", "chelsea.png")
 _LARGE_FROM = 160  # pixels; smaller images are crops at many scales
 
@@ -23,11 +25,10 @@ _LARGE_FROM = 160  # pixels; smaller images are crops at many scales
 def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> Features:
     """The features of every layer.
 
-    The images of a side are crops of photographs at many scales, each of another scene
-    and brought to that size by making it smaller; large ones are the central square of
-    a photograph. Where there is a folder of images, trained networks see those. The
-    batch norms of networks that were never trained are calibrated on the images of
-    `config.quality`.
+    The images of a side are crops of photographs at many scales, each of another scene,
+    downsampled to that side; large ones are the central square of a photograph. Trained
+    networks see the images of `config.data` where it is given. The batch norms of
+    networks that were never trained are calibrated on the images of `config.quality`.
 
     Returns:
       (N, S, C) float32 each; N is ``batches * crops``, or 3 for large images.
@@ -35,7 +36,6 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
     Raises:
       ValueError: the folder of images is missing, or holds too few.
     """
-    # In the order they were asked for, each once.
     wanted = list(dict.fromkeys((layer.network, layer.side) for layer in layers))
     opened: dict[Network, Tokens] = {}
     features: Features = {}
@@ -97,10 +97,13 @@ def pairs(
     """Both sides of `count` different pairs, in random order.
 
     Raises:
-      ValueError: there are not so many pairs of different samples.
+      ValueError: there are fewer pairs of different samples.
     """
     left, right = np.triu_indices(len(features), 1)
     if count > len(left):
-        raise ValueError(f"count must be at most {len(left)} pairs, got {count}")
+        raise ValueError(
+            f"count must be at most {len(left)}, the pairs of {len(features)} samples, "
+            f"got {count}"
+        )
     chosen = np.random.default_rng(seed).permutation(len(left))[:count]
     return features[left[chosen]], features[right[chosen]]

@@ -1,13 +1,12 @@
 """The figures of the benchmark: time against quality, and quality by depth."""
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.runtime.depth import UNMATCHED
-from experiments.runtime.report import Results
+from experiments.runtime.sections import Results
 from experiments.runtime.table5 import GROUPS
 from semrsm_jax.plotting import plot_pareto, plot_rsm
 from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 _PANELS = 3  # of the first figure: the largest sizes, where matchers differ
 
 
-def pareto_figure(results: Results) -> "Figure":
+def draw_pareto(results: Results) -> "Figure | None":
     """Time against quality, Table 5: the largest sizes, of trained features if any.
 
     Solvers are given the time of the affinity on top of their own, as the matchers'
@@ -27,7 +26,10 @@ def pareto_figure(results: Results) -> "Figure":
     """
     from matplotlib import rc_context
 
-    shown = _shown(results["table5"]["sizes"])
+    if "table5" not in results:
+        return None
+    sizes = results["table5"]["sizes"]
+    shown = [s for s in sizes if s["network"] == sizes[0]["network"]][-_PANELS:]
     least = min(row["quality"] for size in shown for row in size["matchers"])
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
         figure = new_figure((1.0 + 3.0 * len(shown), 3.8))
@@ -50,7 +52,7 @@ def _groups(size: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
     groups: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in GROUPS}
     for row in size["matchers"]:
         point = (row["seconds"], row["quality"])
-        groups[row["group"]][_short(row["matcher"])] = point
+        groups[row["group"]][row["label"]] = point
     groups["exact, other solvers"] = {
         name: (seconds + size["affinity_seconds"], 1.0)
         for name, seconds in size["solver_seconds"].items()
@@ -59,24 +61,12 @@ def _groups(size: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
     return groups
 
 
-def _short(matcher: str) -> str:
-    """A matcher's name beside its group's: only what sets it apart."""
-    name = re.sub(r"BatchOptimal\((\d+)\)", r"\1", matcher)
-    name = re.sub(r"BatchOptimal\((\d+), sweeps=(\d+)\)", r"\1, \2 sweeps", name)
-    name = name.replace("CircularShift", "shift")
-    return re.sub(r"TopKGreedy\((\d+)\)", r"top \1", name)
-
-
-def _shown(sizes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The largest sizes of the first network, the trained one where there are two."""
-    first = [size for size in sizes if size["network"] == sizes[0]["network"]]
-    return first[-_PANELS:]
-
-
-def quality_figure(results: Results) -> "Figure":
+def draw_quality(results: Results) -> "Figure | None":
     """Share of the optimum of each matcher by depth, a panel a network, as Fig. 5."""
     from matplotlib import rc_context
 
+    if "depth" not in results:
+        return None
     networks = _by_network(results["depth"]["layers"])
     figure = new_figure((0.6 + 3.2 * len(networks), 3.2))
     with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
@@ -104,7 +94,7 @@ def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for layer in layers for name in layer["matchers"]))
     depth = np.arange(len(layers))
     for k, name in enumerate(names):
-        # Where a window takes in all tokens, the matching is the optimum.
+        # A window of all tokens is the optimum.
         shares = [
             layer["matchers"].get(name, {"mean": 1.0, "low": 1.0, "high": 1.0})
             for layer in layers
@@ -114,7 +104,7 @@ def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
             for key in ("mean", "low", "high")
         )
         ax.errorbar(
-            # Beside each other, lest their bars cover each other.
+            # Beside each other, so that their bars do not cover each other.
             depth + (k - (len(names) - 1) / 2) * 0.1,
             mean,
             np.maximum((mean - low, high - mean), 0),
@@ -130,10 +120,12 @@ def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def isotropy_figure(results: Results) -> "Figure":
+def draw_isotropy(results: Results) -> "Figure | None":
     """Share of the optimum of each pair without matching, by depth, as Fig. 6."""
     from matplotlib import rc_context
 
+    if "depth" not in results:
+        return None
     networks = _by_network(results["depth"]["layers"])
     columns = max(map(len, networks.values()))
     figure = new_figure((1.0 + 1.7 * columns, 0.3 + 2.0 * len(networks)))

@@ -1,7 +1,7 @@
-"""Pairs whose affinity does not fit into memory, or hardly: time, memory and proof.
+"""Pairs whose affinity hardly fits into memory, or not: time, memory and proof.
 
-Each of the three is to run in a process of its own, so that the peak of its memory is
-its own. Compilation is timed apart: the second call tells what a further pair costs.
+Each of the three runs in a new process, whose peak of memory is its own. Compilation is
+timed apart: the second call is the cost of a further pair.
 """
 
 import time
@@ -11,20 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments._common.worker import Report, peak_memory
-from experiments.runtime.config import Layer, RuntimeConfig
+from experiments.frame.worker import Report, peak_memory
+from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.features import Features
 from semrsm_jax import BatchOptimal, DualBound, Exact, match, rsm
-
-
-def pair_layers(config: RuntimeConfig) -> tuple[Layer, ...]:
-    """The features that `pair` and `whole_rsm` need."""
-    return (config.large,)
-
-
-def exact_layers(config: RuntimeConfig) -> tuple[Layer, ...]:
-    """The features that `exact` needs."""
-    return (config.large_exact,)
 
 
 def pair(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
@@ -33,10 +23,12 @@ def pair(config: RuntimeConfig, features: Features, report: Report) -> dict[str,
     matcher = BatchOptimal(config.refined_window, config.large_sweeps)
     bound = DualBound(stride=config.stride)
 
-    def call():
-        return match(x, y, matcher=matcher, bound=bound)
-
-    result, measured = _measured(call, 2, report, f"large: a pair of S={len(x)}")
+    result, measured = _measured(
+        lambda: match(x, y, matcher=matcher, bound=bound),
+        2,
+        report,
+        f"large: a pair of S={len(x)}",
+    )
     return {
         "pair": {
             "tokens": len(x),
@@ -53,10 +45,9 @@ def exact(config: RuntimeConfig, features: Features, report: Report) -> dict[str
     x, y = map(jnp.asarray, features[config.large_exact][:2])
     match(x[:64], y[:64], matcher=Exact())  # loads the compiled solver
 
-    def call():
-        return match(x, y, matcher=Exact())
-
-    result, measured = _measured(call, 1, report, f"large: S={len(x)} exactly")
+    result, measured = _measured(
+        lambda: match(x, y, matcher=Exact()), 1, report, f"large: S={len(x)} exactly"
+    )
     proven = float(result.value / result.upper_bound)
     return {"exact": {"tokens": len(x), "proven": proven, **measured}}
 
@@ -68,10 +59,12 @@ def whole_rsm(
     x = jnp.asarray(features[config.large][: config.large_samples])
     matcher = BatchOptimal(config.refined_window)
 
-    def call():
-        return rsm(x, matcher=matcher)
-
-    _, measured = _measured(call, 2, report, f"large: RSM of {len(x)}, S={x.shape[1]}")
+    _, measured = _measured(
+        lambda: rsm(x, matcher=matcher),
+        2,
+        report,
+        f"large: RSM of {len(x)}, S={x.shape[1]}",
+    )
     return {"rsm": {"samples": len(x), "tokens": x.shape[1], **measured}}
 
 

@@ -1,6 +1,6 @@
 """Other exact solvers, called as their users would: matrix in, permutation out.
 
-All maximise, all take a float32 matrix, and none is told anything beforehand.
+All maximize and take a float32 matrix; none has other information.
 """
 
 from collections.abc import Callable

@@ -2,25 +2,18 @@
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments._common.session import Session
-from experiments._common.worker import Outcome, Report, worker
-from experiments.runtime import (
-    adversarial,
-    depth,
-    features,
-    large,
-    scaling,
-    table5,
-    threads,
-    whole_rsm,
-)
+from experiments.frame.session import Session
+from experiments.frame.worker import Outcome, Report, worker
+from experiments.runtime import adversarial, depth, features, large, speed, table5
 from experiments.runtime.config import Layer, RuntimeConfig
+
+Results = dict[str, dict[str, Any]]  # of each section that ran
 
 
 class Task(NamedTuple):
@@ -28,9 +21,9 @@ class Task(NamedTuple):
 
     Attributes:
       run: called as ``run(config, features, report)``.
-      layers: called with the config, the features that `run` needs.
-      one_core: it is to have a single core.
-      fresh: it is to have a process that did nothing before, to measure its memory.
+      layers: of a config, those whose features `run` needs.
+      one_core: whether it gets a single core.
+      fresh: whether it gets a new process, to measure its memory.
     """
 
     run: Callable[[RuntimeConfig, features.Features, Report], dict[str, Any]]
@@ -39,34 +32,31 @@ class Task(NamedTuple):
     fresh: bool = False
 
 
+def _of_sizes(field: str) -> Callable[[RuntimeConfig], tuple[Layer, ...]]:
+    return lambda config: tuple(size.layer for size in getattr(config, field))
+
+
 SECTIONS: dict[str, tuple[Task, ...]] = {
-    "table5": (Task(table5.run, table5.layers, one_core=True),),
-    "depth": (Task(depth.run, depth.layers),),
-    "adversarial": (Task(adversarial.run, adversarial.layers, one_core=True),),
-    "threads": (Task(threads.run, threads.layers),),
-    "rsm": (Task(whole_rsm.run, whole_rsm.layers),),
-    "scaling": (Task(scaling.run, scaling.layers, one_core=True),),
+    "table5": (Task(table5.run, _of_sizes("table"), one_core=True),),
+    "depth": (Task(depth.run, lambda config: config.depth),),
+    "adversarial": (Task(adversarial.run, lambda config: (), one_core=True),),
+    "threads": (Task(speed.threads, _of_sizes("threads")),),
+    "rsm": (Task(speed.whole_rsm, _of_sizes("rsm")),),
+    "scaling": (Task(speed.scaling, lambda c: (*c.scaling, c.quality), one_core=True),),
     "large": (
-        Task(large.pair, large.pair_layers, fresh=True),
-        Task(large.exact, large.exact_layers, fresh=True),
-        Task(large.whole_rsm, large.pair_layers, fresh=True),
+        Task(large.pair, lambda config: (config.large,), fresh=True),
+        Task(large.exact, lambda config: (config.large_exact,), fresh=True),
+        Task(large.whole_rsm, lambda config: (config.large,), fresh=True),
     ),
 }
 
 
-def run(
-    config: RuntimeConfig, names: Sequence[str], session: Session
-) -> dict[str, dict[str, Any]]:
-    """Runs sections one after the other, never two at a time.
-
-    Args:
-      config: the settings.
-      names: of the sections.
-      session: keeps each section that is finished, which then is only read.
+def run(config: RuntimeConfig, session: Session) -> Results:
+    """Runs the sections of the session one after the other, never two at a time.
 
     Returns:
       What each section measured, with the seconds it took; `busy` is the share of its
-      core that a section of one core got.
+      core that a section of one core got. Finished sections are kept in the session.
     """
     computed: features.Features = {}
     with ExitStack() as stack:
@@ -79,11 +69,10 @@ def run(
             layers = task.layers(config)
             missing = tuple(layer for layer in layers if layer not in computed)
             if missing:
-                found = shared(False)(features.compute, config, missing)
-                computed.update(found.value)
+                computed.update(shared(False)(features.compute, config, missing).value)
             return {layer: computed[layer] for layer in layers}
 
-        def section(name: str) -> dict[str, Any]:
+        def section(name: str) -> dict[str, np.ndarray]:
             result: dict[str, Any] = {"seconds_in_all": 0.0}
             for task in SECTIONS[name]:
                 given = inputs(task)
@@ -97,13 +86,11 @@ def run(
                 result["seconds_in_all"] += outcome.seconds
                 if task.one_core:
                     result["busy"] = outcome.cores_used
-            return result
+            return {"json": np.array(json.dumps(result))}
 
-        return {name: _kept(session, name, section) for name in names}
-
-
-def _kept(
-    session: Session, name: str, section: Callable[[str], dict[str, Any]]
-) -> dict[str, Any]:
-    found = session.step(name, lambda: {"json": np.array(json.dumps(section(name)))})
-    return json.loads(str(found["json"]))
+        results = {}
+        for name in SECTIONS:
+            if not session.only or name in session.only:
+                step = session.step(name, functools.partial(section, name))
+                results[name] = json.loads(str(step["json"]))
+        return results

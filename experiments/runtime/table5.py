@@ -1,7 +1,7 @@
 """Time and quality of matchers and solvers on one core: Table 5 and Fig. 5.
 
 Solvers get affinities computed beforehand. Matchers get tokens, as in all of this
-package: their time includes whatever part of the affinity they need.
+package: their time includes the affinities that they need.
 """
 
 import math
@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments._common.timing import take_turns
-from experiments._common.worker import Report
-from experiments.runtime.config import Layer, RuntimeConfig, TableSize
-from experiments.runtime.features import Features, pairs
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report
+from experiments.runtime.config import RuntimeConfig, TableSize
+from experiments.runtime.features import Features, pairs, products
 from experiments.runtime.peers import PEERS
 from semrsm_jax import (
     BatchOptimal,
@@ -30,7 +30,6 @@ from semrsm_jax import (
     linear_assignment,
     match,
 )
-from semrsm_jax._affinity import token_products
 from semrsm_jax.matching.assignment import solve
 
 BATCH, SINGLE = "ours, batch", "ours, one matrix"
@@ -45,16 +44,12 @@ _AFFINITY, _BOUND = "affinity", "DualBound"
 
 
 class Row(NamedTuple):
-    """A matcher of the table, with its name and which of the `GROUPS` it is of."""
+    """A matcher of the table, its group out of `GROUPS`, and its label in that."""
 
     name: str
     group: str
+    label: str
     matcher: Matcher
-
-
-def layers(config: RuntimeConfig) -> tuple[Layer, ...]:
-    """The features that `run` needs."""
-    return tuple(size.layer for size in config.table)
 
 
 def run(config: RuntimeConfig, features: Features, report: Report) -> dict[str, Any]:
@@ -78,16 +73,16 @@ def _column(
         **_solvers(x, y, size, report),
         **_matchers(config, x, y, size, report),
     }
-    if size.centred:
+    if size.centered:
         x, y = pairs(np.asarray(center(features)), size.pairs, config.seed)
-        column["centred_quality"] = _qualities(config, jnp.asarray(x), jnp.asarray(y))
+        column["centered_quality"] = _qualities(config, jnp.asarray(x), jnp.asarray(y))
     return column
 
 
 def _solvers(
     x: Float[Array, "P S C"], y: Float[Array, "P S C"], size: TableSize, report: Report
 ) -> dict[str, Any]:
-    affinity = token_products(x, y)
+    affinity = products(x, y)
     matrices = np.asarray(affinity)
     single = [jnp.asarray(matrix) for matrix in matrices]
 
@@ -145,23 +140,24 @@ def _matchers(
         row.name: lambda number, row=row: match(x, y, matcher=row.matcher)
         for row in rows
     }
-    calls[_AFFINITY] = lambda number: token_products(x, y)
+    calls[_AFFINITY] = lambda number: products(x, y)
     calls[_BOUND] = lambda number: bound(x, y)
     description = f"table5 {size.layer.network.name}, S={x.shape[1]}: matchers"
     for done, call in enumerate(calls.values()):
         report(f"{description}, compiling", done + 1, len(calls))
         call(0)
     turns = take_turns(calls, size.matcher_rounds, report, description)
-    found = turns.results
-    optimum = np.asarray(found[rows[-1].name].value, float)
+    results = turns.results
+    optimum = np.asarray(results[rows[-1].name].value, float)
     matchers = []
     for row in rows:
-        value = np.asarray(found[row.name].value, float)
-        proven = np.minimum(found[row.name].upper_bound, found[_BOUND])
+        value = np.asarray(results[row.name].value, float)
+        proven = np.minimum(results[row.name].upper_bound, results[_BOUND])
         matchers.append(
             {
                 "matcher": row.name,
                 "group": row.group,
+                "label": row.label,
                 "seconds": turns.median(row.name) / size.pairs,
                 "quality": float(np.mean(value / optimum)),
                 "lowest_quality": float(np.min(value / optimum)),
@@ -179,12 +175,12 @@ def _matchers(
 def _qualities(config: RuntimeConfig, x: Array, y: Array) -> dict[str, float]:
     """The share of the optimum that each matcher reaches; no times.
 
-    Of the sums over all pairs: centred, the optimum of a pair may lie near zero.
+    Of the sums over all pairs: centered, the optimum of a pair may lie near zero.
     """
     rows = _rows(config, x.shape[1])
     values = {r.name: np.asarray(match(x, y, matcher=r.matcher).value) for r in rows}
     optimum = values[rows[-1].name]
-    return {name: float(found.sum() / optimum.sum()) for name, found in values.items()}
+    return {name: float(v.sum() / optimum.sum()) for name, v in values.items()}
 
 
 def _rows(config: RuntimeConfig, tokens: int) -> list[Row]:
@@ -192,26 +188,19 @@ def _rows(config: RuntimeConfig, tokens: int) -> list[Row]:
     grid = math.isqrt(tokens), math.isqrt(tokens)  # images are square
     unmatched, greedy, windowed, refined, exact = GROUPS
     rows = [
-        Row("Identity", unmatched, Identity()),
-        Row("CircularShift", unmatched, CircularShift(grid)),
-        Row("Greedy", greedy, Greedy()),
+        Row("Identity", unmatched, "Identity", Identity()),
+        Row("CircularShift", unmatched, "shift", CircularShift(grid)),
+        Row("Greedy", greedy, "Greedy", Greedy()),
     ]
-    if config.top_k < tokens:
-        name = f"TopKGreedy({config.top_k})"
-        rows.append(Row(name, greedy, TopKGreedy(config.top_k)))
-    rows += [
-        Row(f"BatchOptimal({window})", windowed, BatchOptimal(window))
-        for window in config.windows
-        if window < tokens
-    ]
-    window = config.refined_window
-    if window < tokens:
-        rows += [
-            Row(
-                f"BatchOptimal({window}, sweeps={sweeps})",
-                refined,
-                BatchOptimal(window, sweeps),
-            )
-            for sweeps in config.sweeps
-        ]
-    return [*rows, Row("Exact", exact, Exact())]
+    if (k := config.top_k) < tokens:
+        rows.append(Row(f"TopKGreedy({k})", greedy, f"top {k}", TopKGreedy(k)))
+    for window in config.windows:
+        if window < tokens:
+            name, matcher = f"BatchOptimal({window})", BatchOptimal(window)
+            rows.append(Row(name, windowed, str(window), matcher))
+    if (window := config.refined_window) < tokens:
+        for sweeps in config.sweeps:
+            name = f"BatchOptimal({window}, sweeps={sweeps})"
+            label, matcher = f"{window}, {sweeps} sweeps", BatchOptimal(window, sweeps)
+            rows.append(Row(name, refined, label, matcher))
+    return [*rows, Row("Exact", exact, "Exact", Exact())]

@@ -1,0 +1,163 @@
+"""Speed of the solver and of whole RSMs: threads, a plain loop as peer, growth in S."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report, usable_cores
+from experiments.runtime.config import RSMSize, RuntimeConfig, ThreadsSize
+from experiments.runtime.features import Features, pairs, products
+from experiments.runtime.peers import ortools
+from semrsm_jax import BatchOptimal, Exact, center, match, rsm
+from semrsm_jax.matching import _auction
+
+_CHUNK_ENTRIES = 2**24  # affinity entries held at a time, 64 MiB
+
+
+def threads(
+    config: RuntimeConfig, features: Features, report: Report
+) -> dict[str, Any]:
+    """Pairs a second of the solver alone, with one thread and with two."""
+    sizes = [_threads(config, size, features, report) for size in config.threads]
+    return {"cores": usable_cores(), "sizes": sizes}
+
+
+def _threads(
+    config: RuntimeConfig, size: ThreadsSize, features: Features, report: Report
+) -> dict[str, Any]:
+    x, y = pairs(features[size.layer], size.pairs, config.seed)
+    affinity = np.asarray(products(jnp.asarray(x), jnp.asarray(y)))
+    calls = {
+        str(threads): lambda number, threads=threads: _auction.solve(
+            affinity, threads=threads
+        )
+        for threads in (1, 2)
+    }
+    for call in calls.values():
+        call(0)
+    turns = take_turns(calls, size.rounds, report, f"threads S={x.shape[1]}")
+    rates = {name: size.pairs / turns.median(name) for name in calls}
+    return {
+        "tokens": x.shape[1],
+        "pairs": size.pairs,
+        "pairs_per_second": rates,
+        "speedup": rates["2"] / rates["1"],
+    }
+
+
+def whole_rsm(
+    config: RuntimeConfig, features: Features, report: Report
+) -> dict[str, Any]:
+    """`rsm` on all cores, the loop in one process, and the affinity products alone."""
+    sizes = [_whole_rsm(s, features[s.layer][: s.samples], report) for s in config.rsm]
+    return {"cores": usable_cores(), "sizes": sizes}
+
+
+def _whole_rsm(
+    size: RSMSize, features: Float[np.ndarray, "N S C"], report: Report
+) -> dict[str, Any]:
+    x = jnp.asarray(features)
+    calls = {
+        "loop": lambda number: loop(features),
+        "ours": lambda number: rsm(x),
+        "products": lambda number: all_products(x),
+    }
+    jax.block_until_ready((rsm(x), all_products(x)))
+    samples, tokens, channels = x.shape
+    turns = take_turns(calls, size.rounds, report, f"rsm N={samples}, S={tokens}")
+    ours, expected = (np.asarray(turns.results[name]) for name in ("ours", "loop"))
+    seconds = {name: turns.median(name) for name in calls}
+    return {
+        "samples": samples,
+        "tokens": tokens,
+        "channels": channels,
+        "seconds": seconds,
+        "ratio": seconds["ours"] / seconds["loop"],
+        "ratio_to_products": seconds["ours"] / seconds["products"],
+        "goal": size.goal,
+        "disagreement": float(np.max(np.abs(ours / expected - 1))),
+    }
+
+
+def loop(x: Float[np.ndarray, "N S C"]) -> Float[np.ndarray, "N N"]:
+    """An RSM without this package: NumPy and OR-Tools, pair by pair."""
+    similarity = np.zeros((len(x), len(x)))
+    rows = np.arange(x.shape[1])
+    for i in range(len(x)):
+        for j in range(i, len(x)):
+            affinity = x[i] @ x[j].T
+            value = affinity[rows, ortools(affinity)].sum(dtype=float)
+            similarity[i, j] = similarity[j, i] = value
+    return similarity
+
+
+def all_products(x: Float[Array, "N S C"]) -> Float[Array, "S S"]:
+    """The affinities of all pairs that `rsm` matches, chunk by chunk: the floor."""
+    left, right = np.triu_indices(len(x), 1)
+    size = max(1, _CHUNK_ENTRIES // x.shape[1] ** 2)
+    last = products(x[0], x[0])
+    for start in range(0, len(left), size):
+        chunk = slice(start, start + size)
+        # Waited for, as a matching would, or all of them would be in flight at once.
+        last = jax.block_until_ready(products(x[left[chunk]], x[right[chunk]]))
+    return last[-1]
+
+
+def scaling(
+    config: RuntimeConfig, features: Features, report: Report
+) -> dict[str, Any]:
+    """Refined Batch-Optimal: the exponent of its time in S, and its quality."""
+    raw = features[config.quality]
+    return {
+        **_exponent(config, features, report),
+        "quality_tokens": raw.shape[1],
+        "quality": _quality(config, raw, report),
+        "centered_quality": _quality(config, np.asarray(center(raw)), report),
+    }
+
+
+def _exponent(
+    config: RuntimeConfig, features: Features, report: Report
+) -> dict[str, Any]:
+    matcher = BatchOptimal(config.refined_window, config.sweeps[0])
+    calls: dict[str, Any] = {}
+    for layer in config.scaling:
+        x, y = (jnp.asarray(side[0]) for side in pairs(features[layer], 1, config.seed))
+        calls[str(len(x))] = lambda number, x=x, y=y: match(x, y, matcher=matcher)
+    for call in calls.values():
+        call(0)
+    turns = take_turns(calls, config.scaling_rounds, report, "scaling")
+    seconds = {name: turns.median(name) for name in calls}
+    tokens = np.log([*map(float, seconds)])
+    return {
+        "window": config.refined_window,
+        "sweeps": config.sweeps[0],
+        "images": [layer.side for layer in config.scaling],
+        "seconds": seconds,
+        "exponent": float(np.polyfit(tokens, np.log([*seconds.values()]), 1)[0]),
+    }
+
+
+def _quality(
+    config: RuntimeConfig, features: np.ndarray, report: Report
+) -> Mapping[str, float]:
+    """Shares of the optimum by the number of sweeps, of the sums over all pairs.
+
+    Centered, the optimum of a single pair may lie near zero.
+    """
+    values = dict.fromkeys((0, *config.sweeps), 0.0)
+    optimum = 0.0
+    sides = zip(*pairs(features, config.quality_pairs, config.seed), strict=True)
+    # One pair at a time: the affinities of all would be held together otherwise.
+    for done, (x, y) in enumerate(sides):
+        optimum += float(match(x, y, matcher=Exact()).value)
+        for sweeps in values:
+            matcher = BatchOptimal(config.refined_window, sweeps)
+            values[sweeps] += float(match(x, y, matcher=matcher).value)
+        report("scaling: quality", done + 1, config.quality_pairs)
+    return {str(sweeps): value / optimum for sweeps, value in values.items()}
