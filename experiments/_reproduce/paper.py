@@ -73,57 +73,6 @@ SAM ViT/B32:  0.690 0.702 | 0.687 0.677 | 0.679 0.687
 """)
 
 
-class Cost(NamedTuple):
-    """Table 5: the share of the optimal similarity in percent, and ms a pair."""
-
-    quality: float
-    milliseconds: float
-
-
-# Table 5: one core, ResNet101 trained on Tiny-ImageNet; method -> S -> cost.
-RUNTIME = MappingProxyType(
-    {
-        "OR-Tools": {
-            256: Cost(100, 4.26),
-            1024: Cost(100, 69.6),
-            4096: Cost(100, 1520),
-        },
-        "SciPy": {256: Cost(100, 5.10), 1024: Cost(100, 148), 4096: Cost(100, 8750)},
-        "lapjv": {256: Cost(100, 5.73), 1024: Cost(100, 97.5), 4096: Cost(100, 6120)},
-        "no matching": {
-            256: Cost(68.9, 0.00140),
-            1024: Cost(67.0, 0.00249),
-            4096: Cost(57.9, 0.00436),
-        },
-        "Batch-Optimal 128": {
-            256: Cost(97.6, 2.41),
-            1024: Cost(94.5, 9.08),
-            4096: Cost(92.8, 43.4),
-        },
-        "Batch-Optimal 256": {
-            256: Cost(100, 4.56),
-            1024: Cost(96.8, 16.9),
-            4096: Cost(95.0, 95.9),
-        },
-        "Batch-Optimal 512": {
-            256: Cost(100, 4.57),
-            1024: Cost(98.6, 37.1),
-            4096: Cost(96.8, 171),
-        },
-        "Batch-Optimal 1024": {
-            256: Cost(100, 4.57),
-            1024: Cost(100, 79.5),
-            4096: Cost(98.2, 391),
-        },
-    }
-)
-
-# Section 4.4: what the fastest Batch-Optimal gains on the fastest optimal solver at
-# S=4096, and what it and no matching miss of the optimum there, in percent.
-SPEEDUP_4096 = 36
-MOST_ERROR_4096 = 8
-UNMATCHED_ERROR_4096 = 42
-
 # Appendix G.2: how far CKA changes at most where semantic RSMs replace the others.
 CKA_CHANGE_TINY_IMAGENET = (-0.2, 0.2)
 CKA_CHANGE_ACROSS_MODELS = (-0.175, 0.025)
