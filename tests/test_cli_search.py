@@ -1,4 +1,4 @@
-"""``semrsm search``: files in, neighbours out, and what is said of bad input."""
+"""``semrsm search``: files in, neighbors out, and what is said of bad input."""
 
 import json
 
@@ -30,7 +30,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["search", *map(str, arguments)])
 
 
-def test_neighbours_are_written_with_what_they_took(folder, tmp_path):
+def test_neighbors_are_written_with_what_they_took(folder, tmp_path):
     output = tmp_path / "new" / "n.npz"
     files = folder / "queries.npy", folder / "database.npy"
     result = run(*files, "-k", 4, "--kernel", "cosine", "-o", output)
@@ -59,9 +59,9 @@ def test_json_names_the_samples_and_groups_are_left_out(folder, tmp_path):
         output,
     )
     assert result.exit_code == 0 and result.stdout == "", result.output
-    first, *_ = json.loads(output.read_text())["neighbours"]
-    assert first["query"] == "frame 0 ü" and len(first["neighbours"]) == 8
-    assert "frame 0 ü" not in [n["sample"] for n in first["neighbours"]]
+    first, *_ = json.loads(output.read_text())["neighbors"]
+    assert first["query"] == "frame 0 ü" and len(first["neighbors"]) == 8
+    assert "frame 0 ü" not in [n["sample"] for n in first["neighbors"]]
     files = folder / "queries.npy", folder / "database.npy"
     groups = ("--exclude", folder / "groups.txt", "--all")
     result = run(*files, *groups, "-o", tmp_path / "g.npz")

@@ -32,7 +32,7 @@ from semrsm_jax.features.preprocessing import (
     ShortestEdge,
     preprocessing_from_text,
 )
-from semrsm_jax.reporting import correspondences, orders
+from semrsm_jax.reporting import correspondences
 from semrsm_jax.reporting.layers import lost_share
 from semrsm_jax.store import save_features, save_rsm
 
@@ -319,15 +319,6 @@ def test_what_str_wrote_of_a_preprocessing_is_read():
         assert preprocessing_from_text(str(seen)) == seen
     for text in ("", "<function f>", "__import__('os').getcwd()", "ShortestEdge(3)"):
         assert preprocessing_from_text(text) is None
-
-
-def test_labels_are_counts_or_text(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_text("id,group,cup,fork\na,v1,2,1\nb,v2,0,3\nc,v1,0,0\n")
-    assert orders.label_names(path, ("c", "a", "b"), 3) == ("v1", "cup", "fork")
-    path.write_text("id,label\na,x\na,y\n")
-    with pytest.raises(ValueError, match="unique ids, got 'a' again"):
-        orders.label_names(path, ("a", "b"), 2)
 
 
 # What is refused

@@ -1,22 +1,22 @@
 """``semrsm compare``: how alike similarity structures are."""
 
-from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
-from semrsm_jax.cli import _similarity as similarity
+from semrsm_jax import CKA, RSA, cka_matrix, hsic_matrix
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli.console import progress_bar, say, say_json
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from semrsm_jax.comparison.inference import Statistic
-    from semrsm_jax.store import Similarity
+from semrsm_jax.comparison.inference import (
+    PairInference,
+    infer_each_pair,
+    rsa_matrix,
+)
+from semrsm_jax.store import open_similarities
 
 NAME = "compare"
 HELP = """Compare RSMs over the same samples, each with each: CKA, HSIC or RSA.
@@ -27,7 +27,7 @@ Example: semrsm compare layer1.npz layer2.npz layer3.npz --estimator unbiased --
 
 Example: semrsm compare semantic.npz spatial.npz --bootstrap 2000 --permutations 999
 
-CKA is 1 where both tell samples apart in the same way; HSIC is its numerator, without scale. The others are representational similarity analysis: a correlation of the entries off the diagonal. CKA and HSIC read rows, whatever the size; RSA, intervals and p-values need both RSMs in memory.
+CKA is 1 where both RSMs distinguish samples in the same way; HSIC is its numerator, without scale. The others are representational similarity analysis: a correlation of the entries off the diagonal. CKA and HSIC read RSMs of any size row by row; RSA, intervals and p-values need both RSMs in memory.
 
 --bootstrap gives the interval of each value, samples resampled (not pairs, which share samples). --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm). CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
 
@@ -57,7 +57,7 @@ _MATRICES = (MethodName.CKA, MethodName.HSIC)
 
 
 def command(
-    rsms: similarity.RSMs,
+    rsms: options.RSMs,
     kernel: StatisticsKernel,
     method: Annotated[
         MethodName,
@@ -78,18 +78,24 @@ def command(
     bootstrap: Annotated[
         int | None,
         typer.Option(
-            metavar="B", min=2, help="Resamples, for intervals; 2000 is fine."
+            metavar="B",
+            min=2,
+            help="Resamples, for intervals; for example 2000.",
+            rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
     permutations: Annotated[
         int | None,
         typer.Option(
-            metavar="B", min=1, help="Permutations, for p-values; 999 is fine."
+            metavar="B",
+            min=1,
+            help="Permutations, for p-values; for example 999.",
+            rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
-    confidence: similarity.Confidence = 0.95,
-    seed: similarity.Seed = 0,
-    plot: Annotated[Path | None, similarity.figure_option("A heatmap")] = None,
+    confidence: options.Confidence = 0.95,
+    seed: options.Seed = 0,
+    plot: Annotated[Path | None, options.figure_option("A heatmap")] = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.AsJSON = False,
@@ -97,20 +103,30 @@ def command(
     """Reads the RSMs and shows what they have in common."""
     if method is MethodName.HSIC and (bootstrap or permutations):
         raise ValueError("--bootstrap and --permutations do not fit --method hsic")
-    similarity.check_figure(plot, overwrite, rsms)
-    opened = similarity.open_rsms(rsms, kernel)
+    options.check_figure(plot, overwrite, rsms)
+    opened = open_similarities(rsms, kernel.build())
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
-    similarity.check_alike(opened, square=True)
-    matrix = _matrix(opened, method, estimator)
+    rule = method.value.replace("-", "_")
+    if method in _MATRICES:
+        of_all = cka_matrix if method is MethodName.CKA else hsic_matrix
+        matrix = of_all(opened, estimator=estimator.value)
+        label = f"{method.value.upper()} ({estimator.value})"
+    else:
+        matrix = rsa_matrix(opened, rule)
+        label = f"RSA ({method.value})"
     with progress_bar("pairs", quiet or as_json) as report:
-        pairs = _inference(
-            opened, method, estimator, bootstrap, permutations, confidence, seed, report
+        pairs = infer_each_pair(
+            opened,
+            CKA(estimator.value) if method is MethodName.CKA else RSA(rule),
+            key=seed,
+            resamples=bootstrap,
+            permutations=permutations,
+            confidence=confidence,
+            progress=lambda done, total: report("Resampling", done, total),
         )
-    names, label = list(opened), _label(method, estimator)
+    names = list(opened)
     if plot is not None:
-        import numpy as np
-
         from semrsm_jax.plotting import plot_comparison
 
         # HSIC has no natural scale.
@@ -118,7 +134,7 @@ def command(
         if method is MethodName.HSIC:
             vmin = vmax = None
         axes = plot_comparison(matrix, names, label=label, vmin=vmin, vmax=vmax)
-        similarity.save_figure(axes.figure, plot, overwrite)
+        options.save_figure(axes.figure, plot, overwrite)
     samples = next(iter(opened.values())).shape[0]
     if as_json:
         say_json(
@@ -128,7 +144,7 @@ def command(
                 "samples": samples,
                 "rsms": names,
                 "matrix": matrix.tolist(),
-                "pairs": pairs,
+                "pairs": [_as_dict(pair) for pair in pairs],
             }
         )
         return
@@ -136,97 +152,22 @@ def command(
         return
     say(f"{label} over {samples} samples")
     _show_matrix(names, matrix)
-    _show_pairs(names, pairs, confidence)
+    for pair in pairs:
+        _show_pair(names, pair, confidence)
     if plot is not None:
         say(f"Heatmap: {plot}")
 
 
-def _label(method: MethodName, estimator: EstimatorName) -> str:
-    if method in _MATRICES:
-        return f"{method.value.upper()} ({estimator.value})"
-    return f"RSA ({method.value})"
+def _as_dict(pair: PairInference) -> dict[str, Any]:
+    row: dict[str, Any] = {"a": pair.first, "b": pair.second, "estimate": pair.estimate}
+    if pair.interval is not None:
+        row |= {"low": float(pair.interval.low), "high": float(pair.interval.high)}
+    if pair.p_value is not None:
+        row |= {"p_value": pair.p_value, "p_holm": pair.p_holm}
+    return row
 
 
-def _statistic(method: MethodName, estimator: EstimatorName) -> "Statistic":
-    from semrsm_jax.comparison.inference import CKA, RSA
-
-    if method is MethodName.CKA:
-        return CKA(estimator.value)
-    return RSA(method.value.replace("-", "_"))
-
-
-def _matrix(
-    rsms: "dict[str, Similarity]", method: MethodName, estimator: EstimatorName
-) -> "np.ndarray":
-    """Every RSM with every one."""
-    import numpy as np
-
-    from semrsm_jax import cka_matrix, hsic_matrix, rsa
-
-    if method in _MATRICES:
-        of_all = cka_matrix if method is MethodName.CKA else hsic_matrix
-        return of_all(rsms, estimator=estimator.value)
-    names, matrix = list(rsms), np.empty((len(rsms), len(rsms)))
-    for i, first in enumerate(names):
-        one = np.asarray(rsms[first])
-        for j in range(i, len(names)):
-            other = one if i == j else np.asarray(rsms[names[j]])
-            value = rsa(one, other, method.value.replace("-", "_"))
-            matrix[i, j] = matrix[j, i] = float(value)
-    return matrix
-
-
-def _inference(
-    rsms: "dict[str, Similarity]",
-    method: MethodName,
-    estimator: EstimatorName,
-    bootstrap: int | None,
-    permutations: int | None,
-    confidence: float,
-    seed: int,
-    report: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Intervals and p-values of each two different RSMs; none where none was wanted."""
-    if not (bootstrap or permutations):
-        return []
-    import numpy as np
-
-    from semrsm_jax.comparison.inference import (
-        bootstrap_interval,
-        holm,
-        permutation_test,
-    )
-
-    statistic = _statistic(method, estimator)
-    found = []
-    couples = list(_couples(list(rsms)))
-    for done, (a, b) in enumerate(couples, 1):
-        K, L = np.asarray(rsms[a]), np.asarray(rsms[b])
-        row: dict[str, Any] = {"a": a, "b": b}
-        if bootstrap:
-            interval = bootstrap_interval(
-                K, L, statistic, key=seed, resamples=bootstrap, confidence=confidence
-            )
-            row |= {"estimate": float(interval.estimate)}
-            row |= {"low": float(interval.low), "high": float(interval.high)}
-        if permutations:
-            test = permutation_test(K, L, statistic, key=seed, resamples=permutations)
-            row |= {"estimate": float(test.statistic), "p_value": float(test.p_value)}
-        found.append(row)
-        report("Resampling", done, len(couples))
-    if permutations:
-        corrected = holm(np.array([row["p_value"] for row in found])).tolist()
-        found = [row | {"p_holm": p} for row, p in zip(found, corrected, strict=True)]
-    return found
-
-
-def _couples(names: list[str]) -> Iterator[tuple[str, str]]:
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            yield first, second
-
-
-def _show_matrix(names: list[str], matrix: "np.ndarray") -> None:
+def _show_matrix(names: list[str], matrix: np.ndarray) -> None:
     """A table whose columns are numbered as its rows."""
     numbers = [f"{i}" for i in range(1, len(names) + 1)]
     form = ".4f" if float(abs(matrix).max()) < 10 else ".4g"
@@ -239,14 +180,12 @@ def _show_matrix(names: list[str], matrix: "np.ndarray") -> None:
         say(f"{number:>4} {cells}  {name}".rstrip())
 
 
-def _show_pairs(
-    names: list[str], pairs: list[dict[str, Any]], confidence: float
-) -> None:
-    for row in pairs:
-        places = f"{names.index(row['a']) + 1} and {names.index(row['b']) + 1}"
-        parts = [f"{row['estimate']:.4f}"]
-        if "low" in row:
-            parts.append(f"{confidence:.0%} {row['low']:.4f} to {row['high']:.4f}")
-        if "p_value" in row:
-            parts.append(f"p {row['p_value']:.3g}, corrected {row['p_holm']:.3g}")
-        say(f"  {places}: {'; '.join(parts)}")
+def _show_pair(names: list[str], pair: PairInference, confidence: float) -> None:
+    places = f"{names.index(pair.first) + 1} and {names.index(pair.second) + 1}"
+    parts = [f"{pair.estimate:.4f}"]
+    if pair.interval is not None:
+        low, high = float(pair.interval.low), float(pair.interval.high)
+        parts.append(f"{confidence:.0%} {low:.4f} to {high:.4f}")
+    if pair.p_value is not None:
+        parts.append(f"p {pair.p_value:.3g}, corrected {pair.p_holm:.3g}")
+    say(f"  {places}: {'; '.join(parts)}")

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -101,6 +102,16 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
 def _end(message: str, code: int) -> NoReturn:
     typer.secho(_printable(message), err=True, fg="red" if code != 130 else None)
     raise typer.Exit(code) from None
+
+
+@contextmanager
+def spoken_warnings(quiet: bool = False) -> Iterator[None]:
+    """Writes the warnings of the package to stderr, one line each."""
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        yield
+    for warning in [] if quiet else raised:
+        typer.secho(f"Warning: {_printable(str(warning.message))}", err=True)
 
 
 @contextmanager

@@ -1,19 +1,20 @@
 """``semrsm correlate``: does similarity predict how alike outputs are?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
-from semrsm_jax.cli import _similarity as similarity
+from semrsm_jax import output_correlation
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli.console import progress_bar, say, say_json
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from semrsm_jax.store import Similarity
+from semrsm_jax.output_similarity import (
+    CorrelationInference,
+    infer_output_correlation,
+)
+from semrsm_jax.store import load_features, open_similarities
 
 NAME = "correlate"
 HELP = """Correlate RSMs with the similarity of a classifier's outputs (section 4.3).
@@ -28,12 +29,9 @@ The outputs have shape (N, classes), in the order of the RSM's samples. RSMs of 
 
 With several RSMs and --bootstrap, each is also compared with the first: the difference of their Pearson correlations, its interval and p-value, samples resampled."""  # noqa: E501 (lines are wrapped when shown)
 
-# Samples of which all pairs are drawn.
-_DRAWN = 1000
-
 
 def command(
-    rsms: similarity.RSMs,
+    rsms: options.RSMs,
     kernel: StatisticsKernel,
     logits: Annotated[
         Path | None,
@@ -64,65 +62,83 @@ def command(
     bootstrap: Annotated[
         int | None,
         typer.Option(
-            metavar="B", min=2, help="Resamples, for intervals; 2000 is fine."
+            metavar="B",
+            min=2,
+            help="Resamples, for intervals; for example 2000.",
+            rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
-    confidence: similarity.Confidence = 0.95,
-    seed: similarity.Seed = 0,
+    confidence: options.Confidence = 0.95,
+    seed: options.Seed = 0,
     plot: Annotated[
         Path | None,
-        similarity.figure_option("Divergence against similarity, of the first RSM"),
+        options.figure_option("Divergence against similarity, of the first RSM"),
     ] = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.AsJSON = False,
 ) -> None:
     """Reads RSMs and outputs, and shows their correlations."""
-    import numpy as np
-
-    from semrsm_jax import output_correlation
-    from semrsm_jax.store import load_features
-
     if (logits is None) == (probabilities is None):
         raise ValueError("either --logits or --probabilities must be given, not both")
     outputs = logits or probabilities
     assert outputs is not None
-    similarity.check_figure(plot, overwrite, [*rsms, outputs])
-    opened = similarity.open_rsms(rsms, kernel)
-    similarity.check_alike(opened, square=True)
+    options.check_figure(plot, overwrite, [*rsms, outputs])
+    opened = open_similarities(rsms, kernel.build())
     p = np.asarray(load_features(outputs, key))
-    if p.ndim != 2 or len(p) != next(iter(opened.values())).shape[0]:
+    samples = next(iter(opened.values())).shape[0]
+    if p.ndim != 2 or len(p) != samples:
         raise ValueError(
-            f"{outputs} must have shape (N, classes) with N = "
-            f"{next(iter(opened.values())).shape[0]}, the samples of the RSM, got "
-            f"{p.shape}"
+            f"{outputs} must have shape (N, classes) with N = {samples}, the samples "
+            f"of the RSM, got {p.shape}"
         )
-    from_logits = logits is not None
-    rows = []
+    kind: dict[str, Any] = {"from_logits": logits is not None}
     with progress_bar("pairs", quiet or as_json) as report:
-        for name, rsm in opened.items():
-            found = output_correlation(
+        correlations = {
+            name: output_correlation(
                 rsm,
                 p,
-                from_logits=from_logits,
+                **kind,
                 negative=negative,
                 triangle=not all_pairs,
                 ranks=ranks,
                 progress=lambda done, total, name=name: report(name, done, total),
             )
-            rows.append({"rsm": name, **found._asdict()})
+            for name, rsm in opened.items()
+        }
+    rows = [{"rsm": name} | each._asdict() for name, each in correlations.items()]
     if bootstrap:
-        _add_intervals(
-            rows, opened, p, from_logits, negative, bootstrap, confidence, seed
+        inference = infer_output_correlation(
+            opened,
+            p,
+            **kind,
+            key=seed,
+            negative=negative,
+            ranks=ranks,
+            resamples=bootstrap,
+            confidence=confidence,
         )
+        for row in rows:
+            row |= _as_dict(inference[row["rsm"]])
     if plot is not None:
-        _draw(opened, p, from_logits, rows[0], seed, plot, overwrite)
+        from semrsm_jax.plotting import plot_output_correlation
+
+        name, rsm = next(iter(opened.items()))
+        axes = plot_output_correlation(
+            rsm,
+            p,
+            correlations[name],
+            **kind,
+            xlabel=f"similarity ({name})",
+            seed=seed,
+        )
+        options.save_figure(axes.figure, plot, overwrite)
     sign = "-JSD" if negative else "JSD"
     if as_json:
         say_json(
             {
                 "against": sign,
-                "samples": len(p),
+                "samples": samples,
                 "classes": p.shape[1],
                 "confidence": confidence if bootstrap else None,
                 "correlations": rows,
@@ -130,92 +146,26 @@ def command(
         )
         return
     if not quiet:
-        say(f"Similarity and {sign} of {outputs}, {len(p)} samples")
+        say(f"Similarity and {sign} of {outputs}, {samples} samples")
         for row in rows:
             _show(row, bootstrap, confidence)
         if plot is not None:
             say(f"Figure: {plot}")
 
 
-def _add_intervals(
-    rows: list[dict[str, Any]],
-    rsms: "dict[str, Similarity]",
-    p: "np.ndarray",
-    from_logits: bool,
-    negative: bool,
-    resamples: int,
-    confidence: float,
-    seed: int,
-) -> None:
-    """Adds the intervals of each RSM, and its difference to the first."""
-    import numpy as np
-
-    from semrsm_jax import jensen_shannon_matrix
-    from semrsm_jax.comparison.inference import (
-        RSA,
-        bootstrap_interval,
-        difference_test,
-    )
-
-    divergence = jensen_shannon_matrix(p, from_logits=from_logits)
-    divergence = -divergence if negative else divergence
-    settings: dict[str, Any] = {"key": seed, "resamples": resamples}
-    settings["confidence"] = confidence
-    first = None
-    for row, rsm in zip(rows, rsms.values(), strict=True):
-        K = np.asarray(rsm)
-        for method in ("pearson", "spearman"):
-            if row[method] is None:
-                continue
-            interval = bootstrap_interval(K, divergence, RSA(method), **settings)
+def _as_dict(inference: CorrelationInference) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for method in ("pearson", "spearman"):
+        interval = getattr(inference, method)
+        if interval is not None:
             row[f"{method}_low"] = float(interval.low)
             row[f"{method}_high"] = float(interval.high)
-        if first is None:
-            first = K
-            continue
-        test = difference_test(
-            (K, divergence), (first, divergence), RSA("pearson"), **settings
-        )
+    if inference.less_first is not None:
         row["less_first"] = {
-            name: float(getattr(test, name))
+            name: float(getattr(inference.less_first, name))
             for name in ("difference", "low", "high", "p_value")
         }
-
-
-def _draw(
-    rsms: "dict[str, Similarity]",
-    p: "np.ndarray",
-    from_logits: bool,
-    row: dict[str, Any],
-    seed: int,
-    path: Path,
-    overwrite: bool,
-) -> None:
-    """Draws the pairs of the first RSM, of some of its samples where they are many."""
-    import numpy as np
-
-    from semrsm_jax import jensen_shannon_matrix
-    from semrsm_jax.plotting import plot_correlation
-
-    name, rsm = next(iter(rsms.items()))
-    count = rsm.shape[0]
-    chosen = np.arange(count)
-    if count > _DRAWN:
-        chosen = np.random.default_rng(seed).choice(count, _DRAWN, replace=False)
-        chosen.sort()
-    K = np.stack([rsm[i : i + 1][0, chosen] for i in chosen.tolist()])
-    divergence = np.asarray(jensen_shannon_matrix(p[chosen], from_logits=from_logits))
-    pairs = np.triu_indices(len(chosen), 1)
-    title = f"Pearson {row['pearson']:.3f}"
-    if row["spearman"] is not None:
-        title += f", Spearman {row['spearman']:.3f}"
-    if count > _DRAWN:
-        title += f"\n(drawn: {_DRAWN:,} of {count:,} samples)"
-    axes = plot_correlation(
-        K[pairs], divergence[pairs], title=title, xlabel=f"similarity ({name})"
-    )
-    # JSD is drawn as it is, whatever sign the correlation was taken with.
-    similarity.save_figure(axes.figure, path, overwrite)
+    return row
 
 
 def _show(row: dict[str, Any], bootstrap: int | None, confidence: float) -> None:

@@ -1,12 +1,15 @@
 """Options that several commands share; matchers' and kernels' are derived elsewhere."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from semrsm_jax import DualBound
+from semrsm_jax.store import check_output, new_file
 
 
 class LayoutName(StrEnum):
@@ -27,6 +30,8 @@ class CenterName(StrEnum):
 
 
 MATCHER_PANEL = "Matcher options"
+STATISTICS_PANEL = "Statistics"
+FIGURES_PANEL = "Figures and files"
 STORE_PANEL = "With an output .zarr"
 
 Bound = Annotated[
@@ -81,6 +86,29 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an output that exists.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+RSMs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RSM...",
+        show_default=False,
+        help="RSMs: .npz, .safetensors, .npy, or the .zarr of a run, each of whose "
+        "layers is one.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Of all that is drawn: the same seed, the same numbers.",
+        rich_help_panel=STATISTICS_PANEL,
+    ),
+]
+Confidence = Annotated[
+    float,
+    typer.Option(
+        help="Of the intervals, between 0 and 1.", rich_help_panel=STATISTICS_PANEL
+    ),
+]
 AsJSON = Annotated[
     bool, typer.Option("--json", help="Print JSON, for other programs to read.")
 ]
@@ -97,6 +125,15 @@ def features_argument(name: str, text: str = "") -> Any:
     )
 
 
+def figure_option(what: str) -> Any:
+    """The declaration of a figure to be written."""
+    return typer.Option(
+        show_default=False,
+        help=f"{what}: .png, or as vectors .pdf, .svg.",
+        rich_help_panel=FIGURES_PANEL,
+    )
+
+
 def build_bound(stride: int | None) -> DualBound | None:
     """The dual bound of ``--bound``.
 
@@ -109,6 +146,31 @@ def build_bound(stride: int | None) -> DualBound | None:
         raise ValueError(f"--bound must be a stride of at least 1, got {stride}")
     return DualBound(stride)
 
+
+def check_figure(
+    path: Path | None, overwrite: bool, inputs: Sequence[Path] = ()
+) -> None:
+    """Checks before any work that a figure can be drawn and written.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      ValueError: as `check_output`.
+    """
+    if path is None:
+        return
+    from semrsm_jax.plotting.style import new_figure
+
+    check_output(path, overwrite, suffixes=_FIGURES, inputs=inputs)
+    new_figure((1, 1))
+
+
+def save_figure(figure: Any, path: Path, overwrite: bool) -> None:
+    """Writes a Matplotlib figure, all of it or nothing; its suffix is the format."""
+    with new_file(path, overwrite) as temporary:
+        figure.savefig(temporary)
+
+
+_FIGURES = (".png", ".pdf", ".svg")
 
 _UNITS = {"": 1, **{u + "B": 10**n for u, n in zip("KMGT", (3, 6, 9, 12), strict=True)}}
 _UNITS |= {u + "iB": 2**n for u, n in zip("KMGT", (10, 20, 30, 40), strict=True)}

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import _similarity as similarity
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel, parse_grid
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
@@ -14,7 +13,7 @@ from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 NAME = "report"
 HELP = """Make one page to look at RSMs: click on a cell, and see what was matched with what.
 
-The page is a single HTML file that opens from disk in any browser and loads nothing. It shows the RSMs of any layers in both definitions side by side, semantic and spatio-semantic; of every pair of images the matched patches, how far they moved, the similarity, its proven bound, and the share lost to misalignment; nearest neighbours, distributions, and CKA between layers.
+The page is a single HTML file that opens from disk in any browser and loads nothing. It shows the RSMs of any layers in both definitions side by side, semantic and spatio-semantic; of every pair of images the matched patches, how far they moved, the similarity, its proven bound, and the share lost to misalignment; nearest neighbors, distributions, and CKA between layers.
 
 Example: semrsm extract --model facebook/dinov2-base --images photographs --tokens patches -o features.zarr
 
@@ -26,11 +25,11 @@ Samples are found in --images by their ids, which semrsm extract keeps, or by th
 
 --labels takes a .csv with the columns id and label, or the counts of objects that semrsm retrieve takes; samples can then be sorted by label.
 
-Correspondences of every pair may be much: the page holds those of each sample's neighbours, and of the pairs that misalignment costs most and least, up to 4 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
+Correspondences of every pair may be much: the page holds those of each sample's neighbors, and of the pairs that misalignment costs most and least, up to 4 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
 
 
 def command(
-    rsms: similarity.RSMs,
+    rsms: options.RSMs,
     kernel: StatisticsKernel,
     output: Annotated[
         Path,
@@ -86,7 +85,7 @@ def command(
         ),
     ] = None,
     neighbors: Annotated[
-        int, typer.Option("--k", min=1, help="Nearest neighbours that are shown.")
+        int, typer.Option("--k", min=1, help="Nearest neighbors that are shown.")
     ] = 5,
     pairs: Annotated[
         str | None,

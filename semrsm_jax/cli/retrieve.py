@@ -1,41 +1,61 @@
 """``semrsm retrieve``: what is retrieved by similarity, and how well it fits."""
 
+import json
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from semrsm_jax.cli import _retrieval as retrieval
-from semrsm_jax.cli import _retrieval_report as report
-from semrsm_jax.cli import _similarity as similarity
+from semrsm_jax import class_iou, instance_f1, nearest
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli._retrieval import ExcludeName
-from semrsm_jax.cli._retrieval_report import ScoreName
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli._retrieval_inputs import (
+    ExcludeName,
+    Sides,
+    exclusion,
+    image_files,
+    load_searches,
+    with_labels,
+)
+from semrsm_jax.cli._retrieval_outputs import means_as_dict, per_query, show
+from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
+from semrsm_jax.retrieval import RetrievalScores, evaluate_retrieval
+from semrsm_jax.store import Similarity, check_output, new_file, open_similarities
 
 NAME = "retrieve"
 HELP = """Retrieve the most similar images, and score what was retrieved (section 4.2).
 
-Rows of an RSM are queries, columns the database. --queries and --database name files that say what the images show, .csv with a row an image:
-
-  id,group,cup,fork\n  kitchen/1.png,video 3,2,0
-
-A column a class with the number of instances; id and group (the video) may be left out. An .npz holds counts (N, classes) and, where there are any, ids, groups and classes. Rows go by their ids where RSM and file have them, otherwise by their order.
+Rows of an RSM are queries, columns the database. Results of semrsm search, .npz, may be given in place of RSMs.
 
 Example: semrsm retrieve semantic.npz spatial.npz --queries q.csv --database db.csv --resamples 2000 --plot scores.pdf
 
 Example: semrsm retrieve semantic.npz --images photos --gallery gallery.png
 
-Results of semrsm search, .npz, serve in place of RSMs.
+--queries and --database name files of what the images show, .csv with a row an image:
 
-F1 counts instances (Eq. 9-12), IoU which classes are there (App. D.4). Each is given @1 to @k: the mean over a query's first k neighbours, and the best of them; the means over queries are shown. A neighbour may not be of the query's group; without groups, and where queries are the database, not the query itself (--exclude).
+  id,group,cup,fork\n  kitchen/1.png,video 3,2,0
+
+A column a class with the number of its instances; id and group (the video) may be left out. A column label, in place of counts, is the one class of each image. An .npz holds counts (N, classes) or labels (N) and, where there are any, ids, groups and classes. Rows are matched by their ids where RSM and file have them, otherwise by their order.
+
+F1 counts instances (Eq. 9-12), IoU the classes that are present (App. D.4). Each is given @1 to @k: the mean over the first k neighbors of a query, and the best of them; the means over queries are shown. A neighbor may not be of the query's group; without groups, and where queries are the database, not the query itself (--exclude).
 
 --resamples gives intervals, queries resampled (by group where they have one), and tests each further RSM against the first, paired by query. --json and --output give all numbers; --gallery shows images of --images (and --query-images)."""  # noqa: E501 (lines are wrapped when shown)
 
 
+class ScoreName(StrEnum):
+    """Scores of what was retrieved."""
+
+    F1 = "f1"
+    IOU = "iou"
+
+
+_SCORES = {ScoreName.F1: ("F1", instance_f1), ScoreName.IOU: ("IoU", class_iou)}
+
+
 def command(
-    rsms: similarity.RSMs,
+    rsms: options.RSMs,
     kernel: StatisticsKernel,
     queries: Annotated[
         Path | None,
@@ -48,7 +68,7 @@ def command(
             help="What the database shows. Default: the queries are the database.",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours a query.")] = 10,
+    k: Annotated[int, typer.Option("--k", min=1, help="Neighbors of a query.")] = 10,
     score: Annotated[
         ScoreName,
         typer.Option(case_sensitive=False, help="Of instances, or of classes present."),
@@ -64,139 +84,138 @@ def command(
     ] = None,
     resamples: Annotated[
         int | None,
-        typer.Option(metavar="B", min=2, help="Resamples for intervals, say 2000."),
+        typer.Option(
+            metavar="B",
+            min=2,
+            help="Resamples for intervals, for example 2000.",
+            rich_help_panel=options.STATISTICS_PANEL,
+        ),
     ] = None,
-    confidence: similarity.Confidence = 0.95,
-    seed: similarity.Seed = 0,
+    confidence: options.Confidence = 0.95,
+    seed: options.Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             show_default=False,
-            help="A .json for all numbers, the neighbours of each query among them.",
+            help="A .json for all numbers, the neighbors of each query among them.",
+            rich_help_panel=options.FIGURES_PANEL,
         ),
     ] = None,
-    plot: Annotated[Path | None, similarity.figure_option("Scores against k")] = None,
+    plot: Annotated[Path | None, options.figure_option("Scores against k")] = None,
     gallery: Annotated[
-        Path | None, similarity.figure_option("Queries with their neighbours")
+        Path | None,
+        options.figure_option("Queries with their neighbors"),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(show_default=False, help="The folder of the database's images."),
+        typer.Option(
+            show_default=False,
+            help="The folder of the database's images.",
+            rich_help_panel=options.FIGURES_PANEL,
+        ),
     ] = None,
     query_images: Annotated[
         Path | None,
         typer.Option(
-            show_default=False, help="That of the queries. Default: the same."
+            show_default=False,
+            help="The folder of the queries' images. Default: that of --images.",
+            rich_help_panel=options.FIGURES_PANEL,
         ),
     ] = None,
     gallery_queries: Annotated[
-        int, typer.Option(min=1, help="Queries in the gallery, the first ones.")
+        int,
+        typer.Option(
+            min=1,
+            help="Queries in the gallery, the first ones.",
+            rich_help_panel=options.FIGURES_PANEL,
+        ),
     ] = 4,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Finds neighbours, scores them where labels are given, and draws."""
-    from semrsm_jax import nearest
-    from semrsm_jax.store import check_output
-
-    _check_options(queries, database, resamples, plot, gallery, images)
+    """Finds neighbors, scores them where labels are given, and draws."""
+    needing = {"--database": database, "--resamples": resamples, "--plot": plot}
+    for flag, value in needing.items():
+        if queries is None and value is not None:
+            raise ValueError(f"{flag} needs --queries, what the images show")
+    if (gallery is None) != (images is None):
+        raise ValueError("--gallery and --images need each other")
     inputs = [*rsms, *(path for path in (queries, database) if path is not None)]
     for figure in (plot, gallery):
-        similarity.check_figure(figure, overwrite, inputs)
+        options.check_figure(figure, overwrite, inputs)
     if output is not None:
         check_output(output, overwrite, suffixes=(".json",), inputs=inputs)
-    found = retrieval.load_searches(rsms, k)
-    if found:
-        if exclude or kernel.name:
-            raise ValueError("--exclude and --kernel do not fit results of a search")
-        samples = retrieval.Samples(len(next(iter(found.values())).index), None)
-        opened = {}
-    else:
-        opened = similarity.open_rsms(rsms, kernel)
-        similarity.check_alike(opened, square=False)
+    neighbors, sides = load_searches(rsms, k)
+    opened: Mapping[str, Similarity] = {}
+    if neighbors and (exclude or kernel.name):
+        raise ValueError("--exclude and --kernel do not fit results of a search")
+    if not neighbors:
+        opened = open_similarities(rsms, kernel.build(), square=False)
         rsm = next(iter(opened.values()))
-        rows, columns = rsm.shape
-        samples = retrieval.Samples(rows, columns, rsm.x_ids, rsm.y_ids)
-    sides = None
+        sides = Sides(rsm.shape, (rsm.x_ids, rsm.y_ids))  # type: ignore[arg-type]
     if queries is not None:
-        sides = retrieval.load_sides(queries, database, samples)
-    one_set = samples.queries == samples.database and database is None
-    excluded, rule = retrieval.exclusion(exclude, sides, samples, one_set)
-    # Images that are missing are better known before the work.
-    shown = _images(gallery, images, query_images, samples, sides)
+        with spoken_warnings(quiet):
+            sides = with_labels(sides, queries, database)
+    excluded, rule = exclusion(exclude, sides, one_set=database is None)
+    # Images that are missing are better reported before the work.
+    files = images and image_files(sides, query_images or images, images)
     with progress_bar("queries", quiet or as_json) as bar:
         for name, each in opened.items():
-            found[name] = nearest(
+            neighbors[name] = nearest(
                 each,
                 k,
                 rule,
                 progress=lambda done, total, name=name: bar(name, done, total),
             )
-    scores = {} if sides is None else report.score_all(found, sides, score)
+    label, function = _SCORES[score]
+    scores: dict[str, RetrievalScores] = {}
+    if sides.labels is not None:
+        own, others = sides.labels
+        scores = evaluate_retrieval(
+            neighbors,
+            own.counts,
+            others.counts,
+            function,
+            groups=own.groups,
+            resamples=resamples,
+            confidence=confidence,
+            key=seed,
+        )
     summary: dict[str, Any] = {
-        "queries": samples.queries,
-        "database": samples.database,
+        "queries": sides.counts[0],
+        "database": sides.counts[1],
         "k": k,
-        # What a search left out, it does not tell.
+        # What a search left out is not in its result.
         "exclude": excluded.value if opened else None,
         "score": score.value if scores else None,
         "confidence": confidence if resamples else None,
-        "rsms": list(found),
-        "scores": report.summaries(scores, sides, resamples, confidence, seed),
+        "rsms": list(neighbors),
+        "scores": [means_as_dict(name, each) for name, each in scores.items()],
     }
     if plot is not None:
-        report.plot_scores(summary, plot, overwrite)
-    if gallery is not None and shown is not None:
-        report.draw_gallery(found, shown, gallery_queries, gallery, overwrite)
+        from semrsm_jax.plotting import plot_retrieval_scores
+
+        options.save_figure(plot_retrieval_scores(scores, label=label), plot, overwrite)
+    if gallery is not None and files:
+        from semrsm_jax.plotting import neighbor_gallery
+
+        (own_files, names), (other_files, _) = files
+        first = range(min(gallery_queries, sides.counts[0]))
+        figure = neighbor_gallery(
+            neighbors, own_files, other_files, queries=first, query_names=names
+        )
+        options.save_figure(figure, gallery, overwrite)
     if output is not None:
-        report.write(output, summary, found, scores, samples, overwrite)
+        everything = summary | per_query(neighbors, scores, sides)
+        with new_file(output, overwrite) as temporary:
+            temporary.write_text(json.dumps(everything, allow_nan=False))
     if as_json:
         say_json(summary)
     elif not quiet:
-        report.show(summary)
+        show(summary, label)
         for what, path in (("Scores", plot), ("Gallery", gallery), ("All", output)):
             if path is not None:
                 say(f"{what}: {path}")
-
-
-def _check_options(
-    queries: Path | None,
-    database: Path | None,
-    resamples: int | None,
-    plot: Path | None,
-    gallery: Path | None,
-    images: Path | None,
-) -> None:
-    if queries is None:
-        for flag, value in (
-            ("--database", database),
-            ("--resamples", resamples),
-            ("--plot", plot),
-        ):
-            if value is not None:
-                raise ValueError(f"{flag} needs --queries, what the images show")
-    if (gallery is None) != (images is None):
-        raise ValueError("--gallery and --images need each other")
-
-
-def _images(
-    gallery: Path | None,
-    folder: Path | None,
-    query_folder: Path | None,
-    samples: retrieval.Samples,
-    sides: "retrieval.Sides | None",
-) -> "tuple[retrieval.Images, retrieval.Images] | None":
-    """The images of queries and of the database, found but not read."""
-    if gallery is None or folder is None:
-        return None
-    ids = [samples.query_ids, samples.database_ids]
-    if sides is not None:
-        labelled = (sides.queries.ids, sides.database.ids)
-        ids = [a if a is not None else b for a, b in zip(ids, labelled, strict=True)]
-    return (
-        retrieval.Images(query_folder or folder, ids[0], samples.queries),
-        retrieval.Images(folder, ids[1], samples.database),
-    )

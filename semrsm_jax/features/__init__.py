@@ -6,6 +6,7 @@ from semrsm_jax.features.image_file import read_image
 from semrsm_jax.features.image_folder import (
     BrokenImage,
     ImageFolder,
+    match_images,
     open_files,
     open_folder,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "extract_to_store",
     "list_layers",
     "load_preprocessing",
+    "match_images",
     "open_files",
     "open_folder",
     "preprocessing_from_config",

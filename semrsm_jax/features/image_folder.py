@@ -191,6 +191,44 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
+def match_images(
+    folder: str | os.PathLike, ids: Sequence[str] | None, count: int | None
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The image of each sample: by id, or by order if the samples have no ids.
+
+    Args:
+      folder: searched with all folders below it.
+      ids: paths below the folder, or file names with or without suffix; None: samples
+        have none.
+      count: N; None where it is not known.
+
+    Returns:
+      N paths and N names.
+
+    Raises:
+      ValueError: as `find_images`, or an image is missing.
+    """
+    paths, root = find_images(folder), Path(folder)
+    if ids is None:
+        if count is not None and len(paths) != count:
+            raise ValueError(
+                f"images: {folder} must hold {count} images, one a sample, where "
+                f"samples have no ids; got {len(paths)}"
+            )
+        return paths, tuple(image_id(root, path) for path in paths)
+    by_id = {path.stem: path for path in paths}
+    by_id |= {path.name: path for path in paths}
+    by_id |= {image_id(root, path): path for path in paths}
+    missing = [name for name in ids if name not in by_id]
+    if missing:
+        raise ValueError(
+            f"images: {folder} must hold the images that the samples' ids name, "
+            f"{len(missing)} of {len(ids)} are missing, for example {missing[0]!r}; "
+            f"the folder holds for example {image_id(root, paths[0])!r}"
+        )
+    return [by_id[name] for name in ids], tuple(ids)
+
+
 def image_id(root: Path, path: Path) -> str:
     """The path below `root`, with forward slashes, in characters that can be stored."""
     name = path.relative_to(root).as_posix()

@@ -25,6 +25,8 @@ from semrsm_jax.plotting.correspondences import (
     token_centers,
 )
 from semrsm_jax.plotting.ladder import plot_ladder
+from semrsm_jax.plotting.neighbors import neighbor_gallery, plot_retrieval_scores
+from semrsm_jax.plotting.output_correlation import plot_output_correlation
 from semrsm_jax.plotting.pareto import plot_pareto
 from semrsm_jax.plotting.retrieval import (
     Retrieved,
@@ -40,6 +42,7 @@ __all__ = [
     "Retrieved",
     "ScoreCurve",
     "figure_size",
+    "neighbor_gallery",
     "paper_style",
     "plot_comparison",
     "plot_comparison_difference",
@@ -48,7 +51,9 @@ __all__ = [
     "plot_displacement",
     "plot_distributions",
     "plot_ladder",
+    "plot_output_correlation",
     "plot_pareto",
+    "plot_retrieval_scores",
     "plot_rsm",
     "plot_rsm_pair",
     "plot_scores_at_k",

@@ -130,9 +130,9 @@ def named_images(
 ) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
     """The images, and the name of each sample."""
     if isinstance(images, str | os.PathLike):
-        from semrsm_jax.reporting import pictures  # Pillow: not for every import
+        from semrsm_jax.features import match_images  # Pillow: not for every import
 
-        return pictures.find(images, ids, count)
+        return match_images(images, ids, count)
     if images is not None and len(images) != count:
         raise ValueError(
             f"images must be one a sample, {count} of them, got {len(images)}"

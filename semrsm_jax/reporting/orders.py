@@ -2,15 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.store import load_labels
-from semrsm_jax.store.csv_rows import read_csv_rows
+from semrsm_jax.store import align_labels, load_labels
 
-_LABEL = "label"
 # For more samples, the optimal order of the leaves takes too long.
 _MOST_OPTIMAL = 600
 
@@ -23,59 +20,23 @@ def label_names(
     """One label for each of N samples.
 
     Args:
-      labels: N labels, or a file: a .csv with the column ``label`` (and, if there is
-        one, ``id``), or one that `load_labels` reads, of which each image gets the
-        class that it shows most of, or where it shows none, its group.
+      labels: N labels, or a file that `load_labels` reads, of which each image gets its
+        label, or the class that it shows most of, or where it shows none, its group.
       ids: names of the samples; None: the labels go by their order.
       count: N.
 
     Raises:
       TypeError: as `load_labels`.
-      ValueError: as `load_labels`, or there are other than N labels.
+      ValueError: as `load_labels` and `align_labels`, or there are other than N labels.
     """
-    if not isinstance(labels, str | os.PathLike):
-        given, names, where = [str(label) for label in labels], None, "labels"
-    else:
-        where = str(labels)
-        given, names = _from_file(Path(labels))
-    if ids is not None and names is not None:
-        places = {name: place for place, name in enumerate(names)}
-        missing = [name for name in ids if name not in places]
-        if missing:
-            raise ValueError(
-                f"{where} must have a row for each sample, {len(missing)} of "
-                f"{len(ids)} are missing, for example {missing[0]!r}"
-            )
-        return tuple(given[places[name]] for name in ids)
-    if len(given) != count:
+    if isinstance(labels, str | os.PathLike):
+        aligned = align_labels(load_labels(labels), ids, count, str(labels))
+        return aligned.main_labels()
+    if len(labels) != count:
         raise ValueError(
-            f"{where} must hold a label for each of {count} samples, got {len(given)}"
+            f"labels must hold a label for each of {count} samples, got {len(labels)}"
         )
-    return tuple(given)
-
-
-def _from_file(path: Path) -> tuple[list[str], Sequence[str] | None]:
-    if path.suffix.lower() == ".csv":
-        header, rows = read_csv_rows(path)
-        if _LABEL in header:
-            place = header.index(_LABEL)
-            names = None
-            if "id" in header:
-                names = [row[header.index("id")] for row in rows]
-                if len(set(names)) < len(names):
-                    twice = next(name for name in names if names.count(name) > 1)
-                    raise ValueError(
-                        f"{path} must have unique ids, got {twice!r} again"
-                    )
-            return [row[place] for row in rows], names
-    found = load_labels(path)
-    classes = found.classes or [f"class {n}" for n in range(found.counts.shape[1])]
-    groups = found.groups or [""] * len(found.counts)
-    given = [
-        classes[int(np.argmax(counts))] if counts.any() else group or "none"
-        for counts, group in zip(found.counts, groups, strict=True)
-    ]
-    return given, found.ids
+    return tuple(map(str, labels))
 
 
 def by_label(labels: Sequence[str]) -> list[int]:

@@ -5,7 +5,6 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 
 from semrsm_jax._resources import cores
 from semrsm_jax.features.image_file import read_image
-from semrsm_jax.features.image_folder import find_images, image_id
 from semrsm_jax.features.preprocessing import Preprocessing
 
 _QUALITY = 82
@@ -33,43 +31,6 @@ class Pictures(NamedTuple):
 
     jpeg: tuple[str, ...]
     size: tuple[int, int]
-
-
-def find(
-    folder: str | os.PathLike, ids: Sequence[str] | None, count: int
-) -> tuple[list[Path], tuple[str, ...]]:
-    """The image of each sample: by id, or by order if the samples have no ids.
-
-    Args:
-      folder: searched with all folders below it.
-      ids: paths below the folder, with or without suffix; None: samples have none.
-      count: N.
-
-    Returns:
-      N paths and N names.
-
-    Raises:
-      ValueError: as `find_images`, or an image is missing.
-    """
-    paths, root = find_images(folder), Path(folder)
-    if ids is None:
-        if len(paths) != count:
-            raise ValueError(
-                f"images: {folder} must hold {count} images, one a sample, where "
-                f"samples have no ids; got {len(paths)}"
-            )
-        return paths, tuple(image_id(root, path) for path in paths)
-    by_id = {path.stem: path for path in paths}
-    by_id |= {path.name: path for path in paths}
-    by_id |= {image_id(root, path): path for path in paths}
-    missing = [name for name in ids if name not in by_id]
-    if missing:
-        raise ValueError(
-            f"images: {folder} must hold the images that the samples' ids name, "
-            f"{len(missing)} of {len(ids)} are missing, for example {missing[0]!r}; "
-            f"the folder holds for example {image_id(root, paths[0])!r}"
-        )
-    return [by_id[name] for name in ids], tuple(ids)
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""Retrieval of similar images: neighbours, scores, and the classical baselines."""
+"""Retrieval of similar images: neighbors, scores, and the classical baselines."""
 
 from semrsm_jax.retrieval._nearest import (
     Neighbors,
@@ -13,6 +13,17 @@ from semrsm_jax.retrieval.baselines import (
     ClassToken,
     WhitenedPooling,
 )
+from semrsm_jax.retrieval.evaluation import (
+    MeanScore,
+    RetrievalScores,
+    evaluate_retrieval,
+)
+from semrsm_jax.retrieval.neighbor_file import (
+    NeighborFile,
+    holds_neighbors,
+    load_neighbors,
+    save_neighbors,
+)
 from semrsm_jax.retrieval.scores import (
     ScoresAtK,
     class_iou,
@@ -21,6 +32,13 @@ from semrsm_jax.retrieval.scores import (
 )
 
 __all__ = [
+    "MeanScore",
+    "RetrievalScores",
+    "evaluate_retrieval",
+    "NeighborFile",
+    "holds_neighbors",
+    "load_neighbors",
+    "save_neighbors",
     "VLAD",
     "AveragePooling",
     "BoundUse",

@@ -4,6 +4,7 @@ from semrsm_jax.store.feature_file import feature_ids, feature_names, load_featu
 from semrsm_jax.store.feature_output import save_features
 from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.label_file import Labels, load_labels
+from semrsm_jax.store.label_order import align_classes, align_labels
 from semrsm_jax.store.layers import open_run, open_runs
 from semrsm_jax.store.output import check_output, new_file
 from semrsm_jax.store.rsm_file import (
@@ -15,6 +16,7 @@ from semrsm_jax.store.rsm_file import (
 )
 from semrsm_jax.store.run_store import RunStore
 from semrsm_jax.store.similarity import Similarity, open_similarity
+from semrsm_jax.store.similarity_set import open_similarities
 
 __all__ = [
     "FeatureStore",
@@ -22,6 +24,8 @@ __all__ = [
     "RSMFile",
     "RunStore",
     "Similarity",
+    "align_classes",
+    "align_labels",
     "check_output",
     "feature_ids",
     "feature_names",
@@ -31,6 +35,7 @@ __all__ = [
     "new_file",
     "open_run",
     "open_runs",
+    "open_similarities",
     "open_similarity",
     "package_version",
     "save_features",

@@ -1,4 +1,4 @@
-"""Files that say what images show: counts of objects, groups such as videos, ids."""
+"""Files that state what images show: counts of objects or one label each, and ids."""
 
 import os
 from collections.abc import Sequence
@@ -12,49 +12,82 @@ from semrsm_jax.store._array_files import open_arrays
 from semrsm_jax.store._stored import StoredArray, check_real
 from semrsm_jax.store.csv_rows import numbers, read_csv_rows
 
-_NAMED = ("id", "group")
+# Columns of a .csv that are not counts.
+_NAMED = ("id", "group", "label")
+
+# Columns that hold names, or numbers that stand for names, never counts.
+_NAMES = {
+    "id": ("ids", "image", "image_id", "file", "filename", "index"),
+    "group": ("groups", "video_id"),
+    "label": ("labels", "class", "class_id", "category", "target"),
+}
+
+# So many integers that are all different are the numbers of images, not counts.
+_MANY = 10
 
 
 class Labels(NamedTuple):
     """What N images show.
 
     Attributes:
-      counts: (N, C), how many instances of each class.
-      classes: their C names; None where a file has none.
-      ids: the images' names; None where a file has none.
+      counts: (N, C), how many instances of each class; of a file with one label an
+        image, 1 for its class and 0 for all others.
+      classes: the C names of the classes; None where a file has none.
+      ids: the names of the N images; None where a file has none.
       groups: the group, such as the video, of each image; None where there are none.
+      labels: the one label of each image; None where a file holds counts.
     """
 
     counts: Float[np.ndarray, "N C"]
     classes: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
 
     def take(self, order: Sequence[int]) -> "Labels":
-        """The labels of these images, in this order."""
-        ids, groups = (
+        """The labels of the images with these numbers, in this order."""
+        ids, groups, labels = (
             None if names is None else tuple(names[i] for i in order)
-            for names in (self.ids, self.groups)
+            for names in (self.ids, self.groups, self.labels)
         )
-        return Labels(self.counts[list(order)], self.classes, ids, groups)
+        return Labels(self.counts[list(order)], self.classes, ids, groups, labels)
+
+    def main_labels(self) -> tuple[str, ...]:
+        """One label for each image: its own, or the class it shows most instances of.
+
+        An image that shows nothing gets its group, or "none".
+        """
+        if self.labels is not None:
+            return self.labels
+        classes = self.classes or [f"class {n}" for n in range(self.counts.shape[1])]
+        groups = self.groups or [""] * len(self.counts)
+        return tuple(
+            classes[int(np.argmax(counts))] if counts.any() else group or "none"
+            for counts, group in zip(self.counts, groups, strict=True)
+        )
 
 
 def load_labels(path: str | os.PathLike) -> Labels:
-    """Reads counts of objects from a .csv or .npz file.
+    """Reads counts of objects, or one label for each image, from a file.
 
     Args:
-      path: a ``.csv`` with a row an image and, in its header, the names of the
-        classes and, if there are any, the columns "id" and "group"; or an ``.npz`` with
-        the array "counts" (N, C) and, if there are any, "classes" (C), "ids" (N) and
-        "groups" (N), as text or numbers.
+      path: a ``.csv`` with a row an image. Its columns are matched without regard to
+        case and surrounding blanks: ``id`` names the image and ``group`` what it
+        belongs to, such as a video; both may be left out. With a column ``label``,
+        text or integers, each image has this one label, and other columns are not
+        read. Otherwise each further column is a class and holds counts of its
+        instances. Or an ``.npz`` with the array ``counts`` (N, C) or ``labels`` (N,)
+        and, if there are any, ``classes`` (C), ``ids`` (N) and ``groups`` (N), as text
+        or integers.
 
     Returns:
       The `Labels`.
 
     Raises:
       TypeError: counts in an .npz are not real.
-      ValueError: the file is missing, damaged or of another kind; counts are negative
-        or not finite, ids or classes not unique, or an array does not fit.
+      ValueError: the file is missing, damaged or of another kind; counts are negative,
+        not finite, or cannot be counts, such as ids; ids or classes are not unique; or
+        an array does not fit.
     """
     path = Path(path)
     readers = {".csv": _from_csv, ".npz": _from_npz}
@@ -72,47 +105,110 @@ def load_labels(path: str | os.PathLike) -> Labels:
             f"{path} must hold finite counts of at least 0, got "
             f"{labels.counts[row, column]:g} for class {column} of image {row}"
         )
-    for what, names in (("ids", labels.ids), ("classes", labels.classes)):
-        if names is not None and len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{path} must have unique {what}, got {twice!r} again")
+    _check_unique(path, "ids", labels.ids)
+    _check_unique(path, "classes", labels.classes)
     return labels
+
+
+def column_key(name: str) -> str:
+    """What names of columns and classes are compared by."""
+    return name.strip().casefold()
 
 
 def _from_csv(path: Path) -> Labels:
     header, rows = read_csv_rows(path)
-    columns = {name: header.index(name) for name in _NAMED if name in header}
-    classes = [i for i in range(len(header)) if i not in columns.values()]
+    keys = [column_key(name) for name in header]
+    _check_unique(path, "columns", keys)
+    named = {name: keys.index(name) for name in _NAMED if name in keys}
+    ids, groups, labels = (
+        tuple(row[named[name]].strip() for row in rows) if name in named else None
+        for name in _NAMED
+    )
+    if labels is not None:
+        return _one_hot(labels, ids, groups)
+    classes = [i for i in range(len(header)) if i not in named.values()]
     if not classes:
-        raise ValueError(f"{path} must have a column a class, got {', '.join(header)}")
+        raise ValueError(
+            f"{path} must have a column a class, or a column label, got "
+            f"{', '.join(header)}"
+        )
     counts = np.empty((len(rows), len(classes)))
     for number, row in enumerate(rows):
         # An empty field is a class that is not there.
         counts[number] = numbers(path, number + 2, [row[i] or "0" for i in classes])
-    ids, groups = (
-        tuple(row[columns[name]] for row in rows) if name in columns else None
-        for name in _NAMED
-    )
-    return Labels(counts, tuple(header[i] for i in classes), ids, groups)
+    names = tuple(header[i].strip() for i in classes)
+    _check_counts(path, names, counts)
+    return Labels(counts, names, ids, groups)
 
 
 def _from_npz(path: Path) -> Labels:
     arrays = open_arrays(path).arrays
+    one_each = "labels" in arrays and "counts" not in arrays
+    stored = arrays["labels"] if one_each else _stored_counts(path, arrays)
+    samples = stored.shape[0] if stored.shape else 0
+    ids = _names(path, arrays, "ids", samples)
+    groups = _names(path, arrays, "groups", samples)
+    if one_each:
+        return _one_hot(_names(path, arrays, "labels", samples) or (), ids, groups)
+    classes = _names(path, arrays, "classes", stored.shape[1])
+    return Labels(np.asarray(stored.read(), np.float64), classes, ids, groups)
+
+
+def _stored_counts(path: Path, arrays: dict[str, StoredArray]) -> StoredArray:
     if "counts" not in arrays:
-        found = ", ".join(map(repr, arrays)) or "no array"
-        raise ValueError(f"{path} must hold an array 'counts' (N, C), got {found}")
+        names = ", ".join(map(repr, arrays)) or "no array"
+        raise ValueError(
+            f"{path} must hold an array 'counts' (N, C) or 'labels' (N,), got {names}"
+        )
     stored = arrays["counts"]
     if stored.dtype != np.dtype(bool):
         check_real(f"{path}, 'counts',", stored.dtype)
     if len(stored.shape) != 2 or 0 in stored.shape:
-        raise ValueError(f"{path} must hold counts (N, C), got shape {stored.shape}")
-    samples, classes = stored.shape
-    return Labels(
-        np.asarray(stored.read(), np.float64),
-        _names(path, arrays, "classes", classes),
-        _names(path, arrays, "ids", samples),
-        _names(path, arrays, "groups", samples),
-    )
+        raise ValueError(
+            f"{path} must hold counts (N, C), got shape {stored.shape}; one label an "
+            "image is an array 'labels' (N,)"
+        )
+    return stored
+
+
+def _one_hot(
+    labels: tuple[str, ...],
+    ids: tuple[str, ...] | None,
+    groups: tuple[str, ...] | None,
+) -> Labels:
+    """Labels as counts: one instance of its class for each image."""
+    classes = tuple(sorted(set(labels)))
+    counts = np.array([[float(label == name) for name in classes] for label in labels])
+    return Labels(counts, classes, ids, groups, labels)
+
+
+def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray) -> None:
+    """Rejects columns that cannot be counts of objects.
+
+    Raises:
+      ValueError: a column is named as one of ids, groups or labels, or its integers are
+        all different.
+    """
+    for name, column in zip(names, counts.T, strict=True):
+        kinds = [k for k, others in _NAMES.items() if column_key(name) in others]
+        if kinds:
+            raise ValueError(
+                f"{path}: column {name!r} cannot hold counts of objects; call it "
+                f"{kinds[0]!r}, or remove it"
+            )
+        whole = len(column) >= _MANY and bool((column % 1 == 0).all())
+        if whole and len(np.unique(column)) == len(column):
+            raise ValueError(
+                f"{path}: column {name!r} cannot hold counts of objects, its "
+                f"{len(column)} integers are all different; if they name the images, "
+                "call it 'id', otherwise remove it"
+            )
+
+
+def _check_unique(path: Path, what: str, names: Sequence[str] | None) -> None:
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{path} must have unique {what}, got {twice!r} again")
 
 
 def _names(

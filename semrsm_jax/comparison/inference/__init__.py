@@ -12,6 +12,11 @@ from semrsm_jax.comparison.inference.correction import (
     max_statistic,
 )
 from semrsm_jax.comparison.inference.difference import Difference, difference_test
+from semrsm_jax.comparison.inference.each_pair import (
+    PairInference,
+    infer_each_pair,
+    rsa_matrix,
+)
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.paired import PairedTest, paired_test
 from semrsm_jax.comparison.inference.permutation import (
@@ -30,7 +35,10 @@ __all__ = [
     "RSA",
     "Difference",
     "Interval",
+    "PairInference",
     "PairedTest",
+    "infer_each_pair",
+    "rsa_matrix",
     "PermutationTest",
     "ScoreStatistic",
     "Statistic",

@@ -1,0 +1,107 @@
+"""What ``semrsm retrieve`` reads: results of searches, labels, groups, images."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semrsm_jax import same_group, same_sample
+from semrsm_jax.retrieval import Neighbors, holds_neighbors, load_neighbors
+from semrsm_jax.retrieval.exclusion import Exclusion
+from semrsm_jax.store import Labels, align_classes, align_labels, load_labels
+
+
+class ExcludeName(StrEnum):
+    """What may not be retrieved."""
+
+    NONE = "none"
+    SELF = "self"
+    GROUP = "group"
+
+
+class Sides(NamedTuple):
+    """Queries and database: how many samples, their ids, their labels."""
+
+    counts: tuple[int, int | None]
+    ids: Sequence[tuple[str, ...] | None]
+    labels: tuple[Labels, Labels] | None = None
+
+
+def load_searches(paths: Sequence[Path], k: int) -> tuple[dict[str, Neighbors], Sides]:
+    """The results of searches by name, cut to k; none where the paths hold RSMs."""
+    found = [holds_neighbors(path) for path in paths]
+    neighbors: dict[str, Neighbors] = {}
+    sides = Sides((0, None), (None, None))
+    if not any(found):
+        return neighbors, sides
+    if not all(found):
+        raise ValueError("RSMs and results of searches cannot be given together")
+    for path in paths:
+        file = load_neighbors(path)
+        index, similarity = file.neighbors
+        if index.shape[1] < k:
+            raise ValueError(
+                f"{path} holds {index.shape[1]} neighbors a query, --k asks for {k}: "
+                f"score fewer with --k {index.shape[1]}, or search with -k {k}"
+            )
+        if str(path) in neighbors:
+            raise ValueError(f"{path} was given twice")
+        neighbors[str(path)] = Neighbors(index[:, :k], similarity[:, :k])
+        ids = (file.query_ids, file.database_ids)
+        if len(neighbors) == 1:
+            sides = Sides((len(index), None), ids)
+        elif (len(index), ids) != (sides.counts[0], sides.ids):
+            raise ValueError("the results must be of the same queries and database")
+    return neighbors, sides
+
+
+def with_labels(sides: Sides, queries: Path, database: Path | None) -> Sides:
+    """The labels of both sides, in the order of the samples."""
+    own = load_labels(queries)
+    others = own if database is None else load_labels(database)
+    names = str(queries), str(database or queries)
+    own = align_labels(own, sides.ids[0], sides.counts[0], names[0])
+    others = align_labels(others, sides.ids[1], sides.counts[1], names[1])
+    return sides._replace(labels=align_classes(own, others, names))
+
+
+def exclusion(
+    wanted: ExcludeName | None, sides: Sides, one_set: bool
+) -> tuple[ExcludeName, Exclusion | None]:
+    """The rule of what may not be retrieved, and its name."""
+    groups = [None if sides.labels is None else s.groups for s in sides.labels or ()]
+    own, others = groups or (None, None)
+    rows, columns = sides.counts
+    if wanted is None:
+        same = rows == columns and one_set
+        wanted = ExcludeName.SELF if same else ExcludeName.NONE
+        wanted = wanted if own is None or others is None else ExcludeName.GROUP
+    if wanted is ExcludeName.GROUP:
+        if own is None or others is None:
+            raise ValueError(
+                "--exclude group needs groups in --queries and --database: a column "
+                "'group' or an array 'groups'"
+            )
+        return wanted, same_group(np.array(own), np.array(others))
+    if wanted is ExcludeName.SELF:
+        if rows != columns:
+            raise ValueError(
+                f"--exclude self needs a square RSM, got shape {sides.counts}"
+            )
+        return wanted, same_sample(rows)
+    return wanted, None
+
+
+def image_files(sides: Sides, *folders: Path) -> list[tuple[list[Path], Any]]:
+    """The image files of queries and database, and the names of their samples."""
+    from semrsm_jax.features import match_images
+
+    labeled: Sequence[Any] = sides.labels or (None, None)
+    return [
+        match_images(folder, ids or (labels and labels.ids), count)
+        for folder, ids, labels, count in zip(
+            folders, sides.ids, labeled, sides.counts, strict=True
+        )
+    ]

@@ -1,0 +1,88 @@
+"""Intervals of the correlation between similarity and output similarity."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from semrsm_jax.comparison.inference import (
+    RSA,
+    Difference,
+    Interval,
+    bootstrap_interval,
+    difference_test,
+)
+from semrsm_jax.output_similarity.divergence import jensen_shannon_matrix
+
+
+class CorrelationInference(NamedTuple):
+    """How certain the correlation of one RSM with the outputs is.
+
+    Attributes:
+      pearson: the interval of Pearson's correlation.
+      spearman: the interval of Spearman's; None without ranks.
+      less_first: the test of Pearson's correlation against that of the first RSM; None
+        for the first one.
+    """
+
+    pearson: Interval
+    spearman: Interval | None
+    less_first: Difference | None
+
+
+def infer_output_correlation(
+    rsms: Mapping[str, Any],
+    p: ArrayLike,
+    *,
+    key: int,
+    from_logits: bool = False,
+    negative: bool = False,
+    ranks: bool = True,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> dict[str, CorrelationInference]:
+    """Intervals of what `output_correlation` gives, samples resampled.
+
+    Two RSMs at a time are held in memory.
+
+    Args:
+      rsms: by name, RSMs (N, N) over the same samples, or what reads as such an array.
+      p: (N, classes), class probabilities, or logits with `from_logits`.
+      key: the seed of the resamples.
+      from_logits: `p` holds logits.
+      negative: correlate with minus the divergence.
+      ranks: give Spearman's correlation too.
+      resamples: of the samples, B.
+      confidence: of the intervals, in (0, 1).
+
+    Returns:
+      By name, the `CorrelationInference`.
+
+    Raises:
+      TypeError: as `bootstrap_interval` and `jensen_shannon_matrix`.
+      ValueError: as `bootstrap_interval` and `jensen_shannon_matrix`.
+    """
+    divergence = jensen_shannon_matrix(p, from_logits=from_logits)
+    divergence = -divergence if negative else divergence
+    settings: dict[str, Any] = {"key": key, "resamples": resamples}
+    settings["confidence"] = confidence
+    results: dict[str, CorrelationInference] = {}
+    first = None
+    for name, rsm in rsms.items():
+        K = np.asarray(rsm)
+        pearson, spearman = (
+            bootstrap_interval(K, divergence, RSA(method), **settings)
+            if method == "pearson" or ranks
+            else None
+            for method in ("pearson", "spearman")
+        )
+        assert pearson is not None
+        test = None
+        if first is None:
+            first = K
+        else:
+            pairs = (K, divergence), (first, divergence)
+            test = difference_test(*pairs, RSA("pearson"), **settings)
+        results[name] = CorrelationInference(pearson, spearman, test)
+    return results

@@ -1,0 +1,151 @@
+"""Files of neighbors: what a search found, for which samples, and how."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semrsm_jax.retrieval._nearest import Neighbors
+from semrsm_jax.retrieval._search import SearchResult
+from semrsm_jax.store import check_output, new_file
+
+SUFFIXES = (".npz", ".json")
+_ARRAYS = ("index", "similarity")
+
+
+class NeighborFile(NamedTuple):
+    """The neighbors that a file holds.
+
+    Attributes:
+      neighbors: the `Neighbors`, of Q queries.
+      query_ids: names of the Q queries; None where they have none.
+      database_ids: names of the M samples of the database; None where they have none.
+      metadata: how they were found; empty where the file does not say.
+    """
+
+    neighbors: Neighbors
+    query_ids: tuple[str, ...] | None
+    database_ids: tuple[str, ...] | None
+    metadata: dict[str, Any]
+
+
+def save_neighbors(
+    path: str | os.PathLike,
+    neighbors: Neighbors | SearchResult,
+    *,
+    query_ids: Sequence[str] | None = None,
+    database_ids: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes the neighbors of queries, all of the file or nothing.
+
+    Args:
+      path: ends in ``.npz``: the arrays index and similarity (Q, k), the ids where
+        there are any, and the metadata as JSON; or in ``.json``: the same as a list
+        of queries, each sample by its id, or by its number without ids.
+      neighbors: what `nearest` or `search` returned.
+      query_ids: names of the Q queries.
+      database_ids: names of the M samples of the database.
+      metadata: how the neighbors were found, as JSON can express it.
+      overwrite: replace an existing file.
+
+    Raises:
+      TypeError: `metadata` cannot be expressed in JSON.
+      ValueError: as `check_output`.
+      OSError: the disk is full, or the like; no file is left behind.
+    """
+    path = check_output(path, overwrite, suffixes=SUFFIXES)
+    index, similarity = np.asarray(neighbors.index), np.asarray(neighbors.similarity)
+    described = dict(metadata or {})
+    if path.suffix.lower() == ".npz":
+        arrays: dict[str, Any] = {"index": index, "similarity": similarity}
+        arrays["metadata"] = np.asarray(json.dumps(described))
+        for name, ids in (("query_ids", query_ids), ("database_ids", database_ids)):
+            if ids is not None:
+                arrays[name] = np.array(ids, str)
+        with new_file(path, overwrite) as temporary:
+            np.savez(temporary, **arrays)
+        return
+    listed = [
+        {
+            "query": query_ids[query] if query_ids else query,
+            "neighbors": [
+                {
+                    "sample": database_ids[column] if database_ids else int(column),
+                    "similarity": float(value),
+                }
+                for column, value in zip(columns, values, strict=True)
+                if column >= 0
+            ],
+        }
+        for query, (columns, values) in enumerate(zip(index, similarity, strict=True))
+    ]
+    text = json.dumps({**described, "neighbors": listed}, indent=2)
+    with new_file(path, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def holds_neighbors(path: str | os.PathLike) -> bool:
+    """Whether a file is an .npz with the arrays of `save_neighbors`.
+
+    Raises:
+      ValueError: an .npz is missing or damaged.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        return False
+    with _opened(path) as file:
+        return set(_ARRAYS) <= set(file.files)
+
+
+def load_neighbors(path: str | os.PathLike) -> NeighborFile:
+    """Reads neighbors that `save_neighbors` wrote as .npz.
+
+    Args:
+      path: an .npz with the arrays index and similarity (Q, k).
+
+    Returns:
+      The `NeighborFile`.
+
+    Raises:
+      ValueError: the file is missing or damaged, or its arrays are not as described.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        if not set(_ARRAYS) <= set(file.files):
+            names = ", ".join(map(repr, file.files)) or "no array"
+            raise ValueError(
+                f"{path} must hold the arrays 'index' and 'similarity', as semrsm "
+                f"search writes them, got {names}"
+            )
+        index, similarity = (np.asarray(file[name]) for name in _ARRAYS)
+        ids = [
+            tuple(map(str, file[name])) if name in file.files else None
+            for name in ("query_ids", "database_ids")
+        ]
+        text = str(file["metadata"]) if "metadata" in file.files else "{}"
+    if index.ndim != 2 or index.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path} must hold an index (Q, k) of integers, got shape {index.shape}, "
+            f"{index.dtype}"
+        )
+    if similarity.shape != index.shape:
+        raise ValueError(
+            f"{path} must hold similarities of the shape of its index, {index.shape}, "
+            f"got {similarity.shape}"
+        )
+    return NeighborFile(Neighbors(index, similarity), ids[0], ids[1], json.loads(text))
+
+
+def _opened(path: Path) -> Any:
+    """An .npz that is open for reading; nothing in it is ever unpickled."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as .npz: {error}") from error
