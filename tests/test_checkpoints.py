@@ -17,6 +17,7 @@ from semrsm_jax.models.checkpoint._settings import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
+pytestmark = pytest.mark.torch
 from flax import nnx  # noqa: E402
 
 hf.utils.logging.set_verbosity_error()

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from experiments.benchmarks.extraction import SCALES, app
 
+pytestmark = pytest.mark.torch
+
 
 def test_both_extract_the_same(tmp_path):
     arguments = ["--scale", "smoke", "-o", str(tmp_path)]

@@ -172,6 +172,7 @@ def reference(config: dict):
         return getattr(plain, f"{stem}ImageProcessor")(**config)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_the_hugging_face_processor(name):
     config = CONFIGS[name]
@@ -186,6 +187,7 @@ def test_equals_the_hugging_face_processor(name):
         np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("kind", ["ViT", "DeiT", "CLIP", "Bit", "ConvNext", "Sam"])
 def test_silent_configs_take_the_processors_own_settings(kind):
     config = {"image_processor_type": f"{kind}ImageProcessor"}
