@@ -1,5 +1,6 @@
 """What a study found, as data: statements of the paper beside our numbers."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -8,11 +9,16 @@ Verdict = Literal["agrees", "differs", "not asked"]
 
 
 class Number(NamedTuple):
-    """A number, with the limits of its interval where it has one."""
+    """A number with the limits of its 95 % interval, NaN where there is none."""
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def columns(self, name: str, separator: str = ", ") -> dict[str, float]:
+        """The number and its limits in the columns of a table."""
+        ends = (name, f"{name}{separator}low", f"{name}{separator}high")
+        return dict(zip(ends, self, strict=True))
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,7 @@ class Quantity:
 
     Attributes:
       label: what they are, written before them. Without values, all there is to say.
-      values: numbers, or what has the attributes `value`, `low` and `high`; None and
-        NaN where there is none.
+      values: numbers or intervals, see `number`; None and NaN where there is none.
       unit: written behind them.
       digits: after the decimal point; None: three significant digits.
     """
@@ -52,10 +57,10 @@ class Quantity:
 
     def _text(self, number: Number) -> str:
         value, *limits = (self._rounded(each) for each in number)
-        return value if number.low is None else f"{value} [{', '.join(limits)}]"
+        return value if math.isnan(number.low) else f"{value} [{', '.join(limits)}]"
 
-    def _rounded(self, value: float | None) -> str:
-        if value is None or value != value:
+    def _rounded(self, value: float) -> str:
+        if math.isnan(value):
             return "?"
         if self.digits is None:
             return f"{float(f'{value:.3g}'):,g}"
@@ -63,12 +68,20 @@ class Quantity:
 
 
 def number(value: Any) -> Number:
-    """A number, an interval, a mapping of JSON, or None as a `Number`."""
+    """A number, an interval, a mapping of JSON, or None as a `Number`.
+
+    Args:
+      value: an interval has the attributes `low`, `high` and `value` or `estimate`.
+    """
+    if isinstance(value, Number):
+        return value
     if isinstance(value, Mapping):
-        return Number(**value)
+        known = {name: end for name, end in value.items() if end is not None}
+        return Number(**{"value": math.nan, **known})
     if hasattr(value, "low"):
-        return Number(*(float(getattr(value, name)) for name in Number._fields))
-    return Number(None if value is None else float(value))
+        middle = value.estimate if hasattr(value, "estimate") else value.value
+        return Number(float(middle), float(value.low), float(value.high))
+    return Number(math.nan if value is None else float(value))
 
 
 def count(flags: Iterable[bool], unit: str) -> Quantity:

@@ -1,1 +1,0 @@
-"""CKA of semantic and spatio-semantic RSMs: networks, RSMs, comparisons, figures."""

@@ -1,1 +1,0 @@
-"""Similarity of representations against that of outputs: networks, measure, figures."""

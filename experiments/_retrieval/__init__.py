@@ -1,1 +1,0 @@
-"""What the retrieval experiment consists of."""

@@ -1,0 +1,165 @@
+"""CKA of every two RSMs of a part: all networks, layers, and both kinds of RSMs.
+
+Each network's RSMs are a step, and the matrix of all with all another: whatever is
+compared is read off that matrix.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.cka.config import CKAConfig, Part
+from experiments.data.draw import Draw
+from experiments.frame.session import Session
+from semrsm_jax import center
+from semrsm_jax.comparison import hsic_matrix
+from semrsm_jax.matching import Identity
+from semrsm_jax.store import open_similarity
+
+SPATIO, SEMANTIC = "spatio-semantic", "semantic"
+# The one without bias, and the paper's, Eq. 1.
+ESTIMATORS = ("unbiased", "biased")
+_BLOCK = 2**26  # values of tokens that are read at a time for their mean
+
+
+class Network(NamedTuple):
+    """A network's RSMs.
+
+    Attributes:
+      layers: by depth.
+      tokens: of each layer, S.
+      accuracy: share of the images whose class it names; NaN where none is known.
+      rsms: name of the kernel -> RSMs (kinds, layers, batches, n, n), the
+        spatio-semantic ones first.
+    """
+
+    layers: tuple[str, ...]
+    tokens: tuple[int, ...]
+    accuracy: float
+    rsms: Mapping[str, Float[np.ndarray, "2 L B n n"]]
+
+
+class Alike(NamedTuple):
+    """CKA of all RSMs of a part with each other.
+
+    Attributes:
+      layers: name of each network -> its layers, by depth.
+      cka: name of the estimator -> (R, R); networks one after the other, of each the
+        layers of its spatio-semantic RSMs, then those of its semantic ones.
+    """
+
+    layers: Mapping[str, tuple[str, ...]]
+    cka: Mapping[str, Float[np.ndarray, "R R"]]
+
+    def between(
+        self, row: tuple[str, str], column: tuple[str, str], estimator: str
+    ) -> Float[np.ndarray, "L M"]:
+        """CKA of the layers of two networks.
+
+        Args:
+          row: name of a network, and kind of its RSMs.
+          column: name of the network of the columns, and kind of its RSMs.
+          estimator: one of `ESTIMATORS`.
+        """
+        return self.cka[estimator][self._place(*row), self._place(*column)]
+
+    def _place(self, network: str, kind: str) -> slice:
+        names = list(self.layers)
+        before = sum(2 * len(self.layers[n]) for n in names[: names.index(network)])
+        depth = len(self.layers[network])
+        start = before + (depth if kind == SEMANTIC else 0)
+        return slice(start, start + depth)
+
+
+def network_rsms(
+    config: CKAConfig, part: Part, network: str, session: Session
+) -> Network:
+    """The RSMs of all layers of a network, batch by batch, of both kinds.
+
+    Tokens are centered by their mean over all images and places, channel by channel.
+    """
+    name = f"{part.name}/{network}"
+
+    def compute() -> dict[str, Any]:
+        draw = Draw(part.samples, config.seed, config.data)
+        session.report(f"Looking at {part.name}: {network}", 0, None)
+        seen = part.source.look(f"{name}/tokens", network, draw, session)
+        kinds = {SPATIO: Identity(), SEMANTIC: part.matcher}
+        batches = part.samples // part.batch
+        shape = (len(kinds), len(seen.tokens), batches, part.batch, part.batch)
+        rsms = {kernel: np.empty(shape, np.float32) for kernel in config.kernels}
+        for row, (layer, tokens) in enumerate(seen.tokens.items()):
+            mean = _mean(tokens)
+            for batch in range(batches):
+                start = batch * part.batch
+                x = center(tokens[start : start + part.batch], mean=mean)
+                for kind, (what, matcher) in enumerate(kinds.items()):
+                    run = f"{name}/{what}/{layer}/{batch}"
+                    store = session.run(run, x, matcher=matcher)
+                    for key, kernel in config.kernels.items():
+                        rsms[key][kind, row, batch] = open_similarity(
+                            store.path, kernel
+                        )[:]
+        return {
+            "layers": list(seen.tokens),
+            "tokens": [tokens.shape[1] for tokens in seen.tokens.values()],
+            "accuracy": seen.accuracy,
+            **rsms,
+        }
+
+    stored = session.step(f"{name}/rsms", compute)
+    return Network(
+        tuple(map(str, stored["layers"])),
+        tuple(map(int, stored["tokens"])),
+        float(stored["accuracy"]),
+        {kernel: stored[kernel] for kernel in config.kernels},
+    )
+
+
+def alike(
+    config: CKAConfig,
+    part: Part,
+    kernel: str,
+    networks: Mapping[str, Network],
+    session: Session,
+) -> Alike:
+    """CKA of all RSMs of a part with each other, under one kernel.
+
+    The HSICs of all batches are summed before they are divided: a mean of the batches'
+    CKAs would be no estimate of CKA (Nguyen et al. 2021).
+    """
+
+    def compute() -> dict[str, np.ndarray]:
+        flat = [
+            rsms
+            for network in networks.values()
+            for of_kind in network.rsms[kernel]
+            for rsms in of_kind
+        ]
+        return {estimator: _cka(flat, estimator) for estimator in ESTIMATORS}
+
+    cka = session.step(f"{part.name}/cka/{kernel}", compute)
+    return Alike({name: each.layers for name, each in networks.items()}, cka)
+
+
+def _cka(
+    rsms: Sequence[Float[np.ndarray, "B n n"]], estimator: str
+) -> Float[np.ndarray, "R R"]:
+    total = sum(
+        hsic_matrix(batch, estimator=estimator) for batch in zip(*rsms, strict=True)
+    )
+    own = np.sqrt(np.diag(total))
+    return total / own[:, None] / own
+
+
+def _mean(tokens: Any) -> Float[np.ndarray, " C"]:
+    """The mean of tokens (N, S, C) over images and places, some images at a time."""
+    images, places, channels = tokens.shape
+    step = max(1, _BLOCK // (places * channels))
+    total = sum(
+        np.asarray(tokens[start : start + step]).sum((0, 1), dtype=np.float64)
+        for start in range(0, images, step)
+    )
+    return (total / (images * places)).astype(tokens.dtype)

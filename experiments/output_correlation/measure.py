@@ -1,0 +1,198 @@
+"""How well similarities predict divergences, with intervals over images, paired."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.data.draw import Draw
+from experiments.frame.finding import Number, number
+from experiments.frame.session import Session
+from experiments.output_correlation.classifiers import Answers
+from experiments.output_correlation.config import OutputCorrelationConfig
+from semrsm_jax import (
+    RSA,
+    Identity,
+    Kernel,
+    bootstrap_interval,
+    difference_test,
+)
+from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
+from semrsm_jax.store import RunStore, open_similarity
+
+METRICS = ("pearson", "spearman")
+_POOLED_AT_ONCE = 64  # images
+_DRAWN = 200  # images whose pairs are kept for the figure
+
+
+class Correlations(NamedTuple):
+    """Of one network, kernel and metric; negative is as it should be.
+
+    Attributes:
+      spatio_semantic: correlation of the similarities position by position with the
+        divergences, over pairs.
+      semantic: correlation of the similarities with tokens matched.
+      pooled: correlation of the similarities of the mean tokens alone, by which most
+        classifiers answer.
+      difference: semantic less spatio-semantic, of the same images.
+    """
+
+    spatio_semantic: Number
+    semantic: Number
+    pooled: Number
+    difference: Number
+
+
+class Pairs(NamedTuple):
+    """Some pairs of images: what a figure shows.
+
+    Attributes:
+      spatio_semantic: similarity, position by position.
+      semantic: similarity, tokens matched.
+      divergence: Jensen-Shannon divergence of the outputs, in nats.
+    """
+
+    spatio_semantic: Float[np.ndarray, " n"]
+    semantic: Float[np.ndarray, " n"]
+    divergence: Float[np.ndarray, " n"]
+
+
+class NetworkCorrelations(NamedTuple):
+    """The correlations of one network.
+
+    Attributes:
+      title: what figures call it.
+      accuracy: share of the images whose class it names; NaN where none is known.
+      correlations: name of the kernel -> of the metric -> correlations.
+      pairs: name of the kernel -> some pairs.
+    """
+
+    title: str
+    accuracy: float
+    correlations: Mapping[str, Mapping[str, Correlations]]
+    pairs: Mapping[str, Pairs]
+
+
+class Result(NamedTuple):
+    """The correlations of each network, in the order of the config."""
+
+    config: OutputCorrelationConfig
+    networks: dict[str, NetworkCorrelations]
+
+
+def run(config: OutputCorrelationConfig, session: Session = Session()) -> Result:
+    """Correlates the similarities of every network with its outputs."""
+    networks = {}
+    for done, network in enumerate(config.networks):
+        session.report("Networks", done, len(config.networks))
+        networks[network] = measure(config, network, session)
+    session.report("Networks", len(config.networks), len(config.networks))
+    return Result(config, networks)
+
+
+def measure(
+    config: OutputCorrelationConfig, network: str, session: Session
+) -> NetworkCorrelations:
+    """Correlates both similarities of a network with its outputs, for every kernel.
+
+    A kernel is a step, and so is the network as a whole: where all is done, neither its
+    images nor its tokens are touched.
+    """
+
+    def compute() -> dict[str, Any]:
+        draw = Draw(config.samples, config.seed, config.data)
+        answers = config.classifiers.answers(network, draw, session)
+        arrays: dict[str, Any] = {"accuracy": answers.accuracy}
+        stores = [
+            session.run(f"{network}/{name}", tokens, None, matcher, "channel")
+            for name, tokens, matcher in (
+                ("spatio-semantic", answers.tokens, Identity()),
+                ("semantic", answers.tokens, config.matcher),
+                ("pooled", _mean_tokens(answers.tokens), Identity()),
+            )
+        ]
+        for done, (name, kernel) in enumerate(config.kernels.items()):
+            session.report(f"Correlating {network}", done, len(config.kernels))
+            part = session.step(
+                f"{network}/{name}",
+                lambda k=kernel: _compared(config, answers, stores, k),
+            )
+            arrays |= {f"{name}/{key}": value for key, value in part.items()}
+        session.report(
+            f"Correlating {network}", len(config.kernels), len(config.kernels)
+        )
+        return arrays
+
+    stored = session.step(f"{network}/correlations", compute)
+    return NetworkCorrelations(
+        config.classifiers.title(network),
+        float(stored["accuracy"]),
+        {
+            name: {
+                metric: Correlations(
+                    *(Number(*map(float, v)) for v in stored[f"{name}/{metric}"])
+                )
+                for metric in METRICS
+            }
+            for name in config.kernels
+        },
+        {name: Pairs(*stored[f"{name}/pairs"]) for name in config.kernels},
+    )
+
+
+def _compared(
+    config: OutputCorrelationConfig,
+    answers: Answers,
+    stores: list[RunStore],
+    kernel: Kernel,
+) -> dict[str, np.ndarray]:
+    """Each metric's four intervals (4, 3) as `Correlations` has them, and pairs."""
+    rsms = [open_similarity(store.path, kernel) for store in stores]
+    all_images = [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
+    chosen = _some(config.samples, config.interval_samples, config.seed)
+    share = len(chosen) / config.samples
+    divergence = np.asarray(
+        jensen_shannon_matrix(answers.logits[chosen], from_logits=True)
+    )
+    parts = [K[chosen][:, chosen] for K in rsms]
+    spatial, semantic, _ = parts
+    settings: Any = {"key": config.seed, "resamples": config.resamples}
+    intervals = {}
+    for metric in METRICS:
+        values = [float(getattr(each, metric)) for each in all_images]
+        of_each = [
+            bootstrap_interval(K, divergence, RSA(metric), **settings) for K in parts
+        ]
+        test = difference_test(
+            (semantic, divergence), (spatial, divergence), RSA(metric), **settings
+        )
+        scaled = [
+            *(i.scaled(value, share) for i, value in zip(of_each, values, strict=True)),
+            test.interval.scaled(values[1] - values[0], share),
+        ]
+        intervals[metric] = np.array([number(interval) for interval in scaled])
+    return {**intervals, "pairs": _pairs(parts[:2], divergence)}
+
+
+def _mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
+    """The mean token of each image, of tokens (N, S, C) that may be on the disk."""
+    blocks = range(0, len(tokens), _POOLED_AT_ONCE)
+    means = [
+        np.asarray(tokens[at : at + _POOLED_AT_ONCE], np.float32).mean(1, keepdims=True)
+        for at in blocks
+    ]
+    return np.concatenate(means)
+
+
+def _pairs(parts: list[np.ndarray], divergence: np.ndarray) -> np.ndarray:
+    """Similarities and divergence (3, n) of the pairs of the first images."""
+    places = np.triu_indices(min(len(divergence), _DRAWN), 1)
+    return np.stack([each[places] for each in (*parts, divergence)]).astype(np.float32)
+
+
+def _some(count: int, most: int, seed: int) -> np.ndarray:
+    """All places, or `most` of them, drawn at random."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))

@@ -1,0 +1,108 @@
+"""The command line of the reproduction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments import reproduce
+from experiments.frame.command_line import app_of, check_choice
+from experiments.reproduce.page import page
+from experiments.reproduce.run import Load, Outcome, Plan, remaining, run, stored
+from semrsm_jax.cli import options
+from semrsm_jax.cli.console import Report, duration, progress_bar, say
+from semrsm_jax.store import check_output, new_file
+
+_SCALES = ("bundled", "smoke", "paper")
+_PAGE = "results.md"
+
+
+def command(studies: Mapping[str, Load]) -> typer.Typer:
+    """The command line that runs studies, each by its name."""
+
+    def main(
+        scale: Annotated[
+            str, typer.Option(help=f"How much to run: {' or '.join(_SCALES)}.")
+        ] = _SCALES[0],
+        output: Annotated[
+            Path,
+            typer.Option("--output", "-o", help="Folder for the page and all results."),
+        ] = Path("results"),
+        only: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="EXPERIMENT",
+                help=f"Of {', '.join(studies)}; repeatable. The page shows the results "
+                "that exist of the others.",
+            ),
+        ] = None,
+        data: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="EXPERIMENT=FOLDER",
+                help="Your copy of an experiment's data, for the scale paper; "
+                "repeatable.",
+            ),
+        ] = None,
+        overwrite: options.Overwrite = False,
+        quiet: options.Quiet = False,
+    ) -> None:
+        """Runs the experiments, and writes the page after each of them."""
+        check_choice("scale", scale, _SCALES)
+        for name in only or ():
+            check_choice("only", name, studies)
+        chosen = {n: load for n, load in studies.items() if not only or n in only}
+        given = folders(data or (), tuple(studies))
+        plan = Plan(chosen, scale, output, given, overwrite)
+        path = check_output(output / _PAGE, True, suffixes=(".md",))
+        done: dict[str, Outcome] = {}
+
+        @contextmanager
+        def progress(name: str) -> Iterator[Report]:
+            place = f"{len(done) + 1} of {len(chosen)}, {name}"
+            left = remaining(plan, list(done.values()))
+            if not quiet:
+                rest = "" if left is None else f"; about {duration(left)} to go in all"
+                say(f"{place}{rest}")
+            with progress_bar("steps", quiet) as report:
+                yield lambda what, at, total: report(f"{place}: {what}", at, total)
+
+        for outcome in run(plan, progress):
+            done[outcome.name] = outcome
+            shown = [
+                done.get(name) or stored(name, load, scale, output)
+                for name, load in studies.items()
+            ]
+            made_by = f"python -m experiments.reproduce --scale {scale} -o {output}"
+            text = page(scale, made_by, shown, output)
+            with new_file(path, overwrite=True) as temporary:
+                temporary.write_text(text)
+            if outcome.error:
+                say(f"  failed after {duration(outcome.seconds)}: {outcome.error}")
+            elif not quiet:
+                say(f"  done in {duration(outcome.seconds)}")
+        say(f"Written: {path}")
+        failed = [name for name, outcome in done.items() if outcome.error]
+        if failed:
+            say(f"Failed: {', '.join(failed)}; the page says why.")
+            raise typer.Exit(1)
+
+    return app_of(reproduce.__doc__ or "", main)
+
+
+def folders(given: Sequence[str], names: Sequence[str]) -> Mapping[str, Path]:
+    """Reads what ``--data`` was given.
+
+    Raises:
+      ValueError: one is not ``EXPERIMENT=FOLDER``, or names no experiment.
+    """
+    named = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not folder:
+            raise ValueError(f"data must be EXPERIMENT=FOLDER, got {text!r}")
+        check_choice("data", name, tuple(names))
+        named[name] = Path(folder)
+    return named

@@ -1,0 +1,197 @@
+"""Runs studies one after the other; one that fails does not stop the others."""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Finding, Section
+from experiments.frame.study import Study
+from semrsm_jax.cli.console import Report
+from semrsm_jax.store import new_file
+
+# Imports a study, which may fail where an extra is not installed.
+Load = Callable[[], Study[Any, Any]]
+
+
+def _study(module: str) -> Study[Any, Any]:
+    return import_module(f"experiments.{module}").STUDY
+
+
+_QUESTIONS = ("windows", "gain", "ablation", "prior", "layers", "channels")
+STUDIES: Mapping[str, Load] = {
+    **{
+        name: partial(_study, f"{name}.study")
+        for name in ("translation", "retrieval", "output_correlation", "runtime", "cka")
+    },
+    **{
+        f"open_questions_{name}": partial(_study, f"open_questions.{name}")
+        for name in _QUESTIONS
+    },
+}
+"""The studies of the page, in its order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study stands.
+
+    Attributes:
+      name: of the study.
+      section: what the page writes around its findings.
+      folder: of its files, below that of the page.
+      document: the JSON that it wrote; None where it failed, or was not run yet.
+      figures: caption of each figure that exists -> its path.
+      error: the message that it failed with; else empty.
+      seconds: that it took now, little where its results existed already.
+    """
+
+    name: str
+    section: Section
+    folder: str
+    document: Mapping[str, Any] | None = None
+    figures: Mapping[str, Path] = field(default_factory=dict)
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings that the study stored."""
+        stored = () if self.document is None else self.document["findings"]
+        return [Finding.from_json(fields) for fields in stored]
+
+    @property
+    def error_path(self) -> str:
+        """Where it is written how the study failed, below the folder of the page."""
+        return f"{self.folder}/{self.name}-error.txt"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run.
+
+    Attributes:
+      studies: name -> what loads the study, in their order.
+      scale: of all.
+      output: below it each has a folder of its own.
+      data: name of a study -> the folder of its data.
+      overwrite: replace the results of other runs.
+    """
+
+    studies: Mapping[str, Load]
+    scale: str
+    output: Path
+    data: Mapping[str, Path] = field(default_factory=dict)
+    overwrite: bool = False
+
+
+def run(
+    plan: Plan, progress: Callable[[str], AbstractContextManager[Report]]
+) -> Iterator[Outcome]:
+    """Runs the studies of a plan, and yields how each ended as it does.
+
+    Args:
+      plan: what is to be run.
+      progress: name of a study -> what it reports its progress to while it runs.
+    """
+    for name in plan.studies:
+        with progress(name) as report:
+            yield _outcome(plan, name, report)
+
+
+def _outcome(plan: Plan, name: str, report: Report) -> Outcome:
+    outcome = _blank(name, plan.studies[name])
+    error_file = plan.output / outcome.error_path
+    start = time.perf_counter()
+    try:
+        study = plan.studies[name]()
+        if plan.scale not in study.scales:
+            raise ValueError(
+                f"{name} has no scale {plan.scale!r}, only {', '.join(study.scales)}"
+            )
+        config = study.scales[plan.scale]
+        if name in plan.data:
+            if not study.data:
+                raise ValueError(f"{name} takes no data")
+            config = replace(config, data=plan.data[name])
+        folder = plan.output / outcome.folder
+        conduct(study, plan.scale, config, folder, report, overwrite=plan.overwrite)
+        outcome = _read(outcome, study, plan.scale, plan.output)
+    # Whatever happens in one study, the others are to run.
+    except Exception as error:
+        error_file.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(error_file, overwrite=True) as temporary:
+            temporary.write_text(traceback.format_exc())
+        outcome = replace(outcome, error=_message(error))
+    else:
+        error_file.unlink(missing_ok=True)
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def stored(name: str, load: Load, scale: str, output: Path) -> Outcome:
+    """A study as its files have it; without document where there are none."""
+    outcome = _blank(name, load)
+    try:
+        return _read(outcome, load(), scale, output)
+    except FileNotFoundError:
+        return outcome
+    # For example files of another version: the page shows the others all the same.
+    except Exception as error:
+        return replace(outcome, error=_message(error))
+
+
+def _blank(name: str, load: Load) -> Outcome:
+    """A study that was not run; one that cannot be imported has only its name."""
+    try:
+        study = load()
+    except Exception:
+        return Outcome(name, Section(name, ""), name)
+    return Outcome(name, study.section or Section(name, ""), study.folder or name)
+
+
+def _read(
+    outcome: Outcome, study: Study[Any, Any], scale: str, output: Path
+) -> Outcome:
+    paths = study.paths(output / outcome.folder)
+    document = json.loads(paths[".json"].read_text())
+    if document["scale"] != scale:
+        return outcome
+    figures = {
+        caption: paths[f"-{end}.png" if end else ".png"]
+        for end, caption in outcome.section.captions.items()
+    }
+    figures = {caption: path for caption, path in figures.items() if path.exists()}
+    read = replace(outcome, document=document, figures=figures)
+    _ = read.findings  # raises now where they cannot be read
+    return read
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def remaining(plan: Plan, done: Sequence[Outcome]) -> float | None:
+    """The seconds that the rest of a plan will take, from what its start took.
+
+    Returns:
+      None where nothing is known of how long they take.
+    """
+    expected = {
+        name: 60 * _blank(name, load).section.minutes.get(plan.scale, 0)
+        for name, load in plan.studies.items()
+    }
+    rest = sum(list(expected.values())[len(done) :])
+    if not rest:
+        return None
+    # This machine may be slower than the one that the minutes are from; a study whose
+    # results existed, or that failed, shows nothing of its pace.
+    worked = [o for o in done if o.seconds > expected[o.name] / 2]
+    known = sum(expected[o.name] for o in worked)
+    return rest * (sum(o.seconds for o in worked) / known if known else 1.0)
