@@ -20,12 +20,9 @@ from PIL import Image
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from experiments._common.photographs import (  # noqa: E402
-    normalise,
-    token_grid,
-    untrained_network,
-)
+from experiments.frame.networks import token_grid  # noqa: E402
 from semrsm_jax import Exact, center, linear_assignment, match  # noqa: E402
+from semrsm_jax.demo.networks import normalize, random_network  # noqa: E402
 from semrsm_jax.features import extract  # noqa: E402
 from semrsm_jax.models import ResNetConfig  # noqa: E402
 from semrsm_jax.plotting import plot_correspondences  # noqa: E402
@@ -44,8 +41,8 @@ def windows() -> np.ndarray:
 
 def features(images: np.ndarray, stage: int) -> np.ndarray:
     """Centred tokens (2, S, C) of a stage of an untrained ResNet18."""
-    pixels = normalise(images)
-    model = untrained_network(ResNetConfig(18, "cifar"), 0, pixels)
+    pixels = normalize(images)
+    model = random_network(ResNetConfig(18, "cifar"), 0, pixels)
     layer = f"resnet.encoder.stages.{stage}"
     return np.asarray(center(extract(model, pixels, [layer])[layer]))
 

@@ -1,22 +1,19 @@
 """CKA of layers by both kinds of RSMs: planted answers, oracles, files, resuming."""
 
-import csv
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from checkpoints import write_torchvision_resnet
 from PIL import Image
-from typer.testing import CliRunner
+from study_runs import run_smoke, run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 import semrsm_jax as sj
-from experiments import cka
-from experiments._cka import measure as measuring
-from experiments._cka.compare import (
+from experiments.cka import measure as measuring
+from experiments.cka.compare import (
     ACROSS,
     BOTH,
     DIFFERENCE,
@@ -24,21 +21,22 @@ from experiments._cka.compare import (
     WITHIN,
     comparisons,
 )
-from experiments._cka.config import Architecture, CKAConfig, Part
-from experiments._cka.datasets import (
+from experiments.cka.config import Architecture, CKAConfig, Part
+from experiments.cka.datasets import (
     Cifar100Images,
     ImageNetImages,
     TinyImageNetImages,
 )
-from experiments._cka.figures import short_names
-from experiments._cka.measure import SEMANTIC, SPATIO
-from experiments._cka.sources import OnDataSet, OnScenes, Seen
-from experiments._common.session import Session, silent
-from experiments._common.study import command, conduct
+from experiments.cka.figures import short_names
+from experiments.cka.findings import findings
+from experiments.cka.measure import ESTIMATORS, SEMANTIC, SPATIO
+from experiments.cka.sources import OnDataSet, OnScenes, Seen
+from experiments.cka.study import STUDY
 from experiments.data.draw import Draw
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Number
+from experiments.frame.session import Session, silent
 from semrsm_jax.models import load
-
-STUDY = cka.STUDY
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,30 @@ def test_all_comparisons_are_made(found):
     assert set(kinds.intervals["b", "b"]) == {(0, 0), (1, 1)}
     assert set(one(found, WITHIN).intervals["a", "a"]) == {(0, 1)}
     assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
+
+
+def test_findings_judge_depth_and_changes(found):
+    kinds = one(found, KINDS)
+    cells = kinds.intervals["a", "a"]
+    for rising in (True, False):
+        ends = [Number(0.5, 0.4, 0.6), Number(0.9, 0.8, 1.0)][:: 1 if rising else -1]
+        intervals = {("a", "a"): dict(zip(cells, ends, strict=True))}
+        (finding,) = findings([kinds._replace(intervals=intervals)])
+        assert finding.verdict == ("agrees" if rising else "differs")
+        assert rising or "shallow" in finding.reason
+        assert finding.source == "Fig. 15"
+        assert [q.values[0] for q in finding.ours] == ends
+    for what, paper in ((WITHIN, "Fig. 16"), (ACROSS, "Fig. 17")):
+        each = one(found, what)
+        for change, agrees in ((-0.1, True), (0.3, False)):
+            cka = {DIFFERENCE: dict.fromkeys(ESTIMATORS, np.full((2, 2), change))}
+            (finding,) = findings([each._replace(cka=cka)])
+            assert paper in finding.source
+            assert finding.verdict == ("agrees" if agrees else "differs")
+            assert finding.ours[0].values[0].value == pytest.approx(change)
+    # Both kinds first, then what changes.
+    sources = [finding.source[-7:] for finding in findings(found[0])]
+    assert sources == ["Fig. 15"] * 4 + ["Fig. 16"] * 2 + ["Fig. 17"] * 2
 
 
 def test_nothing_is_computed_again(found, monkeypatch):
@@ -323,9 +345,7 @@ def test_a_first_convolution_of_7x7_keeps_the_stem_of_imagenet(tmp_path):
 def test_missing_data_says_where_to_get_it(arguments, message, tmp_path):
     (tmp_path / "empty").mkdir()
     arguments = [str(tmp_path / a) if a[0] != "-" else a for a in arguments]
-    result = CliRunner().invoke(
-        command(STUDY), ["--scale", "paper", "-o", str(tmp_path / "out"), *arguments]
-    )
+    result = run_study(STUDY, tmp_path / "out", *arguments, scale="paper")
     assert result.exit_code == 2 and message in result.output
     assert "https://www.cs.toronto.edu/~kriz/" in result.output
     assert "must look like this" in result.output
@@ -362,26 +382,15 @@ def test_the_papers_scales_are_the_papers():
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke") / "new"
-    result = CliRunner().invoke(command(STUDY), ["--scale", "smoke", "-o", str(folder)])
-    assert result.exit_code == 0, result.output
-    return folder, result.stdout
+    return folder, run_smoke(STUDY, folder)
 
 
 @pytest.mark.slow
-def test_files(smoke):
-    folder, text = smoke
-    ends = (".json", ".csv", ".png", "-within.png", "-across.png")
-    assert {p.name for p in folder.iterdir() if p.is_file()} == {
-        f"cka{end}" for end in ends
-    }
-    for end in ends[2:]:
-        assert (folder / f"cka{end}").read_bytes().startswith(b"\x89PNG")
-    document = json.loads((folder / "cka.json").read_text())
-    with (folder / "cka.csv").open(newline="") as stream:
-        assert len(list(csv.DictReader(stream))) == len(document["rows"])
+def test_rows_and_changes_of_the_smoke_scale(smoke):
+    _, document = smoke
+    assert set(STUDY.figures) == {"", "within", "across"}
     # resnet-10 has 4 layers and vit-2 has 3.
     assert len(document["rows"]) == (16 + 9) * (2 + 3) + (16 + 12) * 3
-    assert all(key in text for key in document["summary"])
     change = document["summary"][
         "scenes, resnet-10: change of CKA between layers by matching, mean"
     ]

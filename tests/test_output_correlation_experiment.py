@@ -3,7 +3,6 @@
 Intervals are of 12 images and 40 resamples throughout, so that they are compiled once.
 """
 
-import csv
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -15,28 +14,27 @@ import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
-from typer.testing import CliRunner
+from study_runs import run_smoke, run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 import semrsm_jax as sj
-from experiments import output_correlation
-from experiments._common.rsm_intervals import Resampling
-from experiments._common.session import Session
-from experiments._common.study import command, conduct
-from experiments._output_correlation import measure as measuring
-from experiments._output_correlation.classifiers import Answers, OnImageNet, OnScenes
-from experiments._output_correlation.config import OutputCorrelationConfig
-from experiments._output_correlation.measure import METRICS, measure
-from experiments._output_correlation.paper import TABLE_1, TABLE_4, published
 from experiments.data.draw import Draw
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Number
+from experiments.frame.session import Session
+from experiments.output_correlation import measure as measuring
+from experiments.output_correlation.classifiers import Answers, OnImageNet, OnScenes
+from experiments.output_correlation.config import OutputCorrelationConfig
+from experiments.output_correlation.findings import findings
+from experiments.output_correlation.measure import METRICS, Result, measure
+from experiments.output_correlation.paper import TABLE_1, TABLE_4, published
+from experiments.output_correlation.study import STUDY
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
-from semrsm_jax.comparison.inference import RSA
 from semrsm_jax.models import load
 
-STUDY = output_correlation.STUDY
 KERNELS = {"cosine": sj.Cosine(), "inner product": sj.Linear(), "RBF": sj.RBF()}
 
 
@@ -159,25 +157,6 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
 # Intervals of fewer images than there are
 
 
-def test_intervals_of_a_part_are_drawn_in(rng):
-    x = rng.normal(size=(12, 3))
-    K = x @ x.T
-    L = K + rng.normal(size=K.shape)
-    L = L + L.T
-    whole = Resampling(12, 40, 0)
-    part = Resampling(48, 40, 0)
-    statistic = RSA("pearson")
-    for name, given in (("interval", (K, L)), ("difference", ((K, L), (L, K + L)))):
-        full = getattr(whole, name)(*given, statistic)
-        half = getattr(part, name)(*given, statistic, 0.25)
-        assert half.value == 0.25
-        assert half.low - 0.25 == pytest.approx((full.low - full.value) / 2)
-        assert half.high - 0.25 == pytest.approx((full.high - full.value) / 2)
-    assert whole.interval(K, L, statistic).value == pytest.approx(
-        float(sj.rsa(K, L, "pearson"))
-    )
-
-
 def test_more_images_than_are_resampled(tmp_path):
     """Estimates are of all images; intervals of some, and narrower than theirs."""
     config = planted(samples=24, interval_samples=12)
@@ -185,6 +164,26 @@ def test_more_images_than_are_resampled(tmp_path):
     answers = Planted().answers("one", Draw(24, 1, None), None)
     check_values(found.correlations, answers.tokens, answers.logits)
     assert found.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
+
+
+@pytest.mark.parametrize("better", [3, 2])
+def test_findings_agree_where_most_networks_do(shuffled, better):
+    def network(number):
+        sign = -1 if number < better else 1
+        change = Number(0.1 * sign, 0.1 * sign - 0.05, 0.1 * sign + 0.05)
+        values = Number(-0.1), Number(-0.2), Number(-0.2), change
+        metrics = dict.fromkeys(METRICS, measuring.Correlations(*values))
+        return shuffled[0]._replace(correlations=dict.fromkeys(KERNELS, metrics))
+
+    result = Result(planted(), {str(n): network(n) for n in range(5)})
+    # By rank the paper's inner product itself is better in 3 of 7 networks alone.
+    odd = "agrees" if better == 2 else "differs"
+    for finding in findings(result):
+        assert (finding.verdict == odd) is (str(finding.paper[0]) == "3 of 7 networks")
+        share, below, above, *_ = finding.ours
+        assert str(share) == f"{better} of 5 networks"
+        assert (below.values[0].value, above.values[0].value) == (better, 5 - better)
+        assert "gives -0.20, -0.20" in finding.reason
 
 
 # Published classifiers
@@ -265,11 +264,10 @@ def test_missing_data_is_told_before_a_network_is_fetched(
     def never(*_):
         raise AssertionError("fetched")
 
-    module = "experiments._output_correlation.classifiers.load_model"
+    module = "experiments.output_correlation.classifiers.load_model"
     monkeypatch.setattr(module, never)
-    arguments = ["--scale", scale, "-o", str(tmp_path)]
-    arguments += [] if data is None else ["--data", str(tmp_path / data)]
-    result = CliRunner().invoke(command(STUDY), arguments)
+    arguments = [] if data is None else ["--data", tmp_path / data]
+    result = run_study(STUDY, tmp_path, *arguments, scale=scale)
     assert result.exit_code == 2 and message in result.output
     assert "image-net.org" in result.output and "ILSVRC2012_val_" in result.output
 
@@ -296,26 +294,14 @@ def test_the_papers_scales_are_the_papers():
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke") / "new"
-    arguments = ["--scale", "smoke", "-o", str(folder)]
-    result = CliRunner().invoke(command(STUDY), arguments)
-    assert result.exit_code == 0, result.output
-    return folder, result.stdout
+    return folder, run_smoke(STUDY, folder)
 
 
 @pytest.mark.slow
-def test_files(smoke):
-    folder, text = smoke
-    name = STUDY.name
-    ends = (".json", ".csv", ".png", "-spearman.png", "-pairs.png")
-    assert {p.name for p in folder.iterdir() if p.is_file()} == {
-        f"{name}{end}" for end in ends
-    }
-    for end in ends[2:]:
-        assert (folder / f"{name}{end}").read_bytes().startswith(b"\x89PNG")
-    document = json.loads((folder / f"{name}.json").read_text())
-    with (folder / f"{name}.csv").open(newline="") as stream:
-        assert len(list(csv.DictReader(stream))) == len(document["rows"]) == 2 * 3 * 2
-    assert all(key in text for key in document["summary"])
+def test_summary_counts_the_rows(smoke):
+    _, document = smoke
+    assert len(document["rows"]) == 2 * 3 * 2
+    assert set(STUDY.figures) == {"", "spearman", "pairs"}
     for metric in METRICS:
         for kernel in KERNELS:
             what = f"{metric.capitalize()}, {kernel}: networks where matching makes"
@@ -331,11 +317,10 @@ def test_files(smoke):
 def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
     from experiments.scenes.compose import SceneConfig, compose
 
-    folder, _ = smoke
     config = STUDY.scales["smoke"]
     shown = compose(SceneConfig(), config.samples, 1, config.seed)
     assert len(set(shown.scene.tolist())) == len(shown.images) == config.samples
-    rows = json.loads((folder / f"{STUDY.name}.json").read_text())["rows"]
+    rows = smoke[1]["rows"]
     network = config.networks[0]
     model, last = zoo.load(network), NETWORKS[network].last
     tokens = zoo.tokens(model, shown.images, (last,))[last]

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +12,10 @@ from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib")
 
-from experiments._common.study import Study
-from experiments._reproduce import paper
-from experiments._reproduce.cli import command, folders
-from experiments._reproduce.entries import (
-    ENTRIES,
-    output_correlation,
-)
-from experiments._reproduce.entry import Comparison, Entry, FromStudy
-from experiments._reproduce.run import Outcome, Plan, remaining
+from experiments.frame.finding import Finding, Quantity, Section
+from experiments.frame.study import Study
+from experiments.reproduce.command import command, folders
+from experiments.reproduce.run import STUDIES, Outcome, Plan, remaining
 from semrsm_jax.plotting.style import new_figure
 
 
@@ -46,7 +41,15 @@ class Fake:
             run=self.run,
             summary=lambda result: {"total": sum(result.values)},
             rows=lambda result: [{"value": value} for value in result.values],
-            figures={"": self.draw, "second": self.draw},
+            figures={"": self.draw, "second": self.draw, "third": lambda result: None},
+            findings=self.findings,
+            section=Section(
+                title=f"The {name}, tried",
+                question=f"What does {name} do?",
+                differs={"bundled": "All of it is made up."},
+                captions={"": "What it looks like.", "third": "Never drawn."},
+                minutes={"bundled": 1.0},
+            ),
             needs={},
             data=data,
         )
@@ -66,31 +69,26 @@ class Fake:
 
         return Result([part(number) for number in range(config.parts)])
 
+    def findings(self, result):
+        total = Quantity("", [sum(result.values)], digits=1)
+        paper = tuple(Quantity(text) for text in ("1.5", "minus", "not asked"))
+        return [
+            Finding("totals | agree", "Table 1", paper[:1], (total,), "agrees"),
+            Finding(
+                "signs",
+                "Fig. 9",
+                paper[1:2],
+                (Quantity("plus"),),
+                "differs",
+                "it is a fake.",
+            ),
+            Finding("new", "", paper[2:], (Quantity("", [4], digits=0),)),
+        ]
+
     def draw(self, result):
         figure = new_figure((1, 1))
         figure.add_subplot()
         return figure
-
-    def entry(self, **changes):
-        def compare(document):
-            total = document["summary"]["total"]
-            return [
-                Comparison("totals | agree", "1.5", "Table 1", str(total), True),
-                Comparison("signs", "minus", "Fig. 9", "plus", False, "it is a fake."),
-                Comparison("new", "not asked", "", "4", None),
-            ]
-
-        settings = {
-            "name": self.name,
-            "title": f"The {self.name}, tried",
-            "question": f"What does {self.name} do?",
-            "load": lambda: FromStudy(self.study),
-            "compare": compare,
-            "differs": {"bundled": "All of it is made up."},
-            "captions": {"": "What it looks like.", "third": "Never drawn."},
-            "minutes": {"bundled": 1.0},
-        }
-        return Entry(**settings | changes)
 
 
 @pytest.fixture
@@ -98,12 +96,16 @@ def fakes():
     return Fake("first"), Fake("second")
 
 
-def reproduce(entries, folder, *arguments):
-    return CliRunner().invoke(command(entries), ["-o", str(folder), *arguments])
+def loads(*fakes):
+    return {fake.name: lambda fake=fake: fake.study for fake in fakes}
+
+
+def reproduce(studies, folder, *arguments):
+    return CliRunner().invoke(command(studies), ["-o", str(folder), *arguments])
 
 
 def test_page_sets_ours_beside_the_papers(fakes, tmp_path):
-    result = reproduce([fake.entry() for fake in fakes], tmp_path / "new")
+    result = reproduce(loads(*fakes), tmp_path / "new")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "new" / "results.md").read_text()
     for text in (
@@ -133,8 +135,8 @@ def test_page_sets_ours_beside_the_papers(fakes, tmp_path):
 def test_one_that_fails_does_not_stop_the_others(fakes, tmp_path):
     first, second = fakes
     first.fails_at = 1
-    entries = [fake.entry() for fake in fakes]
-    result = reproduce(entries, tmp_path)
+    studies = loads(*fakes)
+    result = reproduce(studies, tmp_path)
     assert result.exit_code == 1
     assert "RuntimeError: part 1" in result.output
     assert "Failed: first; the page says why" in result.output
@@ -143,88 +145,88 @@ def test_one_that_fails_does_not_stop_the_others(fakes, tmp_path):
     assert "![What it looks like.](second/second.png)" in page
     assert "Traceback" in (tmp_path / "first" / "first-error.txt").read_text()
     assert second.computed == [0, 1, 2]
-    # Mended, only what is missing is computed, and nothing of the error is left.
+    # Repaired, only what is missing is computed, and nothing of the error is left.
     first.fails_at = None
-    assert reproduce(entries, tmp_path).exit_code == 0
+    assert reproduce(studies, tmp_path).exit_code == 0
     assert first.computed == [0, 1, 2] and second.computed == [0, 1, 2]
     assert "failed" not in (tmp_path / "results.md").read_text()
     assert not (tmp_path / "first" / "first-error.txt").exists()
 
 
-def test_experiment_that_cannot_be_imported_or_compared_is_one_that_fails(
-    fakes, tmp_path
-):
+def test_study_that_cannot_be_imported_or_judged_is_one_that_fails(fakes, tmp_path):
     def load():
         raise ImportError("no such extra")
 
-    def compare(document):
-        return [Comparison("a", "b", "c", document["missing"], True)]
+    def findings(result):
+        return {}["missing"]
 
     first, second = fakes
-    entries = [first.entry(load=load), second.entry(compare=compare)]
-    result = reproduce(entries, tmp_path)
+    second.study = replace(second.study, findings=findings)
+    studies = {"first": load, "second": lambda: second.study}
+    result = reproduce(studies, tmp_path)
     assert result.exit_code == 1
     assert "ImportError: no such extra" in result.output
     assert "KeyError: 'missing'" in result.output
-    assert (tmp_path / "results.md").read_text().count(
-        "**This experiment failed**"
-    ) == 2
+    page = (tmp_path / "results.md").read_text()
+    assert page.count("**This experiment failed**") == 2
+    # Without its study, an experiment has only its name.
+    assert "## 1. first" in page and "## 2. The second, tried" in page
 
 
 def test_interrupted_run_goes_on_and_keeps_its_time(fakes, tmp_path, monkeypatch):
     first, second = fakes
-    entries = [fake.entry() for fake in fakes]
+    studies = loads(*fakes)
 
     def interrupted(result):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(second.study.figures, "", interrupted)
-    assert reproduce(entries, tmp_path).exit_code == 130
+    assert reproduce(studies, tmp_path).exit_code == 130
     # The page is that of what was done.
     page = (tmp_path / "results.md").read_text()
     assert "![What it looks like.](first/first.png)" in page and "Not run yet" in page
     monkeypatch.setitem(second.study.figures, "", second.draw)
-    assert reproduce(entries, tmp_path).exit_code == 0
+    assert reproduce(studies, tmp_path).exit_code == 0
     assert first.computed == second.computed == [0, 1, 2]
     seconds = json.loads((tmp_path / "first" / "first.json").read_text())["seconds"]
-    assert reproduce(entries, tmp_path).exit_code == 0
+    assert reproduce(studies, tmp_path).exit_code == 0
     document = json.loads((tmp_path / "first" / "first.json").read_text())
     assert document["seconds"] == seconds
 
 
 def test_only_some_are_run_and_the_others_are_shown_as_they_are(fakes, tmp_path):
     first, second = fakes
-    entries = [fake.entry() for fake in fakes]
-    assert reproduce(entries, tmp_path, "--only", "second").exit_code == 0
+    studies = loads(*fakes)
+    assert reproduce(studies, tmp_path, "--only", "second").exit_code == 0
     assert first.computed == [] and second.computed == [0, 1, 2]
     assert "Not run yet" in (tmp_path / "results.md").read_text()
-    assert reproduce(entries, tmp_path, "--only", "first").exit_code == 0
+    assert reproduce(studies, tmp_path, "--only", "first").exit_code == 0
     page = (tmp_path / "results.md").read_text()
     assert "Not run yet" not in page and "second/second.png" in page
-    result = reproduce(entries, tmp_path, "--only", "third")
+    result = reproduce(studies, tmp_path, "--only", "third")
     assert result.exit_code == 2 and "first" in result.output
 
 
 def test_results_of_another_scale_are_neither_replaced_nor_shown(fakes, tmp_path):
-    entries = [fake.entry() for fake in fakes]
-    assert reproduce(entries, tmp_path, "--scale", "smoke").exit_code == 0
-    result = reproduce(entries, tmp_path)
+    studies = loads(*fakes)
+    assert reproduce(studies, tmp_path, "--scale", "smoke").exit_code == 0
+    result = reproduce(studies, tmp_path)
     assert result.exit_code == 1 and "--overwrite" in result.output
     assert (
         json.loads((tmp_path / "first" / "first.json").read_text())["scale"] == "smoke"
     )
-    assert reproduce(entries, tmp_path, "--overwrite").exit_code == 0
-    result = reproduce(entries, tmp_path, "--scale", "paper")
+    assert reproduce(studies, tmp_path, "--overwrite").exit_code == 0
+    result = reproduce(studies, tmp_path, "--scale", "paper")
     assert result.exit_code == 1 and "no scale 'paper'" in result.output
 
 
 def test_data_reaches_the_experiment_that_it_is_for(tmp_path):
     first, second = Fake("first", data="A folder."), Fake("second")
-    entries = [first.entry(), second.entry()]
-    result = reproduce(entries, tmp_path, "--data", "first=some/folder")
+    studies = loads(first, second)
+    result = reproduce(studies, tmp_path, "--data", "first=some/folder")
     assert result.exit_code == 0, result.output
     assert str(first.seen.data) == "some/folder" and second.seen.data is None
-    result = reproduce(entries, tmp_path / "b", "--data", "second=some/folder")
+    result = reproduce(studies, tmp_path / "b", "--data", "second=some/folder")
     assert result.exit_code == 1 and "second takes no data" in result.output
 
 
@@ -235,56 +237,26 @@ def test_bad_data_is_refused(given):
 
 
 def test_time_remaining_follows_the_pace_of_this_machine(fakes, tmp_path):
-    entries = [fake.entry() for fake in fakes]
-    plan = Plan(entries, "bundled", tmp_path)
+    plan = Plan(loads(*fakes), "bundled", tmp_path)
+    section = fakes[0].study.section
+
+    def took(seconds):
+        return [Outcome("first", section, "first", {}, seconds=seconds)]
+
     assert remaining(plan, []) == 120
-    assert remaining(plan, [Outcome(entries[0], {}, seconds=90.0)]) == 90
-    # What was there already says nothing of the pace.
-    assert remaining(plan, [Outcome(entries[0], {}, seconds=0.5)]) == 60
-    assert remaining(Plan(entries, "paper", tmp_path), []) is None
+    assert remaining(plan, took(90.0)) == 90
+    # Results that existed already show nothing of the pace.
+    assert remaining(plan, took(0.5)) == 60
+    assert remaining(Plan(loads(*fakes), "paper", tmp_path), []) is None
 
 
-def test_the_papers_tables_are_read_as_they_are_printed():
-    clipseg = paper.EGOOBJECTS_F1[5000]["CLIPSeg"]
-    assert clipseg["cosine"].gain == pytest.approx(0.555)
-    assert paper.CITYSCAPES_IOU["SAM ViT/B32"]["inner product"] == (0.687, 0.677)
-    for size, table in paper.EGOOBJECTS_F1.items():
-        # The paper: invariance improves every one of them.
-        assert all(p.gain > 0 for k in table.values() for p in k.values()), size
-    with pytest.raises(TypeError):
-        paper.CITYSCAPES_IOU["CLIP"] = {}
-
-
-def test_outputs_agree_where_most_networks_do():
-    def document(better):
-        summary, rows = {"networks": 5}, []
-        for metric in ("pearson", "spearman"):
-            for kernel in paper.KERNELS:
-                what = f"{metric.capitalize()}, {kernel}"
-                summary |= {
-                    f"{what}: networks where matching makes it more negative": better,
-                    f"{what}: of these with an interval below 0": 1,
-                    f"{what}: networks with an interval above 0": 0,
-                }
-                row = {"metric": metric, "kernel": kernel}
-                rows.append(
-                    row | {"spatio_semantic": -0.1, "semantic": -0.2, "pooled": -0.2}
-                )
-        return {"summary": summary, "rows": rows}
-
-    compare = output_correlation.ENTRY.compare
-    most, few = compare(document(3)), compare(document(2))
-    # By rank the paper's inner product itself is better in 3 of 7 networks alone.
-    assert [c.paper for c in most if not c.agrees] == ["in 3 of 7 networks"]
-    assert [c.paper for c in few if c.agrees] == ["in 3 of 7 networks"]
-
-
-def test_entries_have_names_of_their_own_and_are_found_in_the_help():
-    names = [entry.name for entry in ENTRIES]
-    assert len(set(names)) == len(names)
-    help_text = CliRunner().invoke(command(ENTRIES), ["--help"]).output
-    for part in ("--only", "--data", "--overwrite", "results.md", *names):
+def test_studies_have_their_names_and_are_listed_in_the_help():
+    help_text = CliRunner().invoke(command(STUDIES), ["--help"]).output
+    for part in ("--only", "--data", "--overwrite", "results.md", *STUDIES):
         assert part in help_text
+    for name, load in STUDIES.items():
+        study = load()
+        assert study.name == name and study.run
 
 
 def test_entry_point_leaves_thread_counts_to_the_workers():
@@ -298,12 +270,14 @@ def test_entry_point_leaves_thread_counts_to_the_workers():
 
 @pytest.mark.slow
 def test_smoke_of_all_experiments(tmp_path):
-    result = reproduce(ENTRIES, tmp_path, "--scale", "smoke")
+    result = reproduce(STUDIES, tmp_path, "--scale", "smoke")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "results.md").read_text()
-    for entry in ENTRIES:
-        assert entry.question in page
-        assert f"]({entry.place}/{entry.name}.json)" in page
-        for end in entry.captions:
-            assert f"]({entry.place}/{entry.name}{end and '-' + end}.png)" in page
+    for name, load in STUDIES.items():
+        study = load()
+        place = f"{study.folder or name}/{name}"
+        assert study.section.question in page
+        assert f"]({place}.json)" in page
+        for end in study.section.captions:
+            assert f"]({place}{end and '-' + end}.png)" in page
     assert "Not run yet" not in page

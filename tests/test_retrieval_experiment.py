@@ -1,35 +1,34 @@
 """The retrieval experiment, from images to scores, on each source of images."""
 
-import csv
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 from checkpoints import write_vit
 from retrieval_data import annotation, frame, write_ego, write_streets
-from typer.testing import CliRunner
+from study_runs import run_smoke, run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
-from experiments import retrieval
-from experiments._common.intervals import cluster_bootstrap
-from experiments._common.session import Session
-from experiments._common.study import command
-from experiments._retrieval.config import (
+from experiments.frame.finding import Number
+from experiments.frame.session import Session
+from experiments.retrieval.collection import (
     OTHER_SCENES,
     SAME_SCENE,
     Collection,
     Groups,
     Measure,
-    RetrievalConfig,
 )
-from experiments._retrieval.datasets import Cityscapes, EgoObjects
-from experiments._retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
-from experiments._retrieval.scores import GAIN, LEAD, hub_share, select
-from semrsm_jax import rsm
+from experiments.retrieval.config import SCALES, RetrievalConfig
+from experiments.retrieval.datasets import Cityscapes, EgoObjects
+from experiments.retrieval.findings import findings, rows, summary
+from experiments.retrieval.measure import GAIN, LEAD, hub_share, run, select
+from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key, cosines
+from experiments.retrieval.paper import CITYSCAPES_IOU, EGOOBJECTS_F1
+from experiments.retrieval.study import STUDY
+from semrsm_jax import Identity, rsm
 from semrsm_jax.retrieval import AveragePooling, class_iou, instance_f1
 
 # Of each group two videos, of each video two frames.
@@ -67,7 +66,7 @@ def ego(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_frames(ego, checkpoint):
     return dataclasses.replace(
-        retrieval.SCALES["paper"],
+        SCALES["paper"],
         networks=(checkpoint,),
         queries=6,
         sizes=(5, 10),
@@ -83,16 +82,16 @@ def of_frames(ego, checkpoint):
 def result(of_frames, tmp_path_factory):
     """Result, and the folder of its steps."""
     folder = tmp_path_factory.mktemp("steps")
-    return retrieval.run(of_frames, Session(folder)), folder
+    return run(of_frames, Session(folder)), folder
 
 
-def test_neighbours_are_those_of_the_plain_computation(result, of_frames, checkpoint):
-    collection, found = result[0].collection, result[0].found[checkpoint]
+def test_neighbors_are_those_of_the_plain_computation(result, of_frames, checkpoint):
+    collection, found = result[0].collection, result[0].neighbors[checkpoint]
     ((layer, (x, y)),) = collection.features(checkpoint).items()
     x, y = np.asarray(x), np.asarray(y)
     mean = y.mean((0, 1))
     assert found.tokens == {layer: 17}
-    for how, matcher in ((WITH, of_frames.matcher), (WITHOUT, retrieval_identity())):
+    for how, matcher in ((WITH, of_frames.matcher), (WITHOUT, Identity())):
         for name, kernel in KERNELS.items():
             K = np.array(rsm(x - mean, y - mean, matcher, kernel=kernel))
             for protocol, groups in collection.protocols.items():
@@ -109,13 +108,7 @@ def test_neighbours_are_those_of_the_plain_computation(result, of_frames, checkp
                     assert index.max() < size
 
 
-def retrieval_identity():
-    from semrsm_jax import Identity
-
-    return Identity()
-
-
-def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbour(
+def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbor(
     result, of_frames
 ):
     collection = result[0].collection
@@ -124,7 +117,7 @@ def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbour(
     # A group has two videos; scenes are left out whole.
     assert len({*videos.queries, *videos.database}) == GROUPS * VIDEOS
     assert len({*scenes.queries, *scenes.database}) == GROUPS
-    for found in result[0].found.values():
+    for found in result[0].neighbors.values():
         for key, index in found.index.items():
             groups = collection.protocols[key.protocol]
             for query, row in enumerate(index):
@@ -138,7 +131,7 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
     collection, scores = result[0].collection, result[0].scores
     assert collection.measures["F1"].score is instance_f1
     assert collection.measures["IoU"].score is class_iou
-    found = result[0].found[checkpoint]
+    found = result[0].neighbors[checkpoint]
     (layer,) = found.tokens
     key = Key(layer, "cosine", WITH, SAME_SCENE, 10)
     _, queries, database = collection.measures["F1"]
@@ -173,27 +166,61 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
 
 
 def test_table_has_a_row_for_everything(result, of_frames):
-    table = retrieval.rows(result[0])
+    table = rows(result[0])
     # kernels and a descriptor, protocols, sizes, measures, k of 1 and 3
     assert len(table) == (3 + 1) * 2 * 2 * 2 * 2
     kernels = [row for row in table if row["method"] in KERNELS]
     for row in kernels:
         gain = row[WITH] - row[WITHOUT]
-        assert row[GAIN] == pytest.approx(gain) and row[LEAD] is None
+        assert row[GAIN] == pytest.approx(gain) and np.isnan(row[LEAD])
         assert row[f"{GAIN}, low"] <= row[GAIN] <= row[f"{GAIN}, high"]
-    summary = retrieval.summary(result[0])
-    assert summary["images"] == "EgoObjects" and summary["database"] == 10
-    (text,) = (v for k, v in summary.items() if k.endswith(f"F1, {SAME_SCENE}"))
+    entries = summary(result[0])
+    assert entries["images"] == "EgoObjects" and entries["database"] == 10
+    (text,) = (v for k, v in entries.items() if k.endswith(f"F1, {SAME_SCENE}"))
     assert text.split(" of ")[1].startswith("3")
+
+
+@pytest.mark.parametrize("low", [0.01, -0.01])
+def test_findings_judge_gains_by_their_intervals(result, checkpoint, low):
+    def changed(score):
+        # A gain that falls with the database.
+        value = 0.2 if score.database == 5 else 0.1
+        return score._replace(interval=Number(value, low, 0.3))
+
+    of = result[0]._replace(scores=[changed(score) for score in result[0].scores])
+    cosine, _, rbf, sizes, *others = findings(of)
+    for finding in (cosine, rbf):
+        assert finding.verdict == ("agrees" if low > 0 else "differs")
+        (gain,) = finding.ours
+        assert gain.label == checkpoint and gain.values == ((0.1, low, 0.3),)
+        assert str(finding.paper[0]) == "5 of 5 networks gain"
+    assert "cosine" in rbf.reason or low > 0  # its hubs stand beside
+    assert sizes.verdict == "agrees"
+    assert [n.value for n in sizes.ours[0].values] == pytest.approx([0.2, 0.1])
+    assert [str(n)[:6] for n in sizes.paper] == ["mean g"]
+    counts, lead = others[0], others[-1]
+    assert str(counts.ours[0]) == ("3 of 3" if low > 0 else "0 of 3")
+    assert "over average pooling" in lead.statement and lead.verdict == "not asked"
+
+
+def test_the_papers_tables_are_read_as_they_are_printed():
+    clipseg = EGOOBJECTS_F1[5000]["CLIPSeg"]
+    assert clipseg["cosine"].gain == pytest.approx(0.555)
+    assert CITYSCAPES_IOU["SAM ViT/B32"]["inner product"] == (0.687, 0.677)
+    for size, table in EGOOBJECTS_F1.items():
+        # The paper: invariance improves every one of them.
+        assert all(p.gain > 0 for k in table.values() for p in k.values()), size
+    with pytest.raises(TypeError):
+        CITYSCAPES_IOU["CLIP"] = {}
 
 
 def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("experiments._retrieval.datasets.load_model", fail)
+    monkeypatch.setattr("experiments.retrieval.datasets.load_model", fail)
     monkeypatch.setattr(Session, "run", fail)
-    again = retrieval.run(of_frames, Session(result[1]))
+    again = run(of_frames, Session(result[1]))
     assert again.scores == result[0].scores
 
 
@@ -213,11 +240,11 @@ def test_interrupted_run_goes_on(of_frames, result, tmp_path, monkeypatch):
     monkeypatch.setattr(Session, "features", extract)
     monkeypatch.setattr(Session, "run", stop)
     with pytest.raises(KeyboardInterrupt):
-        retrieval.run(of_frames, Session(tmp_path))
+        run(of_frames, Session(tmp_path))
     monkeypatch.setattr(Session, "run", whole)
     done = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*") if p.is_file()}
     assert done
-    again = retrieval.run(of_frames, Session(tmp_path))
+    again = run(of_frames, Session(tmp_path))
     assert again.scores == result[0].scores
     assert done == {p: p.stat().st_mtime_ns for p in done}
 
@@ -247,7 +274,7 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
     config = RetrievalConfig(
         Moved(), ("none",), queries=12, sizes=(12, 24), k=1, resamples=50, baselines=()
     )
-    result = retrieval.run(config, Session(tmp_path))
+    result = run(config, Session(tmp_path))
     for entry in result.scores:
         if entry.quantity == WITH:
             assert entry.interval == (1, 1, 1)
@@ -255,7 +282,7 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
             assert entry.interval.value < 0.4
     gains = select(result.scores, quantity=GAIN)
     assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
-    text = retrieval.summary(result)["gains with an interval above 0, F1, all"]
+    text = summary(result)["gains with an interval above 0, F1, all"]
     assert text == "3 of 3, 0 below 0"
 
 
@@ -263,33 +290,19 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
 def smoke(tmp_path_factory):
     """The folder of a run of the scale of that name."""
     folder = tmp_path_factory.mktemp("smoke") / "out"
-    arguments = ["--scale", "smoke", "-o", str(folder)]
-    found = CliRunner().invoke(command(retrieval.STUDY), arguments)
-    assert found.exit_code == 0, found.output
-    return folder
+    return folder, run_smoke(STUDY, folder)
 
 
 def test_smoke_writes_numbers_table_and_figures(smoke):
-    names = {path.name for path in smoke.iterdir() if path.is_file()}
-    assert names == {
-        "retrieval.json",
-        "retrieval.csv",
-        "retrieval.png",
-        "retrieval-sizes.png",
-        "retrieval-gallery.png",
-    }
-    document = json.loads((smoke / "retrieval.json").read_text())
-    with (smoke / "retrieval.csv").open(newline="") as stream:
-        table = list(csv.DictReader(stream))
-    assert len(table) == len(document["rows"]) == (3 + 3) * 2 * 2 * 2 * 2
+    _, document = smoke
+    assert set(STUDY.figures) == {"", "sizes", "gallery"}
+    assert len(document["rows"]) == (3 + 3) * 2 * 2 * 2 * 2
     assert document["config"]["source"]["scene"]["side"] == 64
-    for name in names - {"retrieval.json", "retrieval.csv"}:
-        assert (smoke / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_scenes_are_views_of_which_none_is_query_and_entry(smoke):
-    config = retrieval.SCALES["smoke"]
-    (steps,) = (smoke / "steps").iterdir()
+    config = SCALES["smoke"]
+    (steps,) = (smoke[0] / "steps").iterdir()
     before = (steps / "scenes.npz").stat().st_mtime_ns
     collection = config.source.collect(config, Session(steps))
     assert (steps / "scenes.npz").stat().st_mtime_ns == before
@@ -311,7 +324,7 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
         "val": [("lindau", n, 19, (7, 11 + 2 * n)) for n in range(2)],
     }
     config = dataclasses.replace(
-        retrieval.SCALES["paper-cityscapes"],
+        SCALES["paper-cityscapes"],
         networks=(checkpoint,),
         queries=2,
         sizes=(4,),
@@ -321,7 +334,7 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
         baselines=(),
         data=write_streets(tmp_path / "streets", streets),
     )
-    found = retrieval.run(config, Session(tmp_path / "steps"))
+    found = run(config, Session(tmp_path / "steps"))
     assert {entry.measure for entry in found.scores} == {"IoU"}
     assert {entry.database for entry in found.scores} == {4}
     # Road alone of three classes, or both of two.
@@ -330,7 +343,7 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
     assert all(min(abs(s - a) for a in allowed) < 1e-6 for s in scores)
     few = dataclasses.replace(config, sizes=(5,))
     with pytest.raises(ValueError, match="'train' has 4 images, 5 are needed"):
-        retrieval.run(few, Session(tmp_path / "few"))
+        run(few, Session(tmp_path / "few"))
 
 
 @pytest.mark.parametrize(
@@ -338,10 +351,8 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
     [("paper", "EgoObjectsV1_unified_eval.json"), ("paper-cityscapes", "gtFine/val")],
 )
 def test_missing_data_say_where_to_get_them(tmp_path, scale, name):
-    app = command(retrieval.STUDY)
-    out = str(tmp_path / "out")
-    for given in ([], ["--data", str(tmp_path / "none")]):
-        found = CliRunner().invoke(app, ["--scale", scale, "-o", out, *given])
+    for given in ([], ["--data", tmp_path / "none"]):
+        found = run_study(STUDY, tmp_path / "out", *given, scale=scale)
         assert found.exit_code == 2
         assert "https://" in found.output and name in found.output
 
@@ -353,10 +364,10 @@ def test_too_few_frames_say_so(of_frames):
 
 
 def test_paper_scale_is_the_papers():
-    config = retrieval.SCALES["paper"]
+    config = SCALES["paper"]
     assert config.queries == 2000 and config.sizes == (2500, 5000, 10000)
     assert len(config.networks) == 5 and isinstance(config.source, EgoObjects)
-    config = retrieval.SCALES["paper-cityscapes"]
+    config = SCALES["paper-cityscapes"]
     assert config.queries == 500 and config.sizes == (2975,)
     assert isinstance(config.source, Cityscapes)
 
@@ -379,22 +390,8 @@ def test_config_refuses(change, wrong):
 def test_cosines_in_parts_are_those_of_the_whole(rng, monkeypatch):
     x, y = (rng.normal(size=(n, 5, 4)).astype(np.float32) for n in (3, 7))
     expected = AveragePooling()(x, y)
-    monkeypatch.setattr("experiments._retrieval.neighbors._BLOCK", 8)
+    monkeypatch.setattr("experiments.retrieval.neighbors._BLOCK", 8)
     np.testing.assert_allclose(cosines(AveragePooling(), x, y), expected, atol=1e-6)
-
-
-def test_cluster_bootstrap_is_wider_where_clusters_agree(rng):
-    scenes = np.repeat(np.arange(40), 5)
-    values = np.repeat(rng.normal(size=40), 5)
-    alone = cluster_bootstrap(values, np.arange(200), 2000, np.random.default_rng(0))
-    together = cluster_bootstrap(values, scenes, 2000, np.random.default_rng(0))
-    ratio = (together.high - together.low) / (alone.high - alone.low)
-    assert ratio == pytest.approx(5**0.5, rel=0.15)
-    values[:5] = np.nan
-    left = cluster_bootstrap(values, scenes.astype(str), 50, rng)
-    assert left.value == pytest.approx(np.nanmean(values))
-    with pytest.raises(ValueError, match="at least one"):
-        cluster_bootstrap(np.full(3, np.nan), np.arange(3), 10, rng)
 
 
 def test_hubs_are_the_images_that_are_found_most_often():

@@ -1,76 +1,53 @@
 """The studies of soft matching run from end to end, tiny, and mean what they say."""
 
-import csv
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from study_runs import run_smoke, run_study
 from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 from experiments._common.intervals import block_bootstrap, t_interval
-from experiments._common.session import Session, fingerprint
-from experiments._common.study import command
+from experiments.frame.command_line import command
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Finding, Number, Quantity, count, number
+from experiments.frame.measurement import Measurement
+from experiments.frame.session import Session, fingerprint
+from experiments.frame.study import Study, benchmark
 from experiments.soft import optimize, stereo, temperature
-
-
-def run(study, folder, *arguments):
-    return CliRunner().invoke(
-        command(study), ["--scale", "smoke", "-o", str(folder), *arguments]
-    )
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """Runs a study once; gives its folder, what it printed and its JSON."""
+    """Runs a study once and checks its files; gives its folder and its JSON."""
     done = {}
 
     def of(study):
         if study.name not in done:
             folder = tmp_path_factory.mktemp(study.name) / "new"
-            result = run(study, folder)
-            assert result.exit_code == 0, result.output
-            document = json.loads((folder / f"{study.name}.json").read_text())
-            done[study.name] = folder, result.stdout, document
+            done[study.name] = folder, run_smoke(study, folder)
         return done[study.name]
 
     return of
 
 
-def check_files(study, smoke):
-    folder, text, document = smoke(study)
-    names = {f"{study.name}{suffix}" for suffix in (".json", ".csv", ".png")}
-    assert {path.name for path in folder.iterdir() if path.is_file()} == names
-    assert (folder / f"{study.name}.png").read_bytes().startswith(b"\x89PNG")
-    with (folder / f"{study.name}.csv").open(newline="") as stream:
-        table = list(csv.DictReader(stream))
-    assert len(table) == len(document["rows"]) > 0
-    assert list(table[0]) == list(document["rows"][0])
-    assert document["scale"] == "smoke" and document["config"]
-    assert {"jax", "flax", "numpy"} <= set(document["environment"]["versions"])
-    assert all(name in text for name in document["summary"])
-
-
-@pytest.mark.parametrize("study", [stereo.STUDY, temperature.STUDY])
-def test_files(study, smoke):
-    check_files(study, smoke)
-
-
 def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
-    folder, _, document = smoke(temperature.STUDY)
+    folder, document = smoke(temperature.STUDY)
     other = tmp_path / "soft_temperature.json"
     other.write_text(json.dumps({**document, "scale": "bundled"}))
     before = other.read_bytes()
-    result = run(temperature.STUDY, tmp_path)
+    result = run_study(temperature.STUDY, tmp_path)
     assert result.exit_code == 2
     assert "exists; --overwrite replaces it" in result.output
     assert other.read_bytes() == before
     # Its own results are what a second run comes to again.
-    assert run(temperature.STUDY, folder).exit_code == 0
+    assert run_study(temperature.STUDY, folder).exit_code == 0
 
 
 def test_steps_are_done_once_and_kept_whole(tmp_path):
@@ -119,13 +96,13 @@ def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
 def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):
     study = stereo.STUDY
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = run(study, tmp_path)
+    result = run_study(study, tmp_path)
     assert result.exit_code == 2 and "pip install" in result.output
     assert list(tmp_path.iterdir()) == []
 
 
 def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
-    _, _, document = smoke(temperature.STUDY)
+    _, document = smoke(temperature.STUDY)
     *soft, limit = document["rows"]
     epsilons = [row["epsilon"] for row in soft]
     assert epsilons == sorted(epsilons, reverse=True) and limit["epsilon"] == 0
@@ -140,7 +117,7 @@ def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
 
 
 def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
-    _, _, document = smoke(stereo.STUDY)
+    _, document = smoke(stereo.STUDY)
     summary = document["summary"]
     margin = summary["margin of soft over position-wise"]
     assert 0 < margin["low"] < margin["value"] < margin["high"]
@@ -175,8 +152,7 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
 
 @pytest.mark.slow
 def test_optimised_images_keep_their_position_wise_similarity(smoke):
-    check_files(optimize.STUDY, smoke)
-    _, _, document = smoke(optimize.STUDY)
+    _, document = smoke(optimize.STUDY)
     summary = document["summary"]
     assert summary["semantic: rise of semantic similarity"]["value"] > 0.05
     assert summary["semantic: rise of position-wise similarity"]["value"] < 0.02
@@ -191,8 +167,7 @@ def test_distillation_scores_both_students_alike(smoke):
     pytest.importorskip("sklearn")
     from experiments.soft import distill
 
-    check_files(distill.STUDY, smoke)
-    _, _, document = smoke(distill.STUDY)
+    _, document = smoke(distill.STUDY)
     table = document["rows"]
     networks = {row["network"] for row in table}
     assert networks == {"semantic", "spatio-semantic", "teacher"}
@@ -256,8 +231,109 @@ def test_block_bootstrap_widens_where_neighbours_agree(rng):
 
 def test_shared_parts_do_not_load_what_is_not_asked_for():
     code = (
-        "import sys, experiments._common.study;"
+        "import sys, experiments.frame.command_line;"
         "print([m for m in ('matplotlib', 'skimage', 'sklearn') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
+
+
+# The frame
+
+
+def test_quantities_read_as_sentences():
+    interval = Number(0.0684, 0.0462, 0.0911)
+    texts = {
+        "gain 0.07 [0.05, 0.09], 0.10": Quantity("gain", [interval, 0.1], digits=2),
+        "3 of 4 networks": count([True, True, False, True], "networks"),
+        "42,100 ms": Quantity("", [42123.4], "ms", digits=None),
+        "left open": Quantity("left open"),
+        "?": Quantity("", [None]),
+    }
+    for text, quantity in texts.items():
+        assert str(quantity) == text
+    assert number({"value": 1.0, "low": None, "high": None}).value == 1
+    assert number(interval) is interval
+    assert interval.columns("x") == {
+        "x": 0.0684,
+        "x, low": 0.0462,
+        "x, high": 0.0911,
+    }
+
+
+def test_measurements_know_their_goals():
+    most = Measurement("ratio", 0.9, goal=1.0)
+    assert str(most) == "ratio: 0.9; goal at most 1: met" and most.met
+    least = Measurement("pairs", 5.0, "1/s", ">=", 6.0)
+    assert str(least) == "pairs: 5 1/s; goal at least 6: MISSED"
+    assert least.row()["met"] is False
+    assert Measurement("time", 2.0, "s").met is None
+
+
+@dataclass(frozen=True)
+class Config:
+    count: int = 2
+
+
+def measure_counts(config, report):
+    report("Counting", config.count, config.count)
+    return {"counts": list(range(config.count))}
+
+
+BENCHMARK = benchmark(
+    "counting",
+    "Counts.",
+    {"bundled": Config(), "smoke": Config(1)},
+    measure_counts,
+    lambda config, result: [Measurement("most", max(result["counts"]), goal=0.5)],
+)
+
+
+@pytest.mark.parametrize("name", ["", "other.json"])
+def test_benchmark_leaves_one_file_and_measures_anew(tmp_path, name):
+    path = tmp_path / (name or "counting.json")
+    for scale, text in (("smoke", "met"), ("bundled", "MISSED")):
+        result = run_study(BENCHMARK, tmp_path / name, "--overwrite", scale=scale)
+        assert result.exit_code == 0 and f"at most 0.5: {text}" in result.output
+        assert f"Written: {path}" in result.output
+        assert [p for p in tmp_path.iterdir()] == [path]
+    document = json.loads(path.read_text())
+    assert document["counts"] == [0, 1]
+    (row,) = document["measurements"]
+    assert (row["value"], row["goal"], row["met"]) == (1, 0.5, False)
+    # Another run of the same scale would be other numbers.
+    again = run_study(BENCHMARK, tmp_path / name, scale="bundled")
+    assert again.exit_code == 2 and "--overwrite" in again.output
+
+
+def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
+    def run(config, session):
+        wanted = session.only or ("one", "two")
+        return {part: config.count for part in wanted}
+
+    study = Study(
+        name="parts",
+        doc="In parts.",
+        scales={"bundled": Config()},
+        run=run,
+        rows=lambda result: [{"part": p, "count": n} for p, n in result.items()],
+        summary=lambda result: {"parts": len(result), "interval": Number(1, 0.5, 2)},
+        findings=lambda result: [Finding("a", "b", (), (Quantity("c", [1]),))],
+        figures={"": lambda result: None},
+        parts=("one", "two"),
+        needs={},
+        folder="shared",
+    )
+    result = run_study(study, tmp_path, "--only", "two", scale="bundled")
+    assert result.exit_code == 0 and "1.000 [0.500, 2.000]" in result.output
+    assert not (tmp_path / "parts.png").exists()
+    document = json.loads((tmp_path / "parts.json").read_text())
+    assert document["rows"] == [{"part": "two", "count": 2}]
+    assert document["summary"]["interval"] == {"value": 1, "low": 0.5, "high": 2}
+    (finding,) = document["findings"]
+    assert str(Finding.from_json(finding).ours[0]) == "c 1.000"
+    conduct(study, "bundled", Config(), tmp_path)
+    document = json.loads((tmp_path / "parts.json").read_text())
+    assert len(document["rows"]) == 2
+    refused = run_study(study, tmp_path, "--only", "three", scale="bundled")
+    assert refused.exit_code == 2 and "one, two" in refused.output

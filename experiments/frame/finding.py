@@ -84,10 +84,10 @@ def number(value: Any) -> Number:
     return Number(math.nan if value is None else float(value))
 
 
-def count(flags: Iterable[bool], unit: str) -> Quantity:
+def count(flags: Iterable[bool], unit: str = "") -> Quantity:
     """How many of the flags are set: "3 of 5 networks"."""
     flags = list(flags)
-    return Quantity("", [sum(flags)], f"of {len(flags)} {unit}", digits=0)
+    return Quantity("", [sum(flags)], f"of {len(flags)} {unit}".strip(), digits=0)
 
 
 @dataclass(frozen=True)

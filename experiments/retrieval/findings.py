@@ -89,7 +89,7 @@ def findings(result: Result) -> Iterator[Finding]:
             f"{measure}, {protocol}",
             "",
             (),
-            (count(above, ""), Quantity("below 0", [sum(below)], digits=0)),
+            (count(above), Quantity("below 0", [sum(below)], digits=0)),
         )
     for network, (method, _) in product(result.neighbors, result.config.baselines):
         yield Finding(

@@ -118,8 +118,9 @@ def _of_network(
         for quantity, of_queries in _quantities(values, key):
             for k in sorted({1, config.k}):
                 # The same draws for all, so that they may be compared.
+                scores = of_queries[:, k - 1]
                 interval = score_interval(
-                    of_queries[:, k - 1],
+                    scores,
                     key=config.seed,
                     groups=collection.clusters,
                     resamples=config.resamples,
@@ -134,7 +135,9 @@ def _of_network(
                     measure,
                     k,
                     quantity,
-                    number(interval),
+                    number(interval)._replace(
+                        value=float(np.nanmean(scores, dtype=np.float64))
+                    ),
                 )
 
 
