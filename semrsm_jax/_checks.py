@@ -41,7 +41,7 @@ def real_array(
 def real_array_on_host(
     name: str, value: ArrayLike, rank: int | None = None
 ) -> jax.Array | np.ndarray:
-    """Checks a real array; what is no JAX array stays, or becomes, a NumPy one.
+    """Checks a real array; other than a JAX array, it stays or becomes a NumPy one.
 
     Args:
       name: the argument's name, for the error.
@@ -49,8 +49,8 @@ def real_array_on_host(
       rank: the number of axes expected; None accepts any.
 
     Raises:
-      TypeError: the dtype is complex, object, string or boolean, or `value` is no
-        array.
+      TypeError: the dtype is complex, object, string or boolean, or `value` is not
+        an array.
       ValueError: the number of axes differs from `rank`.
     """
     if not isinstance(value, jax.Array):
@@ -67,7 +67,7 @@ def real_array_on_host(
 def real(
     name: str, value: jax.Array | np.ndarray | Rows, rank: int | None = None
 ) -> None:
-    """Refuses what is not real, or has another number of axes.
+    """Rejects an array that is not real or has another number of axes.
 
     Raises as `real_array_on_host`.
     """
@@ -95,7 +95,7 @@ def with_shape(value: Any) -> Any:
 
 
 def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
-    """Refuses NaN and infinity; a traced array passes, its values being unknown.
+    """Rejects NaN and infinity; a traced array passes, its values being unknown.
 
     Raises:
       ValueError: `array`, in the dtype that JAX computes in, holds NaN or infinity.
@@ -125,11 +125,11 @@ def _not_finite(array: jax.Array) -> jax.Array:
 
 
 def non_empty(name: str, array: Any, axes: str) -> None:
-    """Refuses an array with an axis of length zero.
+    """Rejects an array with an axis of length zero.
 
     Args:
       name: the argument's name, for the error.
-      array: the array, or whatever has its shape.
+      array: the array, or any object with its shape.
       axes: the names of its last axes, for example ``"N S C"``.
 
     Raises:
@@ -145,7 +145,7 @@ def non_empty(name: str, array: Any, axes: str) -> None:
 
 
 def pair_of_tokens(x: jax.Array, y: jax.Array) -> None:
-    """Refuses tokens x_i (..., S, C) and y_j (..., T, C) that cannot be compared.
+    """Rejects tokens x_i (..., S, C) and y_j (..., T, C) that cannot be compared.
 
     Raises:
       ValueError: too few axes, an empty one, channels or leading axes that differ, NaN
@@ -192,7 +192,7 @@ def at_least(name: str, value: Any, minimum: int) -> int:
     """Returns `value` as an integer of at least `minimum`.
 
     Raises:
-      TypeError: `value` is no integer.
+      TypeError: `value` is not an integer.
       ValueError: `value` is below `minimum`.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -224,10 +224,10 @@ def finite_number(name: str, value: Any, *, above: bool = False) -> float:
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuses a value outside `choices`.
+    """Rejects a value outside `choices`.
 
     Raises:
-      ValueError: `value` is none of `choices`.
+      ValueError: `value` is not one of `choices`.
     """
     if value not in choices:
         expected = ", ".join(repr(choice) for choice in choices)

@@ -1,11 +1,11 @@
-"""Semantic similarity as a loss: scalars to be minimised, for optax.
+"""Semantic similarity as a loss: scalars to be minimized, for optax.
 
 Each is a pure function of representations, to be differentiated with `jax.grad` and
 compiled with `jax.jit`. With a soft matching, ``Sinkhorn()``, the loss also sees how
 the matching itself would change; with a hard one, ``Exact()`` or ``Identity()``, the
-gradient is the envelope's: the permutation held fixed.
+gradient is that of the fixed permutation (envelope theorem).
 
-Every argument is differentiated. Put ``jax.lax.stop_gradient`` around what shall not
+Every argument is differentiated. Put ``jax.lax.stop_gradient`` around what must not
 be trained, such as a teacher's representations.
 """
 
@@ -46,7 +46,7 @@ def semantic_cka_loss(
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `cka`. The biased one
         grows with the channels when the batch is small.
       x_mask: (N, S), True where a token takes part. None: all do.
-      y_mask: (N, T), likewise.
+      y_mask: (N, T), True where a token takes part. None: all do.
 
     Returns:
       A scalar, 0 for equal similarity structures; 1, with gradient 0, where an RSM is
@@ -88,19 +88,19 @@ def rsm_alignment_loss(
 ) -> Float[Array, ""]:
     """One minus the correlation of an RSM with a given similarity matrix.
 
-    Pearson's correlation over the entries off the diagonal: what a sample's similarity
-    with itself is says nothing of how samples relate, and people are seldom asked for
-    it. Neither the scale nor the zero of the target matters.
+    Pearson's correlation over the entries off the diagonal: a sample's
+    similarity with itself does not describe how samples relate, and human judgments
+    seldom include it. Neither the scale nor the zero of the target matters.
 
     Args:
       x: representations (N, S, C), for example a student's.
       target: similarities (N, N) of the same samples in the same order, such as a
-        teacher's RSM or judgements of people; the higher, the more alike.
+        teacher's RSM or judgments of people; the higher, the more alike.
       matcher: the rule that pairs the tokens of two samples.
       kernel: the similarity of matched representations.
       x_mask: (N, S), True where a token takes part. None: all do.
-      known: (N, N) boolean, True where an entry of the target counts, for judgements
-        that were not all collected. None: all do. What is unknown may be NaN.
+      known: (N, N) boolean, True where an entry of the target counts, for judgments
+        that were not all collected. None: all do. An unknown entry may be NaN.
 
     Returns:
       A scalar in [0, 2]; 1, with gradient 0, where the RSM or the target is constant.
@@ -143,7 +143,7 @@ def semantic_triplet_loss(
     positive_mask: ArrayLike | None = None,
     negative_mask: ArrayLike | None = None,
 ) -> Float[Array, ""]:
-    """Asks that each anchor be more similar to its positive than to its negative.
+    """The hinge loss of anchors that shall be nearer to positives than to negatives.
 
     The mean over triplets of max(0, margin + k(anchor, negative) - k(anchor,
     positive)). All triplets are matched at once; give fewer where memory is short.
@@ -154,10 +154,10 @@ def semantic_triplet_loss(
       negative: representations (N, U, C), one for each anchor.
       matcher: the rule that pairs the tokens of two samples.
       kernel: the similarity of matched representations.
-      margin: by how much the positive shall win, in the units of the kernel.
+      margin: by how much the positive must be more similar, in the units of the kernel.
       anchor_mask: (N, S), True where a token takes part. None: all do.
-      positive_mask: (N, T), likewise.
-      negative_mask: (N, U), likewise.
+      positive_mask: (N, T), True where a token takes part. None: all do.
+      negative_mask: (N, U), True where a token takes part. None: all do.
 
     Returns:
       A scalar of at least 0.
@@ -165,8 +165,8 @@ def semantic_triplet_loss(
     Raises:
       TypeError: as `rsm`.
       ValueError: as `rsm`, numbers of samples or channels that differ, a negative
-        margin, or an RBF whose bandwidth is no number: a rule would take it from each
-        pair alone.
+        margin, or an RBF whose bandwidth is not a number: a rule would take it from
+        each pair alone.
 
     References:
       Schroff et al., "FaceNet", 2015, Eq. 2, for similarities in place of distances.
@@ -227,18 +227,18 @@ def _correlation(
     K: Float[Array, "N N"], L: Float[Array, "N N"], counted: Array
 ) -> Float[Array, ""]:
     """Pearson's correlation of the counted entries; 0 where either is constant."""
-    a, b = _standardised(K, counted), _standardised(L, counted)
+    a, b = _standardized(K, counted), _standardized(L, counted)
     return jnp.sum(a * b)
 
 
-def _standardised(K: Float[Array, "N N"], counted: Array) -> Float[Array, "N N"]:
+def _standardized(K: Float[Array, "N N"], counted: Array) -> Float[Array, "N N"]:
     """The counted entries less their mean, of norm 1; all zero where constant."""
     raw = jnp.max(jnp.abs(K), where=counted, initial=0)
     K = jnp.where(counted, K - jnp.mean(K, where=counted), 0)
     largest = jnp.max(jnp.abs(K))
-    # Below this, what centring left is rounding.
+    # Below this, what centering left is rounding.
     constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
-    # Scaled before squaring, lest float32 overflow; no scale changes the result.
+    # Scaled before squaring, as float32 may overflow; no scale changes the result.
     K = jnp.where(
         constant, 0, K / jax.lax.stop_gradient(jnp.where(constant, 1, largest))
     )

@@ -15,7 +15,7 @@ AXES = {
     "NSC": (0, 1, 2),
     "NCS": (0, 2, 1),
 }
-# What an array of so many axes is taken for, where nothing else is said.
+# The layout of an array of so many axes, unless it is given.
 LAYOUT_OF_AXES = {3: "NSC", 4: "NHWC"}
 
 
@@ -27,7 +27,7 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
 
     Args:
       z: activations (N, H, W, C) or (N, C, H, W), or (N, S, C) or (N, C, S), as
-        `layout` says, of any real dtype; integers become the default float.
+        `layout` states, of any real dtype; integers become the default float.
       layout: the order of the axes: N samples, H rows, W columns, S tokens, C channels.
 
     Returns:
@@ -66,20 +66,20 @@ def center(
     mean: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Float[Array, "N S C"]:
-    """Subtracts the mean representation, so that similarity tells samples apart.
+    """Subtracts the mean representation, so that similarity separates samples.
 
     Args:
       x: representations (N, S, C).
       axis: ``"channel"`` subtracts from each channel its mean over samples and tokens;
         it keeps an RSM invariant to permutations of the tokens. ``"position"``
         subtracts the mean over samples at each token and channel; it breaks that
-        invariance and is there to compare.
+        invariance and serves as a comparison.
       mean: the mean to subtract in place of that of `x`, for example a database's
         (App. D.1): shape (C,) for ``"channel"``, (S, C) for ``"position"``.
       mask: (N, S), True where a token takes part in the mean.
 
     Returns:
-      The centred representations in the dtype of `x`; means of float16 and bfloat16
+      The centered representations in the dtype of `x`; means of float16 and bfloat16
       are taken in float32.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""Processor cores and memory that this process may use."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-# jax.Device, which type checkers do not take for a type.
+# jax.Device, which type checkers do not accept as a type.
 Device = Any
 
 _limit: ContextVar[int | None] = ContextVar("core limit", default=None)
@@ -29,7 +29,7 @@ def cores() -> int:
 
 @contextmanager
 def core_limit(count: int) -> Iterator[None]:
-    """Makes `cores` say `count` in this thread, until the block ends."""
+    """Makes `cores` return `count` in this thread, until the block ends."""
     token = _limit.set(count)
     try:
         yield
@@ -86,7 +86,7 @@ def _openblas() -> list[tuple[Any, Any]]:
 
 
 def physical_memory() -> int:
-    """Bytes of memory of the machine; 8 GiB where the system does not tell."""
+    """Bytes of memory of the machine; 8 GiB where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -94,7 +94,7 @@ def physical_memory() -> int:
 
 
 def free_memory(device: Device | None = None) -> int:
-    """Bytes that may still be taken: of an accelerator, where it tells, else here."""
+    """Free bytes: of an accelerator where it reports them, else of this machine."""
     statistics = None if device is None else device.memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
@@ -111,7 +111,7 @@ def _available() -> int:
 
 
 def _left_to_the_container() -> int:
-    """What the control group, of a container or of a cluster's job, has left."""
+    """Free bytes of the control group of a container or of a cluster's job."""
     group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text())
@@ -121,7 +121,7 @@ def _left_to_the_container() -> int:
 
 
 def process_memory() -> int:
-    """Bytes that this process takes; 0 where the system does not tell."""
+    """Bytes that this process uses; 0 where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -130,8 +130,8 @@ def process_memory() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, here or on a device, ran out."""
-    # JAX tells of it by a RuntimeError of its own.
+    """Whether an exception means that memory, here or on a device, ran out."""
+    # JAX raises a RuntimeError of its own.
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     )

@@ -1,4 +1,4 @@
-"""Order statistics of what is too large to sort: read several times, never held."""
+"""Order statistics of data too large to sort: read several times, never held."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,7 @@ def middle_positive(
 ) -> tuple[np.floating, np.floating] | None:
     """The lower and the upper median of all positive values, exactly.
 
-    The bits of positive floats, read as integers, stand in the order of their values.
+    The bits of positive floats, read as integers, have the order of their values.
     So each reading counts the values by their next 16 bits among those that begin like
     the median, and settles these.
 
@@ -36,10 +36,10 @@ def middle_positive(
         counts = {prefix: np.zeros(2**_DIGIT, np.int64) for _, prefix in targets}
         for block in blocks():
             heads = block[block > 0].view(bits) >> bits.type(shift)
-            for prefix, found in counts.items():
+            for prefix, histogram in counts.items():
                 digits = heads - bits.type(prefix << _DIGIT)
-                # Unsigned: what begins with less wraps around and is too large as well.
-                found += np.bincount(
+                # Unsigned: a smaller prefix wraps around and is too large as well.
+                histogram += np.bincount(
                     digits[digits < 2**_DIGIT].astype(np.intp), minlength=2**_DIGIT
                 )
         targets = [_descend(rank, prefix, counts[prefix]) for rank, prefix in targets]

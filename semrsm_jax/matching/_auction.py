@@ -2,7 +2,7 @@
 
 Forward auction with epsilon scaling (Bertsekas, "The auction algorithm", Annals of
 Operations Research 14, 1988) on a 32-bit fixed-point copy of the matrix, because
-integer maxima vectorise and never round. The column prices that it ends with are a
+integer maxima vectorize and never round. The column prices that it ends with are a
 dual solution; they are evaluated in float64 on the original matrix, so every answer
 carries a bound. What the auction leaves open within its budget is finished by
 shortest augmenting paths (`_augment`).
@@ -64,7 +64,7 @@ def _solve_wide(
     low = np.empty(n)
     if not row_ranges(matrix, rows, top, low):
         return np.nan
-    # A constant row (a zero token) takes whatever column the others leave.
+    # A constant row (a zero token) takes a column that the others leave.
     busy = np.empty(n, np.int64)
     live = np.empty(n, np.int64)
     constant = 0.0
@@ -79,14 +79,14 @@ def _solve_wide(
     busy, top, low = busy[:count], top[:count], low[:count]
     bound = 0.0
     if count > 0:
-        found = np.full(count, -1, np.int32)
-        complete = auction(matrix, busy, top, low, tolerance, fixed, found, prices)
+        matched = np.full(count, -1, np.int32)
+        complete = auction(matrix, busy, top, low, tolerance, fixed, matched, prices)
         allowed = tolerance * abs(top.sum() + constant)
         rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
         attempt = 0
         while True:
             if complete:
-                bound, value, magnitude = dual_bound(matrix, busy, found, prices)
+                bound, value, magnitude = dual_bound(matrix, busy, matched, prices)
                 value += constant
                 allowed = max(tolerance * abs(value), rounding * magnitude)
                 if attempt == 2 or (attempt == 1 and tolerance == 0.0):
@@ -94,11 +94,11 @@ def _solve_wide(
                 if tolerance > 0.0 and bound + constant - value <= allowed:
                     break
             slack = 0.5 * allowed / count if attempt == 0 else 0.0
-            augment(matrix, busy, prices, found, slack)
+            augment(matrix, busy, prices, matched, slack)
             complete = True
             attempt += 1
         for r in range(count):
-            column_of[live[r]] = found[r]
+            column_of[live[r]] = matched[r]
     taken = np.zeros(len(prices), np.bool_)
     for r in range(n):
         if column_of[r] >= 0:
@@ -136,16 +136,16 @@ def _solve_range(
         if not wide or len(columns) < matrix.shape[1]:
             matrix = copy_valid(matrix, rows, columns, not wide)
             chosen = np.arange(len(matrix))
-        found = np.full(len(chosen), -1, np.int32)
+        column_of = np.full(len(chosen), -1, np.int32)
         dual = np.zeros(matrix.shape[1])
-        bound[b] = _solve_wide(matrix, chosen, tolerance, fixed, found, dual)
+        bound[b] = _solve_wide(matrix, chosen, tolerance, fixed, column_of, dual)
         if np.isnan(bound[b]):
             continue
-        for r in range(len(found)):
+        for r in range(len(column_of)):
             if wide:
-                permutation[b, rows[r]] = columns[found[r]]
+                permutation[b, rows[r]] = columns[column_of[r]]
             else:
-                permutation[b, rows[found[r]]] = columns[r]
+                permutation[b, rows[column_of[r]]] = columns[r]
         if not wide:  # transposed, so the columns' prices are the profits
             profit = np.empty(len(columns))
             profits(matrix, chosen, dual, profit)
@@ -219,9 +219,9 @@ def solve(
     affinity = _read_only(affinity)
     wide, narrow = max(s, t), min(s, t)
     workspace = narrow * (wide + BLOCK)
-    # A worker takes pairs as it becomes free, small ones by the handful.
-    handful = max(1, min(pairs // (4 * threads), ENTRIES_PER_CALL // (workspace + 1)))
-    starts = itertools.count(0, handful)
+    # A worker takes pairs as it becomes free, several small ones at a time.
+    chunk = max(1, min(pairs // (4 * threads), ENTRIES_PER_CALL // (workspace + 1)))
+    starts = itertools.count(0, chunk)
 
     spaces = [] if spaces is None else spaces
 
@@ -230,11 +230,11 @@ def solve(
         if len(fixed) < workspace:
             fixed = np.empty(workspace, np.int32)
         while (begin := next(starts)) < pairs:
-            end = min(begin + handful, pairs)
+            end = min(begin + chunk, pairs)
             _solve_range(affinity, *masks, begin, end, tolerance, fixed, *solution)
         spaces.append(fixed)
 
-    helpers = min(threads, -(-pairs // handful)) - 1
+    helpers = min(threads, -(-pairs // chunk)) - 1
     if helpers < 1:
         work()
         return solution

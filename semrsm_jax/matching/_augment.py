@@ -30,7 +30,7 @@ def jit(function: Callable, **more: Any) -> Any:
 def order(x: float) -> np.int64:
     """Map float64 to int64 in the same order, NaN outermost.
 
-    LLVM vectorises maxima and minima of integers, but not of floats.
+    LLVM vectorizes maxima and minima of integers, but not of floats.
     """
     bits = np.float64(x).view(np.int64)
     return bits ^ ((bits >> 63) & MAGNITUDE)
@@ -164,7 +164,7 @@ def augment(
     m = len(prices)
     row_of = np.empty(m, np.int32)
     _keep_tight_pairs(matrix, rows, prices, column_of, row_of, slack)
-    # Non-negative floats order as their bit patterns do, and integer minima vectorise.
+    # Non-negative floats order as their bit patterns do, and integer minima vectorize.
     # The lowest bit says that a column is matched: a free one wins a tie.
     matched = np.empty(m, np.int64)
     for j in range(m):

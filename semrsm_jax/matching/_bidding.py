@@ -2,7 +2,7 @@
 
 Rows bid for columns, one after the other (Gauss-Seidel), with epsilon scaling
 (Bertsekas, "The auction algorithm", Annals of Operations Research 14, 1988). Integer
-maxima vectorise and never round.
+maxima vectorize and never round.
 
 Axes: n rows by m columns with n <= m, and each row is matched.
 """

@@ -1,8 +1,9 @@
 """An assignment solver in plain JAX: no callback, batched over pairs by `vmap`.
 
 A forward auction in which a block of rows bids at a time, with epsilon scaling; where
-it has not proven its answer, by price wars between like tokens or by rounding, shortest
-augmenting paths finish from its prices. Works on a shifted affinity, see `_dual`.
+it has not proven its answer, by rounding or because equal tokens outbid each other,
+shortest augmenting paths finish from its prices. Works on a shifted affinity, see
+`_dual`.
 """
 
 from typing import NamedTuple
@@ -19,8 +20,8 @@ _BIDDERS = 32
 # phase.
 _FIRST_EPSILON, _SHRINK = 0.1, 0.15
 
-# Rounds a phase, each of `_BIDDERS` bids, for every such block of rows. Like tokens bid
-# in steps of epsilon and would need far more; augmenting paths pass them in one.
+# Rounds a phase, each of `_BIDDERS` bids, for every such block of rows. Equal tokens
+# bid in steps of epsilon and would need far more; augmenting paths need one.
 _ROUNDS_PER_BLOCK = 40
 
 
@@ -72,8 +73,8 @@ def _auction(
 
     def phase(carry):
         state, epsilon, _, _ = carry
-        nobody = jnp.full(size, -1, jnp.int32)
-        state = _bidding(affinity, _State(state.prices, nobody, nobody), epsilon)
+        unmatched = jnp.full(size, -1, jnp.int32)
+        state = _bidding(affinity, _State(state.prices, unmatched, unmatched), epsilon)
         complete = jnp.all(state.partner >= 0)
         value = jnp.take_along_axis(affinity, state.partner[:, None], axis=1).sum()
         bound = _profits(affinity, state.prices).sum() + state.prices.sum()
@@ -84,8 +85,8 @@ def _auction(
         _, epsilon, proven, complete = carry
         return ~proven & complete & (epsilon > floor)
 
-    nobody = jnp.full(size, -1, jnp.int32)
-    start = _State(jnp.zeros(size, affinity.dtype), nobody, nobody)
+    unmatched = jnp.full(size, -1, jnp.int32)
+    start = _State(jnp.zeros(size, affinity.dtype), unmatched, unmatched)
     carry = phase((start, _FIRST_EPSILON * spread, False, True))
     state, _, proven, _ = jax.lax.while_loop(unfinished, phase, carry)
     return state, proven
@@ -114,7 +115,7 @@ def _bidding(affinity: Array, state: _State, epsilon: Array) -> _State:
         bid = prices[best] + (first - second) + epsilon
         column = jnp.where(present, best, size)
         raised = prices.at[column].max(bid, mode="drop")
-        # Of equal bids the first row's stands, so that the answer is one and the same.
+        # Of equal bids the first row's wins, so that the answer is unique.
         highest = present & (bid == raised[best])
         claim = (
             jnp.full(size, size)
@@ -178,7 +179,7 @@ def _augment(affinity: Array, state: _State) -> _State:
                 jnp.array(True),
             ),
         )
-        # Scanned columns rise so that the path becomes tight; their owners pay.
+        # Scanned columns rise so that the path becomes tight; their owners pay for it.
         rise = jnp.where(scanned, jnp.maximum(distance[sink] - distance, 0), 0)
         payer = jnp.where(scanned & (owner >= 0), owner, size)
         profits = profits.at[payer].add(-rise, mode="drop")

@@ -123,7 +123,7 @@ def _projected_windows(
     x_part = matched_tokens(x, jnp.where(x_present, x_index, -1))
     y_part = matched_tokens(y, jnp.where(y_present, y_index, -1))
     number = x_present.astype(dtype) + y_present.astype(dtype)
-    # A lone token stands for its pair.
+    # A token without a partner represents its slot alone.
     mean = (x_part + y_part) / jnp.maximum(number, 1)[..., None]
     slots, available = mean.shape[-2], directions.shape[-2]
     two = directions[..., (2 * sweep + jnp.arange(2)) % available, :]
@@ -161,7 +161,7 @@ def _slots(
     y_mask: Array | None,
     permutation: Array,
 ) -> tuple[Array, Array, Array, Array]:
-    """All tokens in max(S, T) slots: pairs together, the others where there is room."""
+    """All tokens in max(S, T) slots: pairs together, the others in what is free."""
     batch, slots = permutation.shape[:-1], max(rows, columns)
     x_index = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32), (*batch, slots))
     x_present = x_index < rows

@@ -1,11 +1,11 @@
-"""What a bidding row reads: its best columns, by integer maxima that vectorise."""
+"""The best columns of a bidding row, by integer maxima that vectorize."""
 
 import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
 
-BLOCK = 64  # columns of one vectorised maximum; rows are padded to a multiple of it
+BLOCK = 64  # columns of one vectorized maximum; rows are padded to a multiple of it
 LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
 CANDIDATES = 48  # length of a row's candidate list
 LISTED_BLOCKS = 6  # about one in six blocks of a row gives its best to the list

@@ -1,8 +1,8 @@
-"""The scores of a pair and the plan that they give, held whole or by blocks of rows.
+"""The scores of a pair and their plan, held in memory or formed by blocks of rows.
 
 Scores are affinities in units of epsilon. One set of potentials, `log_scaling` (T,) of
 the columns, determines all: the plan is ``row_mass * softmax(scores + log_scaling)``,
-whose row sums are right whatever the rounding.
+whose row sums are right up to rounding.
 
 `HeldScores` and `StreamedScores` have one interface: `over_rows` to evaluate a function
 of the rows, `column_sums`, `advance` for a step of the iteration, and `walk` for the

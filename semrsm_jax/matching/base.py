@@ -1,5 +1,6 @@
-"""What every matcher is: a rule that pairs the tokens of two samples, Eq. 4."""
+"""The base of all matchers, the rules that pair the tokens of two samples, Eq. 4."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -57,19 +58,20 @@ class SoftMatching(NamedTuple):
         rounding; it carries no gradient.
       plan: (..., S, T), the soft permutation, 0 at masked tokens. Where both samples
         have as many tokens its rows and columns sum to one; else those of the smaller
-        sample do, and the tokens of the larger one share that mass alike. None where it
-        is too large to be held.
+        sample do, and the tokens of the larger one share that mass equally. None where
+        it is too large to be held.
       partner: (..., S, C), the mean token that each token of the first sample is
         matched with, under the plan (barycentric projection); 0 at masked tokens.
       f: (..., S), potentials of the first sample, in units of the affinity, as those of
-        the cost ``-affinity``; 0 at masked tokens. The constant that they share is
-        chosen so that f and g have the same mean.
-      g: (..., T), likewise of the second.
+        the cost ``-affinity``; 0 at masked tokens. Their common constant is chosen
+        so that f and g have the same mean.
+      g: (..., T), potentials of the second sample, in units of the affinity; 0 at
+        masked tokens.
       epsilon: (...), the strength of the entropy, in units of the affinity.
-      reg_ot_cost: (...), what the plan makes least: ``-value + epsilon * KL(plan |
+      reg_ot_cost: (...), what the plan minimizes: ``-value + epsilon * KL(plan |
         uniform plan)``; its gradient is that at a fixed plan (Danskin).
-      converged: (...), whether the plan's column sums are as right as was asked for;
-        its row sums always are.
+      converged: (...), whether `column_error` is within the matcher's tolerance; the
+        plan's row sums always are right.
       n_iters: (...) int32, the iterations made.
       column_error: (...), the total error of the plan's column sums, as a share of its
         mass.
@@ -90,7 +92,7 @@ class SoftMatching(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """All that an RSM takes from the matching of two samples, batched likewise.
+    """What an RSM takes from the matching of two samples, over any leading axes.
 
     Attributes:
       value: (...), the matched inner product.
@@ -192,7 +194,7 @@ def match(
       y_j: tokens (..., T, C).
       matcher: the rule, for example ``Exact()``.
       x_mask: (..., S), True where a token takes part. None: all do.
-      y_mask: (..., T), likewise.
+      y_mask: (..., T), True where a token takes part. None: all do.
       bound: a further proof of how far the matching can be from the best, for example
         ``DualBound()``; the smaller of its bound and the matcher's is kept.
 
@@ -202,9 +204,12 @@ def match(
       unmatched and add nothing.
 
     Raises:
-      TypeError: an array is not real, a mask not boolean, or `matcher` no Matcher.
+      TypeError: an array is not real, a mask not boolean, or `matcher` not a Matcher.
       ValueError: shapes do not fit, an axis is empty, or a value is not finite. Under
         jit, values that are not finite give a NaN value instead.
+
+    Warns:
+      RuntimeWarning: pairs of a soft matching did not converge; not under jit.
 
     Examples:
       >>> import numpy as np
@@ -223,14 +228,32 @@ def match(
     x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
     y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
     bound = check_bound(bound)
-    return bounded(matcher.pair(x, y, x_mask, y_mask), bound, x, y, x_mask, y_mask)
+    matching = matcher.pair(x, y, x_mask, y_mask)
+    if isinstance(matching, SoftMatching):
+        _warn_unless_converged(matching)
+    return bounded(matching, bound, x, y, x_mask, y_mask)
+
+
+def _warn_unless_converged(matching: SoftMatching) -> None:
+    """Warns, where values are known, of pairs that ended before they converged."""
+    converged, error = matching.converged, matching.column_error
+    if _checks.is_traced(converged) or converged.all():
+        return
+    warnings.warn(
+        f"the soft matching of {int((~converged).sum())} of {converged.size} pairs did "
+        "not converge: the plan's column sums are wrong by up to "
+        f"{float(error.max()):.2g} of its mass; raise max_iterations, epsilon or "
+        "tolerance of Sinkhorn",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def check_bound(bound: Bound | None) -> Bound | None:
     """Returns the bound.
 
     Raises:
-      TypeError: it is none; a class instead of an instance is the usual slip.
+      TypeError: it is not one; often a class was given in place of an instance.
     """
     if bound is not None and (isinstance(bound, type) or not callable(bound)):
         raise TypeError(f"bound must be a bound such as DualBound(), got {bound!r}")
@@ -258,7 +281,7 @@ def check_matcher(matcher: Matcher) -> Matcher:
     """Returns the matcher.
 
     Raises:
-      TypeError: it is none; a class instead of an instance is the usual slip.
+      TypeError: it is not one; often a class was given in place of an instance.
     """
     if not isinstance(matcher, Matcher):
         raise TypeError(
@@ -315,7 +338,7 @@ def matched_sq_dist(
 def matched_tokens(
     y: Float[Array, "*batch T C"], permutation: Int[Array, "*batch S"]
 ) -> Float[Array, "*batch S C"]:
-    """The partner of each token of the first sample; zero where there is none."""
+    """The partner of each token of the first sample; zero where it has none."""
     partner = jnp.take_along_axis(y, jnp.maximum(permutation, 0)[..., None], axis=-2)
     return jnp.where(permutation[..., None] < 0, jnp.zeros((), y.dtype), partner)
 
@@ -329,8 +352,8 @@ def norm_bound(
 ) -> Float[Array, "*batch"]:
     """Bounds every matching by the norms alone, in O(S log S).
 
-    A matched pair adds at most the product of its norms (Cauchy-Schwarz), and sorting
-    both sides alike makes the sum of products largest (rearrangement inequality).
+    A matched pair adds at most the product of its norms (Cauchy-Schwarz), and the
+    sum of products is largest where both sides are sorted (rearrangement inequality).
     """
     x, y = jax.lax.stop_gradient((x, y))
     norms = [

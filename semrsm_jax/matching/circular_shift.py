@@ -31,7 +31,7 @@ class CircularShift(Matcher[Matching]):
 
     Attributes:
       grid: (H, W), rows and columns of the token grid; token ``h * W + w`` stands at
-        row h and column w. Take a CLS token out first.
+        row h and column w. Remove a CLS token first.
 
     Examples:
       >>> import numpy as np
@@ -82,7 +82,7 @@ class CircularShift(Matcher[Matching]):
           x_i: tokens (..., S, C) with S = H * W.
           y_j: tokens (..., S, C).
           x_mask: (..., S), True where a token takes part. None: all do.
-          y_mask: (..., S), likewise.
+          y_mask: (..., S), True where a token takes part. None: all do.
 
         Returns:
           (..., 2) int32: dy, dx in tokens, downward and to the right, each at most half

@@ -1,4 +1,4 @@
-"""Soft matching: entropy-regularised optimal transport."""
+"""Soft matching: entropy-regularized optimal transport."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -39,8 +39,8 @@ _ROUNDING = BatchOptimal(window=512, sweeps=4)
 class Sinkhorn(Matcher[SoftMatching]):
     """The soft permutation of largest inner product and entropy (Cuturi 2013).
 
-    It maximises ``<P, A> + epsilon * H(P)`` over plans P whose rows and columns share
-    the mass alike. As epsilon falls, P turns into the exact matching.
+    It maximizes ``<P, A> + epsilon * H(P)`` over plans P whose rows and columns share
+    the mass equally. As epsilon falls, P turns into the exact matching.
 
     Plans of more than 4096 x 4096 entries are never held, nor anything else of that
     size, forward and backward: memory is linear in the number of tokens. Each iteration
@@ -56,7 +56,7 @@ class Sinkhorn(Matcher[SoftMatching]):
       relative: `epsilon` is in standard deviations of each pair's affinity instead.
       tolerance: total error of the plan's column sums, as a share of its mass, at which
         to stop; in float32 no smaller than rounding allows.
-      max_iterations: the most iterations.
+      max_iterations: the most iterations; `match` warns of pairs that need more.
       implicit_diff: derivatives follow from the optimality of the plan. False goes back
         through the iterations one by one.
       anneal: epsilon starts at this many standard deviations of the affinity and halves
@@ -171,7 +171,7 @@ def round_plan(
     Args:
       plan: (..., S, T), finite, as `SoftMatching` holds it.
       x_mask: (..., S), True where a token takes part. None: all do.
-      y_mask: (..., T), likewise.
+      y_mask: (..., T), True where a token takes part. None: all do.
 
     Returns:
       The permutations (..., S), int32; -1 where a token stays unmatched.

@@ -41,7 +41,7 @@ class StraightThrough(Matcher[Any]):
     backward: Matcher = Sinkhorn()
 
     def __post_init__(self) -> None:
-        """Raises TypeError for what is no matcher."""
+        """Raises TypeError for a part that is not a matcher."""
         check_matcher(self.forward)
         check_matcher(self.backward)
 
@@ -64,7 +64,7 @@ class StraightThrough(Matcher[Any]):
     def statistics(
         self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
     ) -> Statistics:
-        """Likewise of value and squared distance."""
+        """The forward statistics; value and distance have the backward derivatives."""
         fixed = jax.lax.stop_gradient((x, y))
         hard = self.forward.statistics(*fixed, x_mask, y_mask)
         soft = self.backward.statistics(x, y, x_mask, y_mask)

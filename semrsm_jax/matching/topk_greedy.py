@@ -41,7 +41,7 @@ class TopKGreedy(Matcher[Matching]):
     solver: str = "auction"
 
     def __post_init__(self) -> None:
-        """Raises TypeError or ValueError for a k that is no integer of at least 1."""
+        """Raises TypeError or ValueError for a setting out of range."""
         _checks.at_least("k", self.k, 1)
         tolerance = check_solver(self.solver, self.tolerance)
         object.__setattr__(self, "tolerance", tolerance)
