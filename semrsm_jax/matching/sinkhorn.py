@@ -10,12 +10,8 @@ from jaxtyping import Array, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax.matching._soft import (
-    SoftSettings,
-    Strength,
-    match_softly,
-    soft_statistics,
-)
+from semrsm_jax.matching._centered import SoftSettings, Strength
+from semrsm_jax.matching._soft import match_softly, soft_statistics
 from semrsm_jax.matching.assignment import linear_assignment, solve
 from semrsm_jax.matching.base import Mask, Matcher, SoftMatching, Statistics, Tokens
 from semrsm_jax.matching.batch_optimal import BatchOptimal

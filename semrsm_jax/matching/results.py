@@ -1,0 +1,83 @@
+"""The results of matching two samples."""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Matching(NamedTuple):
+    """A matching of the tokens of two samples, batched over any leading axes.
+
+    Attributes:
+      permutation: (..., S) int32, the token of the second sample matched with each
+        token of the first; -1 where it stays unmatched.
+      value: (...), the matched inner product; differentiable in the tokens, the
+        matching held fixed (envelope gradient).
+      upper_bound: (...), a proven bound on the value of every matching, up to
+        rounding; it carries no gradient.
+    """
+
+    permutation: Int[Array, "*batch S"]
+    value: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
+
+
+class SoftMatching(NamedTuple):
+    """A soft matching of the tokens of two samples, batched over any leading axes.
+
+    Where the plan is held, ``plan_ij = exp((f_i + g_j + affinity_ij) / epsilon)``.
+
+    Attributes:
+      permutation: (..., S) int32, the plan rounded to a matching, see `Sinkhorn`.
+      value: (...), the sum of plan_ij affinity_ij, to be compared with the matched
+        inner product of a hard matching; differentiable in the tokens.
+      upper_bound: (...), a proven bound on the value of every hard matching, up to
+        rounding; it carries no gradient.
+      plan: (..., S, T), the soft permutation, 0 at masked tokens. Where both samples
+        have as many tokens its rows and columns sum to one; else those of the smaller
+        sample do, and the tokens of the larger one share that mass equally. None where
+        it is too large to be held.
+      partner: (..., S, C), the mean token that each token of the first sample is
+        matched with, under the plan (barycentric projection); 0 at masked tokens.
+      f: (..., S), potentials of the first sample, in units of the affinity, as those of
+        the cost ``-affinity``; 0 at masked tokens. Their common constant is chosen
+        so that f and g have the same mean.
+      g: (..., T), potentials of the second sample, in units of the affinity; 0 at
+        masked tokens.
+      epsilon: (...), the strength of the entropy, in units of the affinity.
+      reg_ot_cost: (...), what the plan minimizes: ``-value + epsilon * KL(plan |
+        uniform plan)``; its gradient is that at a fixed plan (Danskin).
+      converged: (...), whether `column_error` is within the matcher's tolerance; the
+        plan's row sums always are right.
+      n_iters: (...) int32, the iterations made.
+      column_error: (...), the total error of the plan's column sums, as a share of its
+        mass.
+    """
+
+    permutation: Int[Array, "*batch S"]
+    value: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
+    plan: Float[Array, "*batch S T"] | None
+    partner: Float[Array, "*batch S C"]
+    f: Float[Array, "*batch S"]
+    g: Float[Array, "*batch T"]
+    epsilon: Float[Array, "*batch"]
+    reg_ot_cost: Float[Array, "*batch"]
+    converged: Bool[Array, "*batch"]
+    n_iters: Int[Array, "*batch"]
+    column_error: Float[Array, "*batch"]
+
+
+class Statistics(NamedTuple):
+    """What an RSM takes from the matching of two samples, over any leading axes.
+
+    Attributes:
+      value: (...), the matched inner product.
+      sq_dist: (...), the squared Euclidean distance of the matched representations; of
+        a soft matching its mean under the plan.
+      upper_bound: (...), a proven bound on the value of every hard matching.
+    """
+
+    value: Float[Array, "*batch"]
+    sq_dist: Float[Array, "*batch"]
+    upper_bound: Float[Array, "*batch"]
