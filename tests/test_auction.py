@@ -152,9 +152,9 @@ def adversarial(n: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Matrices with ties, duplicates, outliers and long chains of near ties."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((2, n, 64))
-    centres = rng.standard_normal((16, 64))
-    a = centres[rng.integers(0, 16, n)]
-    b = centres[rng.integers(0, 16, n)]
+    centers = rng.standard_normal((16, 64))
+    a = centers[rng.integers(0, 16, n)]
+    b = centers[rng.integers(0, 16, n)]
     noise_a, noise_b = 1e-3 * rng.standard_normal((2, n, 64))
     heavy_x = x * np.abs(rng.standard_cauchy((n, 1)))
     heavy_y = y * np.abs(rng.standard_cauchy((n, 1)))
@@ -192,7 +192,7 @@ def adversarial(n: int, seed: int = 0) -> dict[str, np.ndarray]:
         zx = np.maximum(x, 0) * (rng.random((n, 1)) * 100 >= share)
         zy = np.maximum(y, 0) * (rng.random((n, 1)) * 100 >= share)
         families[f"zero_tokens_{share}"] = zx @ zy.T
-        families[f"zero_tokens_centred_{share}"] = (zx - zx.mean(0)) @ (
+        families[f"zero_tokens_centered_{share}"] = (zx - zx.mean(0)) @ (
             zy - zy.mean(0)
         ).T
     return families
@@ -234,6 +234,7 @@ def test_candidate_lists(kind):
         check(affinity, solve(affinity, tolerance=tolerance), tolerance)
 
 
+@pytest.mark.slow
 def test_candidate_lists_square():
     affinity = features(4, LISTS_FROM, LISTS_FROM, 32)[:1]
     affinity[:, :, -200:] = affinity[:, :, -1:]

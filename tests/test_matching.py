@@ -19,6 +19,7 @@ from semrsm_jax import (
     TopKGreedy,
     match,
 )
+from semrsm_jax.matching import _windows
 
 GRID = (4, 6)
 TOKENS = 24
@@ -35,8 +36,12 @@ MATCHERS = [
 FREE = MATCHERS[2:]
 
 
-def names(matcher):
-    return str(matcher)
+# One program for a matcher and a shape, whichever test runs it.
+compiled = jax.jit(
+    lambda x, y, matcher: match(x, y, matcher=matcher), static_argnames="matcher"
+)
+of_all = pytest.mark.parametrize("matcher", MATCHERS, ids=str)
+of_free = pytest.mark.parametrize("matcher", FREE, ids=str)
 
 
 def tokens(rng, *shape):
@@ -53,7 +58,7 @@ def is_complete(permutation, pairs):
     return len(set(matched.tolist())) == len(matched) == pairs
 
 
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_matches_every_token_once_and_the_bound_holds(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
     m = match(x, y, matcher=matcher)
@@ -63,28 +68,37 @@ def test_matches_every_token_once_and_the_bound_holds(rng, matcher):
     assert m.value <= optimum(x, y) * (1 + 1e-6) <= m.upper_bound * (1 + 2e-6)
 
 
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_jit_vmap_and_batch_equal_one_pair(rng, matcher):
     x, y = tokens(rng, 2, 3, TOKENS, 5)
     one = [match(a, b, matcher=matcher) for a, b in zip(x, y, strict=True)]
     expected = jax.tree.map(lambda *a: jnp.stack(a), *one)
-
-    def whole(a, b):
-        return match(a, b, matcher=matcher)
-
-    for result in (whole(x, y), jax.jit(whole)(x, y), jax.vmap(whole)(x, y)):
+    mapped = jax.vmap(lambda a, b: match(a, b, matcher=matcher))
+    for result in (
+        match(x, y, matcher=matcher),
+        compiled(x, y, matcher=matcher),
+        mapped(x, y),
+    ):
         np.testing.assert_array_equal(result.permutation, expected.permutation)
         np.testing.assert_allclose(result.value, expected.value, rtol=1e-5)
+    # Equal settings are the same program, and NaN stays with its pair.
+    programs = compiled._cache_size()
+    x[1, 3, 1] = np.nan
+    result = compiled(x, y, matcher=dataclasses.replace(matcher))
+    assert compiled._cache_size() == programs
+    assert np.isnan(result.value).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="x_i must be finite"):
+        match(x, y, matcher=matcher)
 
 
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_sample_matches_itself_token_by_token(rng, matcher):
     x = tokens(rng, TOKENS, 5)
     value = match(x, x, matcher=matcher).value
     np.testing.assert_allclose(value, np.sum(x * x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("matcher", FREE, ids=names)
+@of_free
 @pytest.mark.parametrize("sizes", [(24, 17), (17, 24), (30, 6)])
 def test_surplus_tokens_stay_unmatched(rng, matcher, sizes):
     x, y = tokens(rng, sizes[0], 5), tokens(rng, sizes[1], 5)
@@ -93,8 +107,8 @@ def test_surplus_tokens_stay_unmatched(rng, matcher, sizes):
     assert m.value <= optimum(x, y) * (1 + 1e-6) <= m.upper_bound * (1 + 2e-6)
 
 
-@pytest.mark.parametrize("matcher", FREE, ids=names)
-def test_masked_tokens_are_as_if_they_were_not_there(rng, matcher):
+@of_free
+def test_masked_tokens_change_nothing(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
     x_mask, y_mask = rng.random((2, TOKENS)) > 0.3
     m = match(x, y, matcher=matcher, x_mask=x_mask, y_mask=y_mask)
@@ -106,7 +120,7 @@ def test_masked_tokens_are_as_if_they_were_not_there(rng, matcher):
     np.testing.assert_allclose(m.value, bare.value, rtol=1e-5)
 
 
-@pytest.mark.parametrize("matcher", MATCHERS[:2], ids=names)
+@pytest.mark.parametrize("matcher", MATCHERS[:2], ids=str)
 def test_masked_positions_have_no_counterpart(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
     x_mask, y_mask = rng.random((2, TOKENS)) > 0.3
@@ -118,7 +132,7 @@ def test_masked_positions_have_no_counterpart(rng, matcher):
     np.testing.assert_allclose(m.value, zeroed.value, rtol=1e-5)
 
 
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_gradient_is_that_of_the_fixed_matching(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
     m = match(x, y, matcher=matcher)
@@ -129,22 +143,7 @@ def test_gradient_is_that_of_the_fixed_matching(rng, matcher):
     np.testing.assert_allclose(np.asarray(grad_y)[m.permutation], x, rtol=1e-6)
 
 
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
-def test_equal_matchers_do_not_retrace(rng, matcher):
-    x, y = tokens(rng, 2, TOKENS, 5)
-    traces = []
-
-    def run(matcher, x, y):
-        traces.append(None)
-        return match(x, y, matcher=matcher).value
-
-    jitted = jax.jit(run, static_argnums=0)
-    jitted(matcher, x, y)
-    jitted(dataclasses.replace(matcher), x, y)
-    assert len(traces) == 1
-
-
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_zero_and_constant_representations(matcher):
     zero, one = np.zeros((TOKENS, 3), np.float32), np.ones((TOKENS, 3), np.float32)
     for x, y, value in ((zero, zero, 0), (zero, one, 0), (one, one, 3 * TOKENS)):
@@ -154,7 +153,7 @@ def test_zero_and_constant_representations(matcher):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
+@of_all
 def test_half_precision_and_float64(rng, x64, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
     exact = match(x.astype(np.float64), y.astype(np.float64), matcher=matcher)
@@ -164,16 +163,6 @@ def test_half_precision_and_float64(rng, x64, matcher):
     assert half.value.dtype == jnp.float32
     single = match(x.astype(jnp.float32), y.astype(jnp.float32), matcher=matcher)
     np.testing.assert_allclose(half.value, single.value, rtol=1e-5)
-
-
-@pytest.mark.parametrize("matcher", MATCHERS, ids=names)
-def test_not_finite_gives_nan_under_jit(rng, matcher):
-    x, y = tokens(rng, 2, TOKENS, 5)
-    x[3, 1] = np.nan
-    m = jax.jit(lambda x, y: match(x, y, matcher=matcher))(x, y)
-    assert np.isnan(m.value)
-    with pytest.raises(ValueError, match="x_i must be finite"):
-        match(x, y, matcher=matcher)
 
 
 def test_batch_optimal_is_the_papers_algorithm(rng):
@@ -244,8 +233,8 @@ def test_topk_greedy_matches_the_top_block_exactly(rng):
     np.testing.assert_array_equal(
         np.asarray(m.permutation)[x_top[rows]], y_top[columns]
     )
-    whole = match(x, y, matcher=TopKGreedy(k=12))
-    np.testing.assert_allclose(whole.value, optimum(x, y), rtol=1e-6)
+    every = match(x, y, matcher=TopKGreedy(k=12))
+    np.testing.assert_allclose(every.value, optimum(x, y), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (-1, 2), (-1, -2), (2, 3)])
@@ -318,6 +307,8 @@ def test_dual_bound_is_below_that_of_the_norms(rng):
         (lambda: BatchOptimal(floor="zero"), ValueError, "floor must be one of"),
         (lambda: TopKGreedy(k=0), ValueError, "k must be at least 1"),
         (lambda: Exact(tolerance=-1e-6), ValueError, "tolerance"),
+        (lambda: Exact(tolerance=True), TypeError, "tolerance must be a number"),
+        (lambda: DualBound(tolerance="1"), TypeError, "tolerance must be a number"),
         (lambda: Exact(solver="magic"), ValueError, "solver must be one of"),
         (lambda: CircularShift(grid=6), TypeError, "grid must be a tuple"),
         (lambda: CircularShift(grid=(0, 6)), ValueError, "grid must be at least 1"),
@@ -327,6 +318,20 @@ def test_dual_bound_is_below_that_of_the_norms(rng):
 def test_settings_out_of_range(build, error, words):
     with pytest.raises(error, match=words):
         build()
+
+
+@pytest.mark.parametrize("matcher", [Exact, BatchOptimal, TopKGreedy, DualBound])
+def test_numpy_numbers_are_settings(matcher):
+    made = matcher(tolerance=np.float32(0.5))
+    assert made == matcher(tolerance=0.5) and isinstance(made.tolerance, float)
+
+
+@pytest.mark.parametrize("most", [7, 741_000, 5_000_001, 2**23])
+def test_windows_of_many_tokens_have_their_share_of_the_smaller_side(rng, most):
+    edges = np.append(rng.integers(0, most, 50), most)
+    for count in (1, most // 3, most - 1, most):
+        share = _windows._share(jnp.asarray(edges), jnp.array([count]), jnp.array(most))
+        np.testing.assert_array_equal(share, edges.astype(np.int64) * count // most)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +351,7 @@ def test_settings_out_of_range(build, error, words):
         ({"x_mask": np.ones(8)}, TypeError, "x_mask must be boolean"),
     ],
 )
-def test_match_refuses(arguments, error, words):
+def test_match_rejects(arguments, error, words):
     given = {"x_i": np.ones((8, 3)), "y_j": np.ones((8, 3)), "matcher": Identity()}
     with pytest.raises(error, match=words):
         match(**(given | arguments))
@@ -359,9 +364,9 @@ def test_statistics_on_the_host_are_those_under_jit(batch, dtype):
     x = jnp.asarray(rng.normal(size=(*batch, 7, 5)), dtype)
     y = jnp.asarray(rng.normal(size=(*batch, 9, 5)), dtype)
     x_mask = jnp.asarray(np.broadcast_to(np.arange(7) < 6, (*batch, 7)))
-    found = Exact().statistics(x, y, x_mask, None)
+    eager = Exact().statistics(x, y, x_mask, None)
     traced = jax.jit(lambda *args: Exact().statistics(*args, None))(x, y, x_mask)
     matching = match(x, y, matcher=Exact(), x_mask=x_mask)
-    chex.assert_trees_all_close(found, traced, rtol=1e-5)
-    chex.assert_trees_all_close(found.value, matching.value, rtol=1e-5)
-    chex.assert_trees_all_equal_shapes_and_dtypes(found, traced)
+    chex.assert_trees_all_close(eager, traced, rtol=1e-5)
+    chex.assert_trees_all_close(eager.value, matching.value, rtol=1e-5)
+    chex.assert_trees_all_equal_shapes_and_dtypes(eager, traced)

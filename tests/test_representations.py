@@ -43,7 +43,7 @@ def test_layouts_agree(rng, layout, axes):
         ([[1, 2], [3]], "NSC", TypeError, "z must be a real array"),
     ],
 )
-def test_to_tokens_refuses(z, layout, error, words):
+def test_to_tokens_rejects(z, layout, error, words):
     with pytest.raises(error, match=words):
         to_tokens(z, layout=layout)
 
@@ -86,7 +86,7 @@ def test_center_sums_half_precision_in_float32():
         ({"mask": np.zeros((2, 5), bool)}, "at least one token"),
     ],
 )
-def test_center_refuses(arguments, words):
+def test_center_rejects(arguments, words):
     with pytest.raises(ValueError, match=words):
         center(np.zeros((2, 5, 3)), **arguments)
 
@@ -103,7 +103,7 @@ def test_affinity_is_the_inner_product_of_all_tokens(rng):
     )
 
 
-def test_affinity_refuses_channels_that_differ():
+def test_affinity_rejects_channels_that_differ():
     with pytest.raises(ValueError, match="same channels"):
         affinity(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="at least 2 axes"):
