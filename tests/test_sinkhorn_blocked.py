@@ -45,6 +45,7 @@ def test_matching_in_float32(x, dtype):
         np.testing.assert_allclose(ours, theirs, 2e-3, 2e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_sq_dist_of_a_sample_with_itself_in_float32(x):
     matcher = Sinkhorn(epsilon=1e-3, block=5)
     statistics = pair_statistics(jnp.asarray(x + 100, jnp.float32), matcher=matcher)

@@ -47,7 +47,7 @@ def test_first_derivatives(rng, x64, modes, matcher):
     "matcher",
     [
         BLOCKED,
-        dataclasses.replace(BLOCKED, block=64),
+        pytest.param(dataclasses.replace(BLOCKED, block=64), marks=pytest.mark.slow),
         pytest.param(unrolled(BLOCKED), marks=pytest.mark.slow),
     ],
     ids=["blocks", "one block", "loop"],
@@ -163,7 +163,7 @@ EDGES = {
     ],
     ids=["implicit", "unrolled", "blocks"],
 )
-@pytest.mark.parametrize("epsilon", [None, 1e-4])
+@pytest.mark.parametrize("epsilon", [pytest.param(None, marks=pytest.mark.slow), 1e-4])
 def test_gradients_stay_finite(rng, options, epsilon):
     """Of a batch of edges, none of which may spoil another."""
     x, y = draw_tokens(rng, 2, 6, 3, dtype=np.float32)
