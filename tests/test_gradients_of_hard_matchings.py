@@ -144,6 +144,7 @@ def test_masked_entries_are_never_matched(rng):
     assert not gradient[1].any() and not gradient[:, 4].any()
 
 
+@pytest.mark.slow
 def test_its_gradient_is_that_of_the_mean(rng):
     # Standardized, so that sigma does not move with the entry that is moved.
     affinity = rng.normal(size=(3, 3))
