@@ -46,9 +46,7 @@ STILL_REACHED_INTO = {
     "semrsm_jax.store._stored",
 }
 STILL_TWICE = {
-    "Block",
     "Samples",
-    "Stage",
 }
 
 

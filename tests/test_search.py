@@ -23,8 +23,8 @@ from semrsm_jax._rows import part
 from semrsm_jax.engine import Features
 from semrsm_jax.pairs.executor import PairInputs
 from semrsm_jax.retrieval import nearest, same_group, same_sample, search
-from semrsm_jax.retrieval._bounds import Block, Dual, Gelbrich, mean_bound
-from semrsm_jax.retrieval._summaries import summarise
+from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock, mean_bound
+from semrsm_jax.retrieval._summaries import summarize
 
 # Of 8 pairs, so that there is something to prune.
 BUDGET = 8 * (3 * 12 * 4 + 12 * 12) * 4
@@ -180,10 +180,10 @@ def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
 def a_block(x, y, masks=(None, None)):
     samples = PairInputs(x, y, *(None if m is None else jnp.asarray(m) for m in masks))
     parts = (
-        summarise(name, side, mask, samples.dtype)
+        summarize(name, side, mask, samples.dtype)
         for name, side, mask in zip("xy", (x, y), masks, strict=True)
     )
-    return Block(samples, *parts)
+    return SearchBlock(samples, *parts)
 
 
 def test_gelbrich_is_tight_where_a_linear_map_is_the_matching(rng):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
-from semrsm_jax._rows import Rows
+from semrsm_jax._rows import Rows, part
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
@@ -60,6 +60,18 @@ class PairInputs(NamedTuple):
         return jnp.promote_types(
             *(_checks.floating_dtype(array.dtype) for array in (self.x, self.y))
         )
+
+    def part(self, rows: slice, columns: slice) -> "PairInputs":
+        """Some samples of x with some of y; those of a `Rows` are not read yet."""
+        x, y = (
+            part(array, index.start, index.stop)
+            if isinstance(array, Rows)
+            else array[index]
+            for array, index in ((self.x, rows), (self.y, columns))
+        )
+        x_mask = None if self.x_mask is None else self.x_mask[rows]
+        y_mask = None if self.y_mask is None else self.y_mask[columns]
+        return PairInputs(x, y, x_mask, y_mask)
 
 
 class Rule(NamedTuple):
@@ -266,7 +278,10 @@ def match_pairs(
     if tokens:
         permutation = rule.matcher.pair(x, y, x_mask, y_mask).permutation
         partner = matched_tokens(y, permutation)
-        return PairTokens(permutation, jnp.sum(x * partner, axis=-1))
+        return PairTokens(
+            permutation,
+            jnp.sum(x * partner, axis=-1, dtype=accumulation_dtype(x.dtype)),
+        )
     if on_host is not None:
         statistics = on_host(rows, columns)
     else:

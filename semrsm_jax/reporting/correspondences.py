@@ -1,19 +1,18 @@
-"""Which patch was matched with which: of the pairs that are worth it, packed small."""
+"""Which patch was matched with which, for the most informative pairs, packed small."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from semrsm_jax._checks import floating_dtype
-from semrsm_jax.matching import Matcher, match
-from semrsm_jax.matching.base import matched_tokens
-from semrsm_jax.pairs.executor import Rule, pairs_in_flight
+from semrsm_jax import _checks
+from semrsm_jax.matching import Matcher
+from semrsm_jax.pairs.executor import PairInputs, Rule, execute, pairs_in_flight
+from semrsm_jax.pairs.selection import PairList
 from semrsm_jax.retrieval import nearest, same_sample
 
-# What the correspondences of all layers may take in a page, unless more are asked for.
+# Bytes of the correspondences of all layers of a page, unless more are asked for.
 BUDGET = 4 * 2**20
 
 
@@ -56,12 +55,12 @@ def rooms(tokens: Sequence[int], pairs: Sequence[int]) -> list[int]:
       tokens: S of each layer.
       pairs: all that there are of each.
     """
-    left, found = BUDGET, [0] * len(tokens)
+    left, counts = BUDGET, [0] * len(tokens)
     for rank, place in enumerate(np.argsort(tokens, kind="stable")):
         size = tokens[place] * (index_dtype(tokens[place]).itemsize + 1)
-        found[place] = min(pairs[place], left // (len(tokens) - rank) // size)
-        left -= found[place] * size
-    return found
+        counts[place] = min(pairs[place], left // (len(tokens) - rank) // size)
+        left -= counts[place] * size
+    return counts
 
 
 def choose_pairs(
@@ -93,9 +92,9 @@ def choose_pairs(
     def wanted() -> Iterator[np.ndarray]:
         count = min(neighbors, n - 1)
         if count > 0:
-            found = [nearest(K, count, same_sample(n)).index for K in rsms]
+            neighbors_of = [nearest(K, count, same_sample(n)).index for K in rsms]
             for rank in range(count):
-                for index in found:
+                for index in neighbors_of:
                     yield np.stack([np.arange(n), np.asarray(index)[:, rank]], 1)
         rows, columns = np.nonzero(~np.eye(n, dtype=bool))
         if lost is not None:
@@ -128,7 +127,7 @@ def match_pairs(
     matcher: Matcher,
     progress: Callable[[int, int], object],
 ) -> Correspondences:
-    """Matches the tokens of some pairs, as `match` does.
+    """Matches the tokens of some pairs.
 
     Args:
       values: tokens of the samples.
@@ -137,32 +136,25 @@ def match_pairs(
       progress: called as ``progress(done, total)``, in pairs.
 
     Raises:
-      TypeError: as `match`.
-      ValueError: as `match`, or a token stays unmatched.
+      ValueError: a value is not finite, the matcher does not fit, or a token stays
+        unmatched.
     """
+    _checks.finite("values", values)
+    matcher.validate(values.shape, values.shape)
     tokens = values.shape[1]
-    dtype = index_dtype(tokens)
-    permutations = np.empty((len(pairs), tokens), dtype)
+    permutations = np.empty((len(pairs), tokens), index_dtype(tokens))
     strengths = np.empty((len(pairs), tokens), np.uint8)
-    size = pairs_in_flight(
-        values.shape, values.shape, floating_dtype(values.dtype), Rule(matcher, None)
-    )
+    inputs, rule = PairInputs(values, values), Rule(matcher)
+    size = pairs_in_flight(values.shape, values.shape, inputs.dtype, rule)
     size = min(size, max(1, len(pairs)))
-    for start in range(0, len(pairs), size):
-        # Always of one size, for one compilation.
-        part = pairs[np.minimum(np.arange(start, start + size), len(pairs) - 1)]
-        x, y = values[part[:, 0]], values[part[:, 1]]
-        permutation = match(x, y, matcher=matcher).permutation
-        partner = np.asarray(matched_tokens(jnp.asarray(y), permutation))
-        added = np.maximum((x * partner).sum(-1), 0)
+    for chunk in execute(inputs, rule, PairList(*pairs.T), size, tokens=True):
+        permutation, products = chunk.values
+        if (permutation < 0).any():
+            raise ValueError(f"matcher must match every token, {matcher!r} left some")
+        added = np.maximum(products, 0)
         largest = added.max(-1, keepdims=True)
         share = np.divide(added, largest, out=np.zeros_like(added), where=largest > 0)
-        kept = slice(0, min(size, len(pairs) - start))
-        there = slice(start, start + kept.stop)
-        found = np.asarray(permutation)
-        if (found < 0).any():
-            raise ValueError(f"matcher must match every token, {matcher!r} left some")
-        permutations[there] = found[kept]
-        strengths[there] = np.rint(255 * share)[kept]
-        progress(there.stop, len(pairs))
+        permutations[chunk.start : chunk.stop] = permutation
+        strengths[chunk.start : chunk.stop] = np.rint(255 * share)
+        progress(chunk.stop, len(pairs))
     return Correspondences(pairs, permutations, strengths)

@@ -28,16 +28,16 @@ _COMPILATION, _WORTH = 1.5, 10
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Queries and a part of the database, with what is known of each sample.
+class SearchBlock:
+    """Queries and a part of the database, with summaries of each sample.
 
     Attributes:
-      samples: both sides; rows and columns below are theirs.
-      x: of the queries.
-      y: of the database.
+      inputs: tokens of both sides.
+      x: summaries of the queries.
+      y: summaries of the database.
     """
 
-    samples: PairInputs
+    inputs: PairInputs
     x: Summaries
     y: Summaries
 
@@ -54,27 +54,28 @@ class Block:
             # Which tokens stay unmatched, and leave the distance, is not known.
             return np.zeros(len(rows))
         squares = self.x.sq_norm[rows] + self.y.sq_norm[columns]
-        eps = np.finfo(accumulation_dtype(self.samples.dtype)).eps
-        terms = self.samples.x.shape[2] + self.samples.x.shape[1] + 4
-        return (1 - terms * eps) * (squares - 2 * bounds)
+        eps = np.finfo(accumulation_dtype(self.inputs.dtype)).eps
+        terms = self.inputs.x.shape[2] + self.inputs.x.shape[1] + 4
+        # The norms are rounded too, where the distance follows from them.
+        return (1 - terms * eps) * (squares - 2 * bounds) - terms * eps * squares
 
     def rounding(self, rows: Any, columns: Any) -> np.ndarray:
         """How far a computed value may lie above the true one."""
-        eps = np.finfo(accumulation_dtype(self.samples.dtype)).eps
+        eps = np.finfo(accumulation_dtype(self.inputs.dtype)).eps
         # One sum over channels, then one over tokens, in the worst order.
-        terms = self.samples.x.shape[2] + self.samples.x.shape[1] + 2
+        terms = self.inputs.x.shape[2] + self.inputs.x.shape[1] + 2
         return terms * eps * np.sqrt(self.x.sq_norm[rows] * self.y.sq_norm[columns])
 
 
-def mean_bound(block: Block) -> Float[np.ndarray, "n m"]:
+def mean_bound(block: SearchBlock) -> Float[np.ndarray, "n m"]:
     """Bounds all pairs by mean tokens and what is left of the norms, in O(C) a pair.
 
     A permutation keeps the mean: the value is S <mu_x, mu_y> plus the inner product of
-    the centred samples, which Cauchy and Schwarz bound. Samples of different numbers of
-    tokens are filled up with zero tokens, which changes no matching's value.
+    the centered samples, which Cauchy and Schwarz bound. Samples of different numbers
+    of tokens are filled up with zero tokens, which changes no matching's value.
     """
     means = block.x.total @ block.y.total.T / block.slots
-    spread = np.outer(block.x.centred(block.slots), block.y.centred(block.slots))
+    spread = np.outer(block.x.centered(block.slots), block.y.centered(block.slots))
     rows, columns = np.ix_(range(len(block.x.count)), range(len(block.y.count)))
     return means + spread + block.rounding(rows, columns)
 
@@ -104,11 +105,11 @@ class Gelbrich:
     """Bounds a pair by its second moments, C x C, whatever the number of tokens.
 
     The value is at most S <mu_x, mu_y> plus the nuclear norm of Cx^(1/2) Cy^(1/2), with
-    C the centred second moments: the bound of Gelbrich (1990) on the Wasserstein
+    C the centered second moments: the bound of Gelbrich (1990) on the Wasserstein
     distance.
     """
 
-    block: Block
+    block: SearchBlock
     roots: dict[int, np.ndarray] = field(default_factory=dict)
     moments: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -116,7 +117,7 @@ class Gelbrich:
 
     def worth_trying(self, solving: float, pairs: int) -> bool:
         """By the cost of an eigenvalue problem."""
-        channels = self.block.samples.x.shape[2]
+        channels = self.block.inputs.x.shape[2]
         cost = _GELBRICH_SECONDS * (channels / _GELBRICH_CHANNELS) ** 2
         held = len(self.block.x.count) + len(self.block.y.count)
         fits = held * channels**2 * 8 <= _GELBRICH_BYTES
@@ -150,13 +151,13 @@ class Gelbrich:
 
     def _moments(self, side: str, number: int) -> Float[np.ndarray, "C C"]:
         """Centred second moments, times S, of a sample; rounded up."""
-        samples, summaries = self.block.samples, getattr(self.block, side)
-        mask = getattr(samples, f"{side}_mask")
+        inputs, summaries = self.block.inputs, getattr(self.block, side)
+        mask = getattr(inputs, f"{side}_mask")
         part = slice(number, number + 1)
         (tokens,) = present(
-            np.asarray(getattr(samples, side)[part]),
+            np.asarray(getattr(inputs, side)[part]),
             None if mask is None else np.asarray(mask[part]),
-            samples.dtype,
+            inputs.dtype,
         )
         moments = tokens.T @ tokens
         moments -= np.outer(*2 * [summaries.total[number]]) / self.block.slots
@@ -169,33 +170,32 @@ class Gelbrich:
 class Dual:
     """Bounds a pair by the prices that a sub-sample of its tokens sets: `DualBound`."""
 
-    block: Block
+    block: SearchBlock
     bound: DualBound
 
     name: ClassVar[str] = "sub-sampled dual"
 
     def worth_trying(self, solving: float, pairs: int) -> bool:
         """By the size of the affinity, and what is left to do beside compiling."""
-        tokens = self.block.samples.x.shape[1] * self.block.samples.y.shape[1]
+        tokens = self.block.inputs.x.shape[1] * self.block.inputs.y.shape[1]
         return tokens >= _DUAL_ENTRIES and pairs * solving > _WORTH * _COMPILATION
 
     def chunk(self) -> int:
         """As many pairs as an approximate matching has in flight."""
-        samples = self.block.samples
-        x_shape, y_shape = samples.x.shape, samples.y.shape
+        inputs = self.block.inputs
+        x_shape, y_shape = inputs.x.shape, inputs.y.shape
         rule = Rule(Identity(), self.bound)
-        return min(64, pairs_in_flight(x_shape, y_shape, samples.dtype, rule))
+        return min(64, pairs_in_flight(x_shape, y_shape, inputs.dtype, rule))
 
     def __call__(
         self, rows: Int[np.ndarray, " P"], columns: Int[np.ndarray, " P"]
     ) -> Float[np.ndarray, " P"]:
         """The profits and prices are added up in float64, on the host."""
-        block, samples = self.block, self.block.samples
-        x = take(samples.x, rows, samples.dtype)
-        y = take(samples.y, columns, samples.dtype)
+        block, inputs = self.block, self.block.inputs
+        x, y = take(inputs.x, rows, inputs.dtype), take(inputs.y, columns, inputs.dtype)
         masks = [
             None if mask is None else mask[index]
-            for mask, index in ((samples.x_mask, rows), (samples.y_mask, columns))
+            for mask, index in zip(inputs[2:], (rows, columns), strict=True)
         ]
         terms = self.bound.terms(x, y, *masks)
         count = np.minimum(block.x.count[rows], block.y.count[columns])
@@ -207,11 +207,10 @@ class Dual:
             values = -np.sort(-values, axis=-1)
             kept = np.arange(values.shape[-1]) < count[:, None]
             bounds += np.where(kept, values, 0).sum(-1)
-        # Of a profit, an entry of the affinity and its difference to a price are
-        # rounded.
-        eps = np.finfo(accumulation_dtype(samples.dtype)).eps
+        # A profit, an entry of the affinity and its difference to a price are rounded.
+        eps = np.finfo(accumulation_dtype(inputs.dtype)).eps
         largest = block.x.norm_sum[rows] * block.y.norm_max[columns]
         profits = np.abs(np.asarray(terms[0], np.float64))
         profits = np.where(np.isfinite(profits), profits, 0).sum(-1)
-        error = eps * ((samples.x.shape[2] + 2) * largest + profits)
+        error = eps * ((inputs.x.shape[2] + 2) * largest + profits)
         return bounds + error + block.rounding(rows, columns)

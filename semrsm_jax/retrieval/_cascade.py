@@ -1,9 +1,9 @@
 """The most similar samples of some queries within a part of the database."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,43 +12,45 @@ from jaxtyping import Bool, Float
 from semrsm_jax._kernels import Kernel
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.pairs.executor import Rule, match_pairs
-from semrsm_jax.retrieval._bounds import Block, PairBound, mean_bound
+from semrsm_jax.pairs.executor import Rule, execute, in_chunks
+from semrsm_jax.pairs.selection import PairList
+from semrsm_jax.retrieval._bounds import PairBound, SearchBlock, mean_bound
 
-# How much more of a query's candidates are solved in each round than in those before:
-# rounds cost time, and what is solved too early may have been for nothing.
+# Each round solves this share of the candidates that a query's earlier rounds solved:
+# rounds cost time, and what is solved too early may have been in vain.
 _GROWTH = 0.5
 
 # What a kernel's own rounding may add to a similarity, relative and absolute.
 _KERNEL_ROUNDING, _TINY = 1e-4, 1e-37
 
-# What a pair costs, at about, that is left to a later bound, itself and what it leaves.
+# The cost of a pair that is left to a later bound, about, as a share of its matching.
 _LEFT = 0.2
 
-# A bound that costs more than this share of what it saves is left alone.
+# A bound that costs more than this share of what it saves is not used further.
 _WORTH = 0.8
 
 
 @dataclass
-class Stage:
-    """What a bound was found to cost and to save.
+class Cost:
+    """What a bound, or the matching, cost and saved so far.
 
     Attributes:
-      name: of the bound.
-      pairs: how many it was asked for.
-      pruned: how many of them need no matching for its sake.
-      seconds: that it took.
+      name: the name of the bound.
+      pairs: the pairs that it was computed for.
+      pruned: the pairs that need no matching because of it.
+      seconds: the time that it took.
+      warm_pairs: the pairs without those of the first chunk, which may compile.
+      warm_seconds: the time without that of the first chunk.
     """
 
     name: str
     pairs: int = 0
     pruned: int = 0
     seconds: float = 0.0
-    # Without the first chunk, which may compile.
     warm_pairs: int = 0
     warm_seconds: float = 0.0
 
-    def spent(self, pairs: int, seconds: float) -> None:
+    def add(self, pairs: int, seconds: float) -> None:
         """Counts a chunk."""
         if self.pairs:
             self.warm_pairs += pairs
@@ -57,7 +59,7 @@ class Stage:
         self.seconds += seconds
 
     @property
-    def cost(self) -> float:
+    def per_pair(self) -> float:
         """Seconds a pair; with the compilation where nothing else was measured."""
         if self.warm_pairs:
             return self.warm_seconds / self.warm_pairs
@@ -66,27 +68,26 @@ class Stage:
     def pays(self, saving: float) -> bool:
         """Whether it costs less than it saves, at `saving` seconds for a pair pruned.
 
-        Not known, and so to be tried, before two chunks.
+        True, to be tried, before two chunks were measured.
         """
         if not self.warm_pairs:
             return True
-        return self.cost < _WORTH * saving * self.pruned / self.pairs
+        return self.per_pair < _WORTH * saving * self.pruned / self.pairs
 
 
-class Solver(NamedTuple):
+@dataclass
+class Solver:
     """How pairs are matched, and what that cost so far.
 
     Attributes:
       rule: how.
-      chunk: pairs at a time.
-      spent: of all pairs solved.
-      report: called with the pairs solved so far, after each chunk.
+      size: pairs a chunk; less after memory ran out.
+      cost: of all pairs matched.
     """
 
     rule: Rule
-    chunk: int
-    spent: Stage
-    report: Callable[[int], None]
+    size: int
+    cost: Cost = field(default_factory=lambda: Cost("matching"))
 
 
 class Ranking:
@@ -99,78 +100,79 @@ class Ranking:
 
     def __init__(
         self,
-        block: Block,
+        block: SearchBlock,
         kernel: Kernel,
         excluded: Bool[np.ndarray, "n m"],
         known: Float[np.ndarray, "n k"],
+        solver: Solver,
+        report: Callable[[int], None],
     ) -> None:
         """Starts from the bound that costs next to nothing.
 
         Args:
           block: the samples.
           kernel: monotone.
-          excluded: (n, m), what may be no neighbour.
-          known: (n, k), the similarities of the best neighbours found elsewhere, or
+          excluded: (n, m), the pairs that may not be neighbors.
+          known: (n, k), the similarities of the best neighbors among other samples, or
             -inf.
+          solver: matches pairs.
+          report: called with the number of pairs of this block that were matched.
         """
         self._block, self._kernel = block, kernel
         self._excluded, self._known = excluded, known
+        self._solver, self._report = solver, report
         shape = excluded.shape
-        self._dtype = np.dtype(accumulation_dtype(block.samples.dtype))
+        self._dtype = np.dtype(accumulation_dtype(block.inputs.dtype))
         # Of pairs that were not solved, the largest and smallest that there can be.
         self._inner = np.full(shape, np.inf, self._dtype)
         self._sq_dist = np.zeros(shape, self._dtype)
         self.solved = np.zeros(shape, bool)
         self.similarity = np.full(shape, np.inf, self._dtype)
         rows, columns = (index.ravel() for index in np.indices(shape))
-        self._bounded(rows, columns, mean_bound(block).ravel())
+        self._lower(rows, columns, mean_bound(block).ravel())
 
-    def solve_all(self, solver: Solver) -> None:
+    def solve_all(self) -> None:
         """Matches every pair that is not excluded."""
-        rows, columns = np.nonzero(~self._excluded)
-        self._solve(rows, columns, solver)
+        self._solve(*np.nonzero(~self._excluded))
 
-    def search(
-        self, bounds: Sequence[tuple[PairBound, Stage]], solver: Solver, tried: bool
-    ) -> None:
-        """Matches pairs until no other can be among the neighbours.
+    def search(self, bounds: Sequence[tuple[PairBound, Cost]], always: bool) -> None:
+        """Matches pairs until no other can be among the neighbors.
 
         Args:
           bounds: from the cheapest on.
-          solver: of pairs.
-          tried: bounds are tried whatever they may be worth.
+          always: bounds are used at any cost.
         """
-        self._solve(*self._wave(solver.chunk), solver)
-        for place, (bound, stage) in enumerate(bounds):
-            pairs, saving = int(self._candidates().sum()), solver.spent.cost
+        self._solve(*self._wave())
+        for place, (bound, cost) in enumerate(bounds):
+            pairs, saving = int(self._candidates().sum()), self._solver.cost.per_pair
             for later, use in bounds[place + 1 :]:
                 if use.pays(saving) and later.worth_trying(saving, pairs):
                     saving *= _LEFT
-            if tried or (stage.pays(saving) and bound.worth_trying(saving, pairs)):
-                self._refine(bound, stage, saving, tried)
-        while len((wave := self._wave(solver.chunk))[0]):
-            self._solve(*wave, solver)
+            if always or (cost.pays(saving) and bound.worth_trying(saving, pairs)):
+                self._refine(bound, cost, saving, always)
+        while len((wave := self._wave())[0]):
+            self._solve(*wave)
 
     def _threshold(self) -> Float[np.ndarray, "n 1"]:
-        """The similarity that a further neighbour must reach."""
+        """The similarity that a further neighbor must reach."""
         solved = np.where(self.solved & ~self._excluded, self.similarity, -np.inf)
         best = np.concatenate([self._known, solved], axis=1)
         wanted = self._known.shape[1]
         return -np.partition(-best, wanted - 1, axis=1)[:, wanted - 1 : wanted]
 
     def _candidates(self) -> Bool[np.ndarray, "n m"]:
-        """What may still be a neighbour: an equal one may be, by its lower index."""
+        """The possible neighbors: an equal one may be, by its lower index."""
         unsolved = ~self.solved & ~self._excluded
         return unsolved & (self.similarity >= self._threshold())
 
-    def _wave(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+    def _wave(self) -> tuple[np.ndarray, np.ndarray]:
         """The candidates to solve next, those of the highest bounds of each query."""
-        candidates = self._candidates()
+        candidates, chunk = self._candidates(), self._solver.size
         active = np.flatnonzero(candidates.any(1))
         if not len(active):
             return active, active
         done = int(self.solved.sum() / len(self.solved))
-        # As many neighbours as each query wants, for a threshold, in full chunks: when
+        # As many neighbors as each query wants, for a threshold, in full chunks: when
         # nothing is pruned, these are then no more than without pruning.
         wanted = -(-self._known.shape[1] * len(active) // chunk) * chunk
         count = max(int(_GROWTH * done), -(-wanted // len(active)))
@@ -189,7 +191,7 @@ class Ranking:
         return rows[:kept][order], columns[:kept][order]
 
     def _refine(
-        self, bound: PairBound, stage: Stage, saving: float, tried: bool
+        self, bound: PairBound, cost: Cost, saving: float, always: bool
     ) -> None:
         """Bounds all candidates anew, as long as it pays."""
         rows, columns = np.nonzero(self._candidates())
@@ -197,19 +199,21 @@ class Ranking:
         order = np.argsort(self.similarity[rows, columns], kind="stable")
         rows, columns = rows[order], columns[order]
         threshold = self._threshold()[:, 0]
-        for part in _chunks(len(rows), bound.chunk()):
-            if not tried and not stage.pays(saving):
+        start = time.perf_counter()
+        for chunk in in_chunks(
+            lambda n: (bound(rows[n], columns[n]),), len(rows), bound.chunk()
+        ):
+            here, there = (i[chunk.start : chunk.stop] for i in (rows, columns))
+            self._lower(here, there, *chunk.values)
+            cost.add(len(here), time.perf_counter() - start)
+            below = self.similarity[here, there] < threshold[here]
+            cost.pruned += int(below.sum())
+            if not always and not cost.pays(saving):
                 return
             start = time.perf_counter()
-            found = bound(rows[part.indices], columns[part.indices])[: part.count]
-            here, there = rows[part.kept], columns[part.kept]
-            self._bounded(here, there, found)
-            stage.spent(part.count, time.perf_counter() - start)
-            below = self.similarity[here, there] < threshold[here]
-            stage.pruned += int(below.sum())
 
-    def _bounded(self, rows: np.ndarray, columns: np.ndarray, bounds: Any) -> None:
-        """Takes bounds on the inner product in place of higher ones."""
+    def _lower(self, rows: np.ndarray, columns: np.ndarray, bounds: Any) -> None:
+        """Replaces higher bounds on the inner product by these."""
         dtype = self._dtype.type
         upper = np.nextafter(bounds.astype(dtype), dtype(np.inf))
         self._inner[rows, columns] = np.minimum(self._inner[rows, columns], upper)
@@ -219,7 +223,7 @@ class Ranking:
         self._rank(rows, columns)
 
     def _rank(self, rows: np.ndarray, columns: np.ndarray) -> None:
-        """Brings the similarities of some pairs up to date."""
+        """Updates the similarities of some pairs."""
         block = self._block
         sides = block.x.matched_sq_norm, block.y.matched_sq_norm
         stats = PairStatistics(
@@ -231,33 +235,16 @@ class Ranking:
         excluded = self._excluded[rows, columns]
         self.similarity[rows, columns] = np.where(excluded, -np.inf, values)
 
-    def _solve(self, rows: np.ndarray, columns: np.ndarray, solver: Solver) -> None:
-        for part in _chunks(len(rows), solver.chunk):
+    def _solve(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        solver, before = self._solver, int(self.solved.sum())
+        pairs = PairList(rows, columns)
+        start = time.perf_counter()
+        for chunk in execute(self._block.inputs, solver.rule, pairs, solver.size):
+            here = rows[chunk.start : chunk.stop], columns[chunk.start : chunk.stop]
+            self._inner[here], self._sq_dist[here], _ = chunk.values
+            self.solved[here] = True
+            solver.size = chunk.size
+            solver.cost.add(len(here[0]), time.perf_counter() - start)
+            self._report(before + chunk.stop)
             start = time.perf_counter()
-            pairs = rows[part.indices], columns[part.indices]
-            found = match_pairs(self._block.samples, *pairs, solver.rule)
-            here, there = rows[part.kept], columns[part.kept]
-            for held, values in zip((self._inner, self._sq_dist), found, strict=False):
-                held[here, there] = np.asarray(values)[: part.count]
-            self.solved[here, there] = True
-            solver.spent.spent(part.count, time.perf_counter() - start)
-            solver.report(solver.spent.pairs)
         self._rank(rows, columns)
-
-
-class _Chunk(NamedTuple):
-    """Some of many pairs; always as many indices, for one compilation."""
-
-    indices: np.ndarray
-    count: int
-
-    @property
-    def kept(self) -> np.ndarray:
-        """The indices without those that fill it up."""
-        return self.indices[: self.count]
-
-
-def _chunks(total: int, size: int) -> Iterator[_Chunk]:
-    for start in range(0, total, size):
-        indices = np.minimum(np.arange(start, start + size), total - 1)
-        yield _Chunk(indices, min(size, total - start))

@@ -10,7 +10,7 @@ from semrsm_jax import _checks
 from semrsm_jax.pairs.selection import batches
 from semrsm_jax.pairs.statistics import squared_norms
 
-# Bytes of tokens, in float64, that are looked at at a time.
+# Bytes of tokens, in float64, that are read at a time.
 _READ_BYTES = 2**25
 
 
@@ -34,10 +34,10 @@ class Summaries(NamedTuple):
     matched_sq_norm: Float[np.ndarray, " N"]
 
     def part(self, rows: slice) -> "Summaries":
-        """Those of some samples."""
+        """The summaries of some samples."""
         return Summaries(*(values[rows] for values in self))
 
-    def centred(self, slots: int) -> Float[np.ndarray, " N"]:
+    def centered(self, slots: int) -> Float[np.ndarray, " N"]:
         """The norm of each sample less its mean token, filled up with zeros to `slots`.
 
         Rounded up.
@@ -46,20 +46,13 @@ class Summaries(NamedTuple):
         return np.sqrt(np.maximum(self.sq_norm - mean, 0) + 1e-13 * self.sq_norm)
 
 
-def summarise(
-    name: str, rows: Any, mask: np.ndarray | None, dtype: np.dtype
-) -> Summaries:
-    """Looks through all samples once, some at a time.
-
-    Args:
-      name: of the input, for errors.
-      rows: (N, S, C), read by slices.
-      mask: (N, S); None: all tokens take part.
-      dtype: in which the samples are matched.
+def summarize(name: str, rows: Any, mask: Any, dtype: np.dtype) -> Summaries:
+    """Reads all samples (N, S, C) once, in parts; errors call them `name`.
 
     Raises:
       ValueError: a value is not finite.
     """
+    mask = None if mask is None else np.asarray(mask)
     samples, tokens, channels = rows.shape
     parts = []
     for part in batches(samples, max(1, _READ_BYTES // (8 * tokens * channels))):
