@@ -106,7 +106,8 @@ class HostPairs:
 
         def work() -> None:
             workspace = self._idle.pop() if self._idle else self._workspace(most)
-            with core_limit(1):
+            # A product that overflows gives NaN, see below.
+            with core_limit(1), np.errstate(over="ignore", invalid="ignore"):
                 while (start := next(starts)) < count:
                     solve(slice(start, min(start + stack, count)), *workspace)
             self._idle.append(workspace)
@@ -119,9 +120,10 @@ class HostPairs:
         if tokens:
             return PairTokens(permutation, products)
         # The bound is NaN where an affinity is not finite.
-        inner = np.where(np.isnan(bound), bound, inner).astype(dtype)
-        bound = np.maximum(bound.astype(dtype), inner)
-        values: Any = (inner, sq_dist.astype(dtype), bound)
+        inner = np.where(np.isnan(bound), bound, inner)
+        with np.errstate(over="ignore"):
+            values: Any = [v.astype(dtype) for v in (inner, sq_dist, bound)]
+        values[2] = np.maximum(values[2], values[0])
         return Statistics(*values)
 
     def _workspace(self, pairs: int) -> tuple[np.ndarray, HostSolver]:

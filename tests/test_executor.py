@@ -1,0 +1,205 @@
+"""The one loop over pairs: on the host and in batches, halved when memory runs out."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from semrsm_jax import (
+    BatchOptimal,
+    Cosine,
+    DualBound,
+    Exact,
+    Greedy,
+    Identity,
+    match,
+    pair_statistics,
+)
+from semrsm_jax._resources import core_limit, one_blas_thread
+from semrsm_jax._rows import part
+from semrsm_jax.pairs import executor
+from semrsm_jax.pairs.executor import PairInputs, Rule, execute
+from semrsm_jax.pairs.selection import PairList
+from semrsm_jax.reporting import correspondences
+from semrsm_jax.retrieval import search
+
+OUT_OF_MEMORY = [
+    jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
+    MemoryError(),
+]
+
+
+def features(rng, samples=7, tokens=9, channels=4):
+    return np.maximum(rng.normal(size=(samples, tokens, channels)), 0).astype("f")
+
+
+def assert_close(stats, expected, rtol=1e-6):
+    for a, b in zip(stats, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """Makes chunks of more than `most` pairs fail; gives the sizes of the others."""
+
+    def limit(most, error):
+        sizes, chunk = [], executor.match_pairs
+
+        def match_pairs(inputs, rows, *more):
+            if len(rows) > most:
+                raise error
+            sizes.append(len(rows))
+            return chunk(inputs, rows, *more)
+
+        monkeypatch.setattr(executor, "match_pairs", match_pairs)
+        return sizes
+
+    return limit
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["device", "host"])
+@pytest.mark.parametrize("matcher", [Exact(), Identity()], ids=str)
+def test_statistics_search_and_report_survive_out_of_memory(
+    rng, limited, matcher, error
+):
+    x, y = features(rng), features(rng, 11)
+    pairs = np.stack(np.triu_indices(7, 1), 1).astype(np.int32)
+
+    def compute():
+        calls = []
+        return (
+            *pair_statistics(x, y, matcher),
+            *search(x, y, 3, matcher=matcher, kernel=Cosine(), prune=False)[:2],
+            *correspondences.match_pairs(x, pairs, matcher, lambda *n: calls.append(n)),
+            calls[-1],
+        )
+
+    expected = compute()
+    sizes = limited(3, error)
+    for a, b in zip(compute(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert max(sizes) <= 3 and len(sizes) > 30
+
+
+def test_one_pair_without_memory_and_other_errors_are_raised(rng, limited):
+    x = features(rng)
+    limited(0, OUT_OF_MEMORY[0])
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        pair_statistics(x)
+    limited(0, RuntimeError("another"))
+    with pytest.raises(RuntimeError, match="another"):
+        search(x, x)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [(6, 9, 4), (6, 12, 4)], ids=["square", "rectangle"])
+def test_pairs_on_the_host_are_those_of_match(rng, shape, masked):
+    x, y = features(rng), features(rng, *shape)
+    y[2, :9] = x[3, ::-1]  # equal but for the order: the distance cancels to noise
+    masks = [None, None]
+    if masked:
+        masks = [rng.random(side.shape[:2]) < 0.7 for side in (x, y)]
+        for mask in masks:
+            mask[:, 0] = True
+    stats = pair_statistics(x, y, x_mask=masks[0], y_mask=masks[1])
+    for i, j in np.ndindex(7, len(y)):
+        own = [None if m is None else m[n] for m, n in zip(masks, (i, j), strict=True)]
+        m = match(x[i], y[j], matcher=Exact(), x_mask=own[0], y_mask=own[1])
+        matched = np.asarray(m.permutation) >= 0
+        squares = (x[i][matched] - y[j][m.permutation[matched]]) ** 2
+        assert_close(
+            (stats.inner[i, j], stats.sq_dist[i, j], stats.upper_bound[i, j]),
+            (m.value, squares.sum(), m.upper_bound),
+            1e-5,
+        )
+
+
+def test_equal_samples_have_distance_zero_and_neighbors_change_no_bit(rng):
+    x = features(rng, 5, 16, 8) + 100
+    x[3] = x[1][rng.permutation(16)]
+    stats = pair_statistics(x)
+    assert stats.sq_dist[1, 3] == 0
+    alone = pair_statistics(x[1:2], x[[4]])
+    for name in ("inner", "sq_dist", "upper_bound"):
+        assert getattr(stats, name)[1, 4] == getattr(alone, name)[0, 0]
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float16, ml_dtypes.bfloat16, np.float64, np.int32], ids=str
+)
+def test_inputs_of_any_kind_are_matched_alike(rng, dtype):
+    x = np.round(4 * features(rng)).astype(dtype)
+    expected = pair_statistics(x.astype(np.float32))
+    kinds = x, jnp.asarray(x), part(x, 0, 7), np.asfortranarray(x)
+    for kind in kinds:
+        assert_close(pair_statistics(kind, memory_budget=4000), expected)
+
+
+def test_the_number_of_threads_changes_no_bit(rng):
+    x = features(rng, 8, 20, 6)
+    results = []
+    for threads in (1, 3):
+        with core_limit(threads):
+            results.append(pair_statistics(x))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_overflowing_affinity_gives_nan(rng):
+    x = features(rng, 3) + 1
+    x[1] *= 1e25
+    stats = pair_statistics(x[:2], x * np.float32(1e12))
+    assert np.isnan(stats.inner[1]).any() and np.isfinite(stats.inner[0, 0])
+    assert (np.isnan(stats.inner) == np.isnan(stats.upper_bound)).all()
+
+
+@pytest.mark.parametrize("matcher", [Exact(), Exact(solver="scipy"), Greedy()], ids=str)
+def test_tokens_of_listed_pairs_are_those_of_match(rng, matcher):
+    x = features(rng)
+    rows, columns = np.array([3, 0, 3, 6]), np.array([1, 5, 1, 2])
+    chunks = execute(
+        PairInputs(x, x), Rule(matcher), PairList(rows, columns), 3, tokens=True
+    )
+    permutation, products = (
+        np.concatenate(v) for v in zip(*(c.values for c in chunks), strict=True)
+    )
+    m = match(x[rows], x[columns], matcher=matcher)
+    np.testing.assert_allclose(products.sum(-1), m.value, rtol=1e-5)
+    partner = np.take_along_axis(x[columns], permutation[..., None], 1)
+    np.testing.assert_allclose(
+        products, (x[rows] * partner).sum(-1), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_bound_is_added_to_exact_pairs(rng):
+    x = features(rng, 4, 32, 5)
+    loose = Exact(tolerance=0.5)
+    proven = pair_statistics(x, matcher=loose, bound=DualBound(1))
+    plain = pair_statistics(x, matcher=loose)
+    assert (proven.upper_bound <= plain.upper_bound).all()
+    assert (proven.upper_bound >= pair_statistics(x).inner * (1 - 1e-6)).all()
+    np.testing.assert_array_equal(proven.inner, plain.inner)
+
+
+def test_blas_threads_are_given_back():
+    from semrsm_jax._resources import _openblas
+
+    before = [get() for get, _ in _openblas()]
+    with one_blas_thread(), one_blas_thread():
+        assert {get() for get, _ in _openblas()} <= {1}
+    assert [get() for get, _ in _openblas()] == before
+
+
+def test_progress_counts_every_pair_once(rng):
+    for matcher, total in ((Exact(), 15), (BatchOptimal(4), 15), (Greedy(), 36)):
+        calls = []
+        pair_statistics(
+            features(rng, 6, 9, 3),
+            matcher=matcher,
+            memory_budget=4000,
+            progress=lambda *call, calls=calls: calls.append(call),
+        )
+        done, totals = zip(*calls, strict=True)
+        assert set(totals) == {total} and done[-1] == total
+        assert len(done) > 2 and sorted(set(done)) == list(done)
