@@ -202,6 +202,20 @@ def test_half_precision_is_solved_in_float32(rng):
     np.testing.assert_allclose(result.value, optimum(matrix), rtol=1e-6)
 
 
+def test_numpy_in_gives_numpy_out_and_jax_in_gives_jax_out(rng):
+    matrix = rng.normal(size=(2, 5, 6)).astype(np.float32)
+    for affinity, kind in ((matrix, np.ndarray), (jnp.asarray(matrix), jax.Array)):
+        for maximize in (True, False):
+            result = linear_assignment(affinity, maximize)
+            assert all(isinstance(values, kind) for values in result)
+            best = [optimum(m if maximize else -m) for m in matrix]
+            np.testing.assert_allclose(
+                result.value, np.abs(best) * (2 * maximize - 1), rtol=1e-5
+            )
+    assert linear_assignment(matrix[0]).value.dtype == np.float32
+    assert isinstance(linear_assignment(matrix[:, :0]).value, np.ndarray)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
@@ -20,15 +20,18 @@ def call(
     affinity: Float[Array, "*batch S T"],
     row_mask: Bool[Array, "*batch S"] | None,
     column_mask: Bool[Array, "*batch T"] | None,
-) -> tuple[Int[Array, "*batch S"], Float[Array, "*batch"], Float[Array, "*batch T"]]:
+) -> tuple[Any, Any, Any]:
     """Runs a host solver on a batch: directly where values are known, else as callback.
 
     A callback copies its operands twice, which costs as much as the affinity product
-    itself (2.4 ms a pair at S=1024); outside of jit the solver reads XLA's buffer.
+    itself (2.4 ms a pair at S=1024); outside of jit the solver reads XLA's buffer, or
+    the NumPy array, and then gives NumPy arrays.
     """
-    affinity = jax.lax.stop_gradient(affinity)
     operands = [affinity] + [m for m in (row_mask, column_mask) if m is not None]
     run = partial(_flat, solver, row_mask is not None, column_mask is not None)
+    if isinstance(affinity, np.ndarray):
+        return run(*operands)
+    operands[0] = jax.lax.stop_gradient(affinity)
     if not _checks.is_traced(*operands):
         return jax.tree.map(jnp.asarray, run(*operands))
     *batch, rows, columns = affinity.shape

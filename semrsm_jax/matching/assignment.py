@@ -32,9 +32,9 @@ class Assignment(NamedTuple):
         less, when minimizing), up to rounding.
     """
 
-    permutation: Int[Array, "*batch S"]
-    value: Float[Array, "*batch"]
-    upper_bound: Float[Array, "*batch"]
+    permutation: Int[Array | np.ndarray, "*batch S"]
+    value: Float[Array | np.ndarray, "*batch"]
+    upper_bound: Float[Array | np.ndarray, "*batch"]
 
 
 def linear_assignment(
@@ -67,7 +67,8 @@ def linear_assignment(
       column_mask: (..., T), True where a column takes part. None: all do.
 
     Returns:
-      The `Assignment`. Equal affinities always give the same permutation.
+      The `Assignment`, of NumPy arrays unless `affinity` is a JAX array. Equal
+      affinities always give the same permutation.
 
     Raises:
       TypeError: `affinity` is not real, a mask not boolean, or the tolerance not a
@@ -88,16 +89,21 @@ def linear_assignment(
       >>> print(linear_assignment(np.array([[5.0, 9], [4, 1]]), maximize=False).value)
       6.0
     """
+    on_host = not isinstance(affinity, jax.Array)
+    xp: Any = np if on_host else jnp
     if getattr(affinity, "dtype", None) == np.dtype(bool):
-        affinity = jnp.asarray(affinity, int)
-    affinity = _checks.real_array("affinity", affinity)
+        affinity = xp.asarray(affinity, int)
+    affinity = _checks.real_array_on_host("affinity", affinity)
     if affinity.ndim < 2:
         raise ValueError(
             f"affinity must have at least 2 axes (S, T), got shape {affinity.shape}"
         )
-    _checks.finite("affinity", affinity)
     tolerance = check_solver(solver, tolerance)
-    affinity = affinity.astype(accumulation_dtype(affinity.dtype))
+    dtype = accumulation_dtype(_checks.floating_dtype(affinity.dtype))
+    if not on_host or row_mask is not None or column_mask is not None:
+        # Else the solver finds what is not finite.
+        _checks.finite("affinity", affinity)
+    affinity = affinity.astype(dtype, copy=False)
     if not maximize:
         solved = linear_assignment(
             -affinity,
@@ -109,11 +115,12 @@ def linear_assignment(
         )
         return Assignment(solved.permutation, -solved.value, -solved.upper_bound)
     if affinity.size == 0:
-        nothing = jnp.zeros(affinity.shape[:-2], affinity.dtype)
-        unmatched = jnp.full(affinity.shape[:-1], -1, jnp.int32)
+        nothing = xp.zeros(affinity.shape[:-2], affinity.dtype)
+        unmatched = xp.full(affinity.shape[:-1], -1, xp.int32)
         return Assignment(unmatched, nothing, nothing)
+    operand: Any = affinity
     permutation, bound, _ = solve(
-        affinity,
+        operand,
         _checks.token_mask("row_mask", row_mask, affinity.shape[:-1]),
         _checks.token_mask(
             "column_mask", column_mask, (*affinity.shape[:-2], affinity.shape[-1])
@@ -121,7 +128,17 @@ def linear_assignment(
         tolerance=tolerance,
         solver=solver,
     )
-    return _assignment(affinity, permutation, bound)
+    if not on_host:
+        return _assignment(operand, permutation, bound)
+    permutation, bound = np.asarray(permutation), np.asarray(bound)
+    if np.isnan(bound).any():
+        _checks.finite("affinity", affinity)
+    columns = np.maximum(permutation, 0).ravel()
+    rows = affinity.reshape(-1, affinity.shape[-1])
+    chosen = rows[np.arange(len(rows)), columns].reshape(permutation.shape)
+    value = chosen.sum(-1, dtype=np.float64, where=permutation >= 0)
+    value = np.where(np.isnan(bound), bound, value).astype(dtype)
+    return Assignment(permutation, value, np.maximum(bound, value))
 
 
 def check_solver(solver: str, tolerance: float) -> float:

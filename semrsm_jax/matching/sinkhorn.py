@@ -176,6 +176,7 @@ def round_plan(
       TypeError: the plan is not real or a mask not boolean.
       ValueError: fewer than two axes, or NaN or infinity.
     """
-    return linear_assignment(
+    rounded = linear_assignment(
         plan, tolerance=_ROUNDING_TOLERANCE, row_mask=x_mask, column_mask=y_mask
-    ).permutation
+    )
+    return jnp.asarray(rounded.permutation)
