@@ -78,7 +78,7 @@ class Cosine:
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
-        # The norms apart, lest the product of their squares leave float32's range.
+        # By one norm after the other: the product of both may leave float32's range.
         norm_x, norm_y = (_safe_sqrt(sq) for sq in (stats.x_sq_norm, stats.y_sq_norm))
         present = (norm_x > 0)[:, None] & (norm_y > 0)[None, :]
         norm_x, norm_y = (jnp.where(n > 0, n, 1) for n in (norm_x, norm_y))
@@ -117,7 +117,7 @@ class RBF:
     bandwidth: float | str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what is neither a rule nor a positive number."""
+        """Raises ValueError for what is neither a rule nor a positive number."""
         rule = self.bandwidth
         if rule is None or (isinstance(rule, str) and rule in _RULES):
             return

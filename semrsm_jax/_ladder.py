@@ -21,7 +21,7 @@ class Ladder(NamedTuple):
     Attributes:
       matchers: the R rungs, least invariant first.
       value: (R, N, M), or (R,) for a pair: the matched inner product.
-      share: likewise, `value` divided by `attainable`; NaN where nothing above zero is
+      share: (R, N, M), or (R,): `value` over `attainable`; NaN where nothing above 0 is
         attainable.
       attainable: (N, M), or a scalar: the least proven upper bound of any rung.
     """
@@ -53,7 +53,7 @@ def invariance_ladder(
       matchers: the rungs; None: Identity, CircularShift (where `grid` is given),
         BatchOptimal and Exact.
       x_mask: (N, S) or (S,), True where a token takes part. None: all do.
-      y_mask: likewise of y.
+      y_mask: (M, T) or (T,), True where a token takes part. None: all do.
       memory_budget: as in `pair_statistics`.
       progress: called as ``progress(done, total)``, in pairs of each rung.
 
@@ -69,8 +69,8 @@ def invariance_ladder(
       >>> from semrsm_jax import invariance_ladder
       >>> image = np.random.default_rng(0).normal(size=(1, 16, 8)).astype("float32")
       >>> moved = np.roll(image.reshape(4, 4, 8), 1, axis=1).reshape(1, 16, 8)
-      >>> found = invariance_ladder(image[0], moved[0], grid=(4, 4))
-      >>> for matcher, share in zip(found.matchers, found.share, strict=True):
+      >>> ladder = invariance_ladder(image[0], moved[0], grid=(4, 4))
+      >>> for matcher, share in zip(ladder.matchers, ladder.share, strict=True):
       ...     print(f"{type(matcher).__name__:15}{share:5.2f}")
       Identity        0.03
       CircularShift   1.00

@@ -33,7 +33,7 @@ def rsm(
       matcher: the rule that pairs the tokens of two samples.
       kernel: the similarity of matched representations.
       x_mask: (N, S), True where a token takes part. None: all do.
-      y_mask: (M, T), likewise.
+      y_mask: (M, T), True where a token takes part. None: all do.
       memory_budget: bytes that the pairs in flight may take, see `pair_statistics`.
       progress: called as ``progress(done, total)``, in pairs, after each chunk.
 
@@ -54,7 +54,7 @@ def rsm(
       >>> print(rsm(x, matcher=Identity()))  # position by position
       [[13.  0.]
        [ 0. 13.]]
-      >>> print(rsm(x))  # whatever the position
+      >>> print(rsm(x))  # at any position
       [[13. 13.]
        [13. 13.]]
     """

@@ -203,3 +203,22 @@ def test_progress_counts_every_pair_once(rng):
         done, totals = zip(*calls, strict=True)
         assert set(totals) == {total} and done[-1] == total
         assert len(done) > 2 and sorted(set(done)) == list(done)
+
+
+@pytest.mark.parametrize("samples", [7, 8])
+@pytest.mark.parametrize("other", [None, (5, 11, 4)], ids=["triangle", "rectangle"])
+def test_rows_under_jit_are_those_of_eager_pairs(rng, samples, other):
+    x = features(rng, samples)
+    y = None if other is None else features(rng, *other)
+    masks = {"x_mask": rng.random(x.shape[:2]) < 0.8}
+    masks["x_mask"][:, 0] = True
+    # At most two pairs at once, so that a chunk is a part of one row.
+    budget = 2 * 4 * (2 * 9 * 4 + 11 * 4 + 99)
+
+    def run(x, y):
+        return pair_statistics(x, y, memory_budget=budget, **masks)
+
+    assert_close(jax.jit(run)(x, y), run(x, y), 1e-5)
+    gradient = jax.grad(lambda x: run(x, y).inner.sum())(x)
+    whole = jax.grad(lambda x: pair_statistics(x, y, **masks).inner.sum())(x)
+    np.testing.assert_allclose(gradient, whole, rtol=1e-4, atol=1e-5)

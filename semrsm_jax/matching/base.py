@@ -44,10 +44,12 @@ class Matcher(ABC, Generic[M]):
         an RSM is enough.
       self_is_identity: a sample matches with itself token by token, so that the
         diagonal of an RSM needs no matching.
+      by_rows: `pair` also takes one sample x (S, C) with a batch of y, in less time.
     """
 
     symmetric: ClassVar[bool] = False
     self_is_identity: ClassVar[bool] = False
+    by_rows: ClassVar[bool] = False
 
     @abstractmethod
     def pair(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jax.numpy as jnp
+
 from semrsm_jax._affinity import token_products
 from semrsm_jax.matching import _host
 from semrsm_jax.matching.assignment import check_solver, solve
@@ -36,6 +38,7 @@ class Exact(Matcher[Matching]):
 
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
+    by_rows: ClassVar[bool] = True
 
     tolerance: float = 1e-6
     solver: str = "auction"
@@ -47,6 +50,8 @@ class Exact(Matcher[Matching]):
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Solves the assignment of the full affinity."""
+        if x_mask is not None:
+            x_mask = jnp.broadcast_to(x_mask, (*y.shape[:-2], x.shape[-2]))
         permutation, bound, _ = solve(
             token_products(x, y),
             x_mask,

@@ -236,23 +236,32 @@ def match_traced(
 ) -> tuple[Array, ...]:
     """What `match_block` gives, as one loop on the device, for jit, vmap and grad."""
     inputs = inputs._replace(x=jnp.asarray(inputs.x), y=jnp.asarray(inputs.y))
-    numbers = np.stack(list(pairs.chunks(size)) or [np.zeros(0, int)])
+    by_rows = rule.matcher.by_rows and rule.bound is None
+    rows, columns = pairs.chunks(size, by_rows)
     # The backward pass matches nothing again: it keeps permutations and bounds.
     kept = jax.checkpoint_policies.save_only_these_names("matching")
 
     @partial(jax.checkpoint, policy=kept)
-    def chunk(inputs, numbers):
-        rows, columns = pairs.locate(numbers, jnp)
+    def chunk(inputs, rows, columns):
         return match_pairs(inputs, rows, columns, rule)
 
-    values = jax.lax.map(lambda n: chunk(inputs, n), jnp.asarray(numbers))
-    rows, columns = pairs.locate(numbers.ravel()[: pairs.count])
+    values = jax.lax.map(lambda index: chunk(inputs, *index), (rows, columns))
+    # A row alone stands for all of its chunk.
+    rows = rows if rows.ndim == 2 else rows[:, None]
+    rows = np.broadcast_to(rows, columns.shape).ravel()
+    columns = columns.ravel()
+    first, second = rows, columns
+    if pairs.triangle:
+        first, second = np.minimum(rows, columns), np.maximum(rows, columns)
+    # Pairs that fill up a chunk are there twice.
+    _, once = np.unique(first * pairs.columns + second, return_index=True)
+    first, second = first[once], second[once]
 
     def fill(value):
-        value = value.ravel()[: pairs.count]
+        value = value.ravel()[once]
         full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
-        full = full.at[rows, columns].set(value)
-        return full.at[columns, rows].set(value) if pairs.triangle else full
+        full = full.at[first, second].set(value)
+        return full.at[second, first].set(value) if pairs.triangle else full
 
     return tuple(fill(value) for value in values)
 
@@ -267,7 +276,8 @@ def match_pairs(
 ) -> Any:
     """The `Statistics`, or `PairTokens`, of a list of pairs.
 
-    They are matched one by one by `on_host`, else as one batch of gathered arrays.
+    They are matched one by one by `on_host`, else as one batch of gathered arrays. One
+    row alone is that of all columns.
     """
     if on_host is not None and (tokens or rule.bound is None):
         return on_host(rows, columns, tokens)

@@ -31,7 +31,7 @@ class Pairs:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of pairs."""
         return int(self._row_ends[-1])
 
     @cached_property
@@ -40,27 +40,36 @@ class Pairs:
             return self.columns * np.arange(1, self.rows + 1)
         return np.cumsum(np.arange(self.rows, 0, -1) - (not self.diagonal))
 
-    def locate(self, number: Any, xp: Any = np) -> tuple[Any, Any]:
-        """Row and column of numbered pairs, in NumPy or, traced, in JAX."""
-        ends = xp.asarray(self._row_ends)
-        row = xp.searchsorted(ends, number, side="right")
+    def locate(self, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of numbered pairs."""
+        row = np.searchsorted(self._row_ends, number, side="right")
         # The number within the row, counted from the row's end.
-        return row, self.columns - (ends[row] - number)
+        return row, self.columns - (self._row_ends[row] - number)
 
     def chunk_size(self, most: int) -> int:
         """The size of as few chunks of at most `most` pairs as will do, nearly full."""
         return -(-self.count // -(-self.count // most)) if self.count else 1
 
-    def chunk(self, start: int, size: int) -> np.ndarray:
-        """The numbers from `start` on, always `size` of them, for one compilation.
+    def chunks(self, size: int, by_rows: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns (K, P) of all pairs, P <= `size` a chunk; some pairs twice.
 
-        Past the end the last number is repeated.
+        With `by_rows`, and where rows are long enough, a chunk is a part of one row,
+        and the rows are (K,). In a triangle each row then has as many columns: those
+        that follow it, from the last one on to the first, up to half of them.
         """
-        return np.minimum(np.arange(start, start + size), self.count - 1)
-
-    def chunks(self, size: int) -> Iterator[np.ndarray]:
-        """All pair numbers, chunk by chunk."""
-        return (self.chunk(start, size) for start in range(0, self.count, size))
+        row, column = np.arange(self.rows), np.arange(self.columns)
+        if self.triangle:
+            column = row[:, None] + np.arange(not self.diagonal, self.columns // 2 + 1)
+        column = np.broadcast_to(column % self.columns, (self.rows, column.shape[-1]))
+        width = column.shape[1]
+        if by_rows and size <= width:
+            parts = -(-width // size)
+            place = np.minimum(np.arange(parts * -(-width // parts)), width - 1)
+            columns = column[:, place].reshape(self.rows * parts, -1)
+            return np.repeat(row, parts), columns
+        last = -(-self.count // size) * size
+        rows, columns = self.locate(np.minimum(np.arange(last), self.count - 1))
+        return rows.reshape(-1, size), columns.reshape(-1, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +95,7 @@ class PairList:
 
 
 def take(array: Array | np.ndarray | Rows, index: Any, dtype: Any) -> Array:
-    """Samples by number, on the device; of what is not there only these go there."""
+    """Samples by number, on the device; of an array on the host only these go there."""
     if isinstance(array, jax.Array):
         return _gather(array, index, dtype)
     return jnp.asarray(array[index], dtype)

@@ -37,7 +37,7 @@ class PairStatistics(NamedTuple):
         taken from their difference.
       upper_bound: (N, M), a proven bound on `inner` for any matching of the pair.
       x_sq_norm: (N,), squared norms of the flattened representations of x.
-      y_sq_norm: (M,), likewise of y.
+      y_sq_norm: (M,), squared norms of the flattened representations of y.
     """
 
     inner: Float[Array, "N M"]
@@ -70,7 +70,7 @@ def pair_statistics(
       y: representations (M, T, C); None compares x with itself.
       matcher: the rule that pairs the tokens.
       x_mask: (N, S), True where a token takes part. None: all do.
-      y_mask: (M, T), likewise; only with `y`.
+      y_mask: (M, T), True where a token of y takes part. None: all do. Only with `y`.
       bound: a further proof for approximate matchers, for example ``DualBound()``; the
         smaller of its bound and the matcher's is kept.
       memory_budget: bytes that the pairs in flight may take, at least one pair. None:
@@ -91,7 +91,7 @@ def pair_statistics(
         `memory_budget` is below 1.
 
     Examples:
-      Match once, then look through any kernel:
+      Match once, then apply any kernel:
 
       >>> import numpy as np
       >>> from semrsm_jax import RBF, Cosine, pair_statistics

@@ -81,7 +81,7 @@ def choose_pairs(
       lost: share of the similarity lost to misalignment; NaN where it has none.
       neighbors: of each sample.
       most: pairs.
-      also: pairs that were asked for; these are kept whatever `most` says.
+      also: pairs that were asked for; these are kept beyond `most` too.
       matcher: symmetric or not.
 
     Returns:

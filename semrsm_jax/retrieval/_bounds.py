@@ -102,7 +102,7 @@ class PairBound(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Gelbrich:
-    """Bounds a pair by its second moments, C x C, whatever the number of tokens.
+    """Bounds a pair by its second moments, C x C, for any number of tokens.
 
     The value is at most S <mu_x, mu_y> plus the nuclear norm of Cx^(1/2) Cy^(1/2), with
     C the centered second moments: the bound of Gelbrich (1990) on the Wasserstein

@@ -126,7 +126,7 @@ def search(
       The `SearchResult`.
 
     Raises:
-      TypeError: as `pair_statistics`; or `k` is no integer.
+      TypeError: as `pair_statistics`; or `k` is not an integer.
       ValueError: as `pair_statistics`; or `k` is below 1, `exclude` does not fit, or
         samples that are read from a file changed during the search.
 
@@ -152,12 +152,12 @@ def search(
         size = pairs_in_flight(
             inputs.x.shape, inputs.y.shape, inputs.dtype, rule, memory_budget
         )
-        found = _by_blocks(inputs, k, rule, size, kernel, excluded, prune, progress)
+        result = _by_blocks(inputs, k, rule, size, kernel, excluded, prune, progress)
     else:
-        found = _by_statistics(
+        result = _by_statistics(
             inputs, k, rule, kernel, excluded, memory_budget, progress
         )
-    return found._replace(seconds=time.perf_counter() - start)
+    return result._replace(seconds=time.perf_counter() - start)
 
 
 def _inputs(queries: Any, database: Any) -> PairInputs:
