@@ -9,7 +9,6 @@ import pytest
 from semrsm_jax import (
     BatchOptimal,
     Cosine,
-    DualBound,
     Exact,
     Greedy,
     Identity,
@@ -170,16 +169,6 @@ def test_tokens_of_listed_pairs_are_those_of_match(rng, matcher):
     np.testing.assert_allclose(
         products, (x[rows] * partner).sum(-1), rtol=1e-5, atol=1e-6
     )
-
-
-def test_a_bound_is_added_to_exact_pairs(rng):
-    x = features(rng, 4, 32, 5)
-    loose = Exact(tolerance=0.5)
-    proven = pair_statistics(x, matcher=loose, bound=DualBound(1))
-    plain = pair_statistics(x, matcher=loose)
-    assert (proven.upper_bound <= plain.upper_bound).all()
-    assert (proven.upper_bound >= pair_statistics(x).inner * (1 - 1e-6)).all()
-    np.testing.assert_array_equal(proven.inner, plain.inner)
 
 
 def test_blas_threads_are_given_back():
