@@ -45,9 +45,6 @@ STILL_REACHED_INTO = {
     "semrsm_jax.store._array_files",
     "semrsm_jax.store._stored",
 }
-STILL_TWICE = {
-    "Samples",
-}
 
 
 def modules():
@@ -119,7 +116,7 @@ def test_each_class_name_stands_once_outside_models():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
     )
-    assert {name for name, count in names.items() if count > 1} <= STILL_TWICE
+    assert {name for name, count in names.items() if count > 1} == set()
 
 
 def test_numba_and_callbacks_are_each_reached_from_one_module():
