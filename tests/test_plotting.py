@@ -7,7 +7,7 @@ import pytest
 
 from semrsm_jax.demo import Stage, StageResult, TranslationConfig, TranslationResult
 from semrsm_jax.demo.photographs import Crops
-from semrsm_jax.demo.separation import scene_weights, score
+from semrsm_jax.demo.separation import score
 from semrsm_jax.matching import Exact
 from semrsm_jax.plotting import (
     plot_correspondences,
@@ -40,8 +40,7 @@ def _result(stages=2, n=4, batches=3):
         rsms[1][:, index, np.roll(index, n)] += 0.25
         rsms[:, :, index, index] = 1
         scenes = np.stack([rng.permutation(6)[:n] for _ in range(batches)])
-        weights = scene_weights(6, 20, rng)
-        scored = score(*rsms, scenes, weights, 0.95)
+        scored = score(*rsms, scenes, 20, 0.95, 0)
         results.append(StageResult(f"stages.{k}", 256 >> k, 8, Exact(), *scored))
     images = rng.uniform(size=(n * batches, 21, 21, 3)).astype(np.float32)
     files, regions = ("camera.png",) * len(images), np.zeros((len(images), 3), int)

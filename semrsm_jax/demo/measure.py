@@ -132,18 +132,18 @@ def compare(
         again = partial(compute, batch)
         batches.append(again() if keep is None else keep(batch, again))
     rsms = np.stack([batch["rsms"] for batch in batches], axis=2)
-    # All networks on the same replicates.
-    replicates = separation.scene_weights(
-        int(scenes.max()) + 1,
-        config.replicates,
-        np.random.default_rng((config.seed, 1)),
-    )
     results = []
     for stage, shape, pair in zip(
         config.stages, batches[0]["shapes"].tolist(), rsms, strict=True
     ):
+        # All networks and stages on the same replicates.
         scores = separation.score(
-            pair[0], pair[1], scenes, replicates, config.confidence
+            pair[0],
+            pair[1],
+            scenes,
+            config.replicates,
+            config.confidence,
+            config.seed,
         )
         size = shape[0], shape[1]
         results.append(StageResult(stage.name, *size, stage.matcher, *scores, weights))

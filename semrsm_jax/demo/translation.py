@@ -101,7 +101,7 @@ class TranslationConfig:
                 f"crops must be a multiple of crops_per_batch={batch}, got {self.crops}"
             )
         _checks.at_least("seed", self.seed, 0)
-        _checks.at_least("replicates", self.replicates, 1)
+        _checks.at_least("replicates", self.replicates, 2)
         if not self.window_size < self.crop_size < 2 * self.window_size:
             raise ValueError(
                 "window_size must be below crop_size and above half of it, so that "

@@ -4,7 +4,6 @@ Pairs share samples and so are not independent: everything here permutes or resa
 *samples*. Keys are explicit: the same key gives the same numbers.
 """
 
-from semrsm_jax.comparison.inference._resampling import ScoreStatistic
 from semrsm_jax.comparison.inference.bootstrap import bootstrap_interval
 from semrsm_jax.comparison.inference.correction import (
     benjamini_hochberg,
@@ -40,7 +39,6 @@ __all__ = [
     "infer_each_pair",
     "rsa_matrix",
     "PermutationTest",
-    "ScoreStatistic",
     "Statistic",
     "benjamini_hochberg",
     "bootstrap_interval",
