@@ -134,6 +134,6 @@ def test_negative_self_similarity_is_no_number(rng):
         ([3], None, "biased", TypeError, "row slices, got int"),
     ],
 )
-def test_matrix_refuses(rsms, others, estimator, error, words):
+def test_matrix_rejects(rsms, others, estimator, error, words):
     with pytest.raises(error, match=words):
         cka_matrix(rsms, others, estimator)

@@ -137,11 +137,8 @@ def test_jit_vmap_and_float32(rng, method):
     K, L = (jnp.asarray(symmetric(rng), jnp.float32) for _ in range(2))
     value = rsa(K, L, method)
     assert value.dtype == jnp.float32
-    jitted = jax.jit(rsa, static_argnums=2)(K, L, method)
-    np.testing.assert_allclose(jitted, value, rtol=1e-5)
-    batch = jax.vmap(lambda K, L: rsa(K, L, method))(
-        jnp.stack([K, L]), jnp.stack([L, L])
-    )
+    together = jax.jit(jax.vmap(lambda K, L: rsa(K, L, method)))
+    batch = together(jnp.stack([K, L]), jnp.stack([L, L]))
     np.testing.assert_allclose(batch, [value, 1], rtol=1e-5)
     half = rsa(K.astype(jnp.bfloat16), L.astype(jnp.bfloat16), method)
     assert abs(float(half) - float(value)) < 0.1
@@ -178,7 +175,7 @@ def test_equal_entries_have_no_correlation(rng, method):
         (np.eye(3), np.eye(3), {"counts": [1, 2, -1]}, "counts must not be negative"),
     ],
 )
-def test_rsa_refuses(K, L, arguments, words):
+def test_rsa_rejects(K, L, arguments, words):
     with pytest.raises(ValueError, match=words):
         rsa(K, L, **arguments)
 

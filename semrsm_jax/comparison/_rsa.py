@@ -85,6 +85,16 @@ def _rsa(
     return measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts)
 
 
+def pair_ranks(K: Float[Array, "*R N N"]) -> Float[Array, "*R N N"]:
+    """Symmetric matrices of the ranks of the pairs, whose Pearson is Spearman's."""
+    if K.ndim == 3:
+        return jax.vmap(pair_ranks)(K)
+    upper = np.triu_indices(len(K), 1)
+    ranks = correlation.average_ranks(off_diagonal(0.5 * K + 0.5 * K.T))
+    ranks = jnp.zeros_like(K).at[upper].set(ranks)
+    return ranks + ranks.T
+
+
 def off_diagonal(K: Float[Array, "N N"]) -> Float[Array, " P"]:
     """The entries above the diagonal, row by row, P = N (N - 1) / 2."""
     return K[np.triu_indices(len(K), 1)]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
+from semrsm_jax.comparison._rsa import pair_ranks
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
     Key,
@@ -21,7 +22,7 @@ from semrsm_jax.comparison.inference._resampling import (
     check_resamples,
     null_p_value,
 )
-from semrsm_jax.comparison.inference.statistic import CKA, Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, RSA, Statistic
 
 
 class PermutationTest(NamedTuple):
@@ -143,6 +144,9 @@ def _permutation_test(
     resamples: int,
     alternative: str,
 ) -> PermutationTest:
+    if statistic == RSA("spearman"):
+        # A permutation of samples permutes the ranks of their pairs.
+        K, L, statistic = pair_ranks(K), pair_ranks(L), RSA("pearson")
     n = K.shape[-1]
     stacked = K.ndim == 3 or L.ndim == 3
 
