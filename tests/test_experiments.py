@@ -414,25 +414,3 @@ def test_plot_pareto_keeps_labels_apart():
 def test_plot_pareto_names_what_it_cannot_draw(groups, message):
     with pytest.raises(ValueError, match=message):
         plot_pareto(groups)
-
-
-@pytest.mark.slow
-def test_the_engines_benchmark_runs_at_its_smallest(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.engine",
-        "--scale",
-        "smoke",
-    ]
-    done = subprocess.run(
-        [*command, "--scale", "smoke", "-o", tmp_path],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for part in ("overhead S=16", "cluster S=16", "memory", "cost"):
-        assert part in done.stdout
-    found = json.loads((tmp_path / "engine.json").read_text())
-    assert found["overhead"][0]["pairs"] == 28
-    assert found["memory"]["peak_bytes"]["12"] > 2**20
