@@ -54,7 +54,7 @@ def test_existing_output_is_kept_without_overwrite(smoke):
     assert "exists; --overwrite replaces it" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.torch
 def test_extraction_gives_the_tokens_of_transformers(smoke):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

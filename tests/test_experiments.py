@@ -384,7 +384,7 @@ def test_plot_pareto_shows_times_in_ms_and_what_is_missing():
     lines = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(lines["ours"].get_xdata(), [1, 10])
     np.testing.assert_allclose(lines["ours"].get_ydata(), [10, 0], atol=1e-9)
-    # A group without methods keeps its colour, so that axes can be compared.
+    # A group without methods keeps its color, so that axes can be compared.
     assert lines["peer"].get_color() == COLORS[2]
     front = ax.lines[0]
     np.testing.assert_allclose(front.get_xdata(), [1, 10])

@@ -1,4 +1,4 @@
-"""Distils a teacher into students by two losses, and asks what each student learnt."""
+"""Distils a teacher into students by two losses, and asks what each student learned."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,7 @@ from jaxtyping import Array, Float
 from experiments.scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments.soft.networks import Student, Teacher
 from experiments.soft.scenes import Scenes, draw_scenes, render
-from semrsm_jax._kernels import Cosine
-from semrsm_jax._losses import semantic_cka_loss
-from semrsm_jax._representations import center
-from semrsm_jax._rsm import rsm
+from semrsm_jax import Cosine, center, rsm, semantic_cka_loss
 from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
 
@@ -28,12 +25,12 @@ READ_OUTS: Mapping[str, Matcher] = {
 
 
 @dataclass(frozen=True)
-class DistilConfig:
+class DistillConfig:
     """All that the study depends on; both arms have the same of everything.
 
     Attributes:
       seeds: repetitions; each splits the digits, trains a teacher, draws scenes and
-        initialises a student anew.
+        initializes a student anew.
       first_seed: the settings below were chosen with seed 0, which is not used again.
       side: rows and columns of a scene, in pixels.
       margin: pixels at each edge in which, unshifted, no digit stands.
@@ -115,7 +112,7 @@ class _Data(NamedTuple):
 
 
 class _Training(NamedTuple):
-    """A loss and its optimiser, made once, so that every seed runs one program."""
+    """A loss and its optimizer, made once, so that every seed runs one program."""
 
     loss: Callable[..., Array]
     optimizer: optax.GradientTransformation
@@ -131,7 +128,7 @@ class _Training(NamedTuple):
         return [float(value) for value in losses]
 
 
-def distil(config: DistilConfig, report: Report) -> list[Trial]:
+def distill(config: DistillConfig, report: Report) -> list[Trial]:
     """Runs every seed: a teacher, and a student by each loss, all tested alike."""
     teaching = _Training(_classification, _adam(config, config.teacher_steps))
     distilling = {
@@ -156,7 +153,7 @@ def distil(config: DistilConfig, report: Report) -> list[Trial]:
 
 
 def _data(
-    config: DistilConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
+    config: DistillConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
 ) -> _Data:
     region = (config.margin, config.side - config.margin)
 
@@ -175,7 +172,7 @@ def _data(
 
 
 def _train_teacher(
-    config: DistilConfig,
+    config: DistillConfig,
     training: _Training,
     digits: Digits,
     seed: int,
@@ -194,7 +191,7 @@ def _train_teacher(
 
 
 def _train_student(
-    config: DistilConfig,
+    config: DistillConfig,
     training: _Training,
     of_teacher: Float[np.ndarray, "N S C"],
     data: _Data,
@@ -214,7 +211,7 @@ def _train_student(
     return student, float(np.mean(losses[-max(1, config.steps // 10) :]))
 
 
-def _epochs(config: DistilConfig) -> int:
+def _epochs(config: DistillConfig) -> int:
     return -(-config.steps * config.batch // config.scenes)
 
 
@@ -230,7 +227,7 @@ def _step(
     return optax.apply_updates(state, updates), moments, value
 
 
-def _adam(config: DistilConfig, steps: int) -> optax.GradientTransformation:
+def _adam(config: DistillConfig, steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
 
 
@@ -263,7 +260,7 @@ def _run_tokens(graphdef: Any, state: Any, images: Array) -> Array:
 
 
 def _test(
-    config: DistilConfig,
+    config: DistillConfig,
     name: str,
     seed: int,
     loss: float | None,
@@ -298,12 +295,12 @@ def _ridge(
     features: Float[np.ndarray, "N C"], present: np.ndarray, penalty: float
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A linear read-out of which digits are present."""
-    centre, rate = features.mean(0), present.mean(0)
-    x = (features - centre).astype(np.float64)
+    center, rate = features.mean(0), present.mean(0)
+    x = (features - center).astype(np.float64)
     gram = x.T @ x
     gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, x.T @ (present - rate))
-    return lambda features: (features - centre) @ weights + rate
+    return lambda features: (features - center) @ weights + rate
 
 
 def _shared(scores: np.ndarray, present: np.ndarray, objects: int) -> float:
