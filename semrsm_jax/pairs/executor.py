@@ -4,7 +4,8 @@ Everything that matches pairs comes here: `pair_statistics`, eager and under jit
 tiles of a run, the search, and the correspondences of a report.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -177,8 +178,10 @@ def execute(
     pairs: Pairs | PairList,
     size: int,
     tokens: bool = False,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Matches pairs chunk by chunk, where the values are known.
+
+    To be closed, which ends its threads.
 
     Args:
       inputs: x (N, S, C) and y (M, T, C), checked before.
@@ -220,14 +223,15 @@ def match_block(
     shape = (pairs.rows, pairs.columns)
     results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
     enough = size
-    for chunk in execute(inputs, rule, pairs, size):
-        rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
-        for result, value in zip(results, chunk.values, strict=True):
-            result[rows, columns] = value
-            if pairs.triangle:
-                result[columns, rows] = value
-        enough = chunk.size
-        progress(chunk.stop)
+    with closing(execute(inputs, rule, pairs, size)) as chunks:
+        for chunk in chunks:
+            rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
+            for result, value in zip(results, chunk.values, strict=True):
+                result[rows, columns] = value
+                if pairs.triangle:
+                    result[columns, rows] = value
+            enough = chunk.size
+            progress(chunk.stop)
     return results, enough
 
 

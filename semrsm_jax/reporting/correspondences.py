@@ -1,6 +1,7 @@
 """Which patch was matched with which, for the most informative pairs, packed small."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -147,14 +148,21 @@ def match_pairs(
     inputs, rule = PairInputs(values, values), Rule(matcher)
     size = pairs_in_flight(values.shape, values.shape, inputs.dtype, rule)
     size = min(size, max(1, len(pairs)))
-    for chunk in execute(inputs, rule, PairList(*pairs.T), size, tokens=True):
-        permutation, products = chunk.values
-        if (permutation < 0).any():
-            raise ValueError(f"matcher must match every token, {matcher!r} left some")
-        added = np.maximum(products, 0)
-        largest = added.max(-1, keepdims=True)
-        share = np.divide(added, largest, out=np.zeros_like(added), where=largest > 0)
-        permutations[chunk.start : chunk.stop] = permutation
-        strengths[chunk.start : chunk.stop] = np.rint(255 * share)
-        progress(chunk.stop, len(pairs))
+    listed = PairList(*pairs.T)
+    with closing(execute(inputs, rule, listed, size, tokens=True)) as chunks:
+        for start, stop, (permutation, products), _ in chunks:
+            if (permutation < 0).any():
+                raise ValueError(
+                    f"matcher must match every token, {matcher!r} left some"
+                )
+            permutations[start:stop] = permutation
+            strengths[start:stop] = _shares(np.maximum(products, 0))
+            progress(stop, len(pairs))
     return Correspondences(pairs, permutations, strengths)
+
+
+def _shares(added: Float[np.ndarray, "P S"]) -> UInt8[np.ndarray, "P S"]:
+    """Each row in 255ths of its largest value; 0 where that is 0."""
+    largest = added.max(-1, keepdims=True)
+    share = np.divide(added, largest, out=np.zeros_like(added), where=largest > 0)
+    return np.rint(255 * share).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -239,12 +240,15 @@ class Ranking:
         solver, before = self._solver, int(self.solved.sum())
         pairs = PairList(rows, columns)
         start = time.perf_counter()
-        for chunk in execute(self._block.inputs, solver.rule, pairs, solver.size):
-            here = rows[chunk.start : chunk.stop], columns[chunk.start : chunk.stop]
-            self._inner[here], self._sq_dist[here], _ = chunk.values
-            self.solved[here] = True
-            solver.size = chunk.size
-            solver.cost.add(len(here[0]), time.perf_counter() - start)
-            self._report(before + chunk.stop)
-            start = time.perf_counter()
+        with closing(
+            execute(self._block.inputs, solver.rule, pairs, solver.size)
+        ) as chunks:
+            for chunk in chunks:
+                here = rows[chunk.start : chunk.stop], columns[chunk.start : chunk.stop]
+                self._inner[here], self._sq_dist[here], _ = chunk.values
+                self.solved[here] = True
+                solver.size = chunk.size
+                solver.cost.add(len(here[0]), time.perf_counter() - start)
+                self._report(before + chunk.stop)
+                start = time.perf_counter()
         self._rank(rows, columns)
