@@ -7,7 +7,7 @@ threads.
 """
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ class HostPairs:
             matched_statistics(affinity, permutation[part], *pairs, *sums)
 
         def work() -> None:
-            workspace = self._idle.pop() if self._idle else self._workspace(most)
+            workspace = self._workspace(most)
             # A product that overflows gives NaN, see below.
             with core_limit(1), np.errstate(over="ignore", invalid="ignore"):
                 while (start := next(starts)) < count:
@@ -114,7 +114,10 @@ class HostPairs:
 
         helpers = min(self._threads, -(-count // stack)) - 1
         futures = [self._pool.submit(work) for _ in range(helpers)]
-        work()
+        try:
+            work()
+        finally:
+            wait(futures)
         for future in futures:
             future.result()
         if tokens:
@@ -128,10 +131,13 @@ class HostPairs:
 
     def _workspace(self, pairs: int) -> tuple[np.ndarray, HostSolver]:
         """Affinities of some pairs and a solver, for one thread at a time."""
-        x, y = self._inputs[:2]
-        solver = self._matcher.host_solver()
-        assert solver is not None
-        return np.empty((pairs, x.shape[1], y.shape[1]), self._dtype), solver
+        try:
+            return self._idle.pop()
+        except IndexError:
+            x, y = self._inputs[:2]
+            solver = self._matcher.host_solver()
+            assert solver is not None
+            return np.empty((pairs, x.shape[1], y.shape[1]), self._dtype), solver
 
 
 class _Side:

@@ -83,10 +83,8 @@ class Rule(NamedTuple):
 
     def workspace(self, x_tokens: int, y_tokens: int, channels: int) -> int:
         """The numbers held for one pair; the two take turns."""
-        needs = [self.matcher.workspace(x_tokens, y_tokens, channels)]
-        if self.bound is not None:
-            needs.append(self.bound.workspace(x_tokens, y_tokens, channels))
-        return max(needs)
+        steps = (self.matcher, self.bound or self.matcher)
+        return max(step.workspace(x_tokens, y_tokens, channels) for step in steps)
 
 
 class Chunk(NamedTuple):
@@ -250,14 +248,11 @@ def match_traced(
         return match_pairs(inputs, rows, columns, rule)
 
     values = jax.lax.map(lambda index: chunk(inputs, *index), (rows, columns))
-    # A row alone stands for all of its chunk.
+    # One row stands for all of its chunk; pairs that fill up a chunk are there twice.
     rows = rows if rows.ndim == 2 else rows[:, None]
-    rows = np.broadcast_to(rows, columns.shape).ravel()
-    columns = columns.ravel()
-    first, second = rows, columns
+    first, second = (a.ravel() for a in np.broadcast_arrays(rows, columns))
     if pairs.triangle:
-        first, second = np.minimum(rows, columns), np.maximum(rows, columns)
-    # Pairs that fill up a chunk are there twice.
+        first, second = np.minimum(first, second), np.maximum(first, second)
     _, once = np.unique(first * pairs.columns + second, return_index=True)
     first, second = first[once], second[once]
 
@@ -292,10 +287,8 @@ def match_pairs(
     if tokens:
         permutation = rule.matcher.pair(x, y, x_mask, y_mask).permutation
         partner = matched_tokens(y, permutation)
-        return PairTokens(
-            permutation,
-            jnp.sum(x * partner, axis=-1, dtype=accumulation_dtype(x.dtype)),
-        )
+        dtype = accumulation_dtype(x.dtype)
+        return PairTokens(permutation, jnp.sum(x * partner, axis=-1, dtype=dtype))
     if on_host is not None:
         statistics = on_host(rows, columns)
     else:
