@@ -1,4 +1,4 @@
-"""Neighbours found by a pruned search are those of the full computation."""
+"""Neighbours result by a pruned search are those of the full computation."""
 
 import sys
 
@@ -55,47 +55,47 @@ def expected(queries, database, k, kernel, exclude=None, **masks):
     return nearest(np.asarray(kernel(stats)), k, exclude)
 
 
-def check(found, wanted):
-    np.testing.assert_array_equal(found.index, wanted.index)
-    np.testing.assert_allclose(found.similarity, wanted.similarity, 1e-5, 1e-5)
+def check(result, wanted):
+    np.testing.assert_array_equal(result.index, wanted.index)
+    np.testing.assert_allclose(result.similarity, wanted.similarity, 1e-5, 1e-5)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 @pytest.mark.parametrize("prune", [None, True, False])
-def test_neighbours_are_those_of_all_pairs(data, kernel, prune):
-    found = search(*data, 5, kernel=kernel, prune=prune, memory_budget=BUDGET)
-    check(found, expected(*data, 5, kernel))
-    assert found.index.dtype == np.int32
-    assert found.pairs == 240
+def test_neighbors_are_those_of_all_pairs(data, kernel, prune):
+    result = search(*data, 5, kernel=kernel, prune=prune, memory_budget=BUDGET)
+    check(result, expected(*data, 5, kernel))
+    assert result.index.dtype == np.int32
+    assert result.pairs == 240
     if prune is False:
-        assert found.solved_share == 1 and found.bounds == ()
+        assert result.solved_share == 1 and result.bounds == ()
     if prune is True:
-        assert found.solved_share < 0.8
-        names = [bound.name for bound in found.bounds]
+        assert result.solved_share < 0.8
+        names = [bound.name for bound in result.bounds]
         assert names == ["second moments", "sub-sampled dual"]
-        assert all(bound.pairs >= bound.pruned for bound in found.bounds)
+        assert all(bound.pairs >= bound.pruned for bound in result.bounds)
         # Of inner products, the first bound leaves nothing to these here.
-        assert kernel == Linear() or sum(b.pruned for b in found.bounds) > 0
+        assert kernel == Linear() or sum(b.pruned for b in result.bounds) > 0
 
 
 def test_equal_similarities_come_in_the_order_of_the_database(data):
     _, database = data
-    found = search(database[2:3], database, 6, prune=True, memory_budget=BUDGET)
-    row = found.index[0].tolist()
+    result = search(database[2:3], database, 6, prune=True, memory_budget=BUDGET)
+    row = result.index[0].tolist()
     copies = [n for n in row if n in (2, 7, 19, 33)]
     assert copies == sorted(copies) and len(copies) == 4
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_exclusion_and_more_neighbours_than_there_are(data, prune):
+def test_exclusion_and_more_neighbors_than_there_are(data, prune):
     queries, database = data
     groups = np.arange(40) // 4
     rule = same_group(np.arange(6), groups)
     settings = {"prune": prune, "memory_budget": BUDGET}
-    found = search(queries, database, 50, exclude=rule, **settings)
-    check(found, expected(queries, database, 50, Linear(), rule))
-    assert found.pairs == 6 * 36
-    assert (found.index[:, 36:] == -1).all() and (found.index[:, :36] >= 0).all()
+    result = search(queries, database, 50, exclude=rule, **settings)
+    check(result, expected(queries, database, 50, Linear(), rule))
+    assert result.pairs == 6 * 36
+    assert (result.index[:, 36:] == -1).all() and (result.index[:, :36] >= 0).all()
     own = search(database, database, 3, exclude=same_sample(40), **settings)
     check(own, expected(database, database, 3, Linear(), same_sample(40)))
     assert not (own.index == np.arange(40)[:, None]).any()
@@ -112,7 +112,7 @@ def test_masks_and_other_numbers_of_tokens(data, kernel):
     masks = rng.random((6, 9)) < 0.7, rng.random((40, 12)) < 0.7
     masks[0][:, 0] = masks[1][:, 0] = True
     for x_mask, y_mask in (masks, (None, None)):
-        found = search(
+        result = search(
             Features(queries, mask=x_mask),
             Features(database, mask=y_mask),
             4,
@@ -121,7 +121,7 @@ def test_masks_and_other_numbers_of_tokens(data, kernel):
             memory_budget=BUDGET,
         )
         masked = {"x_mask": x_mask, "y_mask": y_mask}
-        check(found, expected(queries, database, 4, kernel, **masked))
+        check(result, expected(queries, database, 4, kernel, **masked))
 
 
 @settings(
@@ -137,17 +137,17 @@ def test_masks_and_other_numbers_of_tokens(data, kernel):
     repeated=st.integers(0, 12),
     scale=st.sampled_from([1e-3, 1.0, 1e3]),
 )
-def test_pruning_never_changes_the_neighbours(seed, k, kernel, repeated, scale):
+def test_pruning_never_changes_the_neighbors(seed, k, kernel, repeated, scale):
     rng = np.random.default_rng(seed)
     queries, database = clustered(rng, 4) * scale, clustered(rng, 20) * scale
     database[rng.integers(20, size=repeated)] = database[0]
     exclude = rng.random((4, 20)) < 0.2
     shared = {"kernel": kernel, "exclude": exclude, "memory_budget": BUDGET}
-    found = search(queries, database, k, prune=True, **shared)
+    result = search(queries, database, k, prune=True, **shared)
     everything = search(queries, database, k, prune=False, **shared)
-    np.testing.assert_array_equal(found.index, everything.index)
-    np.testing.assert_array_equal(found.similarity, everything.similarity)
-    check(found, expected(queries, database, k, kernel, exclude))
+    np.testing.assert_array_equal(result.index, everything.index)
+    np.testing.assert_array_equal(result.similarity, everything.similarity)
+    check(result, expected(queries, database, k, kernel, exclude))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
@@ -199,26 +199,26 @@ def test_what_is_read_by_rows_and_in_parts_gives_the_same(data, monkeypatch):
     queries, database = data
     whole = search(queries, database, 5, prune=True, memory_budget=BUDGET)
     lazy = part(queries, 0, 6), part(database, 0, 40)
-    found = search(*lazy, 5, prune=True, memory_budget=BUDGET)
-    np.testing.assert_array_equal(found.index, whole.index)
+    result = search(*lazy, 5, prune=True, memory_budget=BUDGET)
+    np.testing.assert_array_equal(result.index, whole.index)
     module = sys.modules[search.__module__]
     monkeypatch.setattr(module, "_QUERIES", 4)
     monkeypatch.setattr(module, "_PAIRS", 28)
-    found = search(*lazy, 5, prune=True, memory_budget=BUDGET)
-    np.testing.assert_array_equal(found.index, whole.index)
-    np.testing.assert_array_equal(found.similarity, whole.similarity)
+    result = search(*lazy, 5, prune=True, memory_budget=BUDGET)
+    np.testing.assert_array_equal(result.index, whole.index)
+    np.testing.assert_array_equal(result.similarity, whole.similarity)
 
 
 def test_what_cannot_be_pruned_is_solved_in_full(data):
     rule = RBF()
-    found = search(*data, 5, kernel=rule)
-    check(found, expected(*data, 5, rule))
-    assert found.solved_share == 1
+    result = search(*data, 5, kernel=rule)
+    check(result, expected(*data, 5, rule))
+    assert result.solved_share == 1
     matcher = BatchOptimal(4)
-    found = search(*data, 5, matcher=matcher, prune=True)
+    result = search(*data, 5, matcher=matcher, prune=True)
     stats = pair_statistics(*data, matcher)
-    check(found, nearest(np.asarray(stats.inner), 5))
-    assert found.solved_share == 1
+    check(result, nearest(np.asarray(stats.inner), 5))
+    assert result.solved_share == 1
 
     def own(stats: PairStatistics):
         return -stats.sq_dist
@@ -227,14 +227,10 @@ def test_what_cannot_be_pruned_is_solved_in_full(data):
 
 
 def test_progress_ends_at_all_pairs_and_never_falls(data):
-    seen = []
-    search(
-        *data,
-        prune=True,
-        memory_budget=BUDGET,
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    done, totals = zip(*seen, strict=True)
+    calls = []
+    options = {"prune": True, "memory_budget": BUDGET}
+    search(*data, **options, progress=lambda *call: calls.append(call))
+    done, totals = zip(*calls, strict=True)
     assert set(totals) == {240} and done[-1] == 240 and list(done) == sorted(done)
 
 
