@@ -195,15 +195,15 @@ def test_progress_counts_every_pair_once(rng):
 
 
 @pytest.mark.parametrize(
-    ("samples", "other"), [(7, None), (8, None), (3, (5, 11, 4))], ids=str
+    ("samples", "other"), [(7, None), (8, None), (3, (5, 11, 24))], ids=str
 )
 def test_rows_under_jit_are_those_of_eager_pairs(rng, samples, other):
-    x = features(rng, samples)
+    x = features(rng, samples, channels=24)
     y = None if other is None else features(rng, *other)
     masks = {"x_mask": rng.random(x.shape[:2]) < 0.8}
     masks["x_mask"][:, 0] = True
     # At most two pairs at once, so that a chunk is a part of one row.
-    budget = 2 * 4 * (2 * 9 * 4 + 11 * 4 + 99)
+    budget = 2 * 4 * ((2 * 9 + 11) * 24 + 99)
 
     def run(x, y):
         return pair_statistics(x, y, memory_budget=budget, **masks)
