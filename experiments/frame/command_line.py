@@ -13,7 +13,7 @@ from experiments.frame.finding import Number, Quantity
 from experiments.frame.measurement import Measurement
 from experiments.frame.study import NUMBERS, Study
 from semrsm_jax.cli import options
-from semrsm_jax.cli._rsm_store import crew
+from semrsm_jax.cli._run import dask_client
 from semrsm_jax.cli.console import guarded, progress_bar, say
 
 _WIDTH = 100  # columns of tables where the terminal has fewer
@@ -117,7 +117,7 @@ def questions(
             raise ValueError(f"{', '.join(chosen)} takes no --data")
         with (
             progress_bar("steps", quiet) as report,
-            crew(workers, cluster) as client,
+            dask_client(workers, cluster) as client,
         ):
             for study in chosen.values():
                 config = study.scales[scale]

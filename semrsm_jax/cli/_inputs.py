@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from semrsm_jax.cli.options import CenterName, LayoutName
+from semrsm_jax.cli.options import LayoutName
 
 if TYPE_CHECKING:
     import jax
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Puts the file's name before what is wrong with its contents."""
+    """Puts the file's name before errors about its contents."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -41,42 +41,13 @@ def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutN
     return LayoutName(LAYOUT_OF_AXES[len(shape)])
 
 
-def load_tokens(
-    path: Path, key: str | None, layout: LayoutName | None
-) -> "tuple[jax.Array, dict[str, Any]]":
-    """Reads features as tokens (N, S, C), and tells where they came from.
-
-    Raises:
-      TypeError: as `load_features`.
-      ValueError: as `load_features` and `to_tokens`.
-    """
-    import numpy as np
-
-    from semrsm_jax import to_tokens
-    from semrsm_jax.store import load_features, sha256
-
-    features = load_features(path, key)
-    with naming(path):
-        layout = fitting_layout(features.shape, layout)
-        tokens = to_tokens(np.asarray(features), layout.value)
-    source = {
-        "file": str(path),
-        "key": key,
-        "sha256": sha256(path),
-        "shape": list(features.shape),
-        "dtype": str(features.dtype),
-        "layout": layout.value,
-    }
-    return tokens, source
-
-
 def feature_layers(
     path: Path,
     key: str | None,
     layers: Sequence[str] | None,
     layout: LayoutName | None,
 ) -> "dict[str | None, Features]":
-    """Features as tokens (N, S, C) that are read block by block where that can be.
+    """Features as tokens (N, S, C), read block by block where the file allows it.
 
     Args:
       path: the file.
@@ -85,7 +56,7 @@ def feature_layers(
       layout: the order of the axes.
 
     Returns:
-      By layer, the features; without layers the one array has the name None.
+      The features by layer; without layers the one array has the name None.
 
     Raises:
       TypeError: as `load_features`.
@@ -100,23 +71,25 @@ def feature_layers(
         if key is not None:
             raise ValueError("--key and --layer exclude each other")
         names = list(feature_names(path) if list(layers) == ["all"] else layers)
-    found, ids = {}, feature_ids(path)
+    features, ids = {}, feature_ids(path)
     for name in names:
         activations = load_features(path, key if name is None else name)
         with naming(path):
             order = fitting_layout(activations.shape, layout)
             rows = token_rows(activations, order.value)
-        found[name] = Features(
+        features[name] = Features(
             rows,
             ids=ids,
             source={
                 "file": str(path),
                 "key": key if name is None else name,
-                # No part of what the run is: it is the tokens that are matched.
+                # Not a part of what the run is: it is the tokens that are matched.
                 "layout": order.value,
+                "shape": list(activations.shape),
+                "dtype": str(activations.dtype),
             },
         )
-    return found
+    return features
 
 
 def load_sample(
@@ -157,24 +130,3 @@ def load_sample(
         if not 0 <= index < count:
             raise ValueError(f"{flag} must be from 0 to {count - 1}, got {index}")
         return to_tokens(features[index : index + 1], layout.value)[0]
-
-
-def centered(
-    x: "jax.Array", y: "jax.Array | None", axis: CenterName
-) -> "tuple[jax.Array, jax.Array | None]":
-    """Subtracts the mean of x, or where y is given that of y, from both (App. D.1).
-
-    Raises:
-      ValueError: the positions of x and y differ in number, for ``position``.
-    """
-    import jax.numpy as jnp
-
-    from semrsm_jax import center
-
-    if axis is CenterName.NONE:
-        return x, y
-    if y is None:
-        return center(x, axis.value), None
-    axes = (0, 1) if axis is CenterName.CHANNEL else (0,)
-    mean = jnp.mean(y.astype(jnp.promote_types(y.dtype, jnp.float32)), axis=axes)
-    return center(x, axis.value, mean=mean), center(y, axis.value, mean=mean)

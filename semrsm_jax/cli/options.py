@@ -32,7 +32,7 @@ class CenterName(StrEnum):
 MATCHER_PANEL = "Matcher options"
 STATISTICS_PANEL = "Statistics"
 FIGURES_PANEL = "Figures and files"
-STORE_PANEL = "With an output .zarr"
+RUN_PANEL = "How the run is computed"
 
 Bound = Annotated[
     int | None,
@@ -61,25 +61,26 @@ Layers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="Several arrays of the file, each a layer with a run of its own: give the "
-        "option once for each, or 'all'.",
-        rich_help_panel=STORE_PANEL,
+        help="With an output .zarr: several arrays of the file, each a layer with a "
+        "run of its own; give the option once for each, or 'all'.",
+        rich_help_panel=RUN_PANEL,
     ),
 ]
 MemoryBudget = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Memory of the pairs in flight and, for an output .zarr, the blocks of a "
-        "tile, such as 512MB. Default: what keeps the cache and cores busy, and a "
-        "share of what is free.",
+        help="Memory of the pairs in flight and, in a run, the blocks of a tile, such "
+        "as 512MB. Default: what keeps the cache and cores busy, and a share of what "
+        "is free.",
     ),
 ]
 Tile = Annotated[
     int | None,
     typer.Option(
-        help="Rows and columns of a tile. Default: what takes some seconds.",
-        rich_help_panel=STORE_PANEL,
+        help="Rows and columns of a tile, at most the number of samples. Default: what "
+        "takes some seconds.",
+        rich_help_panel=RUN_PANEL,
     ),
 ]
 Overwrite = Annotated[

@@ -82,7 +82,9 @@ class TileComputer:
         size = min(task.in_flight, self._most or task.in_flight)
         pairs = store.grid.pairs(task.tile)
         samples = PairInputs(x, y, x_mask, y_mask)
-        values, enough = match_block(samples, task.rule, pairs, size, progress)
+        # As `pair_statistics` does, which then gives the same bits.
+        with jax.ensure_compile_time_eval():
+            values, enough = match_block(samples, task.rule, pairs, size, progress)
         if enough < size:
             self._most = enough
         matrices: dict[str, np.ndarray] = dict(zip(MATRICES, values, strict=True))
