@@ -190,6 +190,7 @@ def test_what_does_not_fit_is_refused(folder):
     assert "holds another run, of x sha256" in refused(*other)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
     np.save(tmp_path / "x.npy", features(shape=(400, 8, 8, 16)))
     command = [sys.executable, "-m", "semrsm_jax", "rsm", "x.npy", "-o", "run.zarr"]

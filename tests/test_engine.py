@@ -19,6 +19,7 @@ from semrsm_jax.store.run_store import MATRICES
 from semrsm_jax.store.tiles import TileGrid
 
 EXACT = Exact(solver="scipy")
+slow = pytest.mark.slow
 
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
@@ -342,6 +343,7 @@ for count in (1, 8):
 """
 
 
+@slow
 def test_eight_devices_give_what_one_gives(tmp_path):
     np.save(tmp_path / "x.npy", features(shape=(30, 6, 4)))
     subprocess.run(
@@ -360,7 +362,7 @@ def cluster():
         yield client
 
 
-@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("on_disk", [False, pytest.param(True, marks=slow)])
 def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
     x, y = features(shape=(22, 6, 4)), features(1, (13, 6, 4))
     if on_disk:
