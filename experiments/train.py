@@ -22,11 +22,11 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import typer
 
-from experiments.frame.environment import described, environment, plain
-from experiments.frame.session import Session, fingerprint
+from experiments._common.environment import described, environment, plain
+from experiments._common.session import Session, fingerprint
 from experiments.trained.networks import NETWORKS, TrainedNetwork
 from experiments.trained.tasks import CROPS, SCENES, Task
-from experiments.trained.training import Optimization, train
+from experiments.trained.training import Optimisation, train
 from semrsm_jax import _checks
 from semrsm_jax.cli.console import Report, guarded, progress_bar, say, say_fields
 from semrsm_jax.demo.networks import DEMO_NETWORK
@@ -45,7 +45,7 @@ JOBS: Mapping[str, Job] = {
     **{name: Job(network, SCENES) for name, network in NETWORKS.items()},
     "demo": Job(TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
 }
-_OPTIMISATION = Optimization()
+_OPTIMISATION = Optimisation()
 _UNFINISHED = "unfinished"  # folder of what a run that is interrupted goes on from
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image")
 
@@ -114,7 +114,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         "accuracy": task.evaluate(model, report),
         "test": repr(task.test),
         "training": [repr(plan) for plan in task.plans],
-        "optimization": repr(_OPTIMISATION),
+        "optimisation": repr(_OPTIMISATION),
         "config": described(network),
         "environment": environment(_PACKAGES),
     }

@@ -211,8 +211,8 @@ def test_input_is_never_replaced(folder):
     ("arguments", "message"),
     [
         (("no.npy",), "no.npy does not exist"),
-        ((".",), "bad.npy is no .npy file; it starts with b'bad'"),
-        (("bad.npy",), "bad.npy is no .npy file; it starts with b'bad'"),
+        ((".",), "bad.npy is not a .npy file; it starts with b'bad'"),
+        (("bad.npy",), "bad.npy is not a .npy file; it starts with b'bad'"),
         (("complex.npy",), "floats or integers of at most 64 bits, got dtype complex"),
         (("nan.npy",), "nan.npy, samples 0 to 1, must be finite in float32, got 1 Na"),
         (("flat.npy",), "flat.npy: features must have 3 axes (N, S, C) or 4 (N, H,"),

@@ -210,7 +210,7 @@ def test_csv_is_never_overwritten_silently(tmp_path):
         (",a,b\nx,1\n", "row 2, must have 3 fields, got 2"),
         (",a,b\nx,1,2\ny,1,two\n", "row 3, must hold numbers.*'two'"),
         (",a,a\nx,1,2\n", "y_ids must be unique, got 'a'"),
-        (b"\xff\xfe,a", "no CSV file in UTF-8"),
+        (b"\xff\xfe,a", "not a CSV file in UTF-8"),
     ],
 )
 def test_csv_refuses(tmp_path, text, message):

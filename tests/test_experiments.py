@@ -384,7 +384,7 @@ def test_plot_pareto_shows_times_in_ms_and_what_is_missing():
     lines = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(lines["ours"].get_xdata(), [1, 10])
     np.testing.assert_allclose(lines["ours"].get_ydata(), [10, 0], atol=1e-9)
-    # A group without methods keeps its color, so that axes can be compared.
+    # A group without methods keeps its colour, so that axes can be compared.
     assert lines["peer"].get_color() == COLORS[2]
     front = ax.lines[0]
     np.testing.assert_allclose(front.get_xdata(), [1, 10])
@@ -414,3 +414,25 @@ def test_plot_pareto_keeps_labels_apart():
 def test_plot_pareto_names_what_it_cannot_draw(groups, message):
     with pytest.raises(ValueError, match=message):
         plot_pareto(groups)
+
+
+@pytest.mark.slow
+def test_the_engines_benchmark_runs_at_its_smallest(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.engine",
+        "--scale",
+        "smoke",
+    ]
+    done = subprocess.run(
+        [*command, "--scale", "smoke", "-o", tmp_path],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for part in ("overhead S=16", "cluster S=16", "memory", "cost"):
+        assert part in done.stdout
+    found = json.loads((tmp_path / "engine.json").read_text())
+    assert found["overhead"][0]["pairs"] == 28
+    assert found["memory"]["peak_bytes"]["12"] > 2**20

@@ -53,6 +53,18 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_layers_of_any_name_keep_it_and_their_order(tmp_path, suffix):
+    names = ["zarr.json", "_b.4", "..", "", "a/b", "ids", "file", "x" * 300, "7"]
+    layers = {name: features(2, 3) + n for n, name in enumerate(names)}
+    path = tmp_path / f"f{suffix}"
+    save_features(path, layers, ids=IDS)
+    assert feature_names(path) == tuple(names)
+    assert feature_ids(path) == tuple(IDS)
+    for name, values in layers.items():
+        np.testing.assert_array_equal(load_features(path, name), values)
+
+
 @pytest.mark.parametrize("text", ["[", "{}", "[1]"])
 def test_damaged_ids_are_named(tmp_path, text):
     save_file({"x": features(2, 2)}, tmp_path / "f.safetensors", {"ids": text})
@@ -101,7 +113,6 @@ def test_a_store_is_read_like_a_file(tmp_path):
         ({}, ValueError, "at least one layer"),
         ({"x": features(3, 2)}, ValueError, r"row for each of 2 ids, got shape \(3, 2"),
         ({"x": np.float32(1)}, ValueError, r"got shape \(\)"),
-        ({"ids": features(2, 2)}, ValueError, "must not be named 'ids'"),
         ({"x": np.ones((2, 2), bool)}, TypeError, "got dtype bool"),
         ({"x": features(2, 2, dtype=ml_dtypes.bfloat16)}, TypeError, "npz cannot hold"),
     ],

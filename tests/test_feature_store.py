@@ -3,10 +3,7 @@
 import os
 import pickle
 import shutil
-import signal
-import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -15,7 +12,6 @@ import numpy as np
 import pytest
 import zarr
 
-from semrsm_jax import Identity, pair_statistics
 from semrsm_jax.store import FeatureStore, feature_names, load_features
 
 LAYERS = {"stages.0": (4, 3), "head": (1, 5)}
@@ -325,87 +321,6 @@ def test_changed_metadata_is_found(store):
 def test_it_is_sent_to_another_process(store, features):
     layer = pickle.loads(pickle.dumps(store.layers["head"]))
     np.testing.assert_array_equal(layer[2:7], features["head"][2:7])
-
-
-def test_pair_statistics_read_it_sample_by_sample(store, features):
-    lazy = pair_statistics(store.layers["stages.0"], matcher=Identity())
-    held = pair_statistics(features["stages.0"], matcher=Identity())
-    for one, other in zip(lazy, held, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-WRITER = """
-import sys
-import numpy as np
-from semrsm_jax.store import FeatureStore
-store = FeatureStore.create(
-    sys.argv[1], ids=[str(n) for n in range(400)], layers={"a": (16, 8), "b": (2, 3)},
-    batch=2,
-)
-print("ready", flush=True)
-for number in store.missing():
-    rows = store.rows(number)
-    values = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None, None]
-    store.write(number, {"a": values + np.zeros((1, 16, 8), "f4"),
-                         "b": values + np.zeros((1, 2, 3), "f4")})
-"""
-
-
-def test_killed_writers_leave_whole_batches_and_the_rest_is_resumed(tmp_path):
-    folder, rng = tmp_path / "x", np.random.default_rng(0)
-    done = 0
-    for _ in range(4):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(rng.uniform(0, 0.1))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
-        store = FeatureStore.open(folder)
-        missing = store.missing(verify=True)
-        # Whatever counts as there is whole.
-        assert missing == store.missing() and store.batches - len(missing) >= done
-        done = store.batches - len(missing)
-    subprocess.run([sys.executable, "-c", WRITER, str(folder)], check=True)
-    store = FeatureStore.open(folder)
-    assert store.missing(verify=True) == []
-    np.testing.assert_array_equal(store.layers["b"][:][:, 0, 0], np.arange(400))
-
-
-FULL_DISK = """
-import resource, sys
-import numpy as np
-from semrsm_jax.store import FeatureStore
-store = FeatureStore.create(
-    sys.argv[1], ids=["a", "b"], layers={"a": (64, 64)}, batch=1)
-store.write(0, {"a": np.ones((1, 64, 64), "f4")})
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    store.write(1, {"a": np.ones((1, 64, 64), "f4")})
-except OSError:
-    print(store.missing())
-"""
-
-
-def test_a_full_disk_leaves_the_batch_missing_and_no_rest(tmp_path):
-    folder = tmp_path / "x"
-    command = [sys.executable, "-c", FULL_DISK, str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[1]"
-    assert not [*folder.rglob(".semrsm-*")]
-    assert FeatureStore.open(folder).missing(verify=True) == [1]
-
-
-def test_a_folder_that_cannot_be_written_is_named(path, monkeypatch):
-    def refuse(self, *args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ValueError, match="cannot be written: Permission denied"):
-        FeatureStore.create(path, **DESCRIBED)
 
 
 def test_two_that_create_the_same_store_share_it(path, features, monkeypatch):

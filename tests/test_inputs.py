@@ -10,10 +10,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import ml_dtypes
+import numcodecs
 import numpy as np
 import pytest
 import zarr
 from safetensors.numpy import save_file
+from stored_runs import Trap, npy_header
 from zarr import codecs
 
 from semrsm_jax import Identity, pair_statistics, to_tokens
@@ -145,10 +147,6 @@ def test_names_of_samples_are_found_beside_the_layers(tmp_path):
         assert load_features(tmp_path / name).shape == SHAPE
     np.save(tmp_path / "x.npy", features())
     assert feature_ids(tmp_path / "x.npy") is None
-    for damaged in ("{", "[1]"):
-        save_file({"a": features()}, tmp_path / "y.safetensors", {"ids": damaged})
-        with pytest.raises(ValueError, match="damaged ids"):
-            feature_ids(tmp_path / "y.safetensors")
 
 
 def test_bfloat16_is_read_in_parts_from_safetensors(tmp_path):
@@ -224,24 +222,30 @@ def changed(path: Path, **fields) -> Path:
     [
         ({"shape": [10**15, 5, 3]}, ValueError, "claims to hold"),
         ({"shape": [6, 10**9, 10**9]}, ValueError, "claims to hold"),
-        ({"shape": [-6, 5, 3]}, ValueError, "an axis of length -6"),
+        ({"shape": [-6, 5, 3]}, ValueError, "damaged metadata.*-6"),
         ({"shape": "many"}, ValueError, "damaged metadata"),
         ({"shape": [6, 5]}, ValueError, "damaged metadata"),
         ({"shape": [0, 5, 3]}, ValueError, "holds an empty array"),
-        ({"data_type": "complex64"}, TypeError, "floats or integers"),
-        ({"data_type": "object"}, TypeError, "never read"),
-        ({"data_type": {"name": "struct"}}, TypeError, "floats or integers"),
-        ({"data_type": "variable_length_bytes"}, TypeError, "floats or integers"),
+        ({"data_type": "complex64"}, ValueError, "damaged metadata"),
+        ({"data_type": "object"}, ValueError, "damaged metadata"),
+        ({"data_type": {"name": "struct"}}, ValueError, "damaged metadata"),
+        ({"data_type": "variable_length_bytes"}, ValueError, "damaged metadata"),
         ({"codecs": [{"name": "pickle"}]}, ValueError, "was encoded by pickle"),
         ({"codecs": "bytes"}, ValueError, "damaged metadata|was encoded"),
         ({"node_type": "other"}, ValueError, "no"),
-        ({"zarr_format": 9}, ValueError, "no"),
+        ({"zarr_format": 9}, ValueError, "damaged metadata"),
         ({"chunk_grid": {"name": "odd"}}, ValueError, "damaged metadata"),
     ],
 )
 def test_absurd_metadata_is_refused(tmp_path, fields, error, match):
     path = changed(an_array(tmp_path / "x", features()), **fields)
     with pytest.raises(error, match=match):
+        load_features(path)
+
+
+def test_other_dtypes_in_zarr_are_refused(tmp_path):
+    path = an_array(tmp_path / "x", features("c8"))
+    with pytest.raises(TypeError, match="must hold floats or integers.*complex64"):
         load_features(path)
 
 
@@ -314,28 +318,13 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 """
 
 
-class Trap:
-    """Unpickling it would create a file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def header(shape, descr="<f4") -> bytes:
-    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
-
-
 def bomb(path: Path, size: int) -> None:
     """A whole array of zeros: nothing that it says of itself is wrong."""
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("x.npy", "w", force_zip64=True) as stream,
     ):
-        stream.write(header(f"({size // 4},)"))
+        stream.write(npy_header(f"({size // 4},)"))
         piece = bytes(2**22)
         for _ in range(size // len(piece)):
             stream.write(piece)
@@ -346,43 +335,36 @@ def zarr_bomb(path: Path, codec, chunk: bytes) -> None:
     (path / "c" / "0" / "0" / "0").write_bytes(chunk)
 
 
-def encoded(folder: Path, codec, size: int) -> bytes:
-    """A chunk of zeros, in a file of some kB."""
-    an_array(folder, np.zeros(size, "u1") + 1, chunks=(size,), compressors=codec)
-    return (folder / "c" / "0").read_bytes()
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     root = tmp_path_factory.mktemp("hostile")
-    folder, large = root / "inputs", 2**29
+    folder, large = root / "inputs", 2**28 + 2**25
     folder.mkdir()
     trap = np.empty(1, object)
     trap[0] = Trap(root / "sprung")
     np.save(folder / "object.npy", trap)
     np.savez(folder / "object.npz", trap)
     (folder / "pickle.npy").write_bytes(pickle.dumps(trap[0]))
-    (folder / "claims.npy").write_bytes(header((10**12, 3)) + bytes(24))
+    (folder / "claims.npy").write_bytes(npy_header((10**12, 3)) + bytes(24))
     huge = b"\x93NUMPY\x02\x00" + (2**32 - 16).to_bytes(4, "little")
     with (folder / "header.npy").open("wb") as stream:
         stream.write(huge + b"{")
         stream.truncate(2**33)
     bomb(folder / "bomb.npz", large)
     with zipfile.ZipFile(folder / "out.npz", "w") as archive:
-        archive.writestr("../out.npy", header((1,)) + bytes(4))
+        archive.writestr("../out.npy", npy_header((1,)) + bytes(4))
     with (folder / "header.safetensors").open("wb") as stream:
         stream.write((2**40).to_bytes(8, "little") + b"{")
         stream.truncate(2**33)
     claims = {"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
     text = json.dumps(claims).encode()
     (folder / "claims.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-    for name, codec in (
-        ("zstd", codecs.ZstdCodec(level=1)),
-        ("gzip", codecs.GzipCodec(level=1)),
-        ("blosc", codecs.BloscCodec(cname="zstd")),
+    for name, codec, packer in (
+        ("zstd", codecs.ZstdCodec(), numcodecs.Zstd(1)),
+        ("gzip", codecs.GzipCodec(), numcodecs.GZip(1)),
+        ("blosc", codecs.BloscCodec(), numcodecs.Blosc("zstd")),
     ):
-        chunk = encoded(root / name, codec, large)
-        zarr_bomb(folder / f"{name}.zarr", codec, chunk)
+        zarr_bomb(folder / f"{name}.zarr", codec, packer.encode(bytes(large)))
     changed(an_array(folder / "shape.zarr", features()), shape=[2**40, 2**10, 3])
     with (an_array(folder / "json.zarr", features()) / "zarr.json").open("r+b") as file:
         file.truncate(2**33)
@@ -441,7 +423,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "zarr"])
+@pytest.mark.parametrize(
+    "kind", ["safetensors", pytest.param("zarr", marks=pytest.mark.slow)]
+)
 def test_nothing_larger_than_what_is_worked_on_is_read(tmp_path, kind):
     values = np.ones((320, 256, 256), np.float32)  # 80 MiB
     if kind == "zarr":

@@ -141,6 +141,7 @@ def workers_killed(tmp_path, kills, seed, starting):
     assert contents(folder) == contents(tmp_path / "calm.zarr")
 
 
+@pytest.mark.slow
 def test_killed_workers_cost_no_more_than_their_tiles(tmp_path):
     workers_killed(tmp_path, kills=2, seed=0, starting=False)
 

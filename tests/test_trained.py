@@ -15,7 +15,7 @@ pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
 import semrsm_jax.demo
-from experiments.frame.session import Session, silent
+from experiments._common.session import Session, silent
 from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
 from experiments.train import JOBS, Job, app, make
 from experiments.trained import zoo
@@ -79,7 +79,7 @@ def test_a_shipped_network_is_as_good_as_stated(name, tested):
     for measure in ("name", "count", "f1"):
         slack = _sampling_error(stated[measure], IMAGES, stated["images"])
         assert found[measure] == pytest.approx(stated[measure], abs=slack)
-    # It learned both: more than naming at random and than counting nothing.
+    # It learnt both: more than naming at random and than counting nothing.
     assert stated["name"] > 4 / len(BACKGROUNDS)
     assert stated["count"] > stated["count_if_none"]
 

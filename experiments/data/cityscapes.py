@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from experiments._common.session import silent
 from experiments.data.folders import DataSet
-from experiments.frame.session import silent
 from semrsm_jax._resources import cores
 from semrsm_jax.cli.console import Report
 

@@ -5,10 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from jax.typing import ArrayLike
-
-from semrsm_jax.comparison.inference import mean_interval
-
 Verdict = Literal["agrees", "differs", "not asked"]
 
 
@@ -86,11 +82,6 @@ def number(value: Any) -> Number:
         middle = value.estimate if hasattr(value, "estimate") else value.value
         return Number(float(middle), float(value.low), float(value.high))
     return Number(math.nan if value is None else float(value))
-
-
-def mean_number(values: ArrayLike) -> Number:
-    """The mean of few independent values, such as one a seed, with its t interval."""
-    return number(mean_interval(values))
 
 
 def count(flags: Iterable[bool], unit: str = "") -> Quantity:

@@ -1,4 +1,4 @@
-"""Kernel, bandwidth, token normalization, centering: what do both RSMs owe to each?"""
+"""Kernel, bandwidth, token normalisation, centring: what do both RSMs owe to each?"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.finding import Number
-from experiments.frame.networks import Network
-from experiments.frame.session import Session
+from experiments._common.intervals import Interval, columns
+from experiments._common.networks import Network
+from experiments._common.session import Session
+from experiments._common.study import Study
 from experiments.open_questions.networks import PUBLISHED, last_layer
-from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -20,11 +20,9 @@ from experiments.open_questions.retrieval import (
     gain,
 )
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax import RBF, Cosine, Kernel, Linear, center
-from semrsm_jax.comparison.inference import (
-    RSA,
-    difference_test,
-)
+from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
+from semrsm_jax._representations import center
+from semrsm_jax.comparison.inference import RSA, difference_test
 from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 from semrsm_jax.retrieval import instance_f1, same_sample
 
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CENTERINGS = ("none", "channel", "position")
-NORMALIZATIONS = ("none", "unit tokens", "unit channels")
+CENTRINGS = ("none", "channel", "position")
+NORMALISATIONS = ("none", "unit tokens", "unit channels")
 KERNELS: dict[str, Kernel] = {"linear": Linear(), "cosine": Cosine(), "RBF": RBF()}
 # What the paper's experiments use.
 DEFAULT = ("channel", "none")
@@ -68,8 +66,8 @@ class Setting(NamedTuple):
 
     Attributes:
       network: its name.
-      centering: out of `CENTERINGS`.
-      normalization: out of `NORMALIZATIONS`.
+      centring: out of `CENTRINGS`.
+      normalisation: out of `NORMALISATIONS`.
       kernel: its name.
       f1: RSM -> (scenes,), F1@1.
       correlation: RSM -> Pearson correlation of similarity with the F1 of what both
@@ -78,12 +76,12 @@ class Setting(NamedTuple):
     """
 
     network: str
-    centering: str
-    normalization: str
+    centring: str
+    normalisation: str
     kernel: str
     f1: dict[str, Float[np.ndarray, " n"]]
     correlation: dict[str, float]
-    difference: Number
+    difference: Interval
 
 
 class Result(NamedTuple):
@@ -94,14 +92,14 @@ class Result(NamedTuple):
 
 
 def prepared(
-    x: Float[np.ndarray, "N S C"], centering: str, normalization: str
+    x: Float[np.ndarray, "N S C"], centring: str, normalisation: str
 ) -> Float[np.ndarray, "N S C"]:
-    """Centers tokens, then brings each token, or each channel, to one scale."""
-    if centering != "none":
-        x = np.asarray(center(x, axis=centering))
-    if normalization == "none":
+    """Centres tokens, then brings each token, or each channel, to one scale."""
+    if centring != "none":
+        x = np.asarray(center(x, axis=centring))
+    if normalisation == "none":
         return x
-    if normalization == "unit tokens":
+    if normalisation == "unit tokens":
         scale = np.linalg.norm(x, axis=-1, keepdims=True)
     else:
         scale = np.sqrt((x**2).mean((0, 1)))
@@ -112,18 +110,18 @@ def prepared(
 def run(config: AblationConfig, session: Session = Session()) -> Result:
     """Tries every setting on every network."""
     settings, done = [], 0
-    total = len(config.networks) * len(CENTERINGS) * len(NORMALIZATIONS)
+    total = len(config.networks) * len(CENTRINGS) * len(NORMALISATIONS)
     for network in config.networks:
         scenes = partial(compose, config.scenes, config.count, 1, config.seed)
         found = session.step(
             f"{network.name}/tokens", partial(_tokens, network, scenes)
         )
-        for centering in CENTERINGS:
-            for normalization in NORMALIZATIONS:
+        for centring in CENTRINGS:
+            for normalisation in NORMALISATIONS:
                 session.report("Trying settings", done, total)
-                name = f"{network.name}/{centering}, {normalization}"
-                x = partial(prepared, found["tokens"], centering, normalization)
-                default = (centering, normalization) == DEFAULT
+                name = f"{network.name}/{centring}, {normalisation}"
+                x = partial(prepared, found["tokens"], centring, normalisation)
+                default = (centring, normalisation) == DEFAULT
                 arrays = session.step(
                     name,
                     partial(_tried, config, session, name, x, found["counts"], default),
@@ -132,12 +130,12 @@ def run(config: AblationConfig, session: Session = Session()) -> Result:
                     settings.append(
                         Setting(
                             network.name,
-                            centering,
-                            normalization,
+                            centring,
+                            normalisation,
                             str(kernel),
                             {kind: arrays[f"f1 {kind}"][k] for kind in RSMS},
                             {kind: float(arrays[f"rsa {kind}"][k]) for kind in RSMS},
-                            Number(*map(float, arrays["difference"][k])),
+                            Interval(*map(float, arrays["difference"][k])),
                         )
                     )
                 done += 1
@@ -207,15 +205,15 @@ def rows(result: Result) -> list[dict[str, Any]]:
         table.append(
             {
                 "network": at.network,
-                "centering": at.centering,
-                "normalization": at.normalization,
+                "centring": at.centring,
+                "normalisation": at.normalisation,
                 "kernel": at.kernel,
                 "F1@1, semantic": float(at.f1[SEMANTIC].mean()),
                 "F1@1, spatio-semantic": float(at.f1[SPATIAL].mean()),
-                **gain(at.f1, result.config.seed).columns("gain"),
+                **columns("gain", gain(at.f1, result.config.seed)),
                 "correlation, semantic": at.correlation[SEMANTIC],
                 "correlation, spatio-semantic": at.correlation[SPATIAL],
-                **at.difference.columns("correlation, difference"),
+                **columns("correlation, difference", at.difference),
             }
         )
     return table
@@ -235,7 +233,7 @@ def summary(result: Result) -> dict[str, Any]:
     }
     for network in result.config.networks:
         here = {
-            (at.centering, at.normalization, at.kernel): at
+            (at.centring, at.normalisation, at.kernel): at
             for at in result.settings
             if at.network == network.name
         }
@@ -248,7 +246,7 @@ def summary(result: Result) -> dict[str, Any]:
                 here[best].f1[rsm].mean()
             )
             found[f"{network.name}: what that takes, {rsm} RSM"] = (
-                f"centering {best[0]}, normalization {best[1]}, kernel {best[2]}"
+                f"centring {best[0]}, normalisation {best[1]}, kernel {best[2]}"
             )
     return found
 
@@ -274,9 +272,9 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
-    """A column a preparation, a marker a kernel, a color an RSM."""
+    """A column a preparation, a marker a kernel, a colour an RSM."""
     preparations = list(
-        dict.fromkeys((at.centering, at.normalization) for at in settings)
+        dict.fromkeys((at.centring, at.normalisation) for at in settings)
     )
     for k, (kernel, marker) in enumerate(zip(KERNELS, MARKERS, strict=False)):
         for rsm, color in zip(RSMS, COLORS, strict=False):
@@ -307,7 +305,7 @@ def _draw_bandwidths(
         by_kernel = {
             at.kernel: at.correlation[rsm]
             for at in settings
-            if (at.centering, at.normalization) == DEFAULT
+            if (at.centring, at.normalisation) == DEFAULT
         }
         heights = [
             by_kernel[f"RBF, {factor:g} x median"] for factor in config.bandwidths
@@ -347,18 +345,12 @@ SCALES = {
         resamples=2000,
     ),
 }
-STUDY = question(
-    "ablation",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="Kernel, bandwidth, normalization, centering",
-    asks="What do both RSMs owe to how tokens are prepared and compared?",
-    caption="Left, F1@1 under every preparation of the tokens and kernel; right, "
-    "how the bandwidth of the RBF kernel changes the correlation of "
-    "similarity with what two images share.",
-    minutes=1,
+STUDY = Study(
+    name="open_questions_ablation",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
 )

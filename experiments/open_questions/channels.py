@@ -18,22 +18,23 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from experiments._common.figures import draw_intervals
+from experiments._common.intervals import Interval, t_interval
+from experiments._common.session import Session
+from experiments._common.study import Study
 from experiments.data.images import draw_files, read_squares
-from experiments.frame.figures import draw_intervals
-from experiments.frame.finding import Number, mean_number
-from experiments.frame.session import Session
 from experiments.open_questions.networks import (
     HALF,
     Classifier,
     PublishedClassifier,
     classifier,
 )
-from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments.open_questions.surgery import output_of, rest_of
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS
-from semrsm_jax import Linear, center
+from semrsm_jax._kernels import Linear
+from semrsm_jax._representations import center
 from semrsm_jax.cli.console import Report
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
@@ -264,8 +265,8 @@ def summary(result: Result) -> dict[str, Any]:
     }
     what = "rank correlation of importance with the cost of a channel"
     for name, values in agreement.items():
-        found[f"{what}, {name}"] = mean_number(values)
-    found[f"{what}, semantic less spatio-semantic"] = mean_number(
+        found[f"{what}, {name}"] = t_interval(values)
+    found[f"{what}, semantic less spatio-semantic"] = t_interval(
         agreement[SEMANTIC] - agreement[SPATIAL]
     )
     for name in CRITERIA:
@@ -275,12 +276,12 @@ def summary(result: Result) -> dict[str, Any]:
     return found
 
 
-def _over(result: Result, name: str, less: str | None = None) -> Number:
+def _over(result: Result, name: str, less: str | None = None) -> Interval:
     """Accuracy left, of which that of another criterion is taken; over networks."""
     left = [
         at.left[name] - (0 if less is None else at.left[less]) for at in result.pruned
     ]
-    return mean_number(np.mean(left, axis=1))
+    return t_interval(np.mean(left, axis=1))
 
 
 def draw(result: Result) -> "Figure":
@@ -293,12 +294,12 @@ def draw(result: Result) -> "Figure":
         left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for k, name in enumerate(CRITERIA):
             kept = np.array([(at.accuracy, *at.left[name]) for at in result.pruned])
-            intervals = [mean_number(v) for v in kept.T]
+            intervals = [t_interval(v) for v in kept.T]
             draw_intervals(left, shares + 0.8 * (k - 1.5), intervals, k, name)
             if name != RANDOM:
                 own = [_agreement(at, name) for at in result.pruned]
                 right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)
-                value, low, high = mean_number(np.array(own))
+                value, low, high = t_interval(np.array(own))
                 right.errorbar(
                     [value],
                     [k],
@@ -318,7 +319,7 @@ def draw(result: Result) -> "Figure":
         right.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
         right.set(
             xlabel="rank correlation of importance\nwith the cost of a channel",
-            title="a gray point a network",
+            title="a grey point a network",
         )
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
@@ -348,21 +349,13 @@ SCALES = {
         asked=1000,
     ),
 }
-STUDY = question(
-    "channels",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="Which channels can be pruned",
-    asks="Does the fall of CKA without a channel foretell what the network loses "
-    "without it?",
-    caption="Left, accuracy after pruning the least important channels of the last "
-    "layer, by four measures of importance, with 95 % intervals over "
-    "networks; right, how well each foretells the rise of the cross-entropy "
-    "without a single channel.",
-    minutes=1.2,
+STUDY = Study(
+    name="open_questions_channels",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
     data=DATA,
 )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.figures import draw_intervals
-from experiments.frame.networks import Network
-from experiments.frame.session import Session
+from experiments._common.figures import draw_intervals
+from experiments._common.intervals import columns
+from experiments._common.networks import Network
+from experiments._common.session import Session
+from experiments._common.study import Study
 from experiments.open_questions.networks import PUBLISHED, last_layer
-from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -23,7 +24,8 @@ from experiments.open_questions.retrieval import (
     gain,
 )
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax import Cosine, Kernel, center
+from semrsm_jax._kernels import Cosine, Kernel
+from semrsm_jax._representations import center
 from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 from semrsm_jax.retrieval import same_sample
 
@@ -196,7 +198,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "database": database,
             "F1@1, semantic": float(scores[SEMANTIC].mean()),
             "F1@1, spatio-semantic": float(scores[SPATIAL].mean()),
-            **gain(scores, result.config.seed).columns("gain"),
+            **columns("gain", gain(scores, result.config.seed)),
             **{f"own scene found, {k}": float(v.mean()) for k, v in at.found.items()},
         }
         for at in result.conditions
@@ -293,19 +295,12 @@ SCALES = {
         scenes=500,
     ),
 }
-STUDY = question(
-    "gain",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="What the gain in retrieval depends on",
-    asks="How does the gain of semantic over spatio-semantic RSMs change with "
-    "the scale and the number of objects, the viewpoint and the resolution?",
-    caption="Gain in F1@1, semantic less spatio-semantic, with 95 % intervals over "
-    "scenes. Above, another view of the query's own scene may be found; "
-    "below, it may not.",
-    minutes=1,
+STUDY = Study(
+    name="open_questions_gain",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
 )

@@ -12,25 +12,24 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from experiments.frame.finding import Number, mean_number
-from experiments.frame.networks import Network, Published
-from experiments.frame.session import Session
+from experiments._common.intervals import LEVEL, Interval, t_interval
+from experiments._common.networks import Network, Published
+from experiments._common.session import Session
+from experiments._common.study import Study
 from experiments.open_questions.networks import HALF, all_layers
-from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS
-from semrsm_jax import Linear, center
+from semrsm_jax._kernels import Linear
+from semrsm_jax._representations import center
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
-from semrsm_jax.comparison.inference import (
-    score_interval,
-)
 from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def summary(result: Result) -> dict[str, Number]:
+def summary(result: Result) -> dict[str, Interval]:
     """For each task: rank correlations over layers, and what choosing by them costs."""
     found = {}
     for task in TASKS:
@@ -228,35 +227,37 @@ def summary(result: Result) -> dict[str, Number]:
             found[f"{task}: rank correlation of CKA with the probe, {name}"] = interval
         for name, costs in _costs(here).items():
             found[f"{task}: accuracy lost by choosing the layer by {name}"] = (
-                mean_number(costs)
+                t_interval(costs)
             )
     return found
 
 
-def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Number]:
+def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Interval]:
     """Spearman's over layers of all networks; networks are resampled as wholes."""
-    columns = [[at.accuracy, at.cka[SEMANTIC], at.cka[SPATIAL]] for at in layers]
-    interval = score_interval(
-        np.array(columns, np.float32),
-        _rank_correlations,
-        key=config.seed,
-        groups=np.array([at.network for at in layers]),
-        resamples=config.resamples,
+    names = list(_by_network(layers))
+    member = np.array([names.index(at.network) for at in layers])
+    accuracy = jnp.array([at.accuracy for at in layers])
+    kinds = (SEMANTIC, SPATIAL)
+    closeness = [jnp.array([at.cka[kind] for at in layers]) for kind in kinds]
+
+    @jax.jit
+    def of(counts: Float[Array, " networks"]) -> Float[Array, "3"]:
+        weights = counts[member]
+        ours, theirs = (spearman(values, accuracy, weights) for values in closeness)
+        return jnp.stack([ours, theirs, ours - theirs])
+
+    whole = of(jnp.ones(len(names)))
+    rng = np.random.default_rng(config.seed)
+    draws = rng.multinomial(
+        len(names), np.full(len(names), 1 / len(names)), config.resamples
     )
-    ends = zip(interval.estimate, interval.low, interval.high, strict=True)
+    resampled = np.asarray(jax.lax.map(of, jnp.asarray(draws, jnp.float32)))
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(resampled, (tail, 1 - tail), axis=0)
     return {
-        name: Number(*map(float, limits))
-        for name, limits in zip((SEMANTIC, SPATIAL, "difference"), ends, strict=True)
+        name: Interval(*map(float, limits))
+        for name, *limits in zip((*kinds, "difference"), whole, low, high, strict=True)
     }
-
-
-def _rank_correlations(
-    scores: Float[Array, "layers 3"], counts: Float[Array, " layers"]
-) -> Float[Array, "3"]:
-    """Of accuracy with CKA by both RSMs, and their difference."""
-    accuracy, semantic, spatial = scores.T
-    ours, theirs = (spearman(cka, accuracy, counts) for cka in (semantic, spatial))
-    return jnp.stack([ours, theirs, ours - theirs])
 
 
 def _costs(layers: list[Layer]) -> dict[str, Float[np.ndarray, " networks"]]:
@@ -308,7 +309,7 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
-    """A point a layer; marker and color say how deep it lies."""
+    """A point a layer; marker and colour say how deep it lies."""
     thirds = ("early", "middle", "late")
     for k, name in enumerate(thirds):
         own = [at for at in layers if min(2, int(3 * at.depth)) == k]
@@ -362,19 +363,12 @@ SCALES = {
         grid=14,
     ),
 }
-STUDY = question(
-    "layers",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="Which layers transfer",
-    asks="Does the CKA of a layer with a task's labels foretell how well a "
-    "linear probe on it solves the task?",
-    caption="Each point is a layer of a network: CKA with the labels by both RSMs, "
-    "against the accuracy of the probe, for a task of the training (left) "
-    "and two others.",
-    minutes=1.2,
+STUDY = Study(
+    name="open_questions_layers",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
 )

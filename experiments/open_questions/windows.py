@@ -10,19 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from experiments._common.intervals import Interval, median_interval
+from experiments._common.networks import Network, Published
+from experiments._common.session import Session
+from experiments._common.study import Study
+from experiments._common.timing import take_turns
 from experiments.data.images import draw_files, read_squares
-from experiments.frame.finding import Number, number
-from experiments.frame.networks import Network, Published
-from experiments.frame.session import Session
-from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
-from experiments.open_questions.question import question
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax import center
+from semrsm_jax._representations import center
 from semrsm_jax.cli.console import Report
-from semrsm_jax.comparison.inference import (
-    median_interval,
-)
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
 from semrsm_jax.plotting.style import FONT_SIZE, new_figure
@@ -94,10 +91,10 @@ class Comparison(NamedTuple):
     tokens: int
     channels: int
     matcher: BatchOptimal
-    ratio: Number
+    ratio: Interval
     seconds: float
     exact_seconds: float
-    quality: Number
+    quality: Interval
 
 
 class Result(NamedTuple):
@@ -187,7 +184,7 @@ def _compared(
             tokens,
             channels,
             matcher,
-            number(median_interval(own / exact_seconds)),
+            median_interval(own / exact_seconds),
             float(np.median(own)),
             float(np.median(exact_seconds)),
             _share(value, exact),
@@ -198,15 +195,15 @@ def _compared(
     ]
 
 
-def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Number:
+def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Interval:
     """Of the exact value, over the pairs where that is positive: of others it is none.
 
-    Centered tokens of two images can be opposite wherever they are put.
+    Centred tokens of two images can be opposite wherever they are put.
     """
     positive = exact > 0
     if not positive.any():
-        return Number(np.nan)
-    return number(median_interval(value[positive] / exact[positive]))
+        return Interval(np.nan, np.nan, np.nan)
+    return median_interval(value[positive] / exact[positive])
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -347,20 +344,13 @@ SCALES = {
         rounds=15,
     ),
 }
-STUDY = question(
-    "windows",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="The window of Batch-Optimal",
-    asks="Exact matching is cheap here: when is the paper's approximation still "
-    "worth it, and with which window?",
-    caption="Time as a ratio to that of exact matching on the same pairs, against "
-    "the share of the exact value: medians, of centered tokens. Numbers are "
-    "windows; the gray line joins those that no other beats.",
-    minutes=1.2,
+STUDY = Study(
+    name="open_questions_windows",
+    doc=__doc__ or "",
+    scales=SCALES,
+    run=run,
+    summary=summary,
+    rows=rows,
+    figures={"": draw},
     data=DATA,
 )

@@ -47,7 +47,7 @@ class SceneConfig:
       scale: smallest and largest side of an object over that of the image.
       shift: largest move of the camera, along each axis, over the side of the image.
       zoom: the camera magnifies between 1 / (1 + zoom) and 1 + zoom.
-      lighting: largest change of the logarithm of the brightness; colors and the
+      lighting: largest change of the logarithm of the brightness; colours and the
         brightness across the image change by half as much.
       clutter: parts of other backgrounds in a scene that belong to no class.
       repeat: probability that an object is of the class of the one before it.
@@ -215,13 +215,13 @@ def _paint(config: SceneConfig, split: Split, rng: np.random.Generator) -> _Pain
     low, high = config.scale
     sides = low + (high - low) * rng.random(len(sprites))
     cell = int(rng.integers(config.grid**2)) if config.placement == "cell" else -1
-    centers = _place(config, classes, sides, cell, rng)
+    centres = _place(config, classes, sides, cell, rng)
 
     areas = [0] * len(sprites)
     # Clutter first, so that it hides no object.
     for index in reversed(range(len(sprites))):
         side = max(2, round(sides[index] * unit))
-        place = _margin(config) * unit + centers[index] * unit - side / 2
+        place = _margin(config) * unit + centres[index] * unit - side / 2
         row, column = (int(round(p)) for p in place)
         mask = sprites[index].mask.resize((side, side))
         picture.paste(sprites[index].picture.resize((side, side)), (column, row), mask)
@@ -250,7 +250,7 @@ def _place(
     cell: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "n 2"]:
-    """Row and column of the objects' centers, in sides of an unmoved view.
+    """Row and column of the objects' centres, in sides of an unmoved view.
 
     Of some random places each object takes the first that touches none placed before.
     """
@@ -263,16 +263,16 @@ def _place(
         low[: len(classes)] = np.stack([rows, columns], axis=1) / config.grid
         extent[: len(classes)] = 1 / config.grid
     tried = rng.random((len(sides), _PLACES, 2))
-    centers = np.zeros((0, 2))
+    centres = np.zeros((0, 2))
     for index, side in enumerate(sides):
         # An object larger than its cell stands in the middle of it.
         room = max(0.0, extent[index] - side)
         tries = low[index] + (extent[index] - room) / 2 + room * tried[index]
-        apart = np.linalg.norm(tries[:, None] - centers, axis=-1)
+        apart = np.linalg.norm(tries[:, None] - centres, axis=-1)
         clearance = apart - (side + sides[:index]) / 2
         crowding = np.minimum(clearance.min(axis=1, initial=0.0), 0.0)
-        centers = np.concatenate([centers, tries[[np.argmax(crowding)]]])
-    return centers
+        centres = np.concatenate([centres, tries[[np.argmax(crowding)]]])
+    return centres
 
 
 def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
@@ -300,10 +300,10 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
 def relight(
     image: Float[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "H W 3"]:
-    """Another exposure, another color of the light, and a light from one side."""
+    """Another exposure, another colour of the light, and a light from one side."""
     exposure, slope = rng.uniform(-1, 1), rng.uniform(-1, 1, 2) / 2
-    color = rng.uniform(-1, 1, 3) / 2
+    colour = rng.uniform(-1, 1, 3) / 2
     place = np.linspace(-0.5, 0.5, len(image))
     across = slope[0] * place[:, None] + slope[1] * place[None, :]
-    gain = np.exp(strength * (exposure + across[..., None] + color))
+    gain = np.exp(strength * (exposure + across[..., None] + colour))
     return np.clip(image * gain, 0, 1).astype(np.float32)

@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.frame.command_line import command
-from experiments.frame.figures import draw_intervals
-from experiments.frame.finding import Number, mean_number
-from experiments.frame.session import Session
-from experiments.frame.study import Study
-from experiments.soft.distillation import DistillConfig, Trial, distill
+from experiments._common.figures import draw_intervals
+from experiments._common.intervals import Interval, t_interval
+from experiments._common.session import Session
+from experiments._common.study import Study, command
+from experiments.soft.distillation import DistilConfig, Trial, distil
 from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALES = {
-    "bundled": DistillConfig(),
-    "smoke": DistillConfig(
+    "bundled": DistilConfig(),
+    "smoke": DistilConfig(
         seeds=2,
         scenes=64,
         test_scenes=8,
@@ -60,13 +59,13 @@ NETWORKS = ("semantic", "spatio-semantic", "teacher")
 class Result(NamedTuple):
     """Every network of every seed."""
 
-    config: DistillConfig
+    config: DistilConfig
     trials: list[Trial]
 
 
-def run(config: DistillConfig, session: Session = Session()) -> Result:
+def run(config: DistilConfig, session: Session = Session()) -> Result:
     """Trains and tests all networks."""
-    return Result(config, distill(config, session.report))
+    return Result(config, distil(config, session.report))
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -85,7 +84,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def summary(result: Result) -> dict[str, Number]:
+def summary(result: Result) -> dict[str, Interval]:
     """Both students and their difference, unshifted and moved farthest."""
     first, last = 0, len(result.config.shifts) - 1
     found = {}
@@ -93,11 +92,11 @@ def summary(result: Result) -> dict[str, Number]:
         for index in (first, last):
             ours, theirs = (scores[name][:, index] for name in NETWORKS[:2])
             where = f"{measure}, shift {result.config.shifts[index]} px"
-            found[f"{where}: semantic"] = mean_number(ours)
-            found[f"{where}: spatio-semantic"] = mean_number(theirs)
-            found[f"{where}: difference"] = mean_number(ours - theirs)
+            found[f"{where}: semantic"] = t_interval(ours)
+            found[f"{where}: spatio-semantic"] = t_interval(theirs)
+            found[f"{where}: difference"] = t_interval(ours - theirs)
         drops = [scores[n][:, first] - scores[n][:, last] for n in NETWORKS[:2]]
-        found[f"{measure}: drop by the shift, difference"] = mean_number(
+        found[f"{measure}: drop by the shift, difference"] = t_interval(
             drops[0] - drops[1]
         )
     return found
@@ -146,12 +145,12 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_scores(
-    ax: "Axes", config: DistillConfig, scores: Mapping[str, np.ndarray]
+    ax: "Axes", config: DistilConfig, scores: Mapping[str, np.ndarray]
 ) -> None:
     labels = ("student, semantic loss", "student, spatio-semantic loss", "teacher")
     for k, (name, label) in enumerate(zip(NETWORKS, labels, strict=True)):
-        intervals = [mean_number(column) for column in scores[name].T]
-        # Beside each other, so that their bars do not cover each other.
+        intervals = [t_interval(column) for column in scores[name].T]
+        # Beside each other, lest their bars cover each other.
         shifts = np.array(config.shifts) + (k - 1) * 0.12
         line = "--" if name == "teacher" else "-"
         draw_intervals(ax, shifts, intervals, k, label, line)

@@ -1,4 +1,4 @@
-"""Distils a teacher into students by two losses, and asks what each student learned."""
+"""Distils a teacher into students by two losses, and asks what each student learnt."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from jaxtyping import Array, Float
 from experiments.scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments.soft.networks import Student, Teacher
 from experiments.soft.scenes import Scenes, draw_scenes, render
-from semrsm_jax import Cosine, center, rsm, semantic_cka_loss
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._losses import semantic_cka_loss
+from semrsm_jax._representations import center
+from semrsm_jax._rsm import rsm
 from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
 
@@ -25,12 +28,12 @@ READ_OUTS: Mapping[str, Matcher] = {
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistilConfig:
     """All that the study depends on; both arms have the same of everything.
 
     Attributes:
       seeds: repetitions; each splits the digits, trains a teacher, draws scenes and
-        initializes a student anew.
+        initialises a student anew.
       first_seed: the settings below were chosen with seed 0, which is not used again.
       side: rows and columns of a scene, in pixels.
       margin: pixels at each edge in which, unshifted, no digit stands.
@@ -112,7 +115,7 @@ class _Data(NamedTuple):
 
 
 class _Training(NamedTuple):
-    """A loss and its optimizer, made once, so that every seed runs one program."""
+    """A loss and its optimiser, made once, so that every seed runs one program."""
 
     loss: Callable[..., Array]
     optimizer: optax.GradientTransformation
@@ -128,7 +131,7 @@ class _Training(NamedTuple):
         return [float(value) for value in losses]
 
 
-def distill(config: DistillConfig, report: Report) -> list[Trial]:
+def distil(config: DistilConfig, report: Report) -> list[Trial]:
     """Runs every seed: a teacher, and a student by each loss, all tested alike."""
     teaching = _Training(_classification, _adam(config, config.teacher_steps))
     distilling = {
@@ -153,7 +156,7 @@ def distill(config: DistillConfig, report: Report) -> list[Trial]:
 
 
 def _data(
-    config: DistillConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
+    config: DistilConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
 ) -> _Data:
     region = (config.margin, config.side - config.margin)
 
@@ -172,7 +175,7 @@ def _data(
 
 
 def _train_teacher(
-    config: DistillConfig,
+    config: DistilConfig,
     training: _Training,
     digits: Digits,
     seed: int,
@@ -191,7 +194,7 @@ def _train_teacher(
 
 
 def _train_student(
-    config: DistillConfig,
+    config: DistilConfig,
     training: _Training,
     of_teacher: Float[np.ndarray, "N S C"],
     data: _Data,
@@ -211,7 +214,7 @@ def _train_student(
     return student, float(np.mean(losses[-max(1, config.steps // 10) :]))
 
 
-def _epochs(config: DistillConfig) -> int:
+def _epochs(config: DistilConfig) -> int:
     return -(-config.steps * config.batch // config.scenes)
 
 
@@ -227,7 +230,7 @@ def _step(
     return optax.apply_updates(state, updates), moments, value
 
 
-def _adam(config: DistillConfig, steps: int) -> optax.GradientTransformation:
+def _adam(config: DistilConfig, steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
 
 
@@ -260,7 +263,7 @@ def _run_tokens(graphdef: Any, state: Any, images: Array) -> Array:
 
 
 def _test(
-    config: DistillConfig,
+    config: DistilConfig,
     name: str,
     seed: int,
     loss: float | None,
@@ -295,12 +298,12 @@ def _ridge(
     features: Float[np.ndarray, "N C"], present: np.ndarray, penalty: float
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A linear read-out of which digits are present."""
-    center, rate = features.mean(0), present.mean(0)
-    x = (features - center).astype(np.float64)
+    centre, rate = features.mean(0), present.mean(0)
+    x = (features - centre).astype(np.float64)
     gram = x.T @ x
     gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, x.T @ (present - rate))
-    return lambda features: (features - center) @ weights + rate
+    return lambda features: (features - centre) @ weights + rate
 
 
 def _shared(scores: np.ndarray, present: np.ndarray, objects: int) -> float:

@@ -1,4 +1,4 @@
-"""Optimization: an image grows semantically similar to another, not place by place.
+"""Optimisation: an image grows semantically similar to another, not place by place.
 
     python -m experiments.soft.optimize                  # minutes, 2 quiet cores
     python -m experiments.soft.optimize --scale smoke    # everything tiny, seconds
@@ -28,13 +28,17 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments.frame.command_line import command
-from experiments.frame.finding import mean_number
-from experiments.frame.networks import LEAST_CONTRAST, token_grid
-from experiments.frame.session import Session
-from experiments.frame.study import Study
-from semrsm_jax import Cosine, rsm
-from semrsm_jax.demo.networks import normalize, random_network
+from experiments._common.intervals import t_interval
+from experiments._common.photographs import (
+    LEAST_CONTRAST,
+    normalise,
+    token_grid,
+    untrained_network,
+)
+from experiments._common.session import Session
+from experiments._common.study import Study, command
+from semrsm_jax._kernels import Cosine
+from semrsm_jax._rsm import rsm
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn, match
@@ -51,7 +55,7 @@ Tokens = Float[Array, "P S C"]
 
 
 @dataclass(frozen=True)
-class OptimizeConfig:
+class OptimiseConfig:
     """All that the study depends on; both objectives have the same of everything.
 
     Attributes:
@@ -80,8 +84,8 @@ class OptimizeConfig:
 
 
 SCALES = {
-    "bundled": OptimizeConfig(),
-    "smoke": OptimizeConfig(
+    "bundled": OptimiseConfig(),
+    "smoke": OptimiseConfig(
         network=ResNetConfig(18, "cifar", None, width=8),
         stage=2,
         pairs=2,
@@ -111,26 +115,26 @@ class Course(NamedTuple):
 class Result(NamedTuple):
     """Both objectives, from the same images to the same targets."""
 
-    config: OptimizeConfig
+    config: OptimiseConfig
     starts: Float[np.ndarray, "P side side 3"]
     targets: Float[np.ndarray, "P side side 3"]
     courses: dict[str, Course]
 
 
-def run(config: OptimizeConfig, session: Session = Session()) -> Result:
-    """Optimizes all pairs by both objectives."""
+def run(config: OptimiseConfig, session: Session = Session()) -> Result:
+    """Optimises all pairs by both objectives."""
     rng = np.random.default_rng(config.seed)
     crops = draw_crops(
         1, 2 * config.pairs, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
     ).images
     starts, targets = np.split(crops, 2)
-    model = random_network(config.network, config.seed, normalize(crops))
+    model = untrained_network(config.network, config.seed, normalise(crops))
     layer = f"resnet.encoder.stages.{config.stage}"
     parts = nnx.split(model)
-    mean = extract(model, normalize(crops), [layer])[layer].mean((0, 1))
+    mean = extract(model, normalise(crops), [layer])[layer].mean((0, 1))
 
     def features(images: Images) -> Tokens:
-        tokens = extract(nnx.merge(*parts), normalize(images), [layer])[layer]
+        tokens = extract(nnx.merge(*parts), normalise(images), [layer])[layer]
         return tokens - mean
 
     goal = features(jnp.asarray(targets))
@@ -146,13 +150,13 @@ def run(config: OptimizeConfig, session: Session = Session()) -> Result:
     courses = {}
     objectives = {"semantic": semantic, "position-wise": position_wise}
     for name, objective in objectives.items():
-        courses[name] = _optimize(
+        courses[name] = _optimise(
             config,
             starts,
             goal,
             features,
             objective,
-            partial(session.report, f"Optimizing, {name}"),
+            partial(session.report, f"Optimising, {name}"),
         )
     return Result(config, starts, targets, courses)
 
@@ -162,8 +166,8 @@ def _similarity(x: Tokens, y: Tokens, matcher: Matcher) -> Float[Array, " P"]:
     return jax.vmap(lambda a, b: rsm(a[None], b[None], matcher, Cosine())[0, 0])(x, y)
 
 
-def _optimize(
-    config: OptimizeConfig,
+def _optimise(
+    config: OptimiseConfig,
     starts: np.ndarray,
     goal: Tokens,
     features: Callable[[Images], Tokens],
@@ -205,12 +209,12 @@ def displacement(result: Result, course: Course) -> Float[np.ndarray, "P S"]:
     return np.linalg.norm(places[course.permutation] - places, axis=-1)
 
 
-def _places(config: OptimizeConfig) -> Float[np.ndarray, "S 2"]:
+def _places(config: OptimiseConfig) -> Float[np.ndarray, "S 2"]:
     """Row and column of the middle of each token's cell, in pixels."""
     grid = token_grid((config.side, config.side), config.stage)
     cell = config.side / grid[0]
-    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
-    return np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
+    centres = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
+    return np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2)
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -234,16 +238,16 @@ def summary(result: Result) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, course in result.courses.items():
         semantic, position_wise = course.semantic, course.position_wise
-        found[f"{name}: semantic similarity at the start"] = mean_number(semantic[0])
-        found[f"{name}: semantic similarity at the end"] = mean_number(semantic[-1])
-        found[f"{name}: rise of semantic similarity"] = mean_number(
+        found[f"{name}: semantic similarity at the start"] = t_interval(semantic[0])
+        found[f"{name}: semantic similarity at the end"] = t_interval(semantic[-1])
+        found[f"{name}: rise of semantic similarity"] = t_interval(
             semantic[-1] - semantic[0]
         )
-        found[f"{name}: rise of position-wise similarity"] = mean_number(
+        found[f"{name}: rise of position-wise similarity"] = t_interval(
             position_wise[-1] - position_wise[0]
         )
         moved = displacement(result, course).mean(1)
-        found[f"{name}: mean displacement of matches (px)"] = mean_number(moved)
+        found[f"{name}: mean displacement of matches (px)"] = t_interval(moved)
     return found
 
 
@@ -295,7 +299,7 @@ def _draw_matches(ax: "Axes", result: Result) -> None:
     )
 
 
-def _draw_course(ax: "Axes", config: OptimizeConfig, course: Course) -> None:
+def _draw_course(ax: "Axes", config: OptimiseConfig, course: Course) -> None:
     steps = np.arange(len(course.semantic)) * config.recorded
     for label, values, color, style in (
         ("semantic (exact matching)", course.semantic, COLORS[0], "-"),

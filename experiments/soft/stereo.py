@@ -14,7 +14,7 @@ those on the right one. The true disparity, which comes with the photographs
     position-wise  Identity(): each token with that at the same place
 
 Right is a match that is no more than a token's cell off. Intervals are a spatial block
-bootstrap's (tiles of tokens are drawn with replacement), as neighboring tokens err
+bootstrap's (tiles of tokens are drawn with replacement), as neighbouring tokens err
 together; the margin is that of paired differences.
 
 Expected: 78 % of the tokens are matched to within their cell softly, 77 % exactly and
@@ -29,14 +29,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.command_line import command
-from experiments.frame.finding import Number, number
-from experiments.frame.session import Session
-from experiments.frame.study import Study
+from experiments._common.intervals import block_bootstrap
+from experiments._common.session import Session
+from experiments._common.study import Study, command
 from experiments.soft.stereo_pair import StereoPair, stereo_pair
-from semrsm_jax.comparison.inference import (
-    score_interval,
-)
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_correspondences
@@ -155,16 +151,11 @@ def summary(result: Result) -> dict[str, Any]:
         for name, values in error.items()
     }
 
-    rows, columns = (np.arange(n) // config.block for n in pair.grid)
-    tile = (rows[:, None] * pair.grid[1] + columns).ravel()
-
-    def interval(values: np.ndarray) -> Number:
-        # The same tiles for every score.
-        return number(
-            score_interval(
-                values, key=config.seed, groups=tile, resamples=config.resamples
-            )
-        )
+    def interval(values: np.ndarray) -> Any:
+        # The same tiles for every figure.
+        rng = np.random.default_rng(config.seed)
+        grid = values.reshape(pair.grid)
+        return block_bootstrap(grid, config.block, config.resamples, rng)
 
     found: dict[str, Any] = {
         "tokens": len(pair.places),
@@ -212,7 +203,7 @@ def draw(result: Result) -> "Figure":
 
 
 def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-    """Small, gray and bright, so that lines stand out."""
+    """Small, grey and bright, so that lines stand out."""
     height, width = image.shape[0] // _SHRUNK, image.shape[1] // _SHRUNK
     blocks = image.reshape(height, _SHRUNK, width, _SHRUNK * 3).mean((1, 3))
     return 0.5 + 0.5 * blocks

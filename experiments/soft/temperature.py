@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.command_line import command
-from experiments.frame.networks import LEAST_CONTRAST
-from experiments.frame.session import Session
-from experiments.frame.study import Study
+from experiments._common.photographs import (
+    LEAST_CONTRAST,
+    normalise,
+    untrained_network,
+)
+from experiments._common.session import Session
+from experiments._common.study import Study, command
 from semrsm_jax.comparison import cka
-from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
@@ -145,8 +147,8 @@ def _tokens(config: TemperatureConfig) -> Float[np.ndarray, "N S C"]:
     crops = draw_crops(
         1, config.crops, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
     )
-    pixels = normalize(crops.images)
-    model = random_network(config.network, config.seed, pixels)
+    pixels = normalise(crops.images)
+    model = untrained_network(config.network, config.seed, pixels)
     name = f"resnet.encoder.stages.{config.stage}"
     return np.asarray(extract(model, pixels, [name])[name])
 

@@ -52,7 +52,7 @@ class TrainedNetwork:
       config: its architecture.
       layers: what to look into, by depth.
       seed: of weights and batches.
-      steps: of the optimizer.
+      steps: of the optimiser.
       learning_rate: its peak.
     """
 
@@ -117,7 +117,7 @@ def _vit(depth: int) -> TrainedNetwork:
         num_classes=_OUTPUTS,
         epsilon=1e-6,
     )
-    # As in the paper the last hidden layer is normalized.
+    # As in the paper the last hidden layer is normalised.
     inner = tuple(f"vit.encoder.layer.{index}" for index in range(depth))
     return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=2e-3)
 

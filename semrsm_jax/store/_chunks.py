@@ -1,90 +1,33 @@
 """The chunk store: arrays in a zarr group, written unit by unit, each as a whole."""
 
-import hashlib
 import itertools
-import json
-import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-import google_crc32c
 import numpy as np
 
 from semrsm_jax._rows import file_rows
+from semrsm_jax.store._chunk_file import (
+    check_chunk,
+    check_size,
+    read_chunk,
+    write_chunk,
+)
 from semrsm_jax.store._locks import Lock
-from semrsm_jax.store._metadata import read_bytes, read_json
-from semrsm_jax.store.output import check_folder, new_file, new_folder, sweep
+from semrsm_jax.store._metadata import read_json
+from semrsm_jax.store._schema import (
+    RECORDS,
+    Schema,
+    metadata_digests,
+    read_attributes,
+    write_metadata,
+)
+from semrsm_jax.store.output import check_folder, new_folder, sweep
 
 _T = TypeVar("_T")
-
-# The array of the completion records, beside those of the values.
-RECORDS = "crc32c"
-
-_TRAILER = 4  # bytes of the checksum behind each chunk
-_PIECE = 2**20  # bytes read at a time where only the checksum is wanted
-
-
-class ChunkedArray(NamedTuple):
-    """An array of a store.
-
-    Attributes:
-      shape: of the array.
-      chunks: the shape of a chunk.
-      dtype: the name of the dtype.
-      dimensions: the names of the axes, for xarray.
-    """
-
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    dtype: str
-    dimensions: tuple[str, ...]
-
-    @property
-    def stored_dtype(self) -> np.dtype:
-        """The dtype in the files."""
-        return np.dtype(self.dtype).newbyteorder("<")
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The bytes of the values of a chunk."""
-        return math.prod(self.chunks) * self.stored_dtype.itemsize
-
-
-class Schema(NamedTuple):
-    """What a store holds; all of it is derived from the attributes of its group.
-
-    Attributes:
-      kind: names the schema and its version.
-      noun: what a store of it is called in errors.
-      attributes: what the values depend on, and what else is known, as JSON.
-      units: how many units there are along each of the first axes of the arrays.
-      unit_axes: the names of these axes.
-      arrays: by the name of their folder, those with one chunk a unit.
-      constants: by the name of their folder, those of one chunk, which is there from
-        the beginning.
-    """
-
-    kind: str
-    noun: str
-    attributes: dict[str, Any]
-    units: tuple[int, ...]
-    unit_axes: tuple[str, ...]
-    arrays: dict[str, ChunkedArray]
-    constants: dict[str, ChunkedArray]
-
-    def all_arrays(self) -> dict[str, ChunkedArray]:
-        """The arrays, the constants and the records."""
-        records = ChunkedArray(
-            (*self.units, len(self.arrays)),
-            (*(1 for _ in self.units), len(self.arrays)),
-            "uint32",
-            (*self.unit_axes, "array"),
-        )
-        return {**self.arrays, **self.constants, RECORDS: records}
 
 
 Unit = tuple[int, ...]
@@ -129,7 +72,7 @@ class ChunkStore:
         check_folder(path)
         if not path.exists() or not any(path.iterdir()):
             with new_folder(path) as temporary:
-                _write_metadata(temporary, schema)
+                write_metadata(temporary, schema)
         return path
 
     @classmethod
@@ -166,7 +109,7 @@ class ChunkStore:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} has damaged metadata: {error}") from error
         records = read_json(path / RECORDS / "zarr.json")
-        if records.get("attributes") != {"sha256": _digests(path, schema)}:
+        if records.get("attributes") != {"sha256": metadata_digests(path, schema)}:
             raise ValueError(
                 f"{path} has damaged metadata: it differs from its SHA-256"
             )
@@ -217,12 +160,14 @@ class ChunkStore:
         """
         record = self._chunk(RECORDS, unit)
         try:
-            sums = _checked_values(record, self._arrays[RECORDS]).reshape(-1)
+            sums = read_chunk(record, self._arrays[RECORDS]).reshape(-1)
             for number, name in enumerate(self.schema.arrays):
                 if names is None or name in names:
                     path = self._chunk(name, unit)
-                    crc = int(sums[number]) if verify else None
-                    self._compare(path, self._arrays[name], crc, cached)
+                    state = check_size(path, self._arrays[name])
+                    if verify and not (cached and self._verified.get(path) == state):
+                        check_chunk(path, self._arrays[name], int(sums[number]))
+                        self._verified[path] = state
         except FileNotFoundError as error:
             if error.filename == str(record):
                 return "is not there yet"
@@ -238,7 +183,7 @@ class ChunkStore:
           OSError: it is not there.
           ValueError: it is damaged.
         """
-        return _checked_values(self._chunk(name, unit), self._arrays[name])
+        return read_chunk(self._chunk(name, unit), self._arrays[name])
 
     def rows(self, unit: Unit, name: str, start: int, stop: int) -> np.ndarray:
         """Some rows of a chunk, which alone are read; `damage` checks it."""
@@ -259,12 +204,12 @@ class ChunkStore:
         """
         self.forget(unit)
         sums = [
-            _write_chunk(self._chunk(name, unit), values[name], array)
+            write_chunk(self._chunk(name, unit), values[name], array)
             for name, array in self.schema.arrays.items()
         ]
         record = self._arrays[RECORDS]
         values_of_record = np.array(sums, np.uint32).reshape(record.chunks)
-        _write_chunk(self._chunk(RECORDS, unit), values_of_record, record)
+        write_chunk(self._chunk(RECORDS, unit), values_of_record, record)
 
     def forget(self, unit: Unit) -> None:
         """Takes back that a unit is there."""
@@ -279,14 +224,14 @@ class ChunkStore:
         array = self.schema.constants[name]
         path = self._chunk(name, (0,) * len(array.shape))
         try:
-            return _checked_values(path, array)
+            return read_chunk(path, array)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(f"{self.path}: {name} is damaged: {error}") from error
 
     def write_constant(self, name: str, values: np.ndarray) -> None:
         """Writes an array of one chunk."""
         array = self.schema.constants[name]
-        _write_chunk(self._chunk(name, (0,) * len(array.shape)), values, array)
+        write_chunk(self._chunk(name, (0,) * len(array.shape)), values, array)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -319,181 +264,6 @@ class ChunkStore:
         key = _key((*unit, *(0,) * (axes - len(unit))))
         return self.path / name / f"c.{key}"
 
-    def _compare(
-        self, path: Path, array: ChunkedArray, expected: int | None, cached: bool
-    ) -> None:
-        """Compares a chunk with its size, and its checksum unless that is None."""
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_size != array.chunk_bytes + _TRAILER:
-                raise ValueError(
-                    f"{path} has {status.st_size} bytes, expected "
-                    f"{array.chunk_bytes + _TRAILER}"
-                )
-            state = status.st_size, status.st_mtime_ns
-            if expected is None or (cached and self._verified.get(path) == state):
-                return
-            crc, left = 0, array.chunk_bytes
-            while left:
-                piece = stream.read(min(_PIECE, left))
-                crc, left = google_crc32c.extend(crc, piece), left - len(piece)
-            if crc != expected or stream.read() != _trailer(crc):
-                raise ValueError(f"{path} differs from its checksum")
-            self._verified[path] = state
-
-
-def read_attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a zarr group of format 3.
-
-    Raises:
-      ValueError: the folder is not such a group, or its metadata is damaged.
-    """
-    metadata = read_json(path / "zarr.json")
-    attributes = metadata.get("attributes", {})
-    if metadata.get("node_type") != "group" or metadata.get("zarr_format") != 3:
-        raise ValueError(f"{path} is not a zarr group of format 3")
-    if not isinstance(attributes, dict):
-        raise ValueError(f"{path} has damaged metadata: attributes of another kind")
-    return attributes
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON gives it back.
-
-    Raises:
-      TypeError: JSON cannot express it.
-      ValueError: it holds NaN or infinity.
-    """
-    return json.loads(json.dumps(value, allow_nan=False))
-
-
-def check_same(
-    path: Path, what: str, present: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-    """Compares the description of a store with the one wanted, both as JSON.
-
-    Raises:
-      ValueError: they differ; the error names in what.
-    """
-    differences = [
-        f"{name} {there}, not {here}"
-        for name, there, here in _differences(plain(present), plain(wanted), "")
-    ]
-    if differences:
-        raise ValueError(
-            f"{path} holds {what}, of {'; '.join(differences)}. Write to another "
-            "folder, or remove this one"
-        )
-
-
-def _differences(present: Any, wanted: Any, name: str) -> list[tuple[str, str, str]]:
-    if isinstance(present, dict) and isinstance(wanted, dict):
-        return [
-            difference
-            for key in {**present, **wanted}
-            for difference in _differences(
-                present.get(key), wanted.get(key), f"{name} {key}".strip()
-            )
-        ]
-    return [] if present == wanted else [(name, _short(present), _short(wanted))]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict) and "sha256" in value:
-        return f"features of SHA-256 {_short(value['sha256'])}"
-    if isinstance(value, list) and len(value) > 4:
-        return f"{len(value)} values, {value[0]!r} to {value[-1]!r}"
-    text = value if isinstance(value, str) else repr(value)
-    return f"{text[:16]}..." if len(text) == 64 else text
-
-
-def _write_metadata(path: Path, schema: Schema) -> None:
-    """Writes the metadata of the group and its arrays into an empty folder."""
-    import zarr
-    from zarr.codecs import Crc32cCodec
-
-    attributes = {"kind": schema.kind, **schema.attributes}
-    group = zarr.create_group(path, zarr_format=3, attributes=attributes)
-    for name, array in schema.all_arrays().items():
-        group.create_array(
-            name,
-            shape=array.shape,
-            chunks=array.chunks,
-            dtype=array.dtype,
-            # Not compressed: the last bits of activations and similarities are noise,
-            # and rows are read without the others of their chunk.
-            compressors=Crc32cCodec(),
-            filters=None,
-            # What is not computed yet is not a number.
-            fill_value=0 if name == RECORDS else np.nan,
-            chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=array.dimensions,
-        )
-    with warnings.catch_warnings():
-        # Not part of the format's text yet; xarray warns where it is missing.
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(path, zarr_format=3)
-    # Older zarr lists the arrays as the disk does: the same store, the same bytes.
-    file = path / "zarr.json"
-    document = json.loads(file.read_text())
-    members = document["consolidated_metadata"]["metadata"]
-    document["consolidated_metadata"]["metadata"] = dict(sorted(members.items()))
-    file.write_text(json.dumps(document, indent=2))
-    zarr.open_array(path / RECORDS).update_attributes(
-        {"sha256": _digests(path, schema)}
-    )
-
-
-def _digests(path: Path, schema: Schema) -> dict[str, str]:
-    """The SHA-256 of the metadata of the group, under "", and of its arrays."""
-    folders = {"": path} | {
-        name: path / name for name in sorted(schema.all_arrays()) if name != RECORDS
-    }
-    return {
-        name: hashlib.sha256(read_bytes(folder / "zarr.json")).hexdigest()
-        for name, folder in folders.items()
-    }
-
 
 def _key(unit: Unit) -> str:
     return ".".join(map(str, unit))
-
-
-def _trailer(crc: int) -> bytes:
-    return crc.to_bytes(_TRAILER, "little")
-
-
-def _checked_values(path: Path, array: ChunkedArray) -> np.ndarray:
-    """A chunk, of full size.
-
-    Raises:
-      FileNotFoundError: it is not there.
-      ValueError: it is damaged.
-    """
-    if path.stat().st_size != array.chunk_bytes + _TRAILER:
-        raise ValueError(
-            f"{path} has {path.stat().st_size} bytes, expected "
-            f"{array.chunk_bytes + _TRAILER}"
-        )
-    contents = path.read_bytes()
-    values, trailer = contents[:-_TRAILER], contents[-_TRAILER:]
-    if _trailer(google_crc32c.value(values)) != trailer:
-        raise ValueError(f"{path} differs from its checksum")
-    return np.frombuffer(values, array.stored_dtype).reshape(array.chunks)
-
-
-def _write_chunk(path: Path, values: np.ndarray, array: ChunkedArray) -> int:
-    """Writes a chunk in one step, of full size as all are; returns its checksum."""
-    if values.shape != array.chunks:
-        whole = np.full(array.chunks, np.nan, array.stored_dtype)
-        whole[tuple(map(slice, values.shape))] = values
-        values = whole
-    contents = values.astype(array.stored_dtype, copy=False).tobytes()
-    crc = google_crc32c.value(contents)
-    # Not waited for: what a power cut takes is missed by its checksum, and waiting for
-    # a slow disk six times a tile took up to 7 % of a run at S=256.
-    with new_file(path, overwrite=True, wait=False) as temporary:
-        with temporary.open("wb") as stream:
-            stream.write(contents)
-            stream.write(_trailer(crc))
-    return crc

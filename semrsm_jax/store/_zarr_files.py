@@ -1,7 +1,8 @@
 """Features in zarr arrays that anyone may have written, held to what they claim.
 
-Zarr unpacks a chunk whatever its size. So each is looked at first: what it says, or
-turns out, to unpack to must be a chunk of the array.
+Zarr reads the metadata and decodes the chunks. What it would do with any file is
+limited here: which codecs decode, how large metadata and chunks may be, and that no
+chunk unpacks to more than a chunk of the array.
 """
 
 import math
@@ -11,27 +12,21 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from semrsm_jax._resources import free_memory
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._stored import StoredArray, check_real, damage_named
-from semrsm_jax.store._zarr_metadata import (
-    ChunkKeys,
-    ZarrArray,
-    is_array,
-    read_array,
-    read_chunk_keys,
-)
+from semrsm_jax.store._metadata import read_json
+from semrsm_jax.store.stored_array import StoredArray, check_real, damage_named
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 _COMPRESSORS = ("zstd", "gzip", "zlib", "blosc")
-# What one byte of a file may stand for; deflate can do no better either.
+# An array may be this much larger than its files, since what is not written is filled.
 _MOST_EXPANSION, _SLACK = 1032, 2**20
 # A chunk is read as a whole, and then once more where it is decoded.
 _CHUNK_SHARE = 1 / 8
-_PIECE = 2**20
 _MOST_DEPTH, _MOST_FOLDERS = 4, 10_000
 
 
@@ -46,20 +41,18 @@ def open_zarr(path: Path) -> dict[str, StoredArray]:
     Raises:
       ValueError: the metadata is damaged, or leads out of the folder.
     """
-    return {
-        name: StoredArray(array.dtype, array.shape, partial(_open, folder, array))
-        for name, folder in _arrays(path, path, "", 0)
-        for array in [read_array(folder)]
-    }
+    return dict(_arrays(path, path, "", 0))
 
 
 def _arrays(
     root: Path, folder: Path, name: str, depth: int
-) -> Iterator[tuple[str, Path]]:
+) -> Iterator[tuple[str, StoredArray]]:
     if not folder.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{folder} leads out of {root}")
-    if is_array(folder):
-        yield name, folder
+    new = (folder / "zarr.json").exists()
+    metadata = read_json(folder / "zarr.json") if new else {}
+    if metadata.get("node_type") == "array" or (folder / ".zarray").exists():
+        yield name, _listed(folder, metadata if new else read_json(folder / ".zarray"))
         return
     if depth >= _MOST_DEPTH:
         return
@@ -71,31 +64,74 @@ def _arrays(
         yield from _arrays(root, child, inner, depth + 1)
 
 
-def _open(path: Path, array: ZarrArray) -> Rows:
+def _listed(path: Path, metadata: dict[str, Any]) -> StoredArray:
+    """The array in a folder, its metadata read by zarr once its codecs are known."""
+    import zarr
+
+    try:
+        codecs = _codecs(path, metadata)
+        array = zarr.open_array(path, mode="r")
+        if min(array.shape, default=0) < 0 or min(array.chunks, default=1) < 1:
+            raise ValueError(f"shape {array.shape} in chunks of {array.chunks}")
+        dtype = np.dtype(array.dtype).newbyteorder("=")
+    except _CodecError:
+        raise
+    except Exception as error:  # what zarr raises depends on its version
+        raise ValueError(f"{path} has damaged metadata: {error}") from error
+    return StoredArray(dtype, array.shape, partial(_open, path, array, codecs, dtype))
+
+
+class _CodecError(ValueError):
+    """Chunks are encoded in a way that is not decoded here."""
+
+
+def _codecs(path: Path, metadata: dict[str, Any]) -> list[str]:
+    """The names of the codecs, in the order of encoding.
+
+    Raises:
+      _CodecError: some other than arrays of numbers, compressed once at most, have.
+    """
+    if "codecs" in metadata:
+        given = metadata["codecs"]
+        codecs = [codec if isinstance(codec, str) else codec["name"] for codec in given]
+    else:
+        filters, packed = metadata["filters"] or [], metadata["compressor"]
+        codecs = [part["id"] for part in filters] + ["bytes"]
+        codecs += [] if packed is None else [packed["id"]]
+    packed = [codec for codec in codecs if codec in _COMPRESSORS]
+    expected = [codec for codec in codecs if codec == "transpose"]
+    expected += ["bytes", *packed, *["crc32c"] * (codecs[-1:] == ["crc32c"])]
+    if codecs != expected or len(packed) > 1:
+        raise _CodecError(
+            f"{path} was encoded by {', '.join(codecs)}; only one of "
+            f"{', '.join(_COMPRESSORS)} is read, after bytes and before crc32c"
+        )
+    return codecs
+
+
+def _open(path: Path, array: Any, codecs: list[str], dtype: np.dtype) -> Rows:
     """The array's rows, once its claims were checked.
 
     Raises:
       TypeError: its dtype is not real.
-      ValueError: it claims more than its files can hold, its chunks are too large to be
-        read, or were encoded in another way.
+      ValueError: it claims more than its files can hold, or its chunks are too large to
+        be read.
     """
-    check_real(str(path), array.dtype)
-    _check_codecs(path, array)
-    claimed = math.prod(array.shape) * np.dtype(array.dtype).itemsize
+    check_real(str(path), dtype)
+    claimed = math.prod(array.shape) * dtype.itemsize
     held = sum(file.stat().st_size for file in _files(path))
     if claimed > _MOST_EXPANSION * held + _SLACK:
         raise ValueError(
-            f"{path} claims to hold {claimed} bytes (shape {array.shape}, "
-            f"{array.dtype}), which {held} bytes of files cannot"
+            f"{path} claims to hold {claimed} bytes (shape {array.shape}, {dtype}), "
+            f"which {held} bytes of files cannot"
         )
-    if array.chunk_bytes > max(_SLACK, free_memory() * _CHUNK_SHARE):
+    chunk = math.prod(array.chunks) * dtype.itemsize
+    if chunk > max(_SLACK, free_memory() * _CHUNK_SHARE):
         raise ValueError(
-            f"{path} has chunks of {array.chunk_bytes} bytes (shape {array.chunks}), "
-            "more than an eighth of the free memory; write it in smaller ones"
+            f"{path} has chunks of {chunk} bytes (shape {array.chunks}), more than an "
+            "eighth of the free memory; write it in smaller ones"
         )
-    dtype = np.dtype(array.dtype).newbyteorder("=")
-    read = partial(_read_rows, path, array, read_chunk_keys(path))
-    return Rows(array.shape, dtype, read)
+    return Rows(array.shape, dtype, partial(_read_rows, path, array, codecs, dtype))
 
 
 def _files(path: Path) -> Iterator[os.DirEntry]:
@@ -110,113 +146,49 @@ def _files(path: Path) -> Iterator[os.DirEntry]:
                 raise ValueError(f"{entry.path} is a link, which may lead anywhere")
 
 
-def _check_codecs(path: Path, array: ZarrArray) -> None:
-    codecs = list(array.codecs)
-    checked = codecs[-1:] == ["crc32c"]
-    packed = [codec for codec in codecs if codec in _COMPRESSORS]
-    expected = [codec for codec in codecs if codec == "transpose"]
-    expected += ["bytes", *packed, *["crc32c"] * checked]
-    if codecs != expected or len(packed) > 1:
-        raise ValueError(
-            f"{path} was encoded by {', '.join(codecs)}; only one of "
-            f"{', '.join(_COMPRESSORS)} is read, after bytes and before crc32c"
-        )
-
-
 def _read_rows(
-    path: Path, array: ZarrArray, keys: ChunkKeys, start: int, stop: int
+    path: Path, array: Any, codecs: list[str], dtype: np.dtype, start: int, stop: int
 ) -> np.ndarray:
-    import zarr
-
-    dtype = np.dtype(array.dtype).newbyteorder("=")
+    grid = [
+        range(-(-n // chunk))
+        for n, chunk in zip(array.shape, array.chunks, strict=True)
+    ]
+    grid[0] = range(start // array.chunks[0], -(-stop // array.chunks[0]))
     with damage_named(path):
-        if stop > start:
-            _check_chunks(path, array, keys, start, stop)
         try:
-            values = zarr.open_array(path, mode="r")[start:stop]
-            return np.asarray(values).astype(dtype, copy=False)
+            for number in product(*grid) if stop > start else ():
+                file = path / array.metadata.encode_chunk_key(number)
+                # What is not there is filled with a constant, as the format says.
+                if file.exists():
+                    size = math.prod(array.chunks) * dtype.itemsize
+                    _check_chunk(file, codecs, size)
+            return np.asarray(array[start:stop]).astype(dtype, copy=False)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _check_chunks(
-    folder: Path, array: ZarrArray, keys: ChunkKeys, start: int, stop: int
-) -> None:
-    """Refuses chunks that do not unpack to what they should."""
-    chunks, shape = array.chunks, array.shape
-    first = range(start // chunks[0], -(-stop // chunks[0]))
-    rest = [
-        range(-(-n // chunk)) for n, chunk in zip(shape[1:], chunks[1:], strict=True)
-    ]
-    packed = [codec for codec in array.codecs if codec in _COMPRESSORS]
-    trailer = 4 if array.codecs[-1] == "crc32c" else 0
-    for numbers in product(first, *rest):
-        path = folder / keys(numbers)
-        # What is not there is filled with a constant, as the format says.
-        if path.exists():
-            size = _UNPACKED[packed[0] if packed else None](
-                path, trailer, array.chunk_bytes
-            )
-            if size != array.chunk_bytes:
-                raise ValueError(
-                    f"{path} is damaged: it unpacks to another size than "
-                    f"{array.chunk_bytes} bytes"
-                )
+def _check_chunk(path: Path, codecs: list[str], size: int) -> None:
+    """Raises where a chunk unpacks to another size, before zarr allocates for it."""
+    import numcodecs
 
-
-def _plain(path: Path, trailer: int, most: int) -> int:
-    return path.stat().st_size - trailer
-
-
-def _deflated(path: Path, trailer: int, most: int) -> int:
-    """The size that a zlib or gzip stream unpacks to, by unpacking as much as allowed.
-
-    What it says of itself at its end may be wrong.
-    """
-    unpack, size = zlib.decompressobj(wbits=47), 0
-    with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            while piece and size <= most:
-                size += len(unpack.decompress(piece, _PIECE))
-                piece = unpack.unconsumed_tail
-            if unpack.eof or size > most:
-                # Another stream may follow in gzip; nobody writes chunks like that.
-                rest = len(unpack.unused_data) + len(stream.read(_PIECE))
-                return size if rest <= trailer else -1
-    return -1
-
-
-def _blosc(path: Path, trailer: int, most: int) -> int:
-    """The size in the header of Blosc, which holds its decoder to it."""
-    with path.open("rb") as stream:
-        head = stream.read(16)
-    unpacked, packed = (int.from_bytes(head[n : n + 4], "little") for n in (4, 12))
-    return unpacked if packed == path.stat().st_size - trailer else -1
-
-
-def _zstd(path: Path, trailer: int, most: int) -> int:
-    """The size in the header of a Zstandard frame (RFC 8878), -1 where it is left out.
-
-    The decoder is held to it, and refuses a frame that has more.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(18)
-    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
-        return -1
-    descriptor = head[4]
-    single = descriptor >> 5 & 1
-    bytes_of_size = (single, 2, 4, 8)[descriptor >> 6]
-    start = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
-    if not bytes_of_size:
-        return -1
-    size = int.from_bytes(head[start : start + bytes_of_size], "little")
-    return size + 256 if bytes_of_size == 2 else size
-
-
-_UNPACKED = {
-    None: _plain,
-    "zlib": _deflated,
-    "gzip": _deflated,
-    "blosc": _blosc,
-    "zstd": _zstd,
-}
+    trailer = 4 if codecs[-1] == "crc32c" else 0
+    codec = next((name for name in codecs if name in _COMPRESSORS), None)
+    stored, unpacked = path.stat().st_size - trailer, size
+    if codec is None:
+        unpacked = stored
+    elif stored > 2 * size + _SLACK:
+        unpacked = -1
+    elif codec in ("zlib", "gzip"):
+        stream = zlib.decompressobj(wbits=47)
+        unpacked = len(stream.decompress(path.read_bytes(), size + 1))
+        unpacked = -1 if len(stream.unused_data) > trailer else unpacked
+    else:
+        packed = path.read_bytes()[:stored]
+        # Blosc does not compare its own length with that of the buffer it is given.
+        if codec == "blosc" and int.from_bytes(packed[12:16], "little") != stored:
+            unpacked = -1
+        else:
+            # Raises where there is no room for all of it.
+            numcodecs.get_codec({"id": codec}).decode(packed, np.empty(size, np.uint8))
+    if unpacked != size:
+        raise ValueError(f"{path} unpacks to another size than {size} bytes")

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._array_files import SUFFIXES, open_arrays
-from semrsm_jax.store._stored import ArrayFile, StoredArray, check_real
 from semrsm_jax.store._zarr_files import is_zarr, open_zarr
+from semrsm_jax.store.array_files import SUFFIXES, open_arrays
 from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
+from semrsm_jax.store.names import safe_name
 from semrsm_jax.store.rsm_file import file_metadata
+from semrsm_jax.store.stored_array import ArrayFile, StoredArray, check_real
 
-# What may stand beside the layers of a file.
-IDS = "ids"
+# What may stand beside the layers of a file, and in its metadata.
+IDS, LAYERS = "ids", "layers"
 
 
 def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[str, ...]:
@@ -138,13 +139,28 @@ def _feature_arrays(path: Path) -> ArrayFile:
         file = open_arrays(path)
         # Text is no feature: it says something of those beside it.
         real = {k: v for k, v in file.arrays.items() if not _is_text(v)}
-        return file._replace(arrays=real or file.arrays)
+        return file._replace(arrays=_renamed(path, file, real) or file.arrays)
     if is_feature_store(path):
         layers = FeatureStore.open(path).layers
         return ArrayFile({name: _opened(rows) for name, rows in layers.items()}, {})
     if is_zarr(path):
         return ArrayFile(open_zarr(path), {})
     return ArrayFile(_layer_files(path), {})
+
+
+def _renamed(
+    path: Path, file: ArrayFile, arrays: dict[str, StoredArray]
+) -> dict[str, StoredArray]:
+    """The arrays under the names, and in the order, that `save_features` was given."""
+    try:
+        names = file_metadata(path, file).get(LAYERS)
+    except ValueError:  # the file of another program
+        return arrays
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        return arrays
+    if {safe_name(name) for name in names} != set(arrays):
+        return arrays
+    return {name: arrays[safe_name(name)] for name in names}
 
 
 def _layer_files(folder: Path) -> dict[str, StoredArray]:

@@ -1,6 +1,7 @@
 """Features on disk, batch by batch: a zarr group that is resumed where it stopped."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._chunks import (
+from semrsm_jax.store._chunks import ChunkStore
+from semrsm_jax.store._schema import (
     ChunkedArray,
-    ChunkStore,
     Schema,
     check_same,
     plain,
@@ -22,7 +23,7 @@ from semrsm_jax.store._chunks import (
 from semrsm_jax.store.names import listed, safe_name
 from semrsm_jax.store.rsm_file import package_version
 
-_KIND = "semrsm_jax features, version 2"
+_KIND, _NOUN = "semrsm_jax features, version 2", "store of features"
 _DTYPES = ("float16", "float32", "float64")
 _VERSIONS = ("semrsm_jax", "jax", "numpy")
 
@@ -212,16 +213,10 @@ class FeatureStore:
 
 def is_feature_store(path: Path) -> bool:
     """Whether a folder states that it is a store of features."""
-    if not (path / "zarr.json").exists():
-        return False
     try:
         return read_attributes(path).get("kind") == _KIND
-    except ValueError:
-        # An array, or damaged: what opens it next names the damage.
+    except ValueError:  # not a group, or damaged, which is named where it is opened
         return False
-
-
-_NOUN = "store of features"
 
 
 def _parse(attributes: dict[str, Any]) -> tuple[dict[str, Any], Schema]:
@@ -238,12 +233,7 @@ def _checked_attributes(
     metadata: Mapping[str, Any],
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The attributes of a store.
-
-    Raises:
-      TypeError: a value is of another type.
-      ValueError: a value is out of range.
-    """
+    """The attributes of a store; TypeError or ValueError where one is not valid."""
     if not layers:
         raise ValueError("layers must name at least one layer, got none")
     return {
@@ -284,9 +274,8 @@ def _checked_ids(ids: Sequence[str]) -> list[str]:
         raise TypeError("ids must be a sequence of strings, one a sample")
     if not ids:
         raise ValueError("ids must name at least one sample, got none")
-    if len(set(ids)) < len(ids):
-        earlier: set[str] = set()
-        twice = next(name for name in ids if name in earlier or earlier.add(name))
+    (twice, count), *_ = Counter(ids).most_common(1)
+    if count > 1:
         raise ValueError(f"ids must differ, got {twice!r} twice")
     return list(ids)
 
@@ -305,8 +294,7 @@ def _checked_layer(name: str, shape: Sequence[int]) -> list[int]:
 def _checked_dtype(dtype: DTypeLike) -> str:
     name = np.dtype(dtype).name
     if name not in _DTYPES:
-        hint = ""
-        if name == "bfloat16":
-            hint = "; zarr has no bfloat16, and float32 holds each of its values"
+        hint = "; zarr has no bfloat16, and float32 holds each of its values"
+        hint = hint if name == "bfloat16" else ""
         raise TypeError(f"dtype must be one of {', '.join(_DTYPES)}, got {name}{hint}")
     return name

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.store._array_files import open_arrays
-from semrsm_jax.store._stored import StoredArray, check_real
+from semrsm_jax.store.array_files import open_arrays
 from semrsm_jax.store.csv_rows import numbers, read_csv_rows
+from semrsm_jax.store.stored_array import StoredArray, check_real
 
 # Columns of a .csv that are not counts.
 _NAMED = ("id", "group", "label")

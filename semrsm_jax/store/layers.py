@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from semrsm_jax.store._chunks import read_attributes
+from semrsm_jax.store._schema import read_attributes
 from semrsm_jax.store.names import listed, safe_name
 from semrsm_jax.store.output import check_folder, new_file, new_folder
 from semrsm_jax.store.run_store import RunStore

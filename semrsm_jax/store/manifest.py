@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from semrsm_jax.store._chunks import ChunkedArray, Schema, plain
+from semrsm_jax.store._schema import ChunkedArray, Schema, plain
 from semrsm_jax.store.tiles import TileGrid
 
 KIND = "semrsm_jax run, version 2"

@@ -3,15 +3,13 @@
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from semrsm_jax.store._array_files import SUFFIXES
+SUFFIXES = (".npy", ".npz", ".safetensors")
 
 _PREFIX = ".semrsm-"
-_STALE_SECONDS = 3600
 
 
 def check_output(
@@ -43,27 +41,19 @@ def check_output(
             f"output {path} must end in one of {', '.join(suffixes)}, got "
             f"{Path(path).suffix or 'no suffix'}"
         )
-    try:
-        target = Path(os.path.realpath(path))
-        folder = target.parent
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir():
-            raise ValueError(f"output {path} cannot be written: {folder} is a file")
+    target = Path(os.path.realpath(path))
+    with _unwritable_named(path):
+        folder = _nearest_folder(path, target.parent)
         if target.is_dir():
             raise ValueError(f"output {path} is a folder, expected a file name")
         if target.exists():
             if any(Path(i).exists() and target.samefile(i) for i in inputs):
                 raise ValueError(f"output {path} is an input, and would replace it")
             if not target.is_file():
-                raise ValueError(f"output {path} is no regular file")
+                raise ValueError(f"output {path} is not a regular file")
             if not overwrite:
                 raise ValueError(f"output {path} exists; --overwrite replaces it")
         _try_writing(folder)
-    except OSError as error:
-        raise ValueError(
-            f"output {path} cannot be written: {error.strerror or error}"
-        ) from error
     return target
 
 
@@ -139,37 +129,36 @@ def check_folder(path: str | os.PathLike) -> Path:
       ValueError: the path is a file, leads through one, or cannot be written to.
     """
     target = Path(os.path.realpath(path))
+    with _unwritable_named(path):
+        if target.exists() and not target.is_dir():
+            raise ValueError(f"output {path} is a file, expected a folder")
+        _try_writing(_nearest_folder(path, target))
+    return target
+
+
+def _nearest_folder(path: str | os.PathLike, folder: Path) -> Path:
+    """The folder itself, or the first that exists of those above it."""
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ValueError(f"output {path} cannot be written: {folder} is a file")
+    return folder
+
+
+@contextmanager
+def _unwritable_named(path: str | os.PathLike) -> Iterator[None]:
     try:
-        folder = target
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir():
-            what = (
-                "is a file, expected a folder"
-                if folder == target
-                else (f"cannot be written: {folder} is a file")
-            )
-            raise ValueError(f"output {path} {what}")
-        _try_writing(folder)
+        yield
     except OSError as error:
         raise ValueError(
             f"output {path} cannot be written: {error.strerror or error}"
         ) from error
-    return target
 
 
 def sweep(folder: Path) -> None:
-    """Removes what `new_file` left below a folder; nobody else may be writing there."""
+    """Removes what `new_file` left below a folder, where no other process may write."""
     for path in folder.rglob(f"{_PREFIX}*"):
         path.unlink(missing_ok=True)
-
-
-def remove_stale(folder: Path) -> None:
-    """Removes what writers of `new_file` left in a folder when they were killed."""
-    for path in folder.glob(f"{_PREFIX}*"):
-        # A younger one may still be written, by another process.
-        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-            path.unlink(missing_ok=True)
 
 
 def _try_writing(folder: Path) -> None:

@@ -3,22 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from safetensors.numpy import save
 
 from semrsm_jax._version import __version__
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.store._array_files import open_arrays
-from semrsm_jax.store._stored import ArrayFile, check_real
-from semrsm_jax.store.output import check_output, new_file
+from semrsm_jax.store.array_files import open_arrays, save_arrays
+from semrsm_jax.store.output import check_output
+from semrsm_jax.store.stored_array import ArrayFile, check_real
 
-_METADATA = "metadata"
+_METADATA, _DIGEST = "metadata", "sha256"
+_NAMES = ("x_ids", "y_ids", "x_groups", "y_groups")
 
 
 class RSMFile(NamedTuple):
@@ -28,12 +28,20 @@ class RSMFile(NamedTuple):
       rsm: (N, M), in the floating-point dtype it was computed in.
       statistics: the `PairStatistics` behind it, so that another kernel needs no new
         matching: ``RBF()(file.statistics)``. None where the file holds the RSM alone.
-      metadata: how it was made; empty where the file does not tell.
+      metadata: how it was made; empty where the file does not state it.
+      x_ids: names of the N samples; None where they have none.
+      y_ids: names of the M samples; None where they have none.
+      x_groups: the group of each of the N samples; None where there are none.
+      y_groups: the group of each of the M samples; None where there are none.
     """
 
     rsm: np.ndarray
     statistics: PairStatistics | None
     metadata: dict[str, Any]
+    x_ids: tuple[str, ...] | None = None
+    y_ids: tuple[str, ...] | None = None
+    x_groups: tuple[str, ...] | None = None
+    y_groups: tuple[str, ...] | None = None
 
 
 def save_rsm(
@@ -42,42 +50,51 @@ def save_rsm(
     statistics: PairStatistics | None = None,
     metadata: Mapping[str, Any] | None = None,
     *,
+    x_ids: Sequence[str] | None = None,
+    y_ids: Sequence[str] | None = None,
+    x_groups: Sequence[str] | None = None,
+    y_groups: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Writes an RSM, whole or not at all.
 
     Args:
       path: ends in ``.npy`` (the matrix alone), ``.npz`` or ``.safetensors`` (with
-        the statistics, each under its name, and the metadata as JSON, to which the
-        versions of semrsm_jax and jax are added).
+        the statistics, each under its name, and as JSON the metadata, names and groups
+        of the samples, the versions of semrsm_jax and jax, and the SHA-256 of all).
       rsm: (N, M).
       statistics: the `PairStatistics` behind it.
       metadata: how the RSM was made, as JSON can express it.
+      x_ids: names of the N samples.
+      y_ids: names of the M samples.
+      x_groups: the group, such as the video, of each of the N samples.
+      y_groups: the group of each of the M samples.
       overwrite: replace an existing file.
 
     Raises:
-      TypeError: `rsm` is not real, or `metadata` no JSON.
-      ValueError: as `check_output`.
+      TypeError: `rsm` is not real, or of bfloat16 for a NumPy file; or `metadata` is
+        not JSON.
+      ValueError: as `check_output`; `rsm` is not a matrix with a value, or there are
+        not as many names or groups as rows or columns.
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite)
     arrays = {"rsm": np.asarray(rsm)}
     check_real("rsm", arrays["rsm"].dtype)
+    shape = arrays["rsm"].shape
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"rsm must have shape (N, M), neither of them 0, got {shape}")
     if statistics is not None:
         arrays |= {k: np.asarray(v) for k, v in statistics._asdict().items()}
-    versions = {name: package_version(name) for name in ("semrsm_jax", "jax")}
-    text = json.dumps({**(metadata or {}), "versions": versions})
-    with new_file(path, overwrite) as temporary:
-        if path.suffix.lower() == ".npy":
-            np.save(temporary, arrays["rsm"], allow_pickle=False)
-        elif path.suffix.lower() == ".npz":
-            named: dict[str, Any] = {**arrays, _METADATA: np.asarray(text)}
-            np.savez(temporary, **named)
-        else:
-            # The format keeps C order only, and does not look. In bytes, because its
-            # own way of writing a file makes one that only its owner can read.
-            contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-            temporary.write_bytes(save(contiguous, metadata={_METADATA: text}))
+    described = {
+        **(metadata or {}),
+        "versions": {name: package_version(name) for name in ("semrsm_jax", "jax")},
+    }
+    for name, names in zip(_NAMES, (x_ids, y_ids, x_groups, y_groups), strict=True):
+        if names is not None:
+            described[name] = _checked_names(name, names, shape)
+    text = json.dumps({**described, _DIGEST: _digest(arrays, described)})
+    save_arrays(path, arrays, {_METADATA: text}, overwrite)
 
 
 def load_rsm(path: str | os.PathLike) -> RSMFile:
@@ -91,7 +108,8 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
 
     Raises:
       TypeError: the RSM is not real.
-      ValueError: as `load_features`, or the file holds no RSM (N, M).
+      ValueError: as `load_features`; the file holds no RSM (N, M), or differs from the
+        SHA-256 in it.
     """
     file = open_arrays(path)
     name = "rsm" if "" not in file.arrays else ""
@@ -105,19 +123,46 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
         if key in file.arrays:
             check_real(f"{path}, {key!r}", file.arrays[key].dtype)
             arrays[key] = file.arrays[key].read()
+    metadata = file_metadata(path, file)
+    digest = metadata.pop(_DIGEST, None)
+    if digest not in (None, _digest(arrays, metadata)):
+        raise ValueError(f"{path} is damaged: it differs from its SHA-256")
     rsm = arrays.pop(name)
     if rsm.ndim != 2 or rsm.size == 0:
         raise ValueError(f"{path} must hold an RSM (N, M), got shape {rsm.shape}")
-    whole = set(PairStatistics._fields) <= set(arrays)
-    statistics = PairStatistics(**arrays) if whole else None
-    return RSMFile(rsm, statistics, file_metadata(path, file))
+    complete = set(PairStatistics._fields) <= set(arrays)
+    names: list[tuple[str, ...] | None] = [None, None, None, None]
+    if digest is not None:
+        for place, key in enumerate(_NAMES):
+            if key in metadata:
+                values = _checked_names(key, metadata.pop(key), rsm.shape)
+                names[place] = tuple(values)
+    statistics = PairStatistics(**arrays) if complete else None
+    return RSMFile(rsm, statistics, metadata, *names)
+
+
+def _checked_names(name: str, names: Any, shape: tuple[int, ...]) -> list[str]:
+    count = shape[0 if name.startswith("x") else 1]
+    if isinstance(names, str) or len(names) != count:
+        raise ValueError(f"{name} must hold {count} names, one a sample, got {names!r}")
+    return list(map(str, names))
+
+
+def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    """The SHA-256 of the arrays' names, dtypes, shapes and values, and the metadata."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {arrays[name].shape} ".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def file_metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
-    """What an .npz or .safetensors file says, as JSON, of the arrays in it.
+    """The metadata, in JSON, of the arrays in an .npz or .safetensors file.
 
     Raises:
-      ValueError: that is damaged.
+      ValueError: it is damaged.
     """
     text = file.metadata.get(_METADATA)
     stored = file.arrays.get(_METADATA)

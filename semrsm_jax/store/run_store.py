@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.store._chunks import ChunkStore, Schema, check_same
+from semrsm_jax.store._chunks import ChunkStore
+from semrsm_jax.store._schema import Schema, check_same
 from semrsm_jax.store.manifest import KIND, MATRICES, Manifest
 from semrsm_jax.store.tiles import Tile
 

@@ -22,6 +22,7 @@ class Similarity(Rows):
     Attributes:
       shape: (N, M).
       dtype: float32 or float64.
+      read: ``read(start, stop)`` gives rows start <= n < stop, (stop - start, M).
       kernel: what is applied to the statistics, with its bandwidth; None where the
         matrix of a file is taken as it is.
       x_ids: names of the N samples; None where they have none.
@@ -74,7 +75,7 @@ def _of_file(path: Path, kernel: Kernel | None) -> Similarity:
             )
         matrix = np.asarray(kernel(file.statistics))
     rows = part(matrix, 0, len(matrix))
-    return Similarity(rows.shape, rows.dtype, rows.read, kernel)
+    return Similarity(rows.shape, rows.dtype, rows.read, kernel, file.x_ids, file.y_ids)
 
 
 def open_similarity(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from semrsm_jax.models.checkpoint._settings import read_json
 from semrsm_jax.models.checkpoint._torch_files import open_torch
-from semrsm_jax.store._array_files import open_arrays
-from semrsm_jax.store._stored import StoredArray
+from semrsm_jax.store.array_files import open_arrays
+from semrsm_jax.store.stored_array import StoredArray
 
 Tensors = Mapping[str, StoredArray]
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from semrsm_jax.models._layers import Activation, gelu, quick_gelu, relu
-from semrsm_jax.store._stored import damage_named
+from semrsm_jax.store.stored_array import damage_named
 
 # The names of activations in a config, as transformers writes them.
 ACTIVATIONS: dict[str, Activation] = {

@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
-from semrsm_jax.store._stored import StoredArray, damage_named
 from semrsm_jax.store.output import new_file
+from semrsm_jax.store.stored_array import StoredArray, damage_named
 
 
 def open_torch(path: Path) -> dict[str, StoredArray]:

@@ -1,4 +1,4 @@
-"""Reading arrays from files that may be broken, foreign or hostile.
+"""Arrays in .npy, .npz and .safetensors files that anyone may have written.
 
 Sizes and dtypes are checked on the headers, before anything is allocated; nothing is
 ever unpickled, and nothing extracted from an archive to the disk.
@@ -6,6 +6,7 @@ ever unpickled, and nothing extracted from an archive to the disk.
 
 import os
 import stat
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from safetensors import safe_open
+from safetensors.numpy import save
 
 from semrsm_jax._rows import Rows
 from semrsm_jax.store._numpy_files import open_npy, open_npz
-from semrsm_jax.store._stored import ArrayFile, StoredArray, damage_named
+from semrsm_jax.store.output import SUFFIXES, new_file
+from semrsm_jax.store.stored_array import ArrayFile, StoredArray, damage_named
 
 # The first bytes of each kind of file read here: where they stand, what they are.
 _EXPECTED = {
@@ -24,7 +27,6 @@ _EXPECTED = {
     ".npz": (0, (b"PK\x03\x04", b"PK\x05\x06")),
     ".safetensors": (8, (b"{",)),
 }
-SUFFIXES = tuple(_EXPECTED)
 
 # Files that are often taken for one of those, by their first bytes.
 _FOREIGN = {
@@ -69,7 +71,9 @@ def open_arrays(path: str | os.PathLike) -> ArrayFile:
     if stat.S_ISDIR(status.st_mode):
         raise ValueError(f"{path} is a folder, expected a file: {', '.join(SUFFIXES)}")
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is no regular file, expected {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"{path} is not a regular file, expected {', '.join(SUFFIXES)}"
+        )
     suffix = path.suffix.lower()
     if suffix not in _EXPECTED:
         raise ValueError(
@@ -93,8 +97,8 @@ def _check_kind(path: Path, suffix: str) -> None:
         return
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
-            raise ValueError(f"{path} is no {suffix} file but {kind}")
-    raise ValueError(f"{path} is no {suffix} file; it starts with {head[:8]!r}")
+            raise ValueError(f"{path} is not a {suffix} file but {kind}")
+    raise ValueError(f"{path} is not a {suffix} file; it starts with {head[:8]!r}")
 
 
 def _safetensors(path: Path) -> ArrayFile:
@@ -132,3 +136,43 @@ def _tensor(path: Path, name: str, index: Any) -> np.ndarray:
         if index == ():
             return file.get_tensor(name)
         return file.get_slice(name)[index]
+
+
+def save_arrays(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    text: Mapping[str, Any],
+    overwrite: bool,
+) -> None:
+    """Writes a file of arrays, whole or not at all.
+
+    Args:
+      path: ends in ``.npz``, ``.safetensors``, or ``.npy``, which holds the first array
+        alone.
+      arrays: by name; bfloat16 for .safetensors alone.
+      text: what stands beside them: arrays of strings, or metadata of .safetensors.
+      overwrite: replace an existing file.
+
+    Raises:
+      TypeError: an array is of bfloat16, for a file of NumPy's.
+      ValueError: the file exists and `overwrite` is False.
+      OSError: the disk is full, or the like; no file is left behind.
+    """
+    suffix = path.suffix.lower()
+    for name, array in arrays.items():
+        if suffix != ".safetensors" and array.dtype == ml_dtypes.bfloat16:
+            raise TypeError(
+                f"array {name!r} is of bfloat16, which {suffix} cannot hold; write "
+                ".safetensors, or convert it to float32"
+            )
+    with new_file(path, overwrite) as temporary:
+        if suffix == ".npy":
+            np.save(temporary, next(iter(arrays.values())), allow_pickle=False)
+        elif suffix == ".npz":
+            named: dict[str, Any] = {**arrays, **text}
+            np.savez(temporary, **named)
+        else:
+            # The format keeps C order only, and does not look. In bytes, because its
+            # own way of writing a file makes one that only its owner can read.
+            contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+            temporary.write_bytes(save(contiguous, metadata=dict(text)))

@@ -40,7 +40,7 @@ class ArrayFile(NamedTuple):
 
 
 def check_real(where: str, dtype: np.dtype | str) -> None:
-    """Refuses all but floats and integers of up to 64 bits.
+    """Checks that a dtype is a float or integer of up to 64 bits.
 
     Raises:
       TypeError: any other dtype, with the way out where there is one.

@@ -1,0 +1,1 @@
+"""What experiments share: their command line, their files, intervals."""

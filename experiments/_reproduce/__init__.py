@@ -1,0 +1,1 @@
+"""What the reproduction is made of: entries, the run, the results page."""

@@ -1,0 +1,1 @@
+"""The sections of the open questions on the results page."""
