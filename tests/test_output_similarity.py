@@ -147,12 +147,12 @@ def test_divergence_accumulates_half_precision_in_float32(rng, dtype):
         ([-np.inf] * 2, [0, 0.0], {"from_logits": True}, "p must leave each sample"),
     ],
 )
-def test_divergence_refuses(p, q, options, message):
+def test_divergence_rejects(p, q, options, message):
     with pytest.raises(ValueError, match=message):
         sj.jensen_shannon_divergence(p, q, **options)
 
 
-def test_divergence_refuses_booleans_and_more_axes():
+def test_divergence_rejects_booleans_and_more_axes():
     with pytest.raises(TypeError, match="p must be a real array"):
         sj.jensen_shannon_divergence([True, False], [0.5, 0.5])
     with pytest.raises(ValueError, match="p must have 2 axes"):
@@ -226,7 +226,7 @@ def test_correlation_of_constants_is_nan():
         (np.ones((2, 2)), np.ones((2, 2)), "a must have 1 axes"),
     ],
 )
-def test_correlations_refuse(a, b, message):
+def test_correlations_reject(a, b, message):
     for f in (sj.pearson, sj.spearman, sj.kendall):
         with pytest.raises(ValueError, match=message):
             f(a, b)
@@ -316,7 +316,7 @@ def test_output_correlation_of_a_constant_is_nan(case):
     assert np.isnan(found.pearson) and np.isnan(found.spearman)
 
 
-def test_output_correlation_refuses(case):
+def test_output_correlation_rejects(case):
     K, p = case
     for K_, p_, q_, message in (
         (K[:5], p, None, r"K must have shape \(23, 23\).* got \(5, 23\)"),
