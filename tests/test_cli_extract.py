@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from checkpoints import write_vit
 from PIL import Image
-from test_cli import refused, run
+from shell import refused, run
 
 import semrsm_jax as sj
 from semrsm_jax.features import extract, load_preprocessing, open_folder
@@ -166,7 +166,7 @@ def test_another_preprocessor(folder, expected):
             ("--layers", "vit.layernom"),
             f"layer 'vit.layernom'; nearest.*{LAST}",
         ),
-        (("--layers", "a,,b"), "--layers must be names"),
+        (("--layers", "a,,b"), "layers must be names"),
         (("--model", "vit-b61"), "vit-b16"),
         (("--model", "images"), "images"),
         (("--images", "nowhere"), "nowhere does not exist"),

@@ -15,8 +15,7 @@ from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
-from semrsm_jax.cli._models import load_model
-from semrsm_jax.features import load_preprocessing
+from semrsm_jax.features import load_network, load_preprocessing
 from semrsm_jax.models import VARIANTS
 
 _HEAD = "classifier"  # the layer that gives the logits, in all of the paper's networks
@@ -107,8 +106,8 @@ class OnImageNet:
         """As in `Classifiers`; tokens stay on the disk."""
         # A wrong folder is told before a network is fetched from the hub.
         folder = IMAGENET.folder(draw.data)
-        loaded = load_model(network, "float32")
-        if _HEAD not in loaded.known:
+        loaded = load_network(network, "float32")
+        if _HEAD not in loaded.layers:
             raise ValueError(
                 f"networks must be classifiers, got {network}, which has no layer "
                 f"{_HEAD!r}"
@@ -125,8 +124,8 @@ class OnImageNet:
             f"{network}/answers",
             loaded.model,
             images,
-            (loaded.tap, _HEAD),
+            (loaded.last, _HEAD),
             self.batch_size,
         )
         logits = np.asarray(store.layers[_HEAD])[:, 0]
-        return Answers(store.layers[loaded.tap], logits, float("nan"))
+        return Answers(store.layers[loaded.last], logits, float("nan"))

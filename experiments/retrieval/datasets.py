@@ -27,8 +27,7 @@ from experiments.retrieval.collection import (
     Measure,
     folder_name,
 )
-from semrsm_jax.cli._models import load_model
-from semrsm_jax.features import load_preprocessing, read_image
+from semrsm_jax.features import load_network, load_preprocessing, read_image
 from semrsm_jax.retrieval import class_iou, instance_f1
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _features(
 ) -> Mapping[str, tuple[Any, Any]]:
     """Tokens at the last hidden layer, extracted to disk."""
     session.report(f"Loading {network}", 0, None)
-    loaded = load_model(network, source.dtype)
+    loaded = load_network(network, source.dtype)
     preprocess = load_preprocessing(loaded.folder)
     root, rows = data_set.folder(folder), []
     for name, paths in zip(("queries", "database"), files, strict=True):
@@ -172,11 +171,11 @@ def _features(
             f"{folder_name(network)}/{name}",
             loaded.model,
             images,
-            [loaded.tap],
+            [loaded.last],
             source.batch_size,
         ).layers
-        rows.append(layers[loaded.tap])
-    return {loaded.tap: (rows[0], rows[1])}
+        rows.append(layers[loaded.last])
+    return {loaded.last: (rows[0], rows[1])}
 
 
 def _picture(files: Files, number: int) -> UInt8[np.ndarray, "H W 3"]:

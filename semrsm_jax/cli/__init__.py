@@ -1,6 +1,7 @@
 """The command line, ``semrsm``: one file a command, each with the help it shows.
 
-Commands import what they compute with when they run, so that help comes at once.
+A command parses its options, calls the library, and prints. Packages that are slow to
+import are imported where a command needs them, so that help is immediate.
 """
 
 from typing import Annotated
@@ -25,7 +26,7 @@ from semrsm_jax.cli import (
 from semrsm_jax.cli._algorithm_options import with_algorithm_options
 from semrsm_jax.cli.console import guarded, say
 
-_HELP = """How alike two images look to a network, wherever in the image things stand.
+_HELP = """How similar two images are to a network, wherever in the image things are.
 
 A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved with numpy.save:
 
@@ -35,7 +36,7 @@ A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved
 
   semrsm compare layer1.npz layer2.npz
 
-Features of your images come from semrsm extract. Without any at hand: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
+semrsm extract computes features of your images. To see results without any: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
 
 _COMMANDS = (
     extract,
@@ -64,7 +65,7 @@ def build_app() -> typer.Typer:
         help=_HELP,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        # A traceback that reaches the user is a fault of this program: show it plainly.
+        # A traceback that reaches the user is a fault of this program.
         pretty_exceptions_enable=False,
     )
     for module in _COMMANDS:

@@ -1,4 +1,4 @@
-"""What the commands say: results to stdout, progress and errors to stderr."""
+"""Output of the commands: results to stdout, progress and errors to stderr."""
 
 import functools
 import json
@@ -50,7 +50,7 @@ def say_fields(fields: Mapping[str, object]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A time in the units that suit it."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -62,7 +62,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes as people say it."""
+    """A number of bytes in the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.4g} {unit}"
@@ -71,7 +71,7 @@ def size(count: float) -> str:
 
 
 def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Gives a command one clear message, without traceback, for what users meet.
+    """Turns the errors that users cause into one message without traceback.
 
     Bad input ends with exit code 2, a full disk or memory with 1, Ctrl-C with 130.
     """
@@ -150,7 +150,7 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Report]:
         def report(description: str, done: int, total: int | None) -> None:
             if description not in tasks:
                 for task in bar.tasks:
-                    # What has no end of its own ends where the next begins.
+                    # A task without a known end is over when the next begins.
                     task.visible = task.total is not None
                 tasks[description] = bar.add_task(
                     description, total=total, completed=done
@@ -161,6 +161,6 @@ def progress_bar(unit: str, quiet: bool = False) -> Iterator[Report]:
 
 
 def _printable(text: str) -> str:
-    # A file name need not be valid in any encoding, the terminal's least of all.
+    # A file name need not be valid in any encoding.
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

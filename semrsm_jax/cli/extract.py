@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import options
-from semrsm_jax.cli._models import Loaded, load_model
 from semrsm_jax.cli.console import Report, progress_bar, say, say_fields, say_json
+from semrsm_jax.store import check_output, save_features
+from semrsm_jax.store.output import check_folder
 
 if TYPE_CHECKING:
-    from semrsm_jax.features import ImageFolder
+    from semrsm_jax.features import ImageFolder, LoadedNetwork
 
 NAME = "extract"
 HELP = """Compute the features of a folder of images in some layers of a network.
 
-The network is one of the paper's, by its name (semrsm models lists them), or a checkpoint of the same kind: a folder with config.json and weights, or the id of a repository on the hub. Images are prepared as its preprocessor_config.json says.
+The network is one of the paper's, by its name (semrsm models lists them), or a checkpoint of the same kinds: a folder with config.json and weights, or the id of a repository on the hub. Images are prepared as its preprocessor_config.json says.
 
 Example: semrsm extract --model facebook/dinov2-base --images photographs --tokens patches -o features.zarr
 
 Example: semrsm extract --model facebook/dinov2-base --list-layers
 
-Images are all files below the folder that end in .png, .jpg, .webp, .bmp, .tif or .gif, sorted; their paths below it become the ids of the samples. EXIF orientation is applied, transparency dropped, and of an animation the first frame taken.
+Images are all files below the folder that end in .png, .jpg, .webp, .bmp, .tif or .gif, sorted; their paths below it become the ids of the samples. EXIF orientation is applied, transparency is dropped, and an animation is its first frame.
 
-An output .zarr is written batch by batch: where it was interrupted, the same command goes on. .npz and .safetensors are written at the end, and hold an array (N, S, C) for each layer. All of them serve semrsm rsm, with --key LAYER where there are several."""  # noqa: E501 (lines are wrapped when shown)
+An output .zarr is written batch by batch: after an interruption the same command resumes it. .npz and .safetensors are written at the end, and hold an array (N, S, C) for each layer. semrsm rsm reads all of them, with --key LAYER where there are several."""  # noqa: E501 (lines are wrapped when shown)
 
 _SUFFIXES = (".zarr", ".npz", ".safetensors")
 
@@ -49,7 +50,7 @@ class DtypeName(StrEnum):
 
 
 class OnErrorName(StrEnum):
-    """What becomes of images that cannot be read."""
+    """What to do about images that cannot be read."""
 
     RAISE = "raise"
     SKIP = "skip"
@@ -116,8 +117,8 @@ def command(
         typer.Option(
             metavar="HOW",
             case_sensitive=False,
-            help="Of images that cannot be read: raise, and say which; or skip, which "
-            "leaves them out and lists them.",
+            help="If images cannot be read: raise, which lists them and stops; or "
+            "skip, which leaves them out and lists them.",
         ),
     ] = OnErrorName.RAISE,
     revision: Annotated[
@@ -141,26 +142,26 @@ def command(
     quiet: options.Quiet = False,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Checks all input, extracts, writes, and says what came out."""
+    """Checks all input, extracts, writes, and prints a summary."""
+    from semrsm_jax.features import load_network, load_preprocessing, open_folder
+    from semrsm_jax.features.image_folder import find_images
+
     if list_layers:
         with progress_bar("steps", quiet) as report:
             report("Loading the network", 0, None)
-            loaded = load_model(model, dtype.value, revision)
+            loaded = load_network(model, dtype.value, revision)
         _show_layers(loaded, as_json)
         return
     if images is None or output is None:
         missing = "--images" if images is None else "--output"
         raise ValueError(f"{missing} must be given, unless --list-layers is")
     _check_output(output, overwrite, dtype)
-    from semrsm_jax.features import load_preprocessing, open_folder
-    from semrsm_jax.features.image_folder import find_images
-
-    find_images(images)  # a wrong folder is told before the network is loaded
+    find_images(images)  # a wrong folder is reported before the network is loaded
     start = time.perf_counter()
     with progress_bar("images", quiet) as report:
         report("Loading the network", 0, None)
-        loaded = load_model(model, dtype.value, revision)
-        names = loaded.layers(layers)
+        loaded = load_network(model, dtype.value, revision)
+        names = loaded.select_layers(layers)
         preprocess = load_preprocessing(preprocessor or loaded.folder)
         folder = open_folder(
             images,
@@ -179,7 +180,7 @@ def command(
     if as_json:
         say_json(
             {
-                "model": loaded.source,
+                "model": loaded.name,
                 "images": len(folder),
                 "skipped": skipped,
                 "layers": {name: list(shape) for name, shape in shapes.items()},
@@ -192,7 +193,7 @@ def command(
 
 
 def _extract(
-    loaded: Loaded,
+    loaded: "LoadedNetwork",
     folder: "ImageFolder",
     names: Sequence[str],
     output: Path,
@@ -201,12 +202,11 @@ def _extract(
     overwrite: bool,
     report: Report,
 ) -> Mapping[str, tuple[int, ...]]:
-    """Extracts into the output, and tells the shape of each layer's features."""
+    """Extracts into the output; returns the shape of the features of each layer."""
     from semrsm_jax.features import extract, extract_to_store
-    from semrsm_jax.store import save_features
 
     metadata: dict[str, Any] = {
-        "model": loaded.source,
+        "model": loaded.name,
         "preprocessing": str(folder.preprocess),
         "skipped": [image._asdict() for image in folder.skipped],
     }
@@ -241,9 +241,6 @@ def _extract(
 
 
 def _check_output(output: Path, overwrite: bool, dtype: DtypeName) -> None:
-    from semrsm_jax.store import check_output
-    from semrsm_jax.store.output import check_folder
-
     suffix = output.suffix.lower()
     if suffix == ".npz" and dtype is DtypeName.BFLOAT16:
         raise ValueError(
@@ -261,23 +258,23 @@ def _check_output(output: Path, overwrite: bool, dtype: DtypeName) -> None:
     check_folder(output)
 
 
-def _show_layers(loaded: Loaded, as_json: bool) -> None:
+def _show_layers(loaded: "LoadedNetwork", as_json: bool) -> None:
     if as_json:
-        say_json({"last": loaded.tap, "layers": loaded.known})
+        say_json({"last": loaded.last, "layers": loaded.layers})
         return
-    for name in loaded.known:
-        say(f"{name}  (last)" if name == loaded.tap else name)
+    for name in loaded.layers:
+        say(f"{name}  (last)" if name == loaded.last else name)
 
 
 def _report(
-    loaded: Loaded,
+    loaded: "LoadedNetwork",
     folder: "ImageFolder",
     shapes: Mapping[str, tuple[int, ...]],
     output: Path,
     seconds: float,
 ) -> None:
     say(f"Features of {folder.root}")
-    fields: dict[str, object] = {"model": loaded.source, "images": len(folder)}
+    fields: dict[str, object] = {"model": loaded.name, "images": len(folder)}
     if folder.skipped:
         fields["skipped"] = len(folder.skipped)
     fields |= {

@@ -2,20 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import jax
+import numpy as np
 import typer
 
+from semrsm_jax import SoftMatching, invariance_ladder, match
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import MatcherOptions, parse_grid
 from semrsm_jax.cli._inputs import load_sample, naming
 from semrsm_jax.cli.console import say, say_fields, say_json
-
-if TYPE_CHECKING:
-    import jax
-    import numpy as np
-
-    from semrsm_jax import SoftMatching
+from semrsm_jax.store import check_output, new_file
 
 NAME = "match"
 HELP = """Match the tokens of two samples.
@@ -28,7 +26,7 @@ Example: semrsm match features.npy features.npy --i 0 --j 3 --matcher sinkhorn -
 
 Example: semrsm match features.npy features.npy --i 0 --j 3 --ladder
 
-Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --matcher sinkhorn the permutation is the soft matching, rounded; printed, and held by .npz and .json, are further epsilon, whether it converged, the iterations and the plan's entropy a token, in nats, and .npz holds the plan (S, T). With --ladder it prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
+Prints the value (the matched inner product), the proven bound on any matching, the gap between them, and the first tokens. An output .npy holds the permutation (S), int32: the token of B that goes with each token of A, or -1; .npz and .json hold permutation, value and upper_bound. With --matcher sinkhorn the permutation is the rounded plan; epsilon, whether it converged, the iterations and the entropy of the plan a token, in nats, are printed and written too, and .npz holds the plan (S, T). --ladder prints what share of the attainable similarity each invariance reaches: position by position, any circular shift (with --grid), windows of similar norm, any permutation."""  # noqa: E501 (lines are wrapped when shown)
 
 _SUFFIXES = (".npy", ".npz", ".json")
 _SHOWN = 12
@@ -66,13 +64,8 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Matches one pair, and prints or writes the permutation."""
-    import numpy as np
-
-    from semrsm_jax import SoftMatching, match
-    from semrsm_jax.store import check_output
-
     if ladder:
-        _refuse_beside_ladder(matcher, bound, output)
+        _check_ladder_options(matcher, bound, output)
     else:
         rule = matcher.build()
         proof = options.build_bound(bound)
@@ -115,7 +108,7 @@ def command(
         say("All of them: -o matching.npz (or .npy, .json), or --json")
 
 
-def _refuse_beside_ladder(
+def _check_ladder_options(
     matcher: MatcherOptions, bound: int | None, output: Path | None
 ) -> None:
     given = [key for key, value in matcher.settings.items() if value is not None]
@@ -126,11 +119,7 @@ def _refuse_beside_ladder(
             raise ValueError(f"--{key} does not fit --ladder, which takes --grid alone")
 
 
-def _show_ladder(
-    x: "jax.Array", y: "jax.Array", grid: str | None, as_json: bool
-) -> None:
-    from semrsm_jax import invariance_ladder
-
+def _show_ladder(x: jax.Array, y: jax.Array, grid: str | None, as_json: bool) -> None:
     rungs = invariance_ladder(x, y, grid=parse_grid(grid) if grid else None)
     values, shares = rungs.value.tolist(), rungs.share.tolist()
     attainable = float(rungs.attainable)
@@ -154,7 +143,7 @@ def _show_ladder(
     )
 
 
-def _preview(permutation: "np.ndarray") -> str:
+def _preview(permutation: np.ndarray) -> str:
     shown = [
         f"{token}->{partner if partner >= 0 else 'none'}"
         for token, partner in enumerate(permutation[:_SHOWN].tolist())
@@ -162,10 +151,8 @@ def _preview(permutation: "np.ndarray") -> str:
     return " ".join(shown) + (" ..." if len(permutation) > _SHOWN else "")
 
 
-def _softness(matching: "SoftMatching") -> dict[str, float | bool]:
-    """How soft a matching is, and how well it was found."""
-    import numpy as np
-
+def _softness(matching: SoftMatching) -> dict[str, float | bool]:
+    """How soft a matching is, and whether its iterations converged."""
     plan = np.asarray(matching.plan, np.float64)
     partner = plan / plan.sum(1, keepdims=True)
     logs = np.log(partner, out=np.zeros_like(partner), where=partner > 0)
@@ -180,15 +167,11 @@ def _softness(matching: "SoftMatching") -> dict[str, float | bool]:
 
 def _write(
     output: Path,
-    permutation: "np.ndarray",
+    permutation: np.ndarray,
     numbers: dict[str, float | bool],
-    plan: dict[str, "np.ndarray"],
+    plan: dict[str, np.ndarray],
     overwrite: bool,
 ) -> None:
-    import numpy as np
-
-    from semrsm_jax.store import new_file
-
     with new_file(output, overwrite) as temporary:
         if output.suffix.lower() == ".npy":
             np.save(temporary, permutation)
@@ -196,5 +179,5 @@ def _write(
             arrays: dict[str, Any] = {"permutation": permutation, **numbers, **plan}
             np.savez(temporary, **arrays)
         else:
-            found = numbers | {"permutation": permutation.tolist()}
-            temporary.write_text(json.dumps(found))
+            everything = numbers | {"permutation": permutation.tolist()}
+            temporary.write_text(json.dumps(everything))

@@ -1,4 +1,4 @@
-"""``semrsm models``: the networks that are there, by name."""
+"""``semrsm models``: the networks of the paper, by name."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NAME = "models"
 HELP = """List the networks that semrsm extract knows by name: the paper's twelve.
 
-Each stands for a checkpoint on the Hugging Face hub. Its tokens are given as rows x columns at the image size of its preprocessor, + 1 where a CLS token stands before them; below the checkpoint stands the layer that the paper compares (--layers last).
+Each stands for a checkpoint on the Hugging Face hub. Its tokens are given as rows x columns at the image size of its preprocessor, + 1 where a CLS token precedes them; below the checkpoint is the layer that the paper compares (--layers last).
 
 Example: semrsm models --json
 

@@ -1,4 +1,4 @@
-"""Options that several commands share; matchers' and kernels' are derived elsewhere."""
+"""Options that several commands share, and figures that they write."""
 
 import re
 from collections.abc import Sequence

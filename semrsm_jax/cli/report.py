@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from semrsm_jax import report
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel, parse_grid
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
+from semrsm_jax.reporting.page import SUFFIXES
+from semrsm_jax.store import check_output
 
 NAME = "report"
 HELP = """Make one page to look at RSMs: click on a cell, and see what was matched with what.
@@ -21,11 +24,11 @@ Example: semrsm rsm features.zarr -o run.zarr
 
 Example: semrsm report run.zarr --images photographs -o report.html
 
-Samples are found in --images by their ids, which semrsm extract keeps, or by their order where they have none. What was matched, and the spatio-semantic RSM, come from the features, which a run and an .npz of semrsm rsm name; where they were moved, --features says where they are. The RSM of --matcher identity over the same features, given too, is taken as the spatio-semantic one.
+Images are matched to samples by their ids, which semrsm extract stores, or by their order without ids. Correspondences and the spatio-semantic RSM are computed from the features, which a run and an .npz of semrsm rsm name; if these were moved, --features states where they are. An RSM of --matcher identity over the same features, given too, is used as the spatio-semantic one.
 
---labels takes a .csv with the columns id and label, or the counts of objects that semrsm retrieve takes; samples can then be sorted by label.
+--labels takes the files that semrsm retrieve takes: a .csv with the columns id and label, or counts of objects; samples can then be sorted by label.
 
-Correspondences of every pair may be much: the page holds those of each sample's neighbors, and of the pairs that misalignment costs most and least, up to 4 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
+Correspondences of all pairs may be large: the page holds those of each sample's neighbors, and of the pairs that misalignment costs most and least, up to 4 MiB. --pairs all holds all of them, --pair I,J a certain one."""  # noqa: E501 (lines are wrapped when shown)
 
 
 def command(
@@ -51,7 +54,7 @@ def command(
         Path | None,
         typer.Option(
             show_default=False,
-            help="The features that were matched. Default: where the RSM says.",
+            help="The features that were matched. Default: those that the RSM names.",
         ),
     ] = None,
     labels: Annotated[
@@ -72,16 +75,16 @@ def command(
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Rows and columns of the token grid. Default: what the features or "
-            "the shape of the images tell.",
+            help="Rows and columns of the token grid. Default: from the features or "
+            "the shape of the images.",
         ),
     ] = None,
     preprocessor: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A preprocessor_config.json, which says what part of each image the "
-            "network saw. Default: what features of semrsm extract tell, else all.",
+            help="A preprocessor_config.json, which states the part of each image that "
+            "the network saw. Default: from features of semrsm extract, else all.",
         ),
     ] = None,
     neighbors: Annotated[
@@ -119,11 +122,8 @@ def command(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Checks all input, makes the page, and says how large it is."""
+    """Checks all input, makes the page, and prints its size."""
     from semrsm_jax.features import load_preprocessing
-    from semrsm_jax.reporting import report
-    from semrsm_jax.reporting.page import SUFFIXES
-    from semrsm_jax.store import check_output
 
     check_output(output, overwrite, suffixes=SUFFIXES, inputs=rsms)
     asked = [_parse_pair(text) for text in pair or ()]

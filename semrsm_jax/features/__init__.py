@@ -10,6 +10,7 @@ from semrsm_jax.features.image_folder import (
     open_files,
     open_folder,
 )
+from semrsm_jax.features.network import LoadedNetwork, load_network
 from semrsm_jax.features.preprocessing import Preprocessing
 from semrsm_jax.features.preprocessor_config import (
     load_preprocessing,
@@ -19,11 +20,13 @@ from semrsm_jax.features.preprocessor_config import (
 __all__ = [
     "BrokenImage",
     "ImageFolder",
+    "LoadedNetwork",
     "Preprocessing",
     "check_layers",
     "extract",
     "extract_to_store",
     "list_layers",
+    "load_network",
     "load_preprocessing",
     "match_images",
     "open_files",

@@ -46,20 +46,20 @@ def nearest(
       K: RSM (N, M), queries by database: anything with ``shape``, ``dtype`` and rows by
         slices, such as an array of NumPy, JAX or zarr, a memory map, or what
         `semrsm_jax.store.open_similarity` gives. It must fit in memory under `jax.jit`.
-      k: how many neighbours, at least 1.
+      k: how many neighbors, at least 1.
       exclude: which are not allowed. None: none, so that each sample of an RSM of x
-        with itself has itself as a neighbour. `same_sample` leaves it out;
+        with itself has itself as a neighbor. `same_sample` leaves it out;
         ``same_group(videos)`` all of its video. A mask (N, M), True where a column may
-        not be a neighbour; or any function of row numbers (n,) that gives their rows of
+        not be a neighbor; or any function of row numbers (n,) that gives their rows of
         such a mask.
       progress: called as ``progress(done, total)``, in rows.
 
     Returns:
       The `Neighbors`, as NumPy arrays, or JAX arrays under `jax.jit` and `jax.vmap`
-      (where a NaN, which cannot be refused there, is never a neighbour).
+      (where a NaN, which cannot be rejected there, is never a neighbor).
 
     Raises:
-      TypeError: `K` is not real, `k` no integer, or the mask not boolean.
+      TypeError: `K` is not real, `k` is not an integer, or the mask not boolean.
       ValueError: `K` has other than two axes, an empty one, NaN or infinity; `k` is
         below 1; or the mask has another shape.
 
@@ -108,11 +108,12 @@ def same_sample(samples: int) -> Exclusion:
 
 
 def same_group(rows: ArrayLike, columns: ArrayLike | None = None) -> Exclusion:
-    """The rule that samples of one group, such as a video, are no neighbours.
+    """The rule that samples of one group, such as a video, are not neighbors.
 
     Args:
       rows: the group of each query, (N,), of numbers or text.
-      columns: that of each sample of the database, (M,); None: they are the queries.
+      columns: the group of each sample of the database, (M,), of the same type; None:
+        the queries are the database.
 
     Returns:
       What `nearest` takes as `exclude`.
@@ -142,7 +143,7 @@ def same_group(rows: ArrayLike, columns: ArrayLike | None = None) -> Exclusion:
 def checked_rule(
     exclude: ArrayLike | Exclusion | None, shape: tuple[int, ...]
 ) -> Exclusion:
-    """What is excluded, as a function of row numbers whose answers are checked."""
+    """The exclusion as a function of row numbers, its results checked."""
     if exclude is None:
         return lambda numbers: np.zeros((len(numbers), shape[1]), bool)
     rule = exclude if callable(exclude) else _of_mask(exclude, shape)

@@ -32,7 +32,7 @@ class AveragePooling(GlobalDescriptor):
     """
 
     def fit(self, database: Any, mask: ArrayLike | None = None) -> Descriptor:
-        """There is nothing to fit."""
+        """Returns the descriptor; there is nothing to fit."""
         del database, mask
         return Descriptor(_mean_token)
 
@@ -41,13 +41,13 @@ class AveragePooling(GlobalDescriptor):
 class ClassToken(GlobalDescriptor):
     """One token alone, such as a transformer's CLS token, compared by cosine.
 
-    Masks do not matter here: the token need not take part in anything else.
+    Masks do not matter: the token need not take part in anything else.
 
     Attributes:
       index: which token.
 
     Raises:
-      TypeError: `index` is no integer.
+      TypeError: `index` is not an integer.
       ValueError: it is below 0.
 
     References:
@@ -58,11 +58,11 @@ class ClassToken(GlobalDescriptor):
     index: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses what is no index."""
+        """Raises TypeError or ValueError for an index below 0."""
         _checks.at_least("index", self.index, 0)
 
     def fit(self, database: Any, mask: ArrayLike | None = None) -> Descriptor:
-        """There is nothing to fit."""
+        """Returns the descriptor; there is nothing to fit."""
         del database, mask
         return Descriptor(partial(_token, index=self.index))
 
@@ -71,15 +71,16 @@ class ClassToken(GlobalDescriptor):
 class WhitenedPooling(GlobalDescriptor):
     """The mean token as a unit vector, its principal components scaled to variance 1.
 
-    Whitening keeps what many images share from drowning what tells them apart.
+    Whitening weighs the directions that many images share less than those in which
+    images differ.
 
     Attributes:
-      components: how many, those of largest variance; None: all, as far as there is
-        variance. Small ones are mostly noise.
+      components: how many, those of largest variance; None: all that have variance.
+        Those of small variance are mostly noise.
       epsilon: added to each variance, as a share of the largest.
 
     Raises:
-      TypeError: `components` is no integer.
+      TypeError: `components` is not an integer.
       ValueError: a setting is out of its range.
 
     References:
@@ -91,7 +92,7 @@ class WhitenedPooling(GlobalDescriptor):
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        """Refuses settings out of range."""
+        """Raises TypeError or ValueError for a setting out of its range."""
         if self.components is not None:
             _checks.at_least("components", self.components, 1)
         if not 0 <= self.epsilon < np.inf:
@@ -123,7 +124,7 @@ class WhitenedPooling(GlobalDescriptor):
         mean = jnp.mean(pooled, axis=0)
         _, spread, directions = jnp.linalg.svd(pooled - mean, full_matrices=False)
         variance = spread[:count] ** 2 / (len(pooled) - 1)
-        # Directions that rounding alone has made carry nothing.
+        # Directions that rounding alone has made are left out.
         real = (
             spread[:count] > spread[0] * max(pooled.shape) * jnp.finfo(spread.dtype).eps
         )
@@ -137,14 +138,14 @@ class VLAD(GlobalDescriptor):
     """Vector of locally aggregated descriptors: residuals of tokens to visual words.
 
     Attributes:
-      clusters: visual words, the centres of k-means on tokens of the database.
+      clusters: the number of visual words, which are the centers of k-means.
       seed: of k-means and of the choice of tokens.
-      tokens: at most so many, drawn from all of the database, go into k-means.
+      tokens: the most tokens of the database, drawn at random, that go into k-means.
       iterations: of k-means.
       power: exponent that tempers large residuals, their sign kept; 1 leaves them.
 
     Raises:
-      TypeError: a count is no integer.
+      TypeError: a count is not an integer.
       ValueError: a setting is out of its range.
 
     References:
@@ -160,7 +161,7 @@ class VLAD(GlobalDescriptor):
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses settings out of range."""
+        """Raises TypeError or ValueError for a setting out of its range."""
         for name in ("clusters", "tokens", "iterations"):
             _checks.at_least(name, getattr(self, name), 1)
         _checks.at_least("seed", self.seed, 0)
@@ -248,7 +249,7 @@ def _vlad(
     power: Float[Array, ""],
 ) -> Float[Array, "n KC"]:
     precision = jax.lax.Precision.HIGHEST
-    # |t - c|^2 less |t|^2, which all words share.
+    # |t - c|^2 without |t|^2, which is the same for all words.
     inner = jnp.einsum("nsc,kc->nsk", tokens, centers, precision=precision)
     nearest = jnp.argmin(jnp.sum(centers**2, axis=-1) - 2 * inner, axis=-1)
     assigned = jax.nn.one_hot(nearest, len(centers), dtype=tokens.dtype)
@@ -256,7 +257,7 @@ def _vlad(
     residuals = jnp.einsum(
         "nsk,nsc->nkc", assigned, tokens - centers[nearest], precision=precision
     ).reshape(len(tokens), -1)
-    # From the unit vector on, lest a tiny scale decide; zero has no slope here.
+    # Of the unit vector, so that a tiny scale does not matter; zero has no slope here.
     residuals = unit_vectors(residuals)
     size = jnp.abs(residuals)
     tempered = jnp.where(size > 0, jnp.where(size > 0, size, 1) ** power, 0)

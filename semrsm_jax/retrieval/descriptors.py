@@ -1,4 +1,4 @@
-"""One vector for each image, compared by cosine: what global descriptors share."""
+"""Global descriptors: one vector for each image, compared by cosine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class GlobalDescriptor:
     """A rule that makes one vector of an image; called like `rsm` it gives an RSM."""
 
     def fit(self, database: Any, mask: ArrayLike | None = None) -> Descriptor:
-        """Fits what there is to fit to a database (M, T, C), read batch by batch.
+        """Fits the descriptor to a database (M, T, C), read batch by batch.
 
         Raises:
           TypeError: as `Descriptor.vectors`.
@@ -103,7 +103,7 @@ class GlobalDescriptor:
           x: representations (N, S, C), see `Descriptor.vectors`.
           y: representations (M, T, C); None compares x with itself.
           x_mask: (N, S), True where a token takes part. None: all do.
-          y_mask: (M, T), likewise.
+          y_mask: (M, T), True where a token takes part. None: all do.
 
         Returns:
           The RSM (N, M); 0 for samples without content.
@@ -125,10 +125,7 @@ class GlobalDescriptor:
 def token_batches(
     name: str, x: Any, mask: ArrayLike | None
 ) -> "list[tuple[Array, Array]] | TokenBatches":
-    """Tokens (n, S, C) with masks (n, S), as much at a time as the device should hold.
-
-    Raises as `Descriptor.vectors`.
-    """
+    """Tokens (n, S, C) and masks (n, S), in batches; raises as `Descriptor.vectors`."""
     x = _checks.with_shape(x)
     if len(x.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {x.shape}")
@@ -168,7 +165,7 @@ def _floats(name: str, tokens: Any) -> Float[Array, "n S C"]:
 @jax.jit
 def unit_vectors(vectors: Float[Array, "n D"]) -> Float[Array, "n D"]:
     """Vectors scaled to length 1; a zero vector stays, with gradient 0."""
-    # The largest entry first, lest squares leave the range of float32.
+    # Divided by the largest entry first, so that squares stay in the range of float32.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
     present = largest > 0
     vectors = vectors / jnp.where(present, largest, 1)

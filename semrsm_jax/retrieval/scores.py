@@ -20,10 +20,10 @@ _QUERIES = 256
 
 
 class ScoresAtK(NamedTuple):
-    """The scores of each query's best 1, 2, ..., k neighbours; column j is @(j + 1).
+    """The scores of each query's best 1, 2, ..., k neighbors; column j is @(j + 1).
 
     Attributes:
-      mean: (N, k), the mean over the first j + 1 neighbours.
+      mean: (N, k), the mean over the first j + 1 neighbors.
       best: (N, k), the largest among them. The paper's F1@1 is column 0 of either.
     """
 
@@ -73,11 +73,12 @@ def class_iou(
     *,
     zero_division: float = 0.0,
 ) -> Float[Array, "*batch"]:
-    """Intersection over union of the classes that are there, App. D.4.
+    """Intersection over union of the classes that are present, App. D.4.
 
     Args:
       query_counts: (..., C), booleans, or numbers above 0 where a class is present.
-      database_counts: (..., C), likewise; leading axes are broadcast.
+      database_counts: (..., C), booleans or numbers, as `query_counts`; leading axes
+        are broadcast.
       zero_division: the score where neither shows anything.
 
     Returns:
@@ -104,7 +105,7 @@ def scores_at_k(
     database_counts: ArrayLike,
     score: Score = instance_f1,
 ) -> ScoresAtK:
-    """Scores each query's neighbours: F1@k, IoU@k and the like for every k at once.
+    """Scores each query's neighbors: F1@k or IoU@k for every k at once.
 
     The paper's retrieval tables are means over queries of these, Section 4.2.
 
@@ -116,11 +117,11 @@ def scores_at_k(
       score: of a query's counts and an image's, `instance_f1` or `class_iou`.
 
     Returns:
-      The `ScoresAtK`. Of a query with fewer neighbours those it has count; NaN where it
-      has none.
+      The `ScoresAtK`. A query with fewer neighbors is scored by those it has, and one
+      without any is NaN.
 
     Raises:
-      TypeError: counts are neither real nor boolean, or indices no integers.
+      TypeError: counts are neither real nor boolean, or indices not integers.
       ValueError: shapes that do not fit, counts that are negative or not finite, or an
         index outside the database.
 
