@@ -3,6 +3,9 @@ import os
 # Set before JAX starts: each worker of a parallel run keeps to its own core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from pathlib import Path
+
+import cli_data
 import jax
 import numpy as np
 import pytest
@@ -37,3 +40,24 @@ def compiled_programs():
     """Those of a module leave memory with it: a worker would hold gigabytes of them."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def features_folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with x.npy (N, H, W, C) and y.npy (M, S, C)."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", cli_data.features())
+    np.save("y.npy", cli_data.features(1, (4, 6, 4)))
+    return tmp_path
+
+
+@pytest.fixture
+def matrices(tmp_path, monkeypatch, rng) -> Path:
+    """Square RSMs a, b, c of one set, and d and e (N, M) between two, as .npy."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        z = rng.normal(size=(cli_data.N, 5))
+        np.save(f"{name}.npy", (z @ z.T).astype(np.float32))
+    for name in "de":
+        np.save(f"{name}.npy", rng.normal(size=(cli_data.N, cli_data.M)))
+    return tmp_path

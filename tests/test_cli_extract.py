@@ -223,10 +223,3 @@ def test_models_counts_parameters(monkeypatch):
     # As torchvision's documentation gives them for the same network.
     assert counts == {"resnet18": 11_689_512}
     assert "11.7 M" in run("models", "--parameters")[1]
-
-
-@pytest.mark.parametrize("command", ["extract", "models"])
-def test_help_teaches_by_an_example(command):
-    code, out, _ = run(command, "--help")
-    assert code == 0
-    assert f"Example: semrsm {command}" in out

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from typer.testing import CliRunner
+from shell import done, refused
 
 from semrsm_jax import Cosine, rsm
-from semrsm_jax.cli import app
-from semrsm_jax.retrieval import nearest, same_group
+from semrsm_jax.retrieval import load_neighbors, nearest, same_group
 
 
 @pytest.fixture(scope="module")
@@ -26,46 +25,34 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["search", *map(str, arguments)])
-
-
 def test_neighbors_are_written_with_what_they_took(folder, tmp_path):
     output = tmp_path / "new" / "n.npz"
     files = folder / "queries.npy", folder / "database.npy"
-    result = run(*files, "-k", 4, "--kernel", "cosine", "-o", output)
-    assert result.exit_code == 0, result.output
-    assert "3 x 9, the best 4" in result.stdout and "27 of 27 pairs" in result.stdout
+    out = done("search", *files, "-k", 4, "--kernel", "cosine", "-o", output)
+    assert "3 x 9, the best 4" in out and "27 of 27 pairs" in out
     queries, database = np.load(files[0]).reshape(3, 6, 4), np.load(files[1])
     wanted = nearest(np.asarray(rsm(queries, database, kernel=Cosine())), 4)
-    with np.load(output) as file:
-        np.testing.assert_array_equal(file["index"], wanted.index)
-        np.testing.assert_allclose(file["similarity"], wanted.similarity, 1e-5, 1e-6)
-        metadata = json.loads(str(file["metadata"]))
-    assert metadata["kernel"] == "Cosine()" and metadata["solved_share"] == 1.0
-    again = run(*files, "-o", output)
-    assert again.exit_code == 2 and "--overwrite" in again.stderr
+    file = load_neighbors(output)
+    np.testing.assert_array_equal(file.neighbors.index, wanted.index)
+    np.testing.assert_allclose(file.neighbors[1], wanted.similarity, 1e-5, 1e-6)
+    assert file.query_ids is None
+    assert file.metadata["kernel"] == "Cosine()" and file.metadata["solved_share"] == 1
+    assert "--overwrite" in refused("search", *files, "-o", output)
 
 
-def test_json_names_the_samples_and_groups_are_left_out(folder, tmp_path):
-    output, arguments = tmp_path / "n.json", ("--key", "a", "-k", 9, "-q")
-    result = run(
-        folder / "two.safetensors",
-        folder / "two.safetensors",
-        *arguments,
-        "--exclude",
-        "self",
-        "-o",
-        output,
-    )
-    assert result.exit_code == 0 and result.stdout == "", result.output
-    first, *_ = json.loads(output.read_text())["neighbors"]
+def test_samples_have_their_ids_and_groups_are_left_out(folder, tmp_path):
+    arguments = ("search", *[folder / "two.safetensors"] * 2, "--key", "a", "-k", 9)
+    arguments += ("-q", "--exclude", "self", "-o")
+    assert done(*arguments, tmp_path / "n.json") == ""
+    first, *_ = json.loads((tmp_path / "n.json").read_text())["neighbors"]
     assert first["query"] == "frame 0 ü" and len(first["neighbors"]) == 8
     assert "frame 0 ü" not in [n["sample"] for n in first["neighbors"]]
+    done(*arguments, tmp_path / "n.npz")
+    ids = tuple(f"frame {n} ü" for n in range(9))
+    assert load_neighbors(tmp_path / "n.npz")[1:3] == (ids, ids)
     files = folder / "queries.npy", folder / "database.npy"
     groups = ("--exclude", folder / "groups.txt", "--all")
-    result = run(*files, *groups, "-o", tmp_path / "g.npz")
-    assert result.exit_code == 0, result.output
+    done("search", *files, *groups, "-o", tmp_path / "g.npz")
     rule = same_group(np.array([*"xyz"]), np.array([*"xxxyyyzzz"]))
     queries, database = np.load(files[0]).reshape(3, 6, 4), np.load(files[1])
     wanted = nearest(np.asarray(rsm(queries, database)), 5, rule)
@@ -85,16 +72,22 @@ def test_json_names_the_samples_and_groups_are_left_out(folder, tmp_path):
     ],
 )
 def test_bad_input_ends_with_one_message(folder, tmp_path, arguments, message):
-    arguments = [
-        folder / a if a[-4:] in (".npy", ".txt") or "." in a else a for a in arguments
-    ]
-    result = run(*arguments, "-o", tmp_path / "n.npz")
-    assert result.exit_code == 2 and message in result.stderr.replace("\n", " ")
+    paths = [folder / a if "." in a else a for a in arguments]
+    assert message in refused("search", *paths, "-o", tmp_path / "n.npz")
     assert not [*tmp_path.iterdir()]
 
 
-def test_help_teaches(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    text = run("--help").stdout
-    for word in ("semrsm search queries.npy", "--exclude", "index (Q, k)", "--all"):
-        assert word in text
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones(2)}, "must hold the arrays 'index' and 'similarity'"),
+        ({"index": [[0.5]], "similarity": [[1.0]]}, "an index .Q, k. of integers"),
+        ({"index": [[1]], "similarity": [1.0]}, "of the shape of its index"),
+        (None, "does not exist"),
+    ],
+)
+def test_files_without_neighbors_are_named(tmp_path, arrays, message):
+    if arrays is not None:
+        np.savez(tmp_path / "n.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        load_neighbors(tmp_path / "n.npz")

@@ -1,0 +1,95 @@
+"""semrsm demo."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shell import refused, run
+
+import semrsm_jax as sj
+from semrsm_jax import demo
+from semrsm_jax.demo import Stage
+
+
+@pytest.fixture
+def tiny_demo(features_folder, monkeypatch):
+    """The demo with one stage, and noise for its RSMs: its wiring is at stake."""
+    real = demo.run
+
+    def run_small(config, progress):
+        stages = (Stage("resnet.encoder.stages.3", sj.Exact(solver="scipy")),)
+        return real(dataclasses.replace(config, stages=stages, replicates=20), progress)
+
+    stage = "resnet.encoder.stages.3"
+    tokens = np.random.default_rng(1).normal(size=(40, 4, 3)).astype("f4")
+    noise = np.random.default_rng(0).uniform(size=(20, 20))
+    monkeypatch.setattr(demo, "run", run_small)
+    for name, fake in {
+        "_network": lambda *_: None,
+        "rsm": lambda *_, **__: noise,
+        "normalize": lambda images: images,
+        "extract": lambda _, images, *__, **___: {stage: tokens[: len(images)]},
+    }.items():
+        monkeypatch.setattr(demo.measure, name, fake)
+
+
+def test_demo_writes_figure_and_numbers(tiny_demo):
+    code, out, err = run("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
+    assert (code, err) == (0, "")
+    files = ["report.html", "translation.json", "translation.png"]
+    assert sorted(os.listdir("my demo")) == files
+    # Both windows of each of the 20 crops, at the one stage.
+    page = Path("my demo/report.html").read_text(encoding="utf-8")
+    assert page.count(', upper"') == page.count(', lower"') == 20
+    assert Path("my demo/translation.png").read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(Path("my demo/translation.json").read_text())
+    assert numbers["config"]["crops"] == 20
+    assert numbers["config"]["seed"] == 1
+    assert "Trained weights:" in out and "Random weights:" in out
+    assert [row["weights"] for row in numbers["table"]] == [
+        *("trained",) * 2,
+        *("random",) * 2,
+    ]
+    semantic = numbers["table"][1]
+    assert f"{semantic['auroc']:.3f}" in out
+    assert f"{semantic['overlapping']:.3f}" in out
+    assert f"{semantic['unrelated']:.3f}" in out
+    assert f"{semantic['gain_low']:.2f}-{semantic['gain_high']:.2f}" in out
+    assert max(map(len, out.splitlines())) <= 80
+    message = refused("demo", "-o", "my demo", "--crops", 20)
+    assert "translation.png exists; --overwrite replaces it" in message
+    code, out, _ = run("demo", "--crops", 20, "--seed", 1)
+    assert code == 0
+    assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_demo_matches_exactly_on_request(features_folder, monkeypatch, exact):
+    class Done(ValueError):
+        pass
+
+    seen = []
+
+    def stop(config, progress):
+        seen.extend(stage.matcher for stage in config.stages)
+        raise Done("configured")
+
+    monkeypatch.setattr(demo, "run", stop)
+    assert "configured" in refused("demo", *["--exact"] * exact)
+    assert (seen == [sj.Exact()] * 4) is exact
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--crops", 7), "crops must be a"),
+        (("--crops", -10), "crops must be"),
+        (("--seed", -1), "seed must be at least 0"),
+        (("-o", "x.npy"), "x.npy is a file"),
+    ],
+)
+def test_demo_refuses_bad_settings(features_folder, arguments, message):
+    assert message in refused("demo", *arguments)
