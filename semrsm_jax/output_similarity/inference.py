@@ -17,7 +17,7 @@ from semrsm_jax.output_similarity.divergence import jensen_shannon_matrix
 
 
 class CorrelationInference(NamedTuple):
-    """How certain the correlation of one RSM with the outputs is.
+    """Intervals of the correlation of one RSM with the outputs, Section 4.3.
 
     Attributes:
       pearson: the interval of Pearson's correlation.
@@ -42,7 +42,7 @@ def infer_output_correlation(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> dict[str, CorrelationInference]:
-    """Intervals of what `output_correlation` gives, samples resampled.
+    """Intervals of what `output_correlation` returns (Section 4.3), by resampling.
 
     Two RSMs at a time are held in memory.
 

@@ -18,7 +18,7 @@ from semrsm_jax.retrieval.scores import Score, ScoresAtK, instance_f1, scores_at
 
 
 class MeanScore(NamedTuple):
-    """The mean over queries of a score at 1, 2, ..., k neighbors.
+    """The mean over queries of a score at 1, 2, ..., k neighbors, Section 4.2.
 
     Attributes:
       value: (k,).
@@ -35,7 +35,7 @@ class MeanScore(NamedTuple):
 
 
 class RetrievalScores(NamedTuple):
-    """How well one definition of similarity retrieves.
+    """How well one definition of similarity retrieves, Section 4.2.
 
     Attributes:
       mean: of the mean over the first 1, ..., k neighbors of each query.
@@ -61,7 +61,7 @@ def evaluate_retrieval(
     confidence: float = 0.95,
     key: int = 0,
 ) -> dict[str, RetrievalScores]:
-    """Scores what several definitions of similarity retrieve, and compares them.
+    """Scores what several definitions of similarity retrieve, as Section 4.2 does.
 
     Args:
       neighbors: by the name of each definition, what `nearest` or `search` returned for

@@ -17,7 +17,7 @@ _ARRAYS = ("index", "similarity")
 
 
 class NeighborFile(NamedTuple):
-    """The neighbors that a file holds.
+    """The neighbors that a file holds, for the scores of Section 4.2.
 
     Attributes:
       neighbors: the `Neighbors`, of Q queries.
@@ -41,7 +41,9 @@ def save_neighbors(
     metadata: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes the neighbors of queries, all of the file or nothing.
+    """Writes the neighbors of queries, for the scores of Section 4.2.
+
+    The file is written completely or not at all.
 
     Args:
       path: ends in ``.npz``: the arrays index and similarity (Q, k), the ids where
@@ -90,7 +92,13 @@ def save_neighbors(
 
 
 def holds_neighbors(path: str | os.PathLike) -> bool:
-    """Whether a file is an .npz with the arrays of `save_neighbors`.
+    """Whether a file holds neighbors, for the scores of Section 4.2.
+
+    Args:
+      path: the file.
+
+    Returns:
+      True for an .npz with the arrays of `save_neighbors`.
 
     Raises:
       ValueError: an .npz is missing or damaged.
@@ -103,7 +111,7 @@ def holds_neighbors(path: str | os.PathLike) -> bool:
 
 
 def load_neighbors(path: str | os.PathLike) -> NeighborFile:
-    """Reads neighbors that `save_neighbors` wrote as .npz.
+    """Reads neighbors that `save_neighbors` wrote as .npz, to score them (Section 4.2).
 
     Args:
       path: an .npz with the arrays index and similarity (Q, k).

@@ -23,6 +23,9 @@ class PairInference(NamedTuple):
       interval: of the statistic; None where none was asked for.
       p_value: of the permutation test; None where none was asked for.
       p_holm: corrected for the number of pairs (Holm).
+
+    References:
+      Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
 
     first: str
@@ -63,6 +66,11 @@ def infer_each_pair(
     Raises:
       TypeError: as `bootstrap_interval` and `permutation_test`.
       ValueError: as `bootstrap_interval` and `permutation_test`.
+
+    References:
+      Kornblith et al., "Similarity of neural network representations revisited", 2019
+      (CKA of many layers); Holm, "A simple sequentially rejective multiple test
+      procedure", 1979.
     """
     results: list[PairInference] = []
     if resamples is None and permutations is None:
@@ -103,6 +111,9 @@ def rsa_matrix(rsms: Mapping[str, Any], method: str = "spearman") -> np.ndarray:
     Raises:
       TypeError: as `rsa`.
       ValueError: as `rsa`.
+
+    References:
+      Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
     names, matrix = list(rsms), np.empty((len(rsms), len(rsms)))
     for i, first in enumerate(names):
