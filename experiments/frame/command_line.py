@@ -13,8 +13,8 @@ from experiments.frame.finding import Number, Quantity
 from experiments.frame.measurement import Measurement
 from experiments.frame.study import NUMBERS, Study
 from semrsm_jax.cli import options
-from semrsm_jax.cli._run import dask_client
 from semrsm_jax.cli.console import guarded, progress_bar, say
+from semrsm_jax.cli.workers import dask_client
 
 _WIDTH = 100  # columns of tables where the terminal has fewer
 

@@ -79,8 +79,8 @@ class WindowsConfig:
 
     def __post_init__(self) -> None:
         """Checks the counts."""
-        check_counts(self, "batches", "replicates")
-        check_counts(self, "crops", minimum=2)
+        check_counts(self, "batches")
+        check_counts(self, "crops", "replicates", minimum=2)
 
     @property
     def cases(self) -> tuple[Case, ...]:

@@ -1,13 +1,13 @@
-"""The run behind ``semrsm rsm``: its workers, its progress, and what stays of it."""
+"""The run behind ``semrsm rsm``: its progress, and what stays of it."""
 
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,25 +21,6 @@ if TYPE_CHECKING:
 _LOG_SECONDS = 1.0
 
 _STAGES = {"reading": "Reading features", "matching": "Matching pairs"}
-
-
-def dask_client(
-    workers: int | None, cluster: str | None
-) -> AbstractContextManager[Any]:
-    """A Dask client for `--workers` or `--cluster`; None where neither is given.
-
-    Raises:
-      ValueError: both are given, or `workers` is below 1.
-    """
-    from semrsm_jax.engine import connected, local_cluster
-
-    if workers is not None and cluster is not None:
-        raise ValueError("--workers and --cluster exclude each other")
-    if workers is not None:
-        if workers < 1:
-            raise ValueError(f"--workers must be at least 1, got {workers}")
-        return local_cluster(workers)
-    return nullcontext() if cluster is None else connected(cluster)
 
 
 @contextmanager

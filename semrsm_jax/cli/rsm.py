@@ -11,9 +11,10 @@ import typer
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli._run import ProgressLog, dask_client, partial_store
+from semrsm_jax.cli._run import ProgressLog, partial_store
 from semrsm_jax.cli.console import progress_bar, say, say_fields
 from semrsm_jax.cli.options import CenterName
+from semrsm_jax.cli.workers import dask_client
 
 if TYPE_CHECKING:
     from semrsm_jax import Kernel, PairStatistics
