@@ -1,4 +1,4 @@
-"""``semrsm plan``: what a run will take, before it is begun."""
+"""``semrsm plan``: what a run will take, estimated beforehand."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli.console import duration, say, say_fields, say_json, size
 
 NAME = "plan"
-HELP = """Say what semrsm rsm will take: pairs, time, memory and disk.
+HELP = """Estimate what semrsm rsm will take: pairs, time, memory and disk.
 
 Some pairs are matched for a few seconds to measure their rate, and nothing is written.
 
@@ -36,14 +36,14 @@ def command(
     ] = 1,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Checks all input, measures, and tells."""
+    """Checks all input, measures, and prints the estimate."""
     from semrsm_jax.engine import plan
 
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
     paths = [features] if other is None else [features, other]
     inputs = [feature_layers(path, key, None, layout)[None] for path in paths]
-    found = plan(
+    estimate = plan(
         *inputs,
         matcher=matcher.build(),
         bound=options.build_bound(bound),
@@ -52,21 +52,21 @@ def command(
         workers=workers,
     )
     if as_json:
-        say_json(found._asdict())
+        say_json(estimate._asdict())
         return
-    (rows, columns), (tokens, others) = found.samples, found.tokens
+    (rows, columns), (tokens, others) = estimate.samples, estimate.tokens
     say(f"Matching {' and '.join(map(str, paths))}")
     say_fields(
         {
             "samples": f"{rows:,} x {columns:,}",
             "tokens S": f"{tokens}" if tokens == others else f"{tokens} and {others}",
-            "channels C": found.channels,
-            "pairs": f"{found.pairs:,}",
-            "tiles": f"{found.tiles:,} of {found.tile} x {found.tile}",
-            "in flight": f"{found.pairs_in_flight} pairs",
-            "rate": f"{found.rate:,.0f} pairs/s, measured on {found.pairs_measured}",
-            "time": duration(found.seconds),
-            "memory": f"{size(found.memory)}, libraries included",
-            "disk": size(found.disk),
+            "channels C": estimate.channels,
+            "pairs": f"{estimate.pairs:,}",
+            "tiles": f"{estimate.tiles:,} of {estimate.tile} x {estimate.tile}",
+            "in flight": f"{estimate.pairs_in_flight} pairs",
+            "rate": f"{estimate.rate:,.0f} pairs/s, measured on {estimate.pairs_measured}",
+            "time": duration(estimate.seconds),
+            "memory": f"{size(estimate.memory)}, libraries included",
+            "disk": size(estimate.disk),
         }
     )

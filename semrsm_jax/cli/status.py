@@ -1,4 +1,4 @@
-"""``semrsm status``: where a run stands."""
+"""``semrsm status``: how far a run is."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from semrsm_jax.store import RunStore
 
 NAME = "status"
-HELP = """Say where a run stands: what is done, what is missing, what is damaged.
+HELP = """Show how far a run is: what is done, what is missing, what is damaged.
 
 Example: semrsm status run.zarr --verify
 
-It may be called while the run goes on. The exit code is 0 where all is done, 3 where something is missing or damaged."""  # noqa: E501 (lines are wrapped when shown)
+It may be called while the run goes on. The exit code is 0 if all is done, 3 if something is missing or damaged."""  # noqa: E501 (lines are wrapped when shown)
 
 _UNFINISHED = 3
 
@@ -33,30 +33,30 @@ def command(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Read all that is there, and compare the checksums."
+            "--verify", help="Read all finished tiles, and compare the checksums."
         ),
     ] = False,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Looks at the records of the tiles, and at the tiles themselves if asked."""
+    """Reads the records of the tiles, and with --verify the tiles themselves."""
     from semrsm_jax.store import open_runs
 
     runs = open_runs(store)
-    found = [_standing(name, run, verify) for name, run in runs.items()]
-    finished = all(run["finished"] for run in found)
+    states = [_state(name, run, verify) for name, run in runs.items()]
+    finished = all(run["finished"] for run in states)
     if as_json:
-        say_json({"store": str(store), "finished": finished, "runs": found})
+        say_json({"store": str(store), "finished": finished, "runs": states})
     else:
         say(f"{store}: {'finished' if finished else 'not finished'}")
-        for run in found:
+        for run in states:
             _show(run)
         if not finished:
-            say("To go on, run the command that began it again.")
+            say("To resume, run the command that began it again.")
     if not finished:
         raise typer.Exit(_UNFINISHED)
 
 
-def _standing(layer: str | None, run: "RunStore", verify: bool) -> dict[str, Any]:
+def _state(layer: str | None, run: "RunStore", verify: bool) -> dict[str, Any]:
     grid, manifest = run.grid, run.manifest
     missing = run.missing(verify=verify)
     damaged = run.damaged() if verify else {}
