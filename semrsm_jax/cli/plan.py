@@ -64,7 +64,8 @@ def command(
             "pairs": f"{estimate.pairs:,}",
             "tiles": f"{estimate.tiles:,} of {estimate.tile} x {estimate.tile}",
             "in flight": f"{estimate.pairs_in_flight} pairs",
-            "rate": f"{estimate.rate:,.0f} pairs/s, measured on {estimate.pairs_measured}",
+            "rate": f"{estimate.rate:,.0f} pairs/s, "
+            f"measured on {estimate.pairs_measured}",
             "time": duration(estimate.seconds),
             "memory": f"{size(estimate.memory)}, libraries included",
             "disk": size(estimate.disk),

@@ -218,7 +218,8 @@ def _write_file(
         "inputs": [{**source, "sha256": sha256(source["file"])} for source in sources],
         "dtype": str(rsm.dtype),
     }
-    save_rsm(output, rsm, stats, metadata, overwrite=overwrite)
+    names = {"x_ids": similarity.x_ids, "y_ids": similarity.y_ids}
+    save_rsm(output, rsm, stats, metadata, **names, overwrite=overwrite)
     return {
         "kernel": f"{kernel}" + (f", sigma {sigma:.6g}" if sigma else ""),
         "value / bound": _proven_share(stats, mirrored=store.manifest.y is None),
