@@ -13,7 +13,14 @@ import pytest
 from shell import refused, run
 
 import semrsm_jax as sj
-from semrsm_jax.store import RunStore, load_rsm, open_run, open_runs, open_similarity
+from semrsm_jax.store import (
+    RunStore,
+    load_rsm,
+    open_run,
+    open_runs,
+    open_similarity,
+    save_features,
+)
 
 
 def features(seed=0, shape=(11, 3, 2, 4)) -> np.ndarray:
@@ -50,6 +57,17 @@ def test_every_output_holds_the_same_bits(folder, inputs, center):
                 for a, b in zip(found.statistics, stored, strict=True):
                     np.testing.assert_array_equal(a, b)
     assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.parametrize("output", ["k.npz", "k.safetensors", "k.zarr"])
+def test_ids_travel_with_the_rsm(folder, output):
+    ids = [f"image {n}" for n in range(11)]
+    save_features("x.npz", {"a": features()}, ids=ids)
+    command = ("rsm", "x.npz", "y.npy", "--matcher", "identity", "-o", output)
+    assert run(*command)[0] == 0
+    similarity = open_similarity(output)
+    assert list(similarity.x_ids or ()) == ids
+    assert similarity.y_ids is None
 
 
 def test_a_tile_is_no_larger_than_the_matrix(folder):
