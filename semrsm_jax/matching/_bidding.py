@@ -65,7 +65,7 @@ def _bid_phase(
     """Match every row anew at one epsilon; return what it cost, in scans of a row.
 
     Ends early, with rows left open, past the budget or after too many bids between
-    equally good columns, by which prices only crawl.
+    equally good columns, which raise prices only slowly.
     """
     columns, values, counts, thresholds, stack, block_max = work
     n = len(column_of)
@@ -128,10 +128,10 @@ def _bid_phase(
 def _absent_rows_bid(
     p: ndarray, row_of: ndarray, column_of: ndarray, epsilon: int, stack: ndarray
 ) -> int:
-    """Let m - n rows that value all columns alike bid; the number of rows evicted.
+    """Let m - n rows that value all columns equally bid; the number of rows evicted.
 
     They stand for the columns that stay unmatched, which complementary slackness
-    wants to be the cheapest ones. Being alike, they bid together: for the m - n
+    wants to be the cheapest ones. Being equal, they bid together: for the m - n
     cheapest columns, up to the price of the next.
     """
     m = len(row_of)
@@ -195,7 +195,7 @@ def auction(
     width = (m + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)
     if _to_fixed_point(matrix, rows, top, scale, q) > n // 2:
-        return False  # prices crawl among ties, and augmenting paths are short there
+        return False  # ties raise prices slowly, and leave short augmenting paths
 
     p = np.zeros(width, np.int32)
     row_of = np.empty(m, np.int32)

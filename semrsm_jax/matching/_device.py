@@ -179,7 +179,7 @@ def _augment(affinity: Array, state: _State) -> _State:
                 jnp.array(True),
             ),
         )
-        # Scanned columns rise so that the path becomes tight; their owners pay for it.
+        # Scanned columns rise so that the path becomes tight; owners' profits fall.
         rise = jnp.where(scanned, jnp.maximum(distance[sink] - distance, 0), 0)
         payer = jnp.where(scanned & (owner >= 0), owner, size)
         profits = profits.at[payer].add(-rise, mode="drop")

@@ -71,7 +71,7 @@ def refine(
     tolerance: float,
     solver: str,
 ) -> Int[Array, "*batch S"]:
-    """Gathers matched pairs that look alike in windows and matches those anew.
+    """Gathers similar matched pairs in windows and matches those anew.
 
     Windows are cut, at a random offset, from pairs sorted by the projection of
     (x + matched y) on two of the `directions`, other ones each sweep. A window keeps

@@ -141,7 +141,7 @@ class StreamedScores:
         """Evaluates a function block by block; derivatives form each block again.
 
         Args:
-          function: of the `ScoreRows` of a block, and of `by_row` there; it returns
+          function: of the `ScoreRows` of a block and its part of `by_row`; it returns
             arrays to be combined over blocks and, with a first axis of rows, arrays to
             be joined. Rows that fill the last block up have mass 0.
           *by_row: further arrays whose first axis is that of the rows.

@@ -127,8 +127,7 @@ def _solve(
     solution = search(fixed, largest, hottest)
     # Named, so that a backward pass which recomputes the rest keeps it.
     log_scaling = checkpoint_name(solution.log_scaling, "matching")
-    # All pairs at once, as second derivatives of rules of our own come out wrong where
-    # JAX takes them through a loop.
+    # All pairs at once, as JAX's second derivatives of custom rules are wrong in loops.
     log_scaling = jax.vmap(_implicit.differentiable)(scores, log_scaling)
     return SolvedPair(tokens, epsilon, scores, log_scaling), solution
 
