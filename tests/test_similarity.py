@@ -90,6 +90,9 @@ def test_files_of_rsms(tmp_path):
     matrix = np.asarray(Cosine()(statistics))
     save_rsm(tmp_path / "x.npz", matrix, statistics)
     save_rsm(tmp_path / "x.npy", matrix)
+    ids = [f"{n}.png" for n in range(11)]
+    save_rsm(tmp_path / "named.npz", matrix, x_ids=ids, y_ids=ids)
+    assert open_similarity(tmp_path / "named.npz").x_ids == tuple(ids)
     for name in ("x.npz", "x.npy"):
         found = open_similarity(tmp_path / name)
         np.testing.assert_array_equal(found[2:5], matrix[2:5])
