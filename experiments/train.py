@@ -22,13 +22,13 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import typer
 
-from experiments._common.environment import described, environment, plain
-from experiments._common.session import Session, fingerprint
+from experiments.frame.command_line import app_of, check_choice
+from experiments.frame.environment import described, environment, plain
+from experiments.frame.session import Session, fingerprint
 from experiments.trained.networks import NETWORKS, TrainedNetwork
 from experiments.trained.tasks import CROPS, SCENES, Task
-from experiments.trained.training import Optimisation, train
-from semrsm_jax import _checks
-from semrsm_jax.cli.console import Report, guarded, progress_bar, say, say_fields
+from experiments.trained.training import Optimization, train
+from semrsm_jax.cli.console import Report, progress_bar, say, say_fields
 from semrsm_jax.demo.networks import DEMO_NETWORK
 from semrsm_jax.models import load_weights, save_weights
 from semrsm_jax.store import new_file
@@ -45,7 +45,7 @@ JOBS: Mapping[str, Job] = {
     **{name: Job(network, SCENES) for name, network in NETWORKS.items()},
     "demo": Job(TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
 }
-_OPTIMISATION = Optimisation()
+_OPTIMISATION = Optimization()
 _UNFINISHED = "unfinished"  # folder of what a run that is interrupted goes on from
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image")
 
@@ -65,7 +65,7 @@ def run(
     ] = False,
 ) -> None:
     """Trains what was asked for and prints its accuracies."""
-    _checks.one_of("network", network, ("all", *JOBS))
+    check_choice("network", network, ("all", *JOBS))
     with progress_bar("steps", quiet) as report:
         for name in JOBS if network == "all" else (network,):
             accuracy = make(name, JOBS[name], output, report, overwrite)
@@ -114,7 +114,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         "accuracy": task.evaluate(model, report),
         "test": repr(task.test),
         "training": [repr(plan) for plan in task.plans],
-        "optimisation": repr(_OPTIMISATION),
+        "optimization": repr(_OPTIMISATION),
         "config": described(network),
         "environment": environment(_PACKAGES),
     }
@@ -122,12 +122,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         temporary.write_text(json.dumps(plain(document), indent=2) + "\n")
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command(help=(__doc__ or "").replace("\n\n    ", "\n\n\b\n    "))(guarded(run))
+app = app_of(__doc__ or "", run)
 
 if __name__ == "__main__":
     app()

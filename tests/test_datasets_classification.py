@@ -16,7 +16,7 @@ AS_IS = Preprocessing(resize=None, crop=None, scale=1.0, mean=None, std=None)
 
 
 def write_image(path, value, side=8, mode="RGB"):
-    """An image of one colour, so that it can be told from others once decoded."""
+    """An image of one color, which identifies it after decoding."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, (side, side), value if mode == "L" else (value,) * 3).save(path)
 
@@ -30,7 +30,7 @@ def values(folder):
     return folder.read(0, len(folder)).mean((1, 2, 3)).round().astype(int).tolist()
 
 
-def refused(message, call, *arguments, **options):
+def rejected(message, call, *arguments, **options):
     """The error must say what is wrong, where to get the data, and the layout."""
     with pytest.raises(ValueError) as error:
         call(*arguments, **options)
@@ -61,10 +61,10 @@ def test_missing_folder_says_where_to_get_it_and_how_it_must_look(
         (tmp_path / "file", "file is a file, expected a folder"),
     ):
         (tmp_path / "file").touch()
-        text = refused(wrong, call, folder)
+        text = rejected(wrong, call, folder)
         assert text.startswith(f"{dataset.name}: ") and layout in text
     (tmp_path / "empty").mkdir()
-    refused("empty", call, tmp_path / "empty")
+    rejected("empty", call, tmp_path / "empty")
     assert dataset.source in dataset.help and layout in dataset.help
 
 
@@ -73,7 +73,7 @@ def test_missing_folder_says_where_to_get_it_and_how_it_must_look(
 
 @pytest.fixture(params=["flat", "by class", "Kaggle", "the split itself"])
 def imagenet(request, tmp_path):
-    """Five validation images; their grey says their number."""
+    """Five validation images; their gray says their number."""
     place = {
         "flat": "val",
         "by class": "val/n0144000{}",
@@ -97,7 +97,7 @@ def test_imagenet_draws_as_many_as_asked(imagenet):
     assert all(len(set(d)) == 3 and d == sorted(d) for d in drawn)
     assert len(set(map(tuple, drawn))) > 1
     assert drawn[0] == values(open_imagenet(imagenet, AS_IS, 3, 0))
-    refused("it holds 5 images, 6 are needed", open_imagenet, imagenet, AS_IS, 6)
+    rejected("it holds 5 images, 6 are needed", open_imagenet, imagenet, AS_IS, 6)
 
 
 def test_imagenet_leaves_other_files_alone(imagenet):
@@ -117,7 +117,7 @@ def test_imagenet_leaves_other_files_alone(imagenet):
 
 
 def test_imagenet_has_a_test_split(imagenet):
-    refused("no ILSVRC2012_test", open_imagenet, imagenet, AS_IS, split="test")
+    rejected("no ILSVRC2012_test", open_imagenet, imagenet, AS_IS, split="test")
     write_image(imagenet / "test" / "ILSVRC2012_test_00000009.JPEG", 90)
     assert values(open_imagenet(imagenet, AS_IS, split="test")) == [90]
 
@@ -127,13 +127,13 @@ def test_imagenet_names_broken_and_repeated_images(tmp_path):
         write_image(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG", 9, side=64)
     for number in range(2, 9):
         break_image(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
-    text = refused("7 of 8 images .* cannot be read", open_imagenet, tmp_path, AS_IS)
+    text = rejected("7 of 8 images .* cannot be read", open_imagenet, tmp_path, AS_IS)
     assert "val/ILSVRC2012_val_00000002.JPEG: " in text and text.count("JPEG: ") == 5
     # Those that are not drawn are not looked at.
     whole = next(s for s in range(99) if _first(tmp_path, s))
     assert values(open_imagenet(tmp_path, AS_IS, 1, whole)) == [9]
     write_image(tmp_path / "val/n01440764/ILSVRC2012_val_00000001.JPEG", 9)
-    refused("00000001.JPEG exists twice", open_imagenet, tmp_path, AS_IS)
+    rejected("00000001.JPEG exists twice", open_imagenet, tmp_path, AS_IS)
 
 
 def _first(folder, seed):
@@ -191,7 +191,7 @@ def test_tiny_imagenet_draws_images_with_their_classes(tiny):
         drawn = open_tiny_imagenet(tiny, AS_IS, 2, seed)
         assert len(drawn.images) == len(drawn.labels) == 2
         assert [of[name] for name in drawn.images.ids] == drawn.labels.tolist()
-    refused("holds 4 images, 5 are needed", open_tiny_imagenet, tiny, AS_IS, 5)
+    rejected("holds 4 images, 5 are needed", open_tiny_imagenet, tiny, AS_IS, 5)
 
 
 def test_tiny_imagenet_leaves_other_files_alone(tiny):
@@ -215,23 +215,23 @@ def test_tiny_imagenet_leaves_other_files_alone(tiny):
 
 def test_tiny_imagenet_names_what_is_missing(tiny):
     (tiny / "val/images/val_1.JPEG").unlink()
-    refused(
+    rejected(
         "(?s)1 of 4 listed images do not exist.*val/images/val_1.JPEG",
         *(open_tiny_imagenet, tiny, AS_IS),
     )
     shutil.rmtree(tiny / "train" / WNIDS[1])
-    refused(
+    rejected(
         f"(?s)1 of 3 folders of classes.*train/{WNIDS[1]}/images",
         *(open_tiny_imagenet, tiny, AS_IS),
         split="train",
     )
     (tiny / "val/val_annotations.txt").unlink()
-    refused(
+    rejected(
         "val_annotations.txt cannot be read: No such file",
         *(open_tiny_imagenet, tiny, AS_IS),
     )
     (tiny / "wnids.txt").write_text("\n")
-    refused("wnids.txt is empty", open_tiny_imagenet, tiny, AS_IS)
+    rejected("wnids.txt is empty", open_tiny_imagenet, tiny, AS_IS)
 
 
 @pytest.mark.parametrize(
@@ -244,18 +244,18 @@ def test_tiny_imagenet_names_what_is_missing(tiny):
         ("val_0.JPEG\tn02124075\t0\t0\t1\t1", "line 5: val_0.JPEG is listed twice"),
     ],
 )
-def test_tiny_imagenet_refuses_damaged_annotations(tiny, line, message):
+def test_tiny_imagenet_rejects_damaged_annotations(tiny, line, message):
     with (tiny / "val/val_annotations.txt").open("a") as stream:
         stream.write(line + "\n")
-    refused(message, open_tiny_imagenet, tiny, AS_IS)
+    rejected(message, open_tiny_imagenet, tiny, AS_IS)
 
 
 def test_tiny_imagenet_names_broken_files(tiny):
     break_image(tiny / "val/images/val_1.JPEG")
-    text = refused("1 of 4 images", open_tiny_imagenet, tiny, AS_IS)
+    text = rejected("1 of 4 images", open_tiny_imagenet, tiny, AS_IS)
     assert "val/images/val_1.JPEG: " in text
     (tiny / "val/val_annotations.txt").write_bytes(b"\xff\xfe\x00")
-    refused("cannot be read: no text", open_tiny_imagenet, tiny, AS_IS)
+    rejected("cannot be read: no text", open_tiny_imagenet, tiny, AS_IS)
 
 
 # CIFAR-100
@@ -295,7 +295,7 @@ def test_cifar100_draws_images_with_their_labels(cifar):
         np.testing.assert_array_equal(images[:, 5, 5, 1], coarse)
         np.testing.assert_array_equal(fine, 10 * coarse)
         assert (np.diff(coarse) > 0).all()
-    refused("it holds 8 images, 9 are needed", read_cifar100, cifar, 9)
+    rejected("it holds 8 images, 9 are needed", read_cifar100, cifar, 9)
 
 
 def test_cifar100_may_lie_in_its_folder_and_beside_others(cifar):
@@ -317,12 +317,12 @@ def test_cifar100_may_lie_in_its_folder_and_beside_others(cifar):
         (record(0, 5) + record(3, 100), "a fine label is 100, expected 0 to 99"),
     ],
 )
-def test_cifar100_refuses_damaged_files(cifar, content, message):
+def test_cifar100_rejects_damaged_files(cifar, content, message):
     (cifar / "test.bin").write_bytes(content)
-    refused(message, read_cifar100, cifar)
+    rejected(message, read_cifar100, cifar)
 
 
 def test_cifar100_names_a_missing_file(cifar):
     (cifar / "test.bin").unlink()
-    refused("test.bin: No such file", read_cifar100, cifar)
+    rejected("test.bin: No such file", read_cifar100, cifar)
     assert len(read_cifar100(cifar, split="train").images) == 1

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from flax import nnx
 from PIL import Image
 
-from experiments._common.intervals import Interval, median_interval
-from experiments._common.session import Session
-from experiments._common.study import conduct
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Finding, Number
+from experiments.frame.session import Session
 from experiments.open_questions import (
     STUDIES,
     ablation,
@@ -70,6 +70,8 @@ def check_smoke(name, folder, monkeypatch):
     assert len(steps) == done
     document = json.loads(paths[".json"].read_text())
     assert document["rows"] and document["summary"]
+    findings = [Finding.from_json(fields) for fields in document["findings"]]
+    assert [each.statement for each in findings] == list(document["summary"])
     assert paths[".png"].read_bytes().startswith(b"\x89PNG")
     return document
 
@@ -97,12 +99,12 @@ def test_other_studies_resume_and_recompute_nothing(name, tmp_path, monkeypatch)
         by_kernel = {
             row["kernel"]: row["F1@1, semantic"]
             for row in document["rows"]
-            if (row["centring"], row["normalisation"]) == ablation.DEFAULT
+            if (row["centering"], row["normalization"]) == ablation.DEFAULT
         }
         assert by_kernel["RBF, 0.5 x median"] == by_kernel["RBF, 2 x median"]
 
 
-def test_help_names_all_questions_and_unknown_ones_are_refused(tmp_path):
+def test_help_names_all_questions_and_unknown_ones_are_rejected(tmp_path):
     text = CliRunner().invoke(app, ["--help"]).output
     for part in (*STUDIES, "--question", "--data", "--scale"):
         assert part in text
@@ -149,12 +151,6 @@ def test_photographs_are_named_as_the_whole_network_names_them(tmp_path):
     assert images.shape == (1, 64, 64, 3) and photographs is None
 
 
-def test_median_interval_is_that_of_order_statistics():
-    # Of 6 values, the extremes hold the median with 1 - 2 / 2**6.
-    assert median_interval(np.array([5.0, 1, 2, 3, 4, 60])) == Interval(3.5, 1, 60)
-    assert np.isnan(median_interval(np.arange(5.0)).low)
-
-
 def test_gain_and_its_change_are_paired():
     rng = np.random.default_rng(0)
     base, noise = rng.uniform(size=50), rng.normal(0, 0.01, 50)
@@ -189,18 +185,18 @@ def test_scenes_of_two_levels_show_the_same_objects():
     assert (one.counts - other.counts).astype(bool).mean() < 0.1
 
 
-@pytest.mark.parametrize("centring", ablation.CENTRINGS)
-def test_preparations_of_tokens(centring):
+@pytest.mark.parametrize("centering", ablation.CENTERINGS)
+def test_preparations_of_tokens(centering):
     rng = np.random.default_rng(1)
     x = rng.normal(3, 2, (5, 4, 6)).astype(np.float32)
     x[..., 0] = 0
-    plain = ablation.prepared(x, centring, "none")
-    axes = {"none": None, "channel": (0, 1), "position": 0}[centring]
+    plain = ablation.prepared(x, centering, "none")
+    axes = {"none": None, "channel": (0, 1), "position": 0}[centering]
     if axes is not None:
         np.testing.assert_allclose(plain.mean(axes), 0, atol=1e-5)
-    unit = ablation.prepared(x, centring, "unit tokens")
+    unit = ablation.prepared(x, centering, "unit tokens")
     np.testing.assert_allclose(np.linalg.norm(unit, axis=-1), 1, rtol=1e-5)
-    scaled = ablation.prepared(x, centring, "unit channels")
+    scaled = ablation.prepared(x, centering, "unit channels")
     powers = (scaled**2).mean((0, 1))
     np.testing.assert_allclose(powers, [0, 1, 1, 1, 1, 1], rtol=1e-4)
 
@@ -290,8 +286,8 @@ def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
     def found(window, ratio, quality):
         return windows.Comparison(
             *(layer, 1024, 8, BatchOptimal(window)),
-            Interval(ratio, 0.8 * ratio, 1.2 * ratio),
-            *(1.0, 1.0, Interval(quality, 0, 1)),
+            Number(ratio, 0.8 * ratio, 1.2 * ratio),
+            *(1.0, 1.0, Number(quality, 0, 1)),
         )
 
     config = windows.SCALES["smoke"]

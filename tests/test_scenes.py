@@ -44,7 +44,7 @@ def test_shapes_and_ranges(scenes):
     assert (scenes.cell == -1).all()
 
 
-def test_what_counts_is_visible_and_what_is_visible_is_labelled(scenes):
+def test_what_counts_is_visible_and_what_is_visible_is_labeled(scenes):
     for counts, labels in zip(scenes.counts, scenes.labels, strict=True):
         seen = set(np.unique(labels)) - {0}
         assert {label + 1 for label in np.flatnonzero(counts)} <= seen
@@ -132,7 +132,7 @@ def test_resolution_changes_nothing_else(side):
     )
 
 
-def _centre(labels):
+def _center(labels):
     return np.argwhere(labels > 0).mean(0) / len(labels)
 
 
@@ -143,7 +143,7 @@ def test_location_as_the_label():
     found = compose(config, 24, 1, seed=6)
     assert set(found.cell) == {0, 1, 2, 3}
     for labels, cell in zip(found.labels, found.cell, strict=True):
-        row, column = _centre(labels)
+        row, column = _center(labels)
         assert 2 * int(row > 0.5) + int(column > 0.5) == cell
     # What stands there does not tell where.
     classes = found.counts.argmax(1)
@@ -156,7 +156,7 @@ def test_location_as_the_class():
     )
     found = compose(config, 24, 1, seed=6)
     for labels, counts in zip(found.labels, found.counts, strict=True):
-        row, column = (4 * _centre(labels)).astype(int)
+        row, column = (4 * _center(labels)).astype(int)
         assert 4 * row + column == counts.argmax()
 
 
@@ -187,7 +187,7 @@ def test_splits_share_no_digit():
         )
         assert train and test and not train & test
         total += len(train) + len(test)
-    # A few digits of the data set are twice there to the last grey level.
+    # A few digits of the data set are twice there to the last gray level.
     assert 1780 <= total <= 1797
 
 

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
-from experiments._common.intervals import block_bootstrap, t_interval
 from experiments.frame.command_line import command
 from experiments.frame.conduct import conduct
 from experiments.frame.finding import Finding, Number, Quantity, count, number
@@ -201,32 +200,6 @@ def test_scenes_hold_each_digit_where_it_is_said_to_stand(rng):
         render(digits, scenes, 40, (30, 0))
     with pytest.raises(ValueError, match="objects must be 1 to 9"):
         draw_scenes(digits, 2, 10, (8, 32), 1, rng)
-
-
-def test_t_interval_covers_the_mean_as_often_as_it_says(rng):
-    draws = rng.normal(size=(1000, 6))
-    intervals = [t_interval(values) for values in draws]
-    covered = np.mean([i.low <= 0 <= i.high for i in intervals])
-    assert 0.93 < covered < 0.97
-    assert str(t_interval(np.array([1.0, 3.0]))).startswith("2 [")
-    assert np.isnan(t_interval(np.array([1.0])).low)
-
-
-def test_block_bootstrap_widens_where_neighbours_agree(rng):
-    coarse = rng.normal(size=(8, 8))
-    dependent = np.kron(coarse, np.ones((6, 6)))
-    alone, together = (
-        block_bootstrap(dependent, block, 2000, np.random.default_rng(0))
-        for block in (1, 6)
-    )
-    assert together.high - together.low > 4 * (alone.high - alone.low)
-    expected = 2 * 1.96 * coarse.std() / 8
-    assert together.high - together.low == pytest.approx(expected, rel=0.15)
-    dependent[0, :3] = np.nan
-    missing = block_bootstrap(dependent, 6, 100, rng)
-    assert missing.value == pytest.approx(np.nanmean(dependent))
-    with pytest.raises(ValueError, match="at least one"):
-        block_bootstrap(np.full((2, 2), np.nan), 1, 10, rng)
 
 
 def test_shared_parts_do_not_load_what_is_not_asked_for():

@@ -15,7 +15,7 @@ pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
 import semrsm_jax.demo
-from experiments._common.session import Session, silent
+from experiments.frame.session import Session, silent
 from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
 from experiments.train import JOBS, Job, app, make
 from experiments.trained import zoo
@@ -79,7 +79,7 @@ def test_a_shipped_network_is_as_good_as_stated(name, tested):
     for measure in ("name", "count", "f1"):
         slack = _sampling_error(stated[measure], IMAGES, stated["images"])
         assert found[measure] == pytest.approx(stated[measure], abs=slack)
-    # It learnt both: more than naming at random and than counting nothing.
+    # It learned both: more than naming at random and than counting nothing.
     assert stated["name"] > 4 / len(BACKGROUNDS)
     assert stated["count"] > stated["count_if_none"]
 
@@ -170,7 +170,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path, rng):
         save_weights(model, whole)
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path):
+def test_weights_of_another_architecture_are_rejected(tmp_path):
     path = tmp_path / "a.safetensors"
     save_weights(_small(0), path)
     wide = _small(0, width=12)
@@ -260,7 +260,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_state_of_another_network_is_refused(lessons, tmp_path, monkeypatch):
+def test_a_state_of_another_network_is_rejected(lessons, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.trained.training._SAVE_EVERY", 1)
     path = tmp_path / "state.npz"
 
@@ -296,11 +296,11 @@ def test_make_writes_weights_and_numbers_once(tmp_path, monkeypatch):
     assert set(calls) == {"Cropping test photographs"}
 
 
-def test_command_teaches_and_refuses():
+def test_command_trains_and_rejects():
     help_text = CliRunner().invoke(app, ["--help"]).output
     assert "--network" in help_text and "--overwrite" in help_text
-    refused = CliRunner().invoke(app, ["--network", "resnet-9"])
-    assert refused.exit_code == 2 and "resnet-9" in refused.output
+    rejected = CliRunner().invoke(app, ["--network", "resnet-9"])
+    assert rejected.exit_code == 2 and "resnet-9" in rejected.output
     assert set(JOBS) == {*NETWORKS, "demo"}
 
 

@@ -4,25 +4,30 @@
     python -m experiments.benchmarks.comparison --scale smoke  # tiny, seconds
 
 It writes comparison.json to results/comparison. Both sides take turns within one run.
-The peer centres each RSM once, too, and then is a one-liner over all pairs:
+The peer, too, centers each RSM once, and then is one line over all pairs:
 
-    [[np.vdot(a, b) for a in centred] for b in centred]
+    [[np.vdot(a, b) for a in centered] for b in centered]
 
-Expected; each run of the bundled scale ends with a table that says which of these goals
-it met:
+Goals, which each run of the bundled scale prints with whether they are met:
 
     matrix   CKA of all pairs of 20 RSMs of N=2,000: ours / peer at most 1/3
     stream   CKA of two RSMs of N=20,000, 1.5 GiB each, read by rows: 0.25 GiB at the
              most above what the process held before, and the CKA of the features
 """
 
-import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.worker import Report, peak_memory, worker
+import numpy as np
+
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.study import benchmark
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report, peak_memory, worker
+from semrsm_jax import cka_matrix, linear_cka
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,14 @@ SCALES = {
 
 def matrix(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     """CKA of all pairs of RSMs that lie in memory, ours and NumPy's in turns."""
-    import numpy as np
-
-    from experiments._common.timing import take_turns
-    from semrsm_jax import cka_matrix
-
     rng = np.random.default_rng(config.seed)
     shape = config.samples, config.channels
     features = [rng.normal(size=shape).astype(np.float32) for _ in range(config.rsms)]
     rsms = [x @ x.T for x in features]
 
     def peer(_: int) -> np.ndarray:
-        centred = [K - K.mean(0) - K.mean(1)[:, None] + K.mean() for K in rsms]
-        products = np.array([[np.vdot(a, b) for a in centred] for b in centred])
+        centered = [K - K.mean(0) - K.mean(1)[:, None] + K.mean() for K in rsms]
+        products = np.array([[np.vdot(a, b) for a in centered] for b in centered])
         return products / np.sqrt(np.outer(products.diagonal(), products.diagonal()))
 
     calls = {"ours": lambda _: cka_matrix(rsms), "peer": peer}
@@ -83,7 +83,7 @@ def matrix(config: ComparisonConfig, report: Report) -> dict[str, Any]:
 
 
 class LazyGram:
-    """A linear RSM that computes the rows that are asked for."""
+    """A linear RSM that computes the rows that are read."""
 
     def __init__(self, features: Any) -> None:
         """Keeps the features (N, C)."""
@@ -97,12 +97,6 @@ class LazyGram:
 
 def stream(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     """CKA of two RSMs that never lie in memory as a whole."""
-    import time
-
-    import numpy as np
-
-    from semrsm_jax import cka_matrix, linear_cka
-
     rng = np.random.default_rng(config.seed)
     shape = config.streamed, config.channels
     x, noise = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
@@ -111,9 +105,9 @@ def stream(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     cka_matrix([LazyGram(x[:100])], [LazyGram(y[:100])])
     baseline = peak_memory()
     report("stream", 0, 2)
-    start, found = time.perf_counter(), []
+    start, values = time.perf_counter(), []
     for done, estimator in enumerate(("biased", "unbiased")):
-        found.append(cka_matrix([LazyGram(x)], [LazyGram(y)], estimator).item())
+        values.append(cka_matrix([LazyGram(x)], [LazyGram(y)], estimator).item())
         report("stream", done + 1, 2)
     return {
         "samples": config.streamed,
@@ -121,19 +115,8 @@ def stream(config: ComparisonConfig, report: Report) -> dict[str, Any]:
         "seconds": (time.perf_counter() - start) / 2,
         "peak_bytes": peak_memory(),
         "peak_bytes_over_baseline": peak_memory() - baseline,
-        "disagreement": max(abs(a - b) for a, b in zip(found, expected, strict=True)),
+        "disagreement": max(abs(a - b) for a, b in zip(values, expected, strict=True)),
     }
-
-
-def goals(sections: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """Name, figure and the most that it may be, of each goal."""
-    matrix, stream = sections["matrix"], sections["stream"]
-    return [
-        ("matrix: ours / peer", matrix["ratio"], 1 / 3),
-        ("matrix: largest difference from the peer", matrix["disagreement"], 1e-4),
-        ("stream: GiB", stream["peak_bytes_over_baseline"] / 2**30, 0.25),
-        ("stream: difference from the features' CKA", stream["disagreement"], 1e-5),
-    ]
 
 
 def measure(config: ComparisonConfig, report: Report) -> dict[str, Any]:
@@ -145,17 +128,32 @@ def measure(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     return {"sections": sections}
 
 
-def lines(config: ComparisonConfig, found: Mapping[str, Any]) -> Iterator[str]:
-    """The figures, and which goals they meet."""
-    for name, section in found["sections"].items():
-        yield f"{name}: {json.dumps(section)}"
-    if config.has_goals:
-        for name, figure, most in goals(found["sections"]):
-            met = "met" if figure <= most else "MISSED"
-            yield f"{name}: {figure:.3g}, at most {most:.3g}: {met}"
+def measurements(
+    config: ComparisonConfig, result: Mapping[str, Any]
+) -> Iterator[Measurement]:
+    """Times, memory and how well both sides agree."""
+    matrix, stream = result["sections"]["matrix"], result["sections"]["stream"]
+    for name, seconds in matrix["seconds"].items():
+        yield Measurement(f"matrix: {name}", seconds, "s")
+    yield Measurement("stream: time of a CKA", stream["seconds"], "s")
+    memory = stream["peak_bytes_over_baseline"] / 2**30
+    goals = (
+        ("matrix: ours / peer", matrix["ratio"], "", 1 / 3),
+        ("matrix: largest difference from the peer", matrix["disagreement"], "", 1e-4),
+        ("stream: memory above the start", memory, "GiB", 0.25),
+        (
+            "stream: difference from the CKA of features",
+            stream["disagreement"],
+            "",
+            1e-5,
+        ),
+    )
+    for name, value, unit, goal in goals:
+        yield Measurement(name, value, unit, "<=", goal if config.has_goals else None)
 
 
-app = command(Benchmark("comparison", __doc__ or "", SCALES, measure, lines))
+STUDY = benchmark("comparison", __doc__ or "", SCALES, measure, measurements)
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

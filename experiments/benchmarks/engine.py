@@ -19,7 +19,7 @@ that are compared take turns within one run. Each is printed with its goal:
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.timing import take_turns
-from experiments._common.worker import Report, peak_memory, usable_cores, worker
-from semrsm_jax import Exact
-from semrsm_jax._affinity import token_products
-from semrsm_jax.cli.console import size
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.study import benchmark
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report, peak_memory, usable_cores, worker
+from semrsm_jax import Exact, affinity, linear_assignment
 from semrsm_jax.engine import local_cluster
 from semrsm_jax.engine import run as run_engine
-from semrsm_jax.matching import _auction
 from semrsm_jax.store import RunStore
+
+_products = jax.jit(affinity)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def bare(x: jax.Array, in_flight: int) -> None:
     left, right = np.triu_indices(len(x), 1)
     for start in range(0, len(left), in_flight):
         part = slice(start, start + in_flight)
-        _auction.solve(np.asarray(token_products(x[left[part]], x[right[part]])))
+        linear_assignment(np.asarray(_products(x[left[part]], x[right[part]])))
 
 
 def cluster(config: EngineConfig, report: Report) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def _run(path: Path, store: Path, **options: Any) -> RunStore:
     return run_engine(features, store=store, matcher=Exact(), **options)
 
 
-def measured(config: EngineConfig, report: Report) -> dict[str, Any]:
+def measure(config: EngineConfig, report: Report) -> dict[str, Any]:
     """Runs the parts one after the other, never two at a time."""
     with worker(report) as call:
         overheads = [call(overhead, config, size).value for size in config.overhead]
@@ -219,14 +220,11 @@ def measured(config: EngineConfig, report: Report) -> dict[str, Any]:
     small, large, tokens, channels = config.memory
     runs: dict[int, list[dict[str, float]]] = {small: [], large: []}
     for _ in range(config.memory_rounds):
-        for samples, found in runs.items():
+        for samples, results in runs.items():
             with worker(report) as call:
-                once = call(run_once, samples, tokens, channels)
-            found.append(once.value)
+                results.append(call(run_once, samples, tokens, channels).value)
     memory = {
-        name: {
-            n: statistics.median(r[name] for r in found) for n, found in runs.items()
-        }
+        name: {n: statistics.median(r[name] for r in rs) for n, rs in runs.items()}
         for name in ("peak_bytes", "milliseconds_a_pair")
     }
     return {
@@ -237,50 +235,39 @@ def measured(config: EngineConfig, report: Report) -> dict[str, Any]:
     }
 
 
-def lines(config: EngineConfig, results: Mapping[str, Any]) -> list[str]:
-    """Each figure with its goal."""
-    found = []
-    for part in results["overhead"]:
-        times = part["milliseconds_a_pair"]
-        found.append(
-            f"overhead S={part['tokens']}: {times['engine']:.3f} ms a pair, bare "
-            f"{times['bare']:.3f}: ratio {part['ratio']:.3f}"
-            + _goal(config, part["ratio"] <= part["goal"], f"at most {part['goal']}")
+def measurements(
+    config: EngineConfig, result: Mapping[str, Any]
+) -> Iterator[Measurement]:
+    """Costs with their ratios, which have the goals."""
+
+    def ratio(name: str, value: float, relation: Any, goal: float) -> Measurement:
+        return Measurement(
+            f"{name}, ratio", value, "", relation, goal if config.has_goals else None
         )
-    part = results["cluster"]
-    one, two = part["pairs_per_second"].values()
-    found.append(
-        f"cluster S={part['tokens']}: {one:.1f} pairs/s of one worker, {two:.1f} of "
-        f"two: ratio {part['ratio']:.2f}"
-        + _goal(config, part["ratio"] >= part["goal"], f"at least {part['goal']}")
-    )
-    small, large = results["memory"]["peak_bytes"].values()
-    found.append(
-        f"memory: {size(small)} at N={config.memory[0]}, {size(large)} at "
-        f"N={config.memory[1]}: ratio {large / small:.3f}"
-        + _goal(
-            config,
-            large / small <= config.memory_goal,
-            f"at most {config.memory_goal}",
-        )
-    )
-    small, large = results["memory"]["milliseconds_a_pair"].values()
-    found.append(
-        f"cost: {small:.3f} and {large:.3f} ms a pair: ratio {large / small:.3f}"
-        + _goal(
-            config, large / small <= config.pair_goal, f"at most {config.pair_goal}"
-        )
-    )
-    return found
+
+    for part in result["overhead"]:
+        name = f"overhead S={part['tokens']}"
+        for kind, cost in part["milliseconds_a_pair"].items():
+            yield Measurement(f"{name}, {kind}", cost, "ms a pair")
+        yield ratio(name, part["ratio"], "<=", part["goal"])
+    part = result["cluster"]
+    name = f"cluster S={part['tokens']}"
+    for workers, rate in part["pairs_per_second"].items():
+        yield Measurement(f"{name}, workers: {workers}", rate, "pairs a second")
+    yield ratio(name, part["ratio"], ">=", part["goal"])
+    memory = result["memory"]
+    for name, kind, unit, scale, goal in (
+        ("memory", "peak_bytes", "MiB", 2**-20, config.memory_goal),
+        ("cost", "milliseconds_a_pair", "ms a pair", 1, config.pair_goal),
+    ):
+        small, large = memory[kind].values()
+        for samples, value in zip(config.memory[:2], (small, large), strict=True):
+            yield Measurement(f"{name}, N={samples}", scale * value, unit)
+        yield ratio(name, large / small, "<=", goal)
 
 
-def _goal(config: EngineConfig, met: bool, goal: str) -> str:
-    if not config.has_goals:
-        return ""
-    return f"; goal {goal}: {'met' if met else 'NOT met'}"
-
-
-app = command(Benchmark("engine", __doc__ or "", SCALES, measured, lines))
+STUDY = benchmark("engine", __doc__ or "", SCALES, measure, measurements)
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

@@ -21,10 +21,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.timing import take_turns
-from experiments._common.worker import Report
-from semrsm_jax._resources import cores
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.study import benchmark
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report, usable_cores
 from semrsm_jax.features import extract
 from semrsm_jax.models import load
 
@@ -63,12 +64,12 @@ SCALES = {
 }
 
 
-def run(config: ExtractionConfig, report: Report) -> dict[str, Any]:
+def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
     """Times both, and compares what they give."""
     import torch
     import transformers
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     torch.manual_seed(config.seed)
     report("Building the network", 0, None)
     theirs = transformers.ViTModel(
@@ -106,46 +107,42 @@ def run(config: ExtractionConfig, report: Report) -> dict[str, Any]:
     for call in calls.values():
         call(0)
     turns = take_turns(calls, config.rounds, report, "Extracting, in turns")
-    found, expected = (np.asarray(turns.results[name]) for name in calls)
+    ours_tokens, expected = (np.asarray(turns.results[name]) for name in calls)
     each = zip(turns.seconds["ours"], turns.seconds["transformers"], strict=True)
+    difference = np.abs(ours_tokens - expected).max() / np.abs(expected).max()
     return {
-        "cores": cores(),
+        "cores": usable_cores(),
         "seconds": {name: turns.median(name) for name in calls},
         "ratio": statistics.median(ours / theirs for ours, theirs in each),
         "goal": GOAL,
-        "disagreement": float(np.abs(found - expected).max() / np.abs(expected).max()),
-        "feature_bytes": found.nbytes,
+        "disagreement": float(difference),
+        "feature_bytes": ours_tokens.nbytes,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "jax": jax.__version__,
     }
 
 
-def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
-    """Times both, and compares what they give."""
-    return {"result": run(config, report)}
-
-
-def lines(config: ExtractionConfig, found: Mapping[str, Any]) -> Iterator[str]:
+def measurements(
+    config: ExtractionConfig, result: Mapping[str, Any]
+) -> Iterator[Measurement]:
     """The times, their ratio and how alike the tokens are."""
-    result = found["result"]
-    yield f"{config.images} images, {config.batch_size} a pass, {result['cores']} cores"
-    for name, value in result["seconds"].items():
-        yield f"{name}: {value:.2f} s"
-    yield f"ratio: {result['ratio']:.2f} (goal: at most {GOAL})"
-    yield f"disagreement: {result['disagreement']:.1e} of the largest value"
+    name = f"{config.images} images, {config.batch_size} a pass"
+    for network, seconds in result["seconds"].items():
+        yield Measurement(f"{name}, {network}", seconds, "s")
+    yield Measurement(f"{name}, ours / transformers", result["ratio"], goal=GOAL)
+    difference = "largest difference / largest value"
+    yield Measurement(difference, result["disagreement"], goal=1e-4)
 
 
-app = command(
-    Benchmark(
-        "extraction",
-        __doc__ or "",
-        SCALES,
-        measure,
-        lines,
-        {"torch": "torch", "transformers": "transformers"},
-    )
+STUDY = benchmark(
+    "extraction",
+    __doc__ or "",
+    SCALES,
+    measure,
+    measurements,
+    {"torch": "torch", "transformers": "transformers"},
 )
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

@@ -1,7 +1,7 @@
 """What the analyses of an RSM of 20,000 samples take: memory and time.
 
 An RSM that lies on disk (float32, 1.6 GB) is correlated with the Jensen-Shannon
-divergence of class probabilities, and searched for neighbours; the peak of resident
+divergence of class probabilities, and searched for neighbors; the peak of resident
 memory is that of a process of its own for each, less what the imports take.
 
     python -m experiments.benchmarks.large_analysis  # minutes, 1.6 GB of disk
@@ -20,11 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.worker import Report, worker
-from semrsm_jax.cli.console import duration, size
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.study import benchmark
+from experiments.frame.worker import Report, worker
+from semrsm_jax import (
+    jensen_shannon_divergence,
+    nearest,
+    output_correlation,
+    same_sample,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ def _anonymous() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return 1024 * int(line.split()[1])
-    raise OSError("/proc/self/status does not tell RssAnon")
+    raise OSError("/proc/self/status has no line RssAnon")
 
 
 def _write(path: Path, samples: int) -> None:
@@ -63,19 +71,9 @@ def _write(path: Path, samples: int) -> None:
 
 
 def _correlate(K: Any, classes: int, ranks: bool) -> dict[str, Any]:
-    from semrsm_jax import output_correlation
-
     rng = np.random.default_rng(1)
     logits = 2 * rng.normal(size=(len(K), classes)).astype(np.float32)
     return output_correlation(K, logits, from_logits=True, ranks=ranks)._asdict()
-
-
-def _nearest(K: Any, classes: int) -> dict[str, Any]:
-    from semrsm_jax import nearest, same_sample
-
-    del classes
-    found = nearest(K, 10, same_sample(len(K)))
-    return {"mean similarity of the first": float(found.similarity[:, 0].mean())}
 
 
 def pearson(K: Any, classes: int) -> dict[str, Any]:
@@ -89,8 +87,10 @@ def pearson_and_spearman(K: Any, classes: int) -> dict[str, Any]:
 
 
 def neighbors(K: Any, classes: int) -> dict[str, Any]:
-    """Ten neighbours of each row."""
-    return _nearest(K, classes)
+    """Ten neighbors of each row."""
+    del classes
+    first = nearest(K, 10, same_sample(len(K))).similarity[:, 0]
+    return {"mean similarity of the first": float(first.mean())}
 
 
 def analyse(
@@ -100,10 +100,6 @@ def analyse(
     report: Report,
 ) -> dict[str, Any]:
     """Time and memory of one analysis; to be called in a process of its own."""
-    import jax.numpy as jnp
-
-    from semrsm_jax import jensen_shannon_divergence
-
     report(analysis.__name__, 0, 1)
     jensen_shannon_divergence(jnp.ones(1), jnp.ones(1))
     before, peak, stop = _anonymous(), 0, threading.Event()
@@ -116,7 +112,7 @@ def analyse(
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.perf_counter()
-    found = analysis(np.load(path, mmap_mode="r"), config.classes)
+    result = analysis(np.load(path, mmap_mode="r"), config.classes)
     seconds = time.perf_counter() - start
     stop.set()
     watcher.join()
@@ -125,7 +121,7 @@ def analyse(
         "analysis": analysis.__name__,
         "seconds": seconds,
         "anonymous_peak_bytes": max(peak - before, 0),
-        **found,
+        **result,
     }
 
 
@@ -142,16 +138,18 @@ def measure(config: LargeConfig, report: Report) -> dict[str, Any]:
     return {"results": rows}
 
 
-def lines(config: LargeConfig, found: Mapping[str, Any]) -> Iterator[str]:
+def measurements(
+    config: LargeConfig, result: Mapping[str, Any]
+) -> Iterator[Measurement]:
     """Time and memory of each analysis."""
-    for row in found["results"]:
-        yield (
-            f"{row['analysis']}, N={config.samples}: {duration(row['seconds'])}, "
-            f"{size(row['anonymous_peak_bytes'])} at the most"
-        )
+    for row in result["results"]:
+        name = f"{row['analysis']}, N={config.samples}"
+        yield Measurement(f"{name}: time", row["seconds"], "s")
+        yield Measurement(f"{name}: memory", row["anonymous_peak_bytes"] / 2**20, "MiB")
 
 
-app = command(Benchmark("large_analysis", __doc__ or "", SCALES, measure, lines))
+STUDY = benchmark("large_analysis", __doc__ or "", SCALES, measure, measurements)
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

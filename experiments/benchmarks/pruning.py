@@ -8,7 +8,7 @@ results/pruning. Queries and
 database are crops of photographs, features of a ResNet-18 that was never trained. Both
 ways of a setting run in turns within one process, compiled before.
 
-Expected, for every kernel: the five neighbours are the same; the time is at most 1.05
+Expected, for every kernel: the five neighbors are the same; the time is at most 1.05
 of that of matching all pairs, and at S=4096, C=64 at most 0.6 of it.
 """
 
@@ -20,18 +20,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.photographs import (
-    LEAST_CONTRAST,
-    normalise,
-    untrained_network,
-)
-from experiments._common.timing import take_turns
-from experiments._common.worker import Report
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.networks import LEAST_CONTRAST
+from experiments.frame.study import benchmark
+from experiments.frame.timing import take_turns
+from experiments.frame.worker import Report
 from semrsm_jax import Cosine, Kernel, Linear
+from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
-from semrsm_jax.models.resnet import ResNetConfig
+from semrsm_jax.models import ResNetConfig
 from semrsm_jax.retrieval import SearchResult, search
 
 _NEVER_MORE = 1.05
@@ -44,7 +43,7 @@ class Setting:
     Attributes:
       stage: of the network, 0 to 3.
       queries: how many samples.
-      database: likewise.
+      database: samples to search in.
       rounds: turns of both ways.
       goal: the most that the pruned search may take of the time of all pairs.
     """
@@ -63,7 +62,7 @@ class PruningConfig:
     Attributes:
       seed: of the crops and of the network's weights.
       side: of a crop, in pixels.
-      k: neighbours of each query.
+      k: neighbors of each query.
       network: never trained.
       settings: the searches.
       has_goals: whether their sizes are those that the goals are set for.
@@ -92,7 +91,7 @@ SCALES = {
 }
 
 
-def run(config: PruningConfig, report: Report) -> list[dict[str, Any]]:
+def measure(config: PruningConfig, report: Report) -> dict[str, Any]:
     """Both ways of every setting and kernel."""
     count = max(s.queries + s.database for s in config.settings)
     crops = draw_crops(
@@ -103,8 +102,8 @@ def run(config: PruningConfig, report: Report) -> list[dict[str, Any]]:
         lambda crop: crop.std() >= LEAST_CONTRAST,
         lambda done, total: report("Cutting photographs", done, total),
     ).images[:count]
-    images = normalise(crops)
-    model = untrained_network(config.network, config.seed, images[:24])
+    images = normalize(crops)
+    model = random_network(config.network, config.seed, images[:24])
     rows = []
     for setting in config.settings:
         chosen = images[: setting.queries + setting.database]
@@ -114,7 +113,7 @@ def run(config: PruningConfig, report: Report) -> list[dict[str, Any]]:
         queries, database = np.split(tokens, [setting.queries])
         for kernel in (Linear(), Cosine()):
             rows.append(_compare(queries, database, kernel, setting, config.k, report))
-    return rows
+    return {"results": rows}
 
 
 def _compare(
@@ -139,56 +138,44 @@ def _compare(
     turns = take_turns(calls, setting.rounds, report, name)
     pruned, everything = turns.results["pruned"], turns.results["all"]
     seconds = {way: turns.median(way) for way in calls}
-    ratio = seconds["pruned"] / seconds["all"]
-    equal = bool((pruned.index == everything.index).all())
     return {
         "tokens": tokens,
         "channels": channels,
         "queries": samples,
         "database": len(database),
-        "kernel": str(kernel),
+        "kernel": type(kernel).__name__,
         "seconds": seconds,
-        "ratio": ratio,
+        "ratio": seconds["pruned"] / seconds["all"],
         "goal": setting.goal,
         "solved_share": pruned.solved_share,
         "bounds": [bound._asdict() for bound in pruned.bounds],
-        "equal": equal,
-        "met": equal and ratio <= setting.goal,
+        "equal": bool((pruned.index == everything.index).all()),
     }
 
 
-def measure(config: PruningConfig, report: Report) -> dict[str, Any]:
-    """Times pruned searches against matching all pairs."""
-    return {"results": run(config, report)}
-
-
-def lines(config: PruningConfig, found: Mapping[str, Any]) -> Iterator[str]:
-    """What each search took, and whether it meets its goal."""
-    for row in found["results"]:
-        seconds = row["seconds"]
-        line = (
+def measurements(
+    config: PruningConfig, result: Mapping[str, Any]
+) -> Iterator[Measurement]:
+    """The cost of each search, and whether it meets its goal."""
+    for row in result["results"]:
+        name = (
             f"S={row['tokens']}, C={row['channels']}, {row['queries']} x "
-            f"{row['database']}, {row['kernel'].split('(')[0]}: pruned "
-            f"{seconds['pruned']:.2f} s, all {seconds['all']:.2f} s, ratio "
-            f"{row['ratio']:.3f}; matched {row['solved_share']:.1%}; neighbours "
-            f"{'equal' if row['equal'] else 'DIFFER'}"
+            f"{row['database']}, {row['kernel']}"
         )
-        if config.has_goals:
-            met = "met" if row["met"] else "NOT met"
-            line += f"; goal at most {row['goal']:.2f}: {met}"
-        yield line
+        for way, seconds in row["seconds"].items():
+            yield Measurement(f"{name}, {way}", seconds, "s")
+        goal = row["goal"] if config.has_goals else None
+        yield Measurement(f"{name}, pruned / all", row["ratio"], "", "<=", goal)
+        yield Measurement(f"{name}, share matched", row["solved_share"])
+        equal = float(row["equal"])
+        goal = 1.0 if config.has_goals else None
+        yield Measurement(f"{name}, neighbors are equal", equal, "", ">=", goal)
 
 
-app = command(
-    Benchmark(
-        "pruning",
-        __doc__ or "",
-        SCALES,
-        measure,
-        lines,
-        {"skimage": "scikit-image"},
-    )
+STUDY = benchmark(
+    "pruning", __doc__ or "", SCALES, measure, measurements, {"skimage": "scikit-image"}
 )
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

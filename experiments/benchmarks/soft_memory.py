@@ -5,29 +5,29 @@
 
 It writes soft_memory.json to results/soft_memory. Two samples of 16,384 tokens and 64
 channels are matched with `Sinkhorn`; their plan would take 1 GiB, as would each array
-that goes with it. Forward is `match` with all that it says, rounding included; backward
-the gradient of a cosine similarity in the tokens of both. Each runs in a new process,
-whose peak counts everything: Python, JAX, compilation, tokens and results.
+that goes with it. Forward is `match` with all of its results, rounding included;
+backward the gradient of a cosine similarity in the tokens of both. Each runs in a new
+process, whose peak counts everything: Python, JAX, compilation, tokens and results.
 
 Goal: either process holds less than 1 GiB at any time.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments._common.benchmark import Benchmark, command
-from experiments._common.worker import Report, peak_memory, worker
-from semrsm_jax._kernels import Cosine
-from semrsm_jax._rsm import rsm
-from semrsm_jax.cli.console import size
+from experiments.frame.command_line import command
+from experiments.frame.measurement import Measurement
+from experiments.frame.study import benchmark
+from experiments.frame.worker import Report, peak_memory, worker
+from semrsm_jax import Cosine, rsm
 from semrsm_jax.matching import Sinkhorn, match
 
 
@@ -36,7 +36,6 @@ class MemoryConfig:
     """All that the measurement depends on.
 
     Attributes:
-      scale: the name of this config.
       has_goals: whether its size is the one that the goal is set for.
       tokens: of each sample.
       channels: of the tokens, which are drawn from a normal distribution.
@@ -45,7 +44,6 @@ class MemoryConfig:
       goal_bytes: the most that the whole process may hold.
     """
 
-    scale: str = "bundled"
     has_goals: bool = True
     tokens: int = 16384
     channels: int = 64
@@ -56,9 +54,7 @@ class MemoryConfig:
 
 SCALES = {
     "bundled": MemoryConfig(),
-    "smoke": replace(
-        MemoryConfig(),
-        scale="smoke",
+    "smoke": MemoryConfig(
         has_goals=False,
         tokens=64,
         channels=4,
@@ -68,13 +64,13 @@ SCALES = {
 
 
 class Taken(NamedTuple):
-    """What one process took.
+    """Memory and time of one process.
 
     Attributes:
       before_bytes: the most it held before the work, libraries and tokens.
       peak_bytes: the most it ever held.
       seconds: of the work, its compilation included.
-      n_iters: iterations of the matching; None where they were not asked for.
+      n_iters: iterations of the matching; None for the gradient.
     """
 
     before_bytes: int
@@ -84,7 +80,7 @@ class Taken(NamedTuple):
 
 
 def forward(config: MemoryConfig, report: Report) -> Taken:
-    """A matching with all that it says: potentials, partners, bound, permutation."""
+    """A matching with all of its results: potentials, partners, bound, permutation."""
     report("Matching", 0, None)
     x, y = _tokens(config)
     before, start = peak_memory(), time.perf_counter()
@@ -117,35 +113,32 @@ def _tokens(config: MemoryConfig) -> tuple[Array, Array]:
 _PARTS = {"forward": forward, "backward": backward}
 
 
-def measured(config: MemoryConfig, report: Report) -> dict[str, Taken]:
+def measure(config: MemoryConfig, report: Report) -> dict[str, Taken]:
     """Each part in a process of its own, one after the other."""
-    taken: dict[str, Any] = {}
+    taken = {}
     for name, part in _PARTS.items():
         with worker(report) as call:
             taken[name] = call(part, config).value
     return taken
 
 
-def lines(config: MemoryConfig, taken: Mapping[str, Taken]) -> list[str]:
-    """Each part's peak, with the goal."""
-    found = []
-    for name, part in taken.items():
-        line = (
-            f"{name} S={config.tokens}, C={config.channels}: peak "
-            f"{size(part.peak_bytes)}, {size(part.peak_bytes - part.before_bytes)} of "
-            f"it by the work, in {part.seconds:.1f} s"
-        )
-        if part.n_iters is not None:
-            line += f", {part.n_iters} iterations"
-        if config.has_goals:
-            met = part.peak_bytes < config.goal_bytes
-            goal = size(config.goal_bytes)
-            line += f"; goal below {goal}: {'met' if met else 'NOT met'}"
-        found.append(line)
-    return found
+def measurements(
+    config: MemoryConfig, result: Mapping[str, Taken]
+) -> Iterator[Measurement]:
+    """Each part's peak, with the goal, and its time."""
+    goal = config.goal_bytes / 2**20 if config.has_goals else None
+    for part, taken in result.items():
+        name = f"{part} S={config.tokens}, C={config.channels}"
+        peak, before = taken.peak_bytes / 2**20, taken.before_bytes / 2**20
+        yield Measurement(f"{name}: peak", peak, "MiB", "<=", goal)
+        yield Measurement(f"{name}: peak less start", peak - before, "MiB")
+        yield Measurement(f"{name}: time", taken.seconds, "s")
+        if taken.n_iters is not None:
+            yield Measurement(f"{name}: iterations", taken.n_iters)
 
 
-app = command(Benchmark("soft_memory", __doc__ or "", SCALES, measured, lines))
+STUDY = benchmark("soft_memory", __doc__ or "", SCALES, measure, measurements)
+app = command(STUDY)
 
 if __name__ == "__main__":
     app()

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from experiments._common.session import silent
 from experiments.data.folders import DataSet
-from semrsm_jax._resources import cores
+from experiments.frame.session import silent
+from experiments.frame.worker import usable_cores
 from semrsm_jax.cli.console import Report
 
 _IMAGE, _LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
@@ -125,7 +125,7 @@ def classes_present(
     rows: list[np.ndarray] = []
     broken: list[str] = []
     read, paths = partial(_present, least_pixels=least_pixels), streets.labels
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         results = zip(paths, pool.map(read, paths), strict=True)
         for done, (path, result) in enumerate(results, start=1):
             if isinstance(result, str):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from experiments._common.session import silent
+from experiments.frame.session import silent
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder, open_files
 from semrsm_jax.features.image_folder import Preprocess

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from experiments._common.session import silent
 from experiments.data.folders import DataSet
+from experiments.frame.session import silent
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder
 from semrsm_jax.features.image_folder import Preprocess

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from experiments._common.session import silent
 from experiments.data.folders import DataSet
+from experiments.frame.session import silent
 from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder
 from semrsm_jax.features.image_folder import Preprocess

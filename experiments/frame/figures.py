@@ -1,15 +1,26 @@
 """What the figures of several experiments draw alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.plotting.style import COLORS, MARKERS
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def styled_figure(size: tuple[float, float]) -> "Iterator[Figure]":
+    """A figure of a size in inches, whose text has the size of all figures."""
+    from matplotlib import rc_context
+
+    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+        yield new_figure(size)
 
 
 def draw_intervals(

@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from jax.typing import ArrayLike
+
+from semrsm_jax.comparison.inference import mean_interval
+
 Verdict = Literal["agrees", "differs", "not asked"]
 
 
@@ -14,6 +18,11 @@ class Number(NamedTuple):
     value: float
     low: float = math.nan
     high: float = math.nan
+
+    def __str__(self) -> str:
+        """For example "0.371 [0.25, 0.49]"."""
+        limits = f" [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.value:.4g}{'' if math.isnan(self.low) else limits}"
 
     def columns(self, name: str, separator: str = ", ") -> dict[str, float]:
         """The number and its limits in the columns of a table."""
@@ -82,6 +91,11 @@ def number(value: Any) -> Number:
         middle = value.estimate if hasattr(value, "estimate") else value.value
         return Number(float(middle), float(value.low), float(value.high))
     return Number(math.nan if value is None else float(value))
+
+
+def mean_number(values: ArrayLike) -> Number:
+    """The mean of few independent values, such as one a seed, with its t interval."""
+    return number(mean_interval(values))
 
 
 def count(flags: Iterable[bool], unit: str = "") -> Quantity:

@@ -77,6 +77,8 @@ def _prepare(one_core: bool, reports: Any) -> None:
     global _reports
     _reports = reports
     os.environ["JAX_PLATFORMS"] = "cpu"
+    if "jax" in sys.modules:  # imported by the main module, which comes first
+        sys.modules["jax"].config.update("jax_platforms", "cpu")
     if one_core:
         os.environ.update(_ONE_THREAD)
         if hasattr(os, "sched_setaffinity"):

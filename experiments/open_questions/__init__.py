@@ -21,7 +21,7 @@ exact matching, which is cheap here: time and quality of both on the same pairs.
 gain - how the gain in retrieval (F1@1, semantic less spatio-semantic) depends on the
 scale and number of objects, the spread of viewpoints and the resolution.
 
-ablation - kernel, bandwidth, token normalisation and centring.
+ablation - kernel, bandwidth, token normalization and centering.
 
 prior - where the place of objects is what is asked for, and semantic RSMs should lose.
 
@@ -53,7 +53,7 @@ layers - rank correlations with the probe of 0.50, 0.57, 0.62 for semantic and 0
 channels - no: -0.14 [-0.24, -0.04] by both RSMs, and pruning is as good at random.
 """
 
-from experiments._common.study import questions
+from experiments.frame.command_line import questions
 from experiments.open_questions import (
     ablation,
     channels,

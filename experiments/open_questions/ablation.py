@@ -1,4 +1,4 @@
-"""Kernel, bandwidth, token normalisation, centring: what do both RSMs owe to each?"""
+"""Kernel, bandwidth, token normalization, centering: what do both RSMs owe to each?"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import Interval, columns
-from experiments._common.networks import Network
-from experiments._common.session import Session
-from experiments._common.study import Study
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import Number
+from experiments.frame.networks import Network
+from experiments.frame.session import Session
 from experiments.open_questions.networks import PUBLISHED, last_layer
+from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -20,18 +21,20 @@ from experiments.open_questions.retrieval import (
     gain,
 )
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
-from semrsm_jax._representations import center
-from semrsm_jax.comparison.inference import RSA, difference_test
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax import RBF, Cosine, Kernel, Linear, center
+from semrsm_jax.comparison.inference import (
+    RSA,
+    difference_test,
+)
+from semrsm_jax.plotting.style import COLORS, MARKERS
 from semrsm_jax.retrieval import instance_f1, same_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CENTRINGS = ("none", "channel", "position")
-NORMALISATIONS = ("none", "unit tokens", "unit channels")
+CENTERINGS = ("none", "channel", "position")
+NORMALIZATIONS = ("none", "unit tokens", "unit channels")
 KERNELS: dict[str, Kernel] = {"linear": Linear(), "cosine": Cosine(), "RBF": RBF()}
 # What the paper's experiments use.
 DEFAULT = ("channel", "none")
@@ -66,8 +69,8 @@ class Setting(NamedTuple):
 
     Attributes:
       network: its name.
-      centring: out of `CENTRINGS`.
-      normalisation: out of `NORMALISATIONS`.
+      centering: out of `CENTERINGS`.
+      normalization: out of `NORMALIZATIONS`.
       kernel: its name.
       f1: RSM -> (scenes,), F1@1.
       correlation: RSM -> Pearson correlation of similarity with the F1 of what both
@@ -76,12 +79,12 @@ class Setting(NamedTuple):
     """
 
     network: str
-    centring: str
-    normalisation: str
+    centering: str
+    normalization: str
     kernel: str
     f1: dict[str, Float[np.ndarray, " n"]]
     correlation: dict[str, float]
-    difference: Interval
+    difference: Number
 
 
 class Result(NamedTuple):
@@ -92,14 +95,14 @@ class Result(NamedTuple):
 
 
 def prepared(
-    x: Float[np.ndarray, "N S C"], centring: str, normalisation: str
+    x: Float[np.ndarray, "N S C"], centering: str, normalization: str
 ) -> Float[np.ndarray, "N S C"]:
-    """Centres tokens, then brings each token, or each channel, to one scale."""
-    if centring != "none":
-        x = np.asarray(center(x, axis=centring))
-    if normalisation == "none":
+    """Centers tokens, then brings each token, or each channel, to one scale."""
+    if centering != "none":
+        x = np.asarray(center(x, axis=centering))
+    if normalization == "none":
         return x
-    if normalisation == "unit tokens":
+    if normalization == "unit tokens":
         scale = np.linalg.norm(x, axis=-1, keepdims=True)
     else:
         scale = np.sqrt((x**2).mean((0, 1)))
@@ -110,32 +113,34 @@ def prepared(
 def run(config: AblationConfig, session: Session = Session()) -> Result:
     """Tries every setting on every network."""
     settings, done = [], 0
-    total = len(config.networks) * len(CENTRINGS) * len(NORMALISATIONS)
+    total = len(config.networks) * len(CENTERINGS) * len(NORMALIZATIONS)
     for network in config.networks:
         scenes = partial(compose, config.scenes, config.count, 1, config.seed)
-        found = session.step(
+        results = session.step(
             f"{network.name}/tokens", partial(_tokens, network, scenes)
         )
-        for centring in CENTRINGS:
-            for normalisation in NORMALISATIONS:
+        for centering in CENTERINGS:
+            for normalization in NORMALIZATIONS:
                 session.report("Trying settings", done, total)
-                name = f"{network.name}/{centring}, {normalisation}"
-                x = partial(prepared, found["tokens"], centring, normalisation)
-                default = (centring, normalisation) == DEFAULT
+                name = f"{network.name}/{centering}, {normalization}"
+                x = partial(prepared, results["tokens"], centering, normalization)
+                default = (centering, normalization) == DEFAULT
                 arrays = session.step(
                     name,
-                    partial(_tried, config, session, name, x, found["counts"], default),
+                    partial(
+                        _tried, config, session, name, x, results["counts"], default
+                    ),
                 )
                 for k, kernel in enumerate(arrays["kernels"]):
                     settings.append(
                         Setting(
                             network.name,
-                            centring,
-                            normalisation,
+                            centering,
+                            normalization,
                             str(kernel),
                             {kind: arrays[f"f1 {kind}"][k] for kind in RSMS},
                             {kind: float(arrays[f"rsa {kind}"][k]) for kind in RSMS},
-                            Interval(*map(float, arrays["difference"][k])),
+                            Number(*map(float, arrays["difference"][k])),
                         )
                     )
                 done += 1
@@ -205,15 +210,15 @@ def rows(result: Result) -> list[dict[str, Any]]:
         table.append(
             {
                 "network": at.network,
-                "centring": at.centring,
-                "normalisation": at.normalisation,
+                "centering": at.centering,
+                "normalization": at.normalization,
                 "kernel": at.kernel,
                 "F1@1, semantic": float(at.f1[SEMANTIC].mean()),
                 "F1@1, spatio-semantic": float(at.f1[SPATIAL].mean()),
-                **columns("gain", gain(at.f1, result.config.seed)),
+                **gain(at.f1, result.config.seed).columns("gain"),
                 "correlation, semantic": at.correlation[SEMANTIC],
                 "correlation, spatio-semantic": at.correlation[SPATIAL],
-                **columns("correlation, difference", at.difference),
+                **at.difference.columns("correlation, difference"),
             }
         )
     return table
@@ -223,7 +228,7 @@ def summary(result: Result) -> dict[str, Any]:
     """How often the semantic RSM is better, and what the choices are worth."""
     seed = result.config.seed
     gains = [gain(at.f1, seed) for at in result.settings]
-    found: dict[str, Any] = {
+    entries: dict[str, Any] = {
         "settings": len(gains),
         "settings with a gain in F1@1 above 0 (95 %)": sum(g.low > 0 for g in gains),
         "settings with a loss in F1@1 (95 %)": sum(g.high < 0 for g in gains),
@@ -233,31 +238,28 @@ def summary(result: Result) -> dict[str, Any]:
     }
     for network in result.config.networks:
         here = {
-            (at.centring, at.normalisation, at.kernel): at
+            (at.centering, at.normalization, at.kernel): at
             for at in result.settings
             if at.network == network.name
         }
         for kernel in KERNELS:
             at = here[(*DEFAULT, kernel)]
-            found[f"{network.name}, {kernel}: gain in F1@1"] = gain(at.f1, seed)
+            entries[f"{network.name}, {kernel}: gain in F1@1"] = gain(at.f1, seed)
         for rsm in RSMS:
             best = max(here, key=lambda key: here[key].f1[rsm].mean())
-            found[f"{network.name}: best F1@1 of the {rsm} RSM"] = float(
+            entries[f"{network.name}: best F1@1 of the {rsm} RSM"] = float(
                 here[best].f1[rsm].mean()
             )
-            found[f"{network.name}: what that takes, {rsm} RSM"] = (
-                f"centring {best[0]}, normalisation {best[1]}, kernel {best[2]}"
+            entries[f"{network.name}: what that takes, {rsm} RSM"] = (
+                f"centering {best[0]}, normalization {best[1]}, kernel {best[2]}"
             )
-    return found
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """F1@1 of both RSMs under every preparation, and what the bandwidth does."""
-    from matplotlib import rc_context
-
     networks = [network.name for network in result.config.networks]
-    figure = new_figure((8.2, 2.7 * len(networks)))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((8.2, 2.7 * len(networks))) as figure:
         panels = figure.subplots(len(networks), 2, squeeze=False, width_ratios=(2.4, 1))
         for (left, right), network in zip(panels, networks, strict=True):
             here = [at for at in result.settings if at.network == network]
@@ -272,9 +274,9 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_preparations(ax: "Axes", settings: list[Setting]) -> None:
-    """A column a preparation, a marker a kernel, a colour an RSM."""
+    """A column a preparation, a marker a kernel, a color an RSM."""
     preparations = list(
-        dict.fromkeys((at.centring, at.normalisation) for at in settings)
+        dict.fromkeys((at.centering, at.normalization) for at in settings)
     )
     for k, (kernel, marker) in enumerate(zip(KERNELS, MARKERS, strict=False)):
         for rsm, color in zip(RSMS, COLORS, strict=False):
@@ -305,7 +307,7 @@ def _draw_bandwidths(
         by_kernel = {
             at.kernel: at.correlation[rsm]
             for at in settings
-            if (at.centring, at.normalisation) == DEFAULT
+            if (at.centering, at.normalization) == DEFAULT
         }
         heights = [
             by_kernel[f"RBF, {factor:g} x median"] for factor in config.bandwidths
@@ -345,12 +347,18 @@ SCALES = {
         resamples=2000,
     ),
 }
-STUDY = Study(
-    name="open_questions_ablation",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "ablation",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="Kernel, bandwidth, normalization, centering",
+    asks="What do both RSMs owe to how tokens are prepared and compared?",
+    caption="Left, F1@1 under every preparation of the tokens and kernel; right, "
+    "how the bandwidth of the RBF kernel changes the correlation of "
+    "similarity with what two images share.",
+    minutes=1,
 )

@@ -18,23 +18,22 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from experiments._common.figures import draw_intervals
-from experiments._common.intervals import Interval, t_interval
-from experiments._common.session import Session
-from experiments._common.study import Study
 from experiments.data.images import draw_files, read_squares
+from experiments.frame.figures import draw_intervals
+from experiments.frame.finding import Number, mean_number
+from experiments.frame.session import Session
 from experiments.open_questions.networks import (
     HALF,
     Classifier,
     PublishedClassifier,
     classifier,
 )
+from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments.open_questions.surgery import output_of, rest_of
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS
-from semrsm_jax._kernels import Linear
-from semrsm_jax._representations import center
+from semrsm_jax import Linear, center
 from semrsm_jax.cli.console import Report
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
@@ -45,7 +44,9 @@ from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = "channels: likewise; classifiers are then held to what they say unpruned."
+DATA = (
+    "channels: such a folder too; the truth is then the answer of the unpruned network."
+)
 MAGNITUDE, RANDOM = "magnitude", "random"
 CRITERIA = (*RSMS, MAGNITUDE, RANDOM)
 _BLOCK = 4  # channels between two steps of the progress bar
@@ -121,15 +122,15 @@ def run(config: ChannelsConfig, session: Session = Session()) -> Result:
             name, partial(_judged, config, network, images, session.report)
         )
         name = f"{network.name}/pruning"
-        found = session.step(name, partial(_pruned, config, network, images, scores))
+        results = session.step(name, partial(_pruned, config, network, images, scores))
         pruned.append(
             Pruned(
                 network.name,
-                len(found["rise"]),
-                float(found["accuracy"]),
+                len(results["rise"]),
+                float(results["accuracy"]),
                 scores,
-                found["rise"],
-                {name: found[name] for name in CRITERIA},
+                results["rise"],
+                {name: results[name] for name in CRITERIA},
             )
         )
     return Result(config, pruned)
@@ -157,11 +158,11 @@ def _judged(
     tokens = network.open(images)(images[: config.compared])[layer]
     magnitude = np.abs(np.asarray(tokens)).mean((0, 1))
     x = jnp.asarray(center(tokens))
-    found = {MAGNITUDE: magnitude}
+    results = {MAGNITUDE: magnitude}
     for kind, matcher in RSMS.items():
         what = f"Removing channels of {network.name}, {kind}"
-        found[kind] = cka_drops(x, matcher, report, what)
-    return found
+        results[kind] = cka_drops(x, matcher, report, what)
+    return results
 
 
 def cka_drops(
@@ -204,8 +205,8 @@ def _pruned(
         truth = jnp.asarray(photographs[config.compared :])
 
     def entropy(logits: Array) -> float:
-        found = optax.softmax_cross_entropy_with_integer_labels(logits, truth)
-        return float(found.mean())
+        results = optax.softmax_cross_entropy_with_integer_labels(logits, truth)
+        return float(results.mean())
 
     def accuracy(order: Int[np.ndarray, " C"], share: float) -> float:
         kept = np.ones(channels, np.float32)
@@ -257,7 +258,7 @@ def _agreement(at: Pruned, criterion: str) -> float:
 
 def summary(result: Result) -> dict[str, Any]:
     """Over networks: how well each criterion foretells, and what is left."""
-    found: dict[str, Any] = {"networks": len(result.pruned)}
+    entries: dict[str, Any] = {"networks": len(result.pruned)}
     agreement = {
         name: np.array([_agreement(at, name) for at in result.pruned])
         for name in CRITERIA
@@ -265,23 +266,25 @@ def summary(result: Result) -> dict[str, Any]:
     }
     what = "rank correlation of importance with the cost of a channel"
     for name, values in agreement.items():
-        found[f"{what}, {name}"] = t_interval(values)
-    found[f"{what}, semantic less spatio-semantic"] = t_interval(
+        entries[f"{what}, {name}"] = mean_number(values)
+    entries[f"{what}, semantic less spatio-semantic"] = mean_number(
         agreement[SEMANTIC] - agreement[SPATIAL]
     )
     for name in CRITERIA:
-        found[f"accuracy left, mean of all shares, {name}"] = _over(result, name)
+        entries[f"accuracy left, mean of all shares, {name}"] = _over(result, name)
     for other in (SPATIAL, MAGNITUDE, RANDOM):
-        found[f"accuracy left, semantic less {other}"] = _over(result, SEMANTIC, other)
-    return found
+        entries[f"accuracy left, semantic less {other}"] = _over(
+            result, SEMANTIC, other
+        )
+    return entries
 
 
-def _over(result: Result, name: str, less: str | None = None) -> Interval:
+def _over(result: Result, name: str, less: str | None = None) -> Number:
     """Accuracy left, of which that of another criterion is taken; over networks."""
     left = [
         at.left[name] - (0 if less is None else at.left[less]) for at in result.pruned
     ]
-    return t_interval(np.mean(left, axis=1))
+    return mean_number(np.mean(left, axis=1))
 
 
 def draw(result: Result) -> "Figure":
@@ -294,12 +297,12 @@ def draw(result: Result) -> "Figure":
         left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for k, name in enumerate(CRITERIA):
             kept = np.array([(at.accuracy, *at.left[name]) for at in result.pruned])
-            intervals = [t_interval(v) for v in kept.T]
+            intervals = [mean_number(v) for v in kept.T]
             draw_intervals(left, shares + 0.8 * (k - 1.5), intervals, k, name)
             if name != RANDOM:
                 own = [_agreement(at, name) for at in result.pruned]
                 right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)
-                value, low, high = t_interval(np.array(own))
+                value, low, high = mean_number(np.array(own))
                 right.errorbar(
                     [value],
                     [k],
@@ -319,7 +322,7 @@ def draw(result: Result) -> "Figure":
         right.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
         right.set(
             xlabel="rank correlation of importance\nwith the cost of a channel",
-            title="a grey point a network",
+            title="a gray point a network",
         )
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
@@ -349,13 +352,21 @@ SCALES = {
         asked=1000,
     ),
 }
-STUDY = Study(
-    name="open_questions_channels",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "channels",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="Which channels can be pruned",
+    asks="Does the fall of CKA without a channel foretell what the network loses "
+    "without it?",
+    caption="Left, accuracy after pruning the least important channels of the last "
+    "layer, by four measures of importance, with 95 % intervals over "
+    "networks; right, how well each foretells the rise of the cross-entropy "
+    "without a single channel.",
+    minutes=1.2,
     data=DATA,
 )

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.figures import draw_intervals
-from experiments._common.intervals import columns
-from experiments._common.networks import Network
-from experiments._common.session import Session
-from experiments._common.study import Study
+from experiments.frame.figures import draw_intervals, styled_figure
+from experiments.frame.networks import Network
+from experiments.frame.session import Session
 from experiments.open_questions.networks import PUBLISHED, last_layer
+from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -24,9 +23,7 @@ from experiments.open_questions.retrieval import (
     gain,
 )
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax._kernels import Cosine, Kernel
-from semrsm_jax._representations import center
-from semrsm_jax.plotting.style import FONT_SIZE, new_figure
+from semrsm_jax import Cosine, Kernel, center
 from semrsm_jax.retrieval import same_sample
 
 if TYPE_CHECKING:
@@ -82,7 +79,7 @@ class Condition(NamedTuple):
       value: the level.
       tokens: S.
       f1: database -> RSM -> (scenes,), F1@1 of each query.
-      found: RSM -> (scenes,), whether the nearest is the other view of the same scene.
+      own_scene: RSM -> (scenes,), whether the nearest is the other view of its scene.
     """
 
     network: str
@@ -90,7 +87,7 @@ class Condition(NamedTuple):
     value: float
     tokens: int
     f1: dict[str, dict[str, Float[np.ndarray, " n"]]]
-    found: dict[str, Float[np.ndarray, " n"]]
+    own_scene: dict[str, Float[np.ndarray, " n"]]
 
 
 class Result(NamedTuple):
@@ -132,10 +129,10 @@ def factors(
 
 def run(config: GainConfig, session: Session = Session()) -> Result:
     """Retrieves under every condition; one that factors share is computed once."""
-    found, total = [], len(config.networks) * sum(1 for _ in _levels(config))
+    results, total = [], len(config.networks) * sum(1 for _ in _levels(config))
     for network in config.networks:
         for factor, level in _levels(config):
-            session.report("Retrieving in scenes", len(found), total)
+            session.report("Retrieving in scenes", len(results), total)
             name = f"{network.name}/{_name(level.scenes)}"
             arrays = session.step(
                 name, partial(_retrieved, config, network, level, session, name)
@@ -146,11 +143,11 @@ def run(config: GainConfig, session: Session = Session()) -> Result:
             }
             hits = {kind: arrays[f"found {kind}"] for kind in RSMS}
             tokens = int(arrays["tokens"])
-            found.append(
+            results.append(
                 Condition(network.name, factor.name, level.value, tokens, f1, hits)
             )
     session.report("Retrieving in scenes", total, total)
-    return Result(config, found)
+    return Result(config, results)
 
 
 def _levels(config: GainConfig) -> Iterator[tuple[Factor, Level]]:
@@ -198,8 +195,11 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "database": database,
             "F1@1, semantic": float(scores[SEMANTIC].mean()),
             "F1@1, spatio-semantic": float(scores[SPATIAL].mean()),
-            **columns("gain", gain(scores, result.config.seed)),
-            **{f"own scene found, {k}": float(v.mean()) for k, v in at.found.items()},
+            **gain(scores, result.config.seed).columns("gain"),
+            **{
+                f"own scene found, {k}": float(v.mean())
+                for k, v in at.own_scene.items()
+            },
         }
         for at in result.conditions
         for database, scores in at.f1.items()
@@ -208,13 +208,15 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 def summary(result: Result) -> dict[str, Any]:
     """How often there is a gain, and how it changes from the lowest to the highest."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     seed = result.config.seed
     for database in DATABASES:
         gains = [gain(c.f1[database], seed) for c in result.conditions]
-        found[f"{database}: conditions"] = len(gains)
-        found[f"{database}: with a gain above 0 (95 %)"] = sum(g.low > 0 for g in gains)
-        found[f"{database}: with a loss (95 %)"] = sum(g.high < 0 for g in gains)
+        entries[f"{database}: conditions"] = len(gains)
+        entries[f"{database}: with a gain above 0 (95 %)"] = sum(
+            g.low > 0 for g in gains
+        )
+        entries[f"{database}: with a loss (95 %)"] = sum(g.high < 0 for g in gains)
     by_factor: dict[tuple[str, str], list[Condition]] = {}
     for at in result.conditions:
         by_factor.setdefault((at.network, at.factor), []).append(at)
@@ -222,19 +224,16 @@ def summary(result: Result) -> dict[str, Any]:
         for database in DATABASES:
             change = gain(last.f1[database], seed, than=first.f1[database])
             levels = f"from {first.value:g} to {last.value:g}"
-            found[f"{network}, {database}: change of the gain, {factor} {levels}"] = (
+            entries[f"{network}, {database}: change of the gain, {factor} {levels}"] = (
                 change
             )
-    return found
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """The gain against each factor, a row of panels a database."""
-    from matplotlib import rc_context
-
     factors = result.config.factors
-    figure = new_figure((2.1 * len(factors), 4.2))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((2.1 * len(factors), 4.2)) as figure:
         panels = figure.subplots(
             len(DATABASES), len(factors), sharey=True, squeeze=False
         )
@@ -295,12 +294,19 @@ SCALES = {
         scenes=500,
     ),
 }
-STUDY = Study(
-    name="open_questions_gain",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "gain",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="What the gain in retrieval depends on",
+    asks="How does the gain of semantic over spatio-semantic RSMs change with "
+    "the scale and the number of objects, the viewpoint and the resolution?",
+    caption="Gain in F1@1, semantic less spatio-semantic, with 95 % intervals over "
+    "scenes. Above, another view of the query's own scene may be found; "
+    "below, it may not.",
+    minutes=1,
 )

@@ -12,25 +12,27 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from experiments._common.intervals import LEVEL, Interval, t_interval
-from experiments._common.networks import Network, Published
-from experiments._common.session import Session
-from experiments._common.study import Study
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import Number, mean_number
+from experiments.frame.networks import Network, Published
+from experiments.frame.session import Session
 from experiments.open_questions.networks import HALF, all_layers
+from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS
-from semrsm_jax._kernels import Linear
-from semrsm_jax._representations import center
+from semrsm_jax import Linear, center
 from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.comparison.inference import (
+    score_interval,
+)
+from semrsm_jax.plotting.style import COLORS, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +110,7 @@ class Result(NamedTuple):
 
 def run(config: LayersConfig, session: Session = Session()) -> Result:
     """Probes and compares every layer of every network."""
-    found = []
+    results = []
     # Drawn once, and only where a network is still to be probed.
     images = cache(partial(turned_scenes, config))
     for done, network in enumerate(config.networks):
@@ -120,11 +122,11 @@ def run(config: LayersConfig, session: Session = Session()) -> Result:
             for t, task in enumerate(TASKS):
                 closeness = {kind: float(arrays[kind][k, t]) for kind in RSMS}
                 accuracy = float(arrays["accuracy"][k, t])
-                found.append(
+                results.append(
                     Layer(network.name, layer, float(depth), task, accuracy, closeness)
                 )
     session.report("Probing networks", len(config.networks), len(config.networks))
-    return Result(config, found)
+    return Result(config, results)
 
 
 def turned_scenes(config: LayersConfig) -> Images:
@@ -218,46 +220,46 @@ def rows(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def summary(result: Result) -> dict[str, Interval]:
+def summary(result: Result) -> dict[str, Number]:
     """For each task: rank correlations over layers, and what choosing by them costs."""
-    found = {}
+    entries = {}
     for task in TASKS:
         here = [at for at in result.layers if at.task == task]
         for name, interval in correlations(result.config, here).items():
-            found[f"{task}: rank correlation of CKA with the probe, {name}"] = interval
-        for name, costs in _costs(here).items():
-            found[f"{task}: accuracy lost by choosing the layer by {name}"] = (
-                t_interval(costs)
+            entries[f"{task}: rank correlation of CKA with the probe, {name}"] = (
+                interval
             )
-    return found
+        for name, costs in _costs(here).items():
+            entries[f"{task}: accuracy lost by choosing the layer by {name}"] = (
+                mean_number(costs)
+            )
+    return entries
 
 
-def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Interval]:
+def correlations(config: LayersConfig, layers: list[Layer]) -> Mapping[str, Number]:
     """Spearman's over layers of all networks; networks are resampled as wholes."""
-    names = list(_by_network(layers))
-    member = np.array([names.index(at.network) for at in layers])
-    accuracy = jnp.array([at.accuracy for at in layers])
-    kinds = (SEMANTIC, SPATIAL)
-    closeness = [jnp.array([at.cka[kind] for at in layers]) for kind in kinds]
-
-    @jax.jit
-    def of(counts: Float[Array, " networks"]) -> Float[Array, "3"]:
-        weights = counts[member]
-        ours, theirs = (spearman(values, accuracy, weights) for values in closeness)
-        return jnp.stack([ours, theirs, ours - theirs])
-
-    whole = of(jnp.ones(len(names)))
-    rng = np.random.default_rng(config.seed)
-    draws = rng.multinomial(
-        len(names), np.full(len(names), 1 / len(names)), config.resamples
+    columns = [[at.accuracy, at.cka[SEMANTIC], at.cka[SPATIAL]] for at in layers]
+    interval = score_interval(
+        np.array(columns, np.float32),
+        _rank_correlations,
+        key=config.seed,
+        groups=np.array([at.network for at in layers]),
+        resamples=config.resamples,
     )
-    resampled = np.asarray(jax.lax.map(of, jnp.asarray(draws, jnp.float32)))
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(resampled, (tail, 1 - tail), axis=0)
+    ends = zip(interval.estimate, interval.low, interval.high, strict=True)
     return {
-        name: Interval(*map(float, limits))
-        for name, *limits in zip((*kinds, "difference"), whole, low, high, strict=True)
+        name: Number(*map(float, limits))
+        for name, limits in zip((SEMANTIC, SPATIAL, "difference"), ends, strict=True)
     }
+
+
+def _rank_correlations(
+    scores: Float[Array, "layers 3"], counts: Float[Array, " layers"]
+) -> Float[Array, "3"]:
+    """Of accuracy with CKA by both RSMs, and their difference."""
+    accuracy, semantic, spatial = scores.T
+    ours, theirs = (spearman(cka, accuracy, counts) for cka in (semantic, spatial))
+    return jnp.stack([ours, theirs, ours - theirs])
 
 
 def _costs(layers: list[Layer]) -> dict[str, Float[np.ndarray, " networks"]]:
@@ -273,26 +275,23 @@ def _costs(layers: list[Layer]) -> dict[str, Float[np.ndarray, " networks"]]:
 
 
 def _by_network(layers: list[Layer]) -> dict[str, list[Layer]]:
-    found: dict[str, list[Layer]] = {}
+    results: dict[str, list[Layer]] = {}
     for at in layers:
-        found.setdefault(at.network, []).append(at)
-    return found
+        results.setdefault(at.network, []).append(at)
+    return results
 
 
 def draw(result: Result) -> "Figure":
     """CKA with the labels against the accuracy of the probe, a column a task."""
-    from matplotlib import rc_context
-
-    figure = new_figure((7.4, 4.6))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.4, 4.6)) as figure:
         panels = figure.subplots(len(RSMS), len(TASKS), sharey="col", squeeze=False)
         for column, task in enumerate(TASKS):
             here = [at for at in result.layers if at.task == task]
-            found = correlations(result.config, here)
+            results = correlations(result.config, here)
             for line, kind in enumerate(RSMS):
                 ax = panels[line][column]
                 _draw_layers(ax, here, kind)
-                value, low, high = found[kind]
+                value, low, high = results[kind]
                 ax.set_title(
                     f"{task}\n" * (line == 0)
                     + f"rank correlation {value:.2f} [{low:.2f}, {high:.2f}]"
@@ -309,7 +308,7 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_layers(ax: "Axes", layers: list[Layer], kind: str) -> None:
-    """A point a layer; marker and colour say how deep it lies."""
+    """A point a layer; marker and color say how deep it lies."""
     thirds = ("early", "middle", "late")
     for k, name in enumerate(thirds):
         own = [at for at in layers if min(2, int(3 * at.depth)) == k]
@@ -363,12 +362,19 @@ SCALES = {
         grid=14,
     ),
 }
-STUDY = Study(
-    name="open_questions_layers",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "layers",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="Which layers transfer",
+    asks="Does the CKA of a layer with a task's labels foretell how well a "
+    "linear probe on it solves the task?",
+    caption="Each point is a layer of a network: CKA with the labels by both RSMs, "
+    "against the accuracy of the probe, for a task of the training (left) "
+    "and two others.",
+    minutes=1.2,
 )

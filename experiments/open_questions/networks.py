@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from experiments._common.networks import Network, Published, Shipped
-from experiments._common.photographs import normalise
+from experiments.frame.networks import Network, Published, Shipped
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS, split_outputs
+from semrsm_jax.demo.networks import normalize
 from semrsm_jax.models import load, variant
 
 
@@ -56,7 +56,7 @@ class ShippedClassifier(Shipped):
         self, model: Any, images: Float[Array, "N H W 3"]
     ) -> Float[Array, "N P"]:
         """As in `Classifier`."""
-        return split_outputs(model(normalise(images))).name_logits
+        return split_outputs(model(normalize(images))).name_logits
 
 
 def classifier(name: str) -> ShippedClassifier:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import columns, t_interval
-from experiments._common.networks import Network
-from experiments._common.session import Session
-from experiments._common.study import Study
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import mean_number
+from experiments.frame.networks import Network
+from experiments.frame.session import Session
 from experiments.open_questions.networks import PUBLISHED, last_layer
+from experiments.open_questions.question import question
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,
@@ -22,9 +23,8 @@ from experiments.open_questions.retrieval import (
     gain,
 )
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax._kernels import Cosine, Kernel
-from semrsm_jax._representations import center
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax import Cosine, Kernel, center
+from semrsm_jax.plotting.style import COLORS, MARKERS
 from semrsm_jax.retrieval import instance_f1, nearest, same_sample
 
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ class PriorConfig:
 
 
 class Answers(NamedTuple):
-    """How well the nearest neighbour of each scene answers.
+    """How well the nearest neighbor of each scene answers.
 
     Attributes:
       network: its name.
       question: out of `QUESTIONS`.
-      chance: the score of a neighbour drawn at random.
-      scores: RSM -> (scenes,): whether the neighbour's objects stand in the same cell,
+      chance: the score of a neighbor drawn at random.
+      scores: RSM -> (scenes,): whether the neighbor's objects stand in the same cell,
         or the F1 of what it shows.
     """
 
@@ -91,10 +91,10 @@ def run(config: PriorConfig, session: Session = Session()) -> Result:
             name = f"{network.name}/{placement}"
             step = partial(_asked, config, network, placement, session, name)
             arrays |= session.step(name, step)
-        for question in QUESTIONS:
-            scores = {kind: arrays[f"{question} {kind}"] for kind in RSMS}
-            chance = float(arrays[f"{question} chance"])
-            answers.append(Answers(network.name, question, chance, scores))
+        for asked in QUESTIONS:
+            scores = {kind: arrays[f"{asked} {kind}"] for kind in RSMS}
+            chance = float(arrays[f"{asked} chance"])
+            answers.append(Answers(network.name, asked, chance, scores))
     session.report("Asking what and where", len(config.networks), len(config.networks))
     return Result(config, answers)
 
@@ -134,7 +134,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
                 "semantic": float(at.scores[SEMANTIC].mean()),
                 "spatio-semantic": float(at.scores[SPATIAL].mean()),
                 "chance": at.chance,
-                **columns("gain", gain(_as_numbers(at), result.config.seed)),
+                **gain(_as_numbers(at), result.config.seed).columns("gain"),
             }
         )
     return table
@@ -146,37 +146,36 @@ def _as_numbers(at: Answers) -> dict[str, np.ndarray]:
 
 def summary(result: Result) -> dict[str, Any]:
     """For each question: the gain of the trained networks, and how many have one."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     trained = {network.name for network in result.config.networks if network.trained}
-    for question in QUESTIONS:
+    for asked in QUESTIONS:
         gains = [
             gain(_as_numbers(at), result.config.seed)
             for at in result.answers
-            if at.question == question and at.network in trained
+            if at.question == asked and at.network in trained
         ]
-        what = f"{question}: semantic less spatio-semantic"
-        found[f"{what}, over networks"] = t_interval(np.array([g.value for g in gains]))
-        found[f"{what}, trained networks"] = len(gains)
-        found[f"{what}, above 0 (95 %)"] = sum(g.low > 0 for g in gains)
-        found[f"{what}, below 0 (95 %)"] = sum(g.high < 0 for g in gains)
-    return found
+        what = f"{asked}: semantic less spatio-semantic"
+        entries[f"{what}, over networks"] = mean_number(
+            np.array([g.value for g in gains])
+        )
+        entries[f"{what}, trained networks"] = len(gains)
+        entries[f"{what}, above 0 (95 %)"] = sum(g.low > 0 for g in gains)
+        entries[f"{what}, below 0 (95 %)"] = sum(g.high < 0 for g in gains)
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """The scores of both RSMs, a panel a question, with chance."""
-    from matplotlib import rc_context
-
     networks = [network.name for network in result.config.networks]
-    figure = new_figure((7.4, 1.2 + 0.3 * len(networks)))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.4, 1.2 + 0.3 * len(networks))) as figure:
         panels = figure.subplots(1, len(QUESTIONS), sharey=True)
-        for ax, question in zip(panels, QUESTIONS, strict=True):
-            here = [at for at in result.answers if at.question == question]
+        for ax, asked in zip(panels, QUESTIONS, strict=True):
+            here = [at for at in result.answers if at.question == asked]
             for k, (kind, color, marker) in enumerate(
                 zip(RSMS, COLORS, MARKERS, strict=False)
             ):
                 scores = [np.asarray(at.scores[kind], float) for at in here]
-                middle, low, high = np.array([t_interval(s) for s in scores]).T
+                middle, low, high = np.array([mean_number(s) for s in scores]).T
                 ax.errorbar(
                     middle,
                     np.arange(len(here)) + 0.15 * (2 * k - 1),
@@ -192,8 +191,8 @@ def draw(result: Result) -> "Figure":
             ax.axvline(
                 chance, color="0.5", linewidth=0.8, linestyle=":", label="chance"
             )
-            score = "share of neighbours" if question == WHERE else "F1@1"
-            ax.set(xlabel=score, title=question.replace(": ", "\n"))
+            score = "share of neighbors" if asked == WHERE else "F1@1"
+            ax.set(xlabel=score, title=asked.replace(": ", "\n"))
             ax.set_yticks(range(len(networks)), networks)
             ax.spines[["top", "right"]].set_visible(False)
         panels[0].invert_yaxis()
@@ -217,12 +216,17 @@ SCALES = {
         count=1000,
     ),
 }
-STUDY = Study(
-    name="open_questions_prior",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "prior",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="Where the place is the label",
+    asks="Do semantic RSMs lose where the place of objects is what is asked for?",
+    caption="Share of nearest neighbors whose objects stand in the same place, and "
+    "F1 of what they show, with 95 % intervals over scenes.",
+    minutes=0.6,
 )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments._common.intervals import Interval
-from experiments._common.session import Session
-from semrsm_jax._kernels import Kernel
-from semrsm_jax.comparison.inference import paired_test
+from experiments.frame.finding import Number
+from experiments.frame.session import Session
+from semrsm_jax import Kernel
+from semrsm_jax.comparison.inference import (
+    paired_test,
+)
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.retrieval import nearest, scores_at_k
 from semrsm_jax.store import open_similarity
@@ -45,7 +47,7 @@ def f1_at_1(
     database_counts: Int[np.ndarray, "M K"],
     exclude: Any = None,
 ) -> Float[np.ndarray, " N"]:
-    """F1 of each query's nearest neighbour, Eq. 12."""
+    """F1 of each query's nearest neighbor, Eq. 12."""
     index = nearest(K, 1, exclude).index
     return np.asarray(scores_at_k(index, query_counts, database_counts).mean[:, 0])
 
@@ -54,7 +56,7 @@ def gain(
     scores: Mapping[str, Float[np.ndarray, " N"]],
     seed: int = 0,
     than: Mapping[str, Float[np.ndarray, " N"]] | None = None,
-) -> Interval:
+) -> Number:
     """Mean semantic less spatio-semantic score, paired, with its 95 % interval.
 
     Args:
@@ -66,5 +68,5 @@ def gain(
     if than is not None:
         # (a - b) - (c - d), in the two arguments of a paired test.
         ours, theirs = ours + than[SPATIAL], theirs + than[SEMANTIC]
-    found = paired_test(ours, theirs, key=seed)
-    return Interval(*(float(v) for v in (found.difference, found.low, found.high)))
+    results = paired_test(ours, theirs, key=seed)
+    return Number(*(float(v) for v in (results.difference, results.low, results.high)))

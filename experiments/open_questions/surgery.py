@@ -11,14 +11,14 @@ Logits = Callable[[Any, Float[Array, "N H W 3"]], Float[Array, "N P"]]
 
 
 class _Recorded(nnx.Module):
-    """Runs a layer and hands its output on to whoever asked."""
+    """Runs a layer and hands its output to a function as well."""
 
-    def __init__(self, layer: Any, tell: Callable[[Array], None]) -> None:
-        self.layer, self.tell = layer, tell
+    def __init__(self, layer: Any, keep: Callable[[Array], None]) -> None:
+        self.layer, self.keep = layer, keep
 
     def __call__(self, *args: Any, **settings: Any) -> Array:
         output = self.layer(*args, **settings)
-        self.tell(output)
+        self.keep(output)
         return output
 
 
@@ -47,11 +47,11 @@ def output_of(
 
     @jax.jit
     def run(images: Array) -> Array:
-        told: list[Array] = []
+        outputs: list[Array] = []
         copy = nnx.merge(*split)
-        _replace(copy, layer, lambda old: _Recorded(old, told.append))
+        _replace(copy, layer, lambda old: _Recorded(old, outputs.append))
         call(copy, images)
-        return told[-1]
+        return outputs[-1]
 
     return run(images)
 
@@ -65,8 +65,8 @@ def rest_of(
 
     Args:
       model: as in `output_of`.
-      layer: likewise.
-      call: likewise.
+      layer: its dotted path, as in `list_layers`.
+      call: runs the network.
       images: any of the right shape.
     """
     split = nnx.split(model)

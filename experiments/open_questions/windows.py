@@ -10,19 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments._common.intervals import Interval, median_interval
-from experiments._common.networks import Network, Published
-from experiments._common.session import Session
-from experiments._common.study import Study
-from experiments._common.timing import take_turns
 from experiments.data.images import draw_files, read_squares
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import Number, number
+from experiments.frame.networks import Network, Published
+from experiments.frame.session import Session
+from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
+from experiments.open_questions.question import question
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax._representations import center
+from semrsm_jax import center
 from semrsm_jax.cli.console import Report
+from semrsm_jax.comparison.inference import (
+    median_interval,
+)
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
-from semrsm_jax.plotting.style import FONT_SIZE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +85,7 @@ class Comparison(NamedTuple):
       matcher: the approximation.
       ratio: its time over that of `Exact`, the median over rounds.
       seconds: a pair, median over rounds.
-      exact_seconds: likewise of `Exact`.
+      exact_seconds: a pair by `Exact`, median over rounds.
       quality: its value over the exact one, the median over pairs where that is
         positive; NaN where there is none.
     """
@@ -91,28 +94,28 @@ class Comparison(NamedTuple):
     tokens: int
     channels: int
     matcher: BatchOptimal
-    ratio: Interval
+    ratio: Number
     seconds: float
     exact_seconds: float
-    quality: Interval
+    quality: Number
 
 
 class Result(NamedTuple):
     """All comparisons, layer by layer."""
 
     config: WindowsConfig
-    found: list[Comparison]
+    comparisons: list[Comparison]
 
 
 def run(config: WindowsConfig, session: Session = Session()) -> Result:
     """Times all matchers on all layers."""
-    found = []
+    results = []
     for layer in config.layers:
         name = f"{layer.network.name}/{layer.side} px"
         report = session.report
         arrays = session.step(name, partial(_measured, config, layer, report))
-        found += _compared(config, layer, arrays)
-    return Result(config, found)
+        results += _compared(config, layer, arrays)
+    return Result(config, results)
 
 
 def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _compared(
             tokens,
             channels,
             matcher,
-            median_interval(own / exact_seconds),
+            number(median_interval(own / exact_seconds)),
             float(np.median(own)),
             float(np.median(exact_seconds)),
             _share(value, exact),
@@ -195,15 +198,15 @@ def _compared(
     ]
 
 
-def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Interval:
+def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Number:
     """Of the exact value, over the pairs where that is positive: of others it is none.
 
-    Centred tokens of two images can be opposite wherever they are put.
+    Centered tokens of two images can be opposite wherever they are put.
     """
     positive = exact > 0
     if not positive.any():
-        return Interval(np.nan, np.nan, np.nan)
-    return median_interval(value[positive] / exact[positive])
+        return Number(np.nan)
+    return number(median_interval(value[positive] / exact[positive]))
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -225,7 +228,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "value ratio, low": at.quality.low,
             "value ratio, high": at.quality.high,
         }
-        for at in result.found
+        for at in result.comparisons
     ]
 
 
@@ -235,10 +238,10 @@ def summary(result: Result) -> dict[str, Any]:
     It must be faster than exact matching, with its whole interval.
     """
     answers: dict[str, Any] = {}
-    for name, found in _by_layer(result).items():
+    for name, entries in _by_layer(result).items():
         good = [
             at
-            for at in found
+            for at in entries
             if at.quality.value >= result.config.good and at.ratio.high < 1
         ]
         best = min(good, key=lambda at: at.ratio.value, default=None)
@@ -247,7 +250,7 @@ def summary(result: Result) -> dict[str, Any]:
             "exact" if best is None else _label(best.matcher)
         )
         answers[f"{name}: its time / exact time"] = 1.0 if best is None else best.ratio
-        for at in found:
+        for at in entries:
             if at.matcher == BatchOptimal(512):
                 answers[f"{name}: window 512, value / exact value"] = at.quality
                 answers[f"{name}: window 512, time / exact time"] = at.ratio
@@ -255,10 +258,10 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def _by_layer(result: Result) -> dict[str, list[Comparison]]:
-    found: dict[str, list[Comparison]] = {}
-    for at in result.found:
-        found.setdefault(f"{at.layer.network.name}, S={at.tokens}", []).append(at)
-    return found
+    results: dict[str, list[Comparison]] = {}
+    for at in result.comparisons:
+        results.setdefault(f"{at.layer.network.name}, S={at.tokens}", []).append(at)
+    return results
 
 
 def _label(matcher: BatchOptimal) -> str:
@@ -268,24 +271,21 @@ def _label(matcher: BatchOptimal) -> str:
 
 def draw(result: Result) -> "Figure":
     """Time against quality, a row of panels a network, a column a number of tokens."""
-    from matplotlib import rc_context
-
     layers = _by_layer(result)
-    networks = list(dict.fromkeys(at.layer.network.name for at in result.found))
+    networks = list(dict.fromkeys(at.layer.network.name for at in result.comparisons))
     columns = max(
         sum(name.startswith(f"{network}, S") for name in layers) for network in networks
     )
-    lowest = min(at.quality.value for at in result.found)
-    figure = new_figure((2.9 * columns, 2.6 * len(networks)))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    lowest = min(at.quality.value for at in result.comparisons)
+    with styled_figure((2.9 * columns, 2.6 * len(networks))) as figure:
         panels = figure.subplots(len(networks), columns, squeeze=False)
         for line, network in zip(panels, networks, strict=True):
             here = {n: f for n, f in layers.items() if n.startswith(f"{network}, S")}
             for ax in line[len(here) :]:
                 ax.set_axis_off()
-            for ax, (name, found) in zip(line, here.items(), strict=False):
+            for ax, (name, results) in zip(line, here.items(), strict=False):
                 plot_pareto(
-                    _points(found),
+                    _points(results),
                     ax,
                     lowest=1 - 1.3 * (1 - lowest),
                     title=name,
@@ -297,11 +297,11 @@ def draw(result: Result) -> "Figure":
 
 
 def _points(
-    found: list[Comparison],
+    results: list[Comparison],
 ) -> dict[str, dict[str, tuple[float, float]]]:
     points = {
         at.matcher: (str(at.matcher.window), (at.ratio.value, at.quality.value))
-        for at in found
+        for at in results
     }
     return {
         "windows": dict(p for m, p in points.items() if not m.sweeps),
@@ -344,13 +344,20 @@ SCALES = {
         rounds=15,
     ),
 }
-STUDY = Study(
-    name="open_questions_windows",
-    doc=__doc__ or "",
-    scales=SCALES,
-    run=run,
-    summary=summary,
-    rows=rows,
-    figures={"": draw},
+STUDY = question(
+    "windows",
+    __doc__ or "",
+    SCALES,
+    run,
+    summary,
+    rows,
+    draw,
+    title="The window of Batch-Optimal",
+    asks="Exact matching is cheap here: when is the paper's approximation still "
+    "worth it, and with which window?",
+    caption="Time as a ratio to that of exact matching on the same pairs, against "
+    "the share of the exact value: medians, of centered tokens. Numbers are "
+    "windows; the gray line joins those that no other beats.",
+    minutes=1.2,
     data=DATA,
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.frame.figures import styled_figure
 from experiments.runtime.depth import UNMATCHED
 from experiments.runtime.sections import Results
 from experiments.runtime.table5 import GROUPS
@@ -24,15 +25,12 @@ def draw_pareto(results: Results) -> "Figure | None":
     Solvers are given the time of the affinity on top of their own, as the matchers'
     times include it.
     """
-    from matplotlib import rc_context
-
     if "table5" not in results:
         return None
     sizes = results["table5"]["sizes"]
     shown = [s for s in sizes if s["network"] == sizes[0]["network"]][-_PANELS:]
     least = min(row["quality"] for size in shown for row in size["matchers"])
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
-        figure = new_figure((1.0 + 3.0 * len(shown), 3.8))
+    with styled_figure((1.0 + 3.0 * len(shown), 3.8)) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for ax, size in zip(panels, shown, strict=True):
             title = f"{size['network']}\nS = {size['tokens']}, C = {size['channels']}"
@@ -63,13 +61,10 @@ def _groups(size: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
 
 def draw_quality(results: Results) -> "Figure | None":
     """Share of the optimum of each matcher by depth, a panel a network, as Fig. 5."""
-    from matplotlib import rc_context
-
     if "depth" not in results:
         return None
     networks = _by_network(results["depth"]["layers"])
-    figure = new_figure((0.6 + 3.2 * len(networks), 3.2))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((0.6 + 3.2 * len(networks), 3.2)) as figure:
         panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
         for ax, (network, layers) in zip(panels, networks.items(), strict=True):
             _draw_shares(ax, layers)

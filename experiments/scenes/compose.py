@@ -7,12 +7,14 @@ and number of objects, spread of the viewpoints, resolution, and where objects s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from types import SimpleNamespace
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from experiments.frame.checks import check_counts
 from experiments.scenes.parts import (
     BACKGROUNDS,
     CLASSES,
@@ -23,7 +25,6 @@ from experiments.scenes.parts import (
     draw_sprite,
     photograph,
 )
-from semrsm_jax import _checks
 
 __all__ = ["BACKGROUNDS", "CLASSES", "SceneConfig", "SceneSet", "compose"]
 
@@ -47,7 +48,7 @@ class SceneConfig:
       scale: smallest and largest side of an object over that of the image.
       shift: largest move of the camera, along each axis, over the side of the image.
       zoom: the camera magnifies between 1 / (1 + zoom) and 1 + zoom.
-      lighting: largest change of the logarithm of the brightness; colours and the
+      lighting: largest change of the logarithm of the brightness; colors and the
         brightness across the image change by half as much.
       clutter: parts of other backgrounds in a scene that belong to no class.
       repeat: probability that an object is of the class of the one before it.
@@ -76,10 +77,11 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        _checks.at_least("side", self.side, 8)
-        _checks.at_least("clutter", self.clutter, 0)
-        _checks.at_least("grid", self.grid, 1)
-        _checks.one_of("placement", self.placement, ("free", "class", "cell"))
+        check_counts(self, "side", minimum=8)
+        check_counts(self, "clutter", minimum=0)
+        check_counts(self, "grid")
+        if self.placement not in (known := get_args(Placement)):
+            raise ValueError(f"placement must be one of {known}, got {self.placement}")
         fewest, most = self.objects
         if not 1 <= fewest <= most:
             raise ValueError(
@@ -172,23 +174,24 @@ def compose(
       ImportError: scikit-image or scikit-learn is not installed.
       ValueError: a count is below one, or there is no such split.
     """
-    _checks.at_least("scenes", scenes, 1)
-    _checks.at_least("views", views, 1)
-    _checks.at_least("seed", seed, 0)
-    _checks.one_of("split", split, SPLITS)
-    found = []
+    counts = SimpleNamespace(scenes=scenes, views=views, seed=seed)
+    check_counts(counts, "scenes", "views")
+    check_counts(counts, "seed", minimum=0)
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    results = []
     for scene in range(scenes):
         key = (seed, SPLITS.index(split), scene)
         painting = _paint(config, split, np.random.default_rng((*key, 0)))
         camera = np.random.default_rng((*key, 1))
         for _ in range(views):
             image, counts, labels = _view(config, painting, camera)
-            found.append(
+            results.append(
                 (image, scene, counts, labels, painting.background, painting.cell)
             )
         if progress is not None:
             progress(scene + 1, scenes)
-    return SceneSet(*map(np.stack, zip(*found, strict=True)))
+    return SceneSet(*map(np.stack, zip(*results, strict=True)))
 
 
 def _margin(config: SceneConfig) -> float:
@@ -215,13 +218,13 @@ def _paint(config: SceneConfig, split: Split, rng: np.random.Generator) -> _Pain
     low, high = config.scale
     sides = low + (high - low) * rng.random(len(sprites))
     cell = int(rng.integers(config.grid**2)) if config.placement == "cell" else -1
-    centres = _place(config, classes, sides, cell, rng)
+    centers = _place(config, classes, sides, cell, rng)
 
     areas = [0] * len(sprites)
     # Clutter first, so that it hides no object.
     for index in reversed(range(len(sprites))):
         side = max(2, round(sides[index] * unit))
-        place = _margin(config) * unit + centres[index] * unit - side / 2
+        place = _margin(config) * unit + centers[index] * unit - side / 2
         row, column = (int(round(p)) for p in place)
         mask = sprites[index].mask.resize((side, side))
         picture.paste(sprites[index].picture.resize((side, side)), (column, row), mask)
@@ -250,7 +253,7 @@ def _place(
     cell: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "n 2"]:
-    """Row and column of the objects' centres, in sides of an unmoved view.
+    """Row and column of the objects' centers, in sides of an unmoved view.
 
     Of some random places each object takes the first that touches none placed before.
     """
@@ -263,16 +266,16 @@ def _place(
         low[: len(classes)] = np.stack([rows, columns], axis=1) / config.grid
         extent[: len(classes)] = 1 / config.grid
     tried = rng.random((len(sides), _PLACES, 2))
-    centres = np.zeros((0, 2))
+    centers = np.zeros((0, 2))
     for index, side in enumerate(sides):
         # An object larger than its cell stands in the middle of it.
         room = max(0.0, extent[index] - side)
         tries = low[index] + (extent[index] - room) / 2 + room * tried[index]
-        apart = np.linalg.norm(tries[:, None] - centres, axis=-1)
+        apart = np.linalg.norm(tries[:, None] - centers, axis=-1)
         clearance = apart - (side + sides[:index]) / 2
         crowding = np.minimum(clearance.min(axis=1, initial=0.0), 0.0)
-        centres = np.concatenate([centres, tries[[np.argmax(crowding)]]])
-    return centres
+        centers = np.concatenate([centers, tries[[np.argmax(crowding)]]])
+    return centers
 
 
 def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
@@ -300,10 +303,10 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
 def relight(
     image: Float[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "H W 3"]:
-    """Another exposure, another colour of the light, and a light from one side."""
+    """Another exposure, another color of the light, and a light from one side."""
     exposure, slope = rng.uniform(-1, 1), rng.uniform(-1, 1, 2) / 2
-    colour = rng.uniform(-1, 1, 3) / 2
+    color = rng.uniform(-1, 1, 3) / 2
     place = np.linspace(-0.5, 0.5, len(image))
     across = slope[0] * place[:, None] + slope[1] * place[None, :]
-    gain = np.exp(strength * (exposure + across[..., None] + colour))
+    gain = np.exp(strength * (exposure + across[..., None] + color))
     return np.clip(image * gain, 0, 1).astype(np.float32)

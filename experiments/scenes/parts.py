@@ -109,14 +109,14 @@ def crop(scene: str, split: Split, share: float, rng: np.random.Generator) -> Bo
 def draw_sprite(label: int, split: Split, rng: np.random.Generator) -> Sprite:
     """A random object of class ``CLASSES[label]``.
 
-    A digit has a bright colour of its own and a dark rim, so that it is seen on any
+    A digit has a bright color of its own and a dark rim, so that it is seen on any
     background; a part of a photograph is as it is.
     """
     if label < 10:
         cores, masks = _digits(split)[label]
         which = int(rng.integers(len(cores)))
-        colour = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.2, 0.9), 1.0)
-        core = np.asarray(cores[which], np.float32)[..., None] * np.array(colour)
+        color = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.2, 0.9), 1.0)
+        core = np.asarray(cores[which], np.float32)[..., None] * np.array(color)
         return Sprite(Image.fromarray(core.astype(np.uint8)), masks[which])
     return cut_out(CLASSES[label], split, rng)
 
@@ -147,12 +147,12 @@ def _digits(split: Split) -> list[tuple[list[Image.Image], list[Image.Image]]]:
     """For each of the ten classes the strokes, and these with their rims."""
     both = load_digits(_TEST_SHARE, np.random.default_rng(_DIGIT_SEED))
     digits = both[SPLITS.index(split)]
-    found = []
+    results = []
     for label in range(10):
         cores = [_stroke(image) for image in digits.images[digits.labels == label]]
         masks = [core.filter(ImageFilter.MaxFilter(9)) for core in cores]
-        found.append((cores, masks))
-    return found
+        results.append((cores, masks))
+    return results
 
 
 def _stroke(image: np.ndarray) -> Image.Image:

@@ -28,20 +28,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments._common.figures import draw_intervals
-from experiments._common.intervals import Interval, t_interval
-from experiments._common.session import Session
-from experiments._common.study import Study, command
-from experiments.soft.distillation import DistilConfig, Trial, distil
-from semrsm_jax.plotting.style import FONT_SIZE, new_figure
+from experiments.frame.command_line import command
+from experiments.frame.figures import draw_intervals, styled_figure
+from experiments.frame.finding import Number, mean_number
+from experiments.frame.session import Session
+from experiments.frame.study import Study
+from experiments.soft.distillation import DistillConfig, Trial, distill
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SCALES = {
-    "bundled": DistilConfig(),
-    "smoke": DistilConfig(
+    "bundled": DistillConfig(),
+    "smoke": DistillConfig(
         seeds=2,
         scenes=64,
         test_scenes=8,
@@ -59,13 +59,13 @@ NETWORKS = ("semantic", "spatio-semantic", "teacher")
 class Result(NamedTuple):
     """Every network of every seed."""
 
-    config: DistilConfig
+    config: DistillConfig
     trials: list[Trial]
 
 
-def run(config: DistilConfig, session: Session = Session()) -> Result:
+def run(config: DistillConfig, session: Session = Session()) -> Result:
     """Trains and tests all networks."""
-    return Result(config, distil(config, session.report))
+    return Result(config, distill(config, session.report))
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -84,22 +84,22 @@ def rows(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def summary(result: Result) -> dict[str, Interval]:
+def summary(result: Result) -> dict[str, Number]:
     """Both students and their difference, unshifted and moved farthest."""
     first, last = 0, len(result.config.shifts) - 1
-    found = {}
+    entries = {}
     for measure, scores in scores_by_network(result).items():
         for index in (first, last):
             ours, theirs = (scores[name][:, index] for name in NETWORKS[:2])
             where = f"{measure}, shift {result.config.shifts[index]} px"
-            found[f"{where}: semantic"] = t_interval(ours)
-            found[f"{where}: spatio-semantic"] = t_interval(theirs)
-            found[f"{where}: difference"] = t_interval(ours - theirs)
+            entries[f"{where}: semantic"] = mean_number(ours)
+            entries[f"{where}: spatio-semantic"] = mean_number(theirs)
+            entries[f"{where}: difference"] = mean_number(ours - theirs)
         drops = [scores[n][:, first] - scores[n][:, last] for n in NETWORKS[:2]]
-        found[f"{measure}: drop by the shift, difference"] = t_interval(
+        entries[f"{measure}: drop by the shift, difference"] = mean_number(
             drops[0] - drops[1]
         )
-    return found
+    return entries
 
 
 def scores_by_network(result: Result) -> dict[str, dict[str, np.ndarray]]:
@@ -126,12 +126,9 @@ def _measures(trial: Trial) -> Mapping[str, tuple[float, ...]]:
 
 def draw(result: Result) -> "Figure":
     """The scores of all networks against the shift, a panel a measure."""
-    from matplotlib import rc_context
-
     scores = scores_by_network(result)
     shown = [name for name in scores if not name.startswith("own")]
-    figure = new_figure((2.3 * len(shown) + 0.3, 2.6))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((2.3 * len(shown) + 0.3, 2.6)) as figure:
         panels = figure.subplots(1, len(shown), sharey=True)
         for ax, measure in zip(panels, shown, strict=True):
             _draw_scores(ax, result.config, scores[measure])
@@ -145,12 +142,12 @@ def draw(result: Result) -> "Figure":
 
 
 def _draw_scores(
-    ax: "Axes", config: DistilConfig, scores: Mapping[str, np.ndarray]
+    ax: "Axes", config: DistillConfig, scores: Mapping[str, np.ndarray]
 ) -> None:
     labels = ("student, semantic loss", "student, spatio-semantic loss", "teacher")
     for k, (name, label) in enumerate(zip(NETWORKS, labels, strict=True)):
-        intervals = [t_interval(column) for column in scores[name].T]
-        # Beside each other, lest their bars cover each other.
+        intervals = [mean_number(column) for column in scores[name].T]
+        # Beside each other, so that their bars do not cover each other.
         shifts = np.array(config.shifts) + (k - 1) * 0.12
         line = "--" if name == "teacher" else "-"
         draw_intervals(ax, shifts, intervals, k, label, line)

@@ -1,4 +1,4 @@
-"""Distils a teacher into students by two losses, and asks what each student learnt."""
+"""Distils a teacher into students by two losses, and asks what each student learned."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,7 @@ from jaxtyping import Array, Float
 from experiments.scenes.digits import CLASSES, DIGIT, Digits, load_digits
 from experiments.soft.networks import Student, Teacher
 from experiments.soft.scenes import Scenes, draw_scenes, render
-from semrsm_jax._kernels import Cosine
-from semrsm_jax._losses import semantic_cka_loss
-from semrsm_jax._representations import center
-from semrsm_jax._rsm import rsm
+from semrsm_jax import Cosine, center, rsm, semantic_cka_loss
 from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
 
@@ -28,12 +25,12 @@ READ_OUTS: Mapping[str, Matcher] = {
 
 
 @dataclass(frozen=True)
-class DistilConfig:
+class DistillConfig:
     """All that the study depends on; both arms have the same of everything.
 
     Attributes:
       seeds: repetitions; each splits the digits, trains a teacher, draws scenes and
-        initialises a student anew.
+        initializes a student anew.
       first_seed: the settings below were chosen with seed 0, which is not used again.
       side: rows and columns of a scene, in pixels.
       margin: pixels at each edge in which, unshifted, no digit stands.
@@ -94,7 +91,8 @@ class Trial(NamedTuple):
         read-out of the mean token fitted on unshifted scenes, for each shift.
       retrieval: name of a read-out -> share of the digits that the scene found has in
         common with the shifted query, for each shift.
-      recall: likewise, whether the scene found is the query's own, before its shift.
+      recall: name of a read-out -> share of the queries whose nearest scene is their
+        own, before its shift, for each shift.
     """
 
     network: str
@@ -115,7 +113,7 @@ class _Data(NamedTuple):
 
 
 class _Training(NamedTuple):
-    """A loss and its optimiser, made once, so that every seed runs one program."""
+    """A loss and its optimizer, made once, so that every seed runs one program."""
 
     loss: Callable[..., Array]
     optimizer: optax.GradientTransformation
@@ -131,7 +129,7 @@ class _Training(NamedTuple):
         return [float(value) for value in losses]
 
 
-def distil(config: DistilConfig, report: Report) -> list[Trial]:
+def distill(config: DistillConfig, report: Report) -> list[Trial]:
     """Runs every seed: a teacher, and a student by each loss, all tested alike."""
     teaching = _Training(_classification, _adam(config, config.teacher_steps))
     distilling = {
@@ -156,7 +154,7 @@ def distil(config: DistilConfig, report: Report) -> list[Trial]:
 
 
 def _data(
-    config: DistilConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
+    config: DistillConfig, digits: Digits, test_digits: Digits, rng: np.random.Generator
 ) -> _Data:
     region = (config.margin, config.side - config.margin)
 
@@ -175,7 +173,7 @@ def _data(
 
 
 def _train_teacher(
-    config: DistilConfig,
+    config: DistillConfig,
     training: _Training,
     digits: Digits,
     seed: int,
@@ -194,7 +192,7 @@ def _train_teacher(
 
 
 def _train_student(
-    config: DistilConfig,
+    config: DistillConfig,
     training: _Training,
     of_teacher: Float[np.ndarray, "N S C"],
     data: _Data,
@@ -214,7 +212,7 @@ def _train_student(
     return student, float(np.mean(losses[-max(1, config.steps // 10) :]))
 
 
-def _epochs(config: DistilConfig) -> int:
+def _epochs(config: DistillConfig) -> int:
     return -(-config.steps * config.batch // config.scenes)
 
 
@@ -230,7 +228,7 @@ def _step(
     return optax.apply_updates(state, updates), moments, value
 
 
-def _adam(config: DistilConfig, steps: int) -> optax.GradientTransformation:
+def _adam(config: DistillConfig, steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
 
 
@@ -263,7 +261,7 @@ def _run_tokens(graphdef: Any, state: Any, images: Array) -> Array:
 
 
 def _test(
-    config: DistilConfig,
+    config: DistillConfig,
     name: str,
     seed: int,
     loss: float | None,
@@ -282,15 +280,15 @@ def _test(
     others = ~np.eye(len(overlap), dtype=bool)
     retrieval, recall = {}, {}
     for how, matcher in READ_OUTS.items():
-        found = []
+        results = []
         for tokens in queries:
             K = np.asarray(rsm(tokens, database, matcher, Cosine()))
             other = np.where(others, K, -np.inf).argmax(1)
             own = K.argmax(1) == np.arange(len(K))
-            found.append(
+            results.append(
                 (float(overlap[np.arange(len(K)), other].mean()), float(own.mean()))
             )
-        retrieval[how], recall[how] = zip(*found, strict=True)
+        retrieval[how], recall[how] = zip(*results, strict=True)
     return Trial(name, seed, loss, probe, retrieval, recall)
 
 
@@ -298,12 +296,12 @@ def _ridge(
     features: Float[np.ndarray, "N C"], present: np.ndarray, penalty: float
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A linear read-out of which digits are present."""
-    centre, rate = features.mean(0), present.mean(0)
-    x = (features - centre).astype(np.float64)
+    center, rate = features.mean(0), present.mean(0)
+    x = (features - center).astype(np.float64)
     gram = x.T @ x
     gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram, x.T @ (present - rate))
-    return lambda features: (features - centre) @ weights + rate
+    return lambda features: (features - center) @ weights + rate
 
 
 def _shared(scores: np.ndarray, present: np.ndarray, objects: int) -> float:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from semrsm_jax._representations import to_tokens
+from semrsm_jax import to_tokens
 
 
 class ConvolutionalTokens(nnx.Module):

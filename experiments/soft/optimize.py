@@ -1,4 +1,4 @@
-"""Optimisation: an image grows semantically similar to another, not place by place.
+"""Optimization: an image grows semantically similar to another, not place by place.
 
     python -m experiments.soft.optimize                  # minutes, 2 quiet cores
     python -m experiments.soft.optimize --scale smoke    # everything tiny, seconds
@@ -28,23 +28,20 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments._common.intervals import t_interval
-from experiments._common.photographs import (
-    LEAST_CONTRAST,
-    normalise,
-    token_grid,
-    untrained_network,
-)
-from experiments._common.session import Session
-from experiments._common.study import Study, command
-from semrsm_jax._kernels import Cosine
-from semrsm_jax._rsm import rsm
+from experiments.frame.command_line import command
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import mean_number
+from experiments.frame.networks import LEAST_CONTRAST, token_grid
+from experiments.frame.session import Session
+from experiments.frame.study import Study
+from semrsm_jax import Cosine, rsm
+from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_displacement
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +52,7 @@ Tokens = Float[Array, "P S C"]
 
 
 @dataclass(frozen=True)
-class OptimiseConfig:
+class OptimizeConfig:
     """All that the study depends on; both objectives have the same of everything.
 
     Attributes:
@@ -84,8 +81,8 @@ class OptimiseConfig:
 
 
 SCALES = {
-    "bundled": OptimiseConfig(),
-    "smoke": OptimiseConfig(
+    "bundled": OptimizeConfig(),
+    "smoke": OptimizeConfig(
         network=ResNetConfig(18, "cifar", None, width=8),
         stage=2,
         pairs=2,
@@ -102,7 +99,7 @@ class Course(NamedTuple):
     Attributes:
       images: (P, side, side, 3) at the end, in [0, 1].
       semantic: (records, P), cosine under the exact matching with the target.
-      position_wise: (records, P), likewise at the same places.
+      position_wise: (records, P), cosine with the target position by position.
       permutation: (P, S), the exact matching at the end, from the image to its target.
     """
 
@@ -115,26 +112,26 @@ class Course(NamedTuple):
 class Result(NamedTuple):
     """Both objectives, from the same images to the same targets."""
 
-    config: OptimiseConfig
+    config: OptimizeConfig
     starts: Float[np.ndarray, "P side side 3"]
     targets: Float[np.ndarray, "P side side 3"]
     courses: dict[str, Course]
 
 
-def run(config: OptimiseConfig, session: Session = Session()) -> Result:
-    """Optimises all pairs by both objectives."""
+def run(config: OptimizeConfig, session: Session = Session()) -> Result:
+    """Optimizes all pairs by both objectives."""
     rng = np.random.default_rng(config.seed)
     crops = draw_crops(
         1, 2 * config.pairs, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
     ).images
     starts, targets = np.split(crops, 2)
-    model = untrained_network(config.network, config.seed, normalise(crops))
+    model = random_network(config.network, config.seed, normalize(crops))
     layer = f"resnet.encoder.stages.{config.stage}"
     parts = nnx.split(model)
-    mean = extract(model, normalise(crops), [layer])[layer].mean((0, 1))
+    mean = extract(model, normalize(crops), [layer])[layer].mean((0, 1))
 
     def features(images: Images) -> Tokens:
-        tokens = extract(nnx.merge(*parts), normalise(images), [layer])[layer]
+        tokens = extract(nnx.merge(*parts), normalize(images), [layer])[layer]
         return tokens - mean
 
     goal = features(jnp.asarray(targets))
@@ -150,13 +147,13 @@ def run(config: OptimiseConfig, session: Session = Session()) -> Result:
     courses = {}
     objectives = {"semantic": semantic, "position-wise": position_wise}
     for name, objective in objectives.items():
-        courses[name] = _optimise(
+        courses[name] = _optimize(
             config,
             starts,
             goal,
             features,
             objective,
-            partial(session.report, f"Optimising, {name}"),
+            partial(session.report, f"Optimizing, {name}"),
         )
     return Result(config, starts, targets, courses)
 
@@ -166,8 +163,8 @@ def _similarity(x: Tokens, y: Tokens, matcher: Matcher) -> Float[Array, " P"]:
     return jax.vmap(lambda a, b: rsm(a[None], b[None], matcher, Cosine())[0, 0])(x, y)
 
 
-def _optimise(
-    config: OptimiseConfig,
+def _optimize(
+    config: OptimizeConfig,
     starts: np.ndarray,
     goal: Tokens,
     features: Callable[[Images], Tokens],
@@ -209,12 +206,12 @@ def displacement(result: Result, course: Course) -> Float[np.ndarray, "P S"]:
     return np.linalg.norm(places[course.permutation] - places, axis=-1)
 
 
-def _places(config: OptimiseConfig) -> Float[np.ndarray, "S 2"]:
+def _places(config: OptimizeConfig) -> Float[np.ndarray, "S 2"]:
     """Row and column of the middle of each token's cell, in pixels."""
     grid = token_grid((config.side, config.side), config.stage)
     cell = config.side / grid[0]
-    centres = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
-    return np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2)
+    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
+    return np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -235,28 +232,25 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 def summary(result: Result) -> dict[str, Any]:
     """How far both similarities rose under each objective, and the displacement."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for name, course in result.courses.items():
         semantic, position_wise = course.semantic, course.position_wise
-        found[f"{name}: semantic similarity at the start"] = t_interval(semantic[0])
-        found[f"{name}: semantic similarity at the end"] = t_interval(semantic[-1])
-        found[f"{name}: rise of semantic similarity"] = t_interval(
+        entries[f"{name}: semantic similarity at the start"] = mean_number(semantic[0])
+        entries[f"{name}: semantic similarity at the end"] = mean_number(semantic[-1])
+        entries[f"{name}: rise of semantic similarity"] = mean_number(
             semantic[-1] - semantic[0]
         )
-        found[f"{name}: rise of position-wise similarity"] = t_interval(
+        entries[f"{name}: rise of position-wise similarity"] = mean_number(
             position_wise[-1] - position_wise[0]
         )
         moved = displacement(result, course).mean(1)
-        found[f"{name}: mean displacement of matches (px)"] = t_interval(moved)
-    return found
+        entries[f"{name}: mean displacement of matches (px)"] = mean_number(moved)
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """The images of the first pair, its matches, and the similarities of all pairs."""
-    from matplotlib import rc_context
-
-    figure = new_figure((7.2, 3.9))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.2, 3.9)) as figure:
         grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
         above, below = (figure.add_subfigure(part) for part in grid)
         images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.3))
@@ -299,7 +293,7 @@ def _draw_matches(ax: "Axes", result: Result) -> None:
     )
 
 
-def _draw_course(ax: "Axes", config: OptimiseConfig, course: Course) -> None:
+def _draw_course(ax: "Axes", config: OptimizeConfig, course: Course) -> None:
     steps = np.arange(len(course.semantic)) * config.recorded
     for label, values, color, style in (
         ("semantic (exact matching)", course.semantic, COLORS[0], "-"),

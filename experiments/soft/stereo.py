@@ -4,7 +4,7 @@
     python -m experiments.soft.stereo --scale smoke    # everything tiny, seconds
 
 It needs scikit-image and matplotlib, and writes soft_stereo.json, .csv and .png to
-results/soft_stereo. Nothing is told of stereo geometry, and nothing is trained: the
+results/soft_stereo. Neither stereo geometry nor any training is used: the
 tokens of an untrained network on the left photograph of a motorcycle are matched with
 those on the right one. The true disparity, which comes with the photographs
 (Middlebury Stereo 2014), says where each went. Three rules are scored:
@@ -14,7 +14,7 @@ those on the right one. The true disparity, which comes with the photographs
     position-wise  Identity(): each token with that at the same place
 
 Right is a match that is no more than a token's cell off. Intervals are a spatial block
-bootstrap's (tiles of tokens are drawn with replacement), as neighbouring tokens err
+bootstrap's (tiles of tokens are drawn with replacement), as neighboring tokens err
 together; the margin is that of paired differences.
 
 Expected: 78 % of the tokens are matched to within their cell softly, 77 % exactly and
@@ -29,14 +29,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.intervals import block_bootstrap
-from experiments._common.session import Session
-from experiments._common.study import Study, command
+from experiments.frame.command_line import command
+from experiments.frame.figures import styled_figure
+from experiments.frame.finding import Number, number
+from experiments.frame.session import Session
+from experiments.frame.study import Study
 from experiments.soft.stereo_pair import StereoPair, stereo_pair
+from semrsm_jax.comparison.inference import (
+    score_interval,
+)
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_correspondences
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +92,7 @@ class Result(NamedTuple):
     Attributes:
       config: what was run.
       pair: tokens and truth.
-      found: name of each rule -> (S, 2), row and column in pixels of the right
+      matches: name of each rule -> (S, 2), row and column in pixels of the right
         photograph.
       confidence: (S,), the share of its mass that a token sends to its best partner.
       converged: whether the soft matching did.
@@ -95,7 +100,7 @@ class Result(NamedTuple):
 
     config: StereoConfig
     pair: StereoPair
-    found: dict[str, Float[np.ndarray, "S 2"]]
+    matches: dict[str, Float[np.ndarray, "S 2"]]
     confidence: Float[np.ndarray, " S"]
     converged: bool
 
@@ -107,21 +112,21 @@ def run(config: StereoConfig, session: Session = Session()) -> Result:
     session.report("Soft matching", 1, 4)
     soft = match(*pair.tokens, matcher=config.matcher)
     plan = np.asarray(soft.plan)
-    found = {"soft": pair.places[plan.argmax(1)]}
+    results = {"soft": pair.places[plan.argmax(1)]}
     rules = (("exact", Exact()), ("position-wise", Identity()))
     for done, (name, matcher) in enumerate(rules, start=2):
         session.report(f"Matching, {name}", done, 4)
         permutation = match(*pair.tokens, matcher=matcher).permutation
-        found[name] = pair.places[np.asarray(permutation)]
+        results[name] = pair.places[np.asarray(permutation)]
     session.report("Done", 4, 4)
-    return Result(config, pair, found, plan.max(1), bool(soft.converged))
+    return Result(config, pair, results, plan.max(1), bool(soft.converged))
 
 
 def errors(result: Result) -> dict[str, Float[np.ndarray, " S"]]:
     """Name of each rule -> distance to the truth, in pixels; NaN where unknown."""
     return {
         name: np.linalg.norm(places - result.pair.truth, axis=1)
-        for name, places in result.found.items()
+        for name, places in result.matches.items()
     }
 
 
@@ -151,37 +156,39 @@ def summary(result: Result) -> dict[str, Any]:
         for name, values in error.items()
     }
 
-    def interval(values: np.ndarray) -> Any:
-        # The same tiles for every figure.
-        rng = np.random.default_rng(config.seed)
-        grid = values.reshape(pair.grid)
-        return block_bootstrap(grid, config.block, config.resamples, rng)
+    rows, columns = (np.arange(n) // config.block for n in pair.grid)
+    tile = (rows[:, None] * pair.grid[1] + columns).ravel()
 
-    found: dict[str, Any] = {
+    def interval(values: np.ndarray) -> Number:
+        # The same tiles for every score.
+        return number(
+            score_interval(
+                values, key=config.seed, groups=tile, resamples=config.resamples
+            )
+        )
+
+    entries: dict[str, Any] = {
         "tokens": len(pair.places),
         "tokens of known disparity": int(pair.known.sum()),
         "cell (px)": pair.cell,
         "soft matching converged": result.converged,
     }
     for name in error:
-        found[f"share within {pair.cell} px: {name}"] = interval(right[name])
+        entries[f"share within {pair.cell} px: {name}"] = interval(right[name])
     for name in ("position-wise", "exact"):
         margin = interval(right["soft"] - right[name])
-        found[f"margin of soft over {name}"] = margin
+        entries[f"margin of soft over {name}"] = margin
     for name, values in error.items():
-        found[f"median error (px): {name}"] = float(np.nanmedian(values))
+        entries[f"median error (px): {name}"] = float(np.nanmedian(values))
     for name, values in error.items():
         # A wrong match may be anywhere; that at the same place is never far off.
-        found[f"mean error (px): {name}"] = float(np.nanmean(values))
-    return found
+        entries[f"mean error (px): {name}"] = float(np.nanmean(values))
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """Some tokens' matches by two rules, and how far all of them are off by each."""
-    from matplotlib import rc_context
-
-    figure = new_figure((7.2, 3.1))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.2, 3.1)) as figure:
         grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
         error, pair = errors(result), result.pair
         chosen = _drawn(result)
@@ -193,7 +200,7 @@ def draw(result: Result) -> "Figure":
                 _faded(pair.left),
                 _faded(pair.right),
                 _shrunk(pair.places[chosen]),
-                _shrunk(result.found[name][chosen]),
+                _shrunk(result.matches[name][chosen]),
                 ax,
                 good=good[chosen],
                 title=f"{name}: {share:.0%} within {pair.cell} px",
@@ -203,7 +210,7 @@ def draw(result: Result) -> "Figure":
 
 
 def _faded(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-    """Small, grey and bright, so that lines stand out."""
+    """Small, gray and bright, so that lines stand out."""
     height, width = image.shape[0] // _SHRUNK, image.shape[1] // _SHRUNK
     blocks = image.reshape(height, _SHRUNK, width, _SHRUNK * 3).mean((1, 3))
     return 0.5 + 0.5 * blocks

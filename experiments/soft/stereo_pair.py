@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from experiments._common.photographs import normalise, token_grid, untrained_network
+from experiments.frame.networks import token_grid
+from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig
 
@@ -16,7 +17,7 @@ class StereoPair(NamedTuple):
 
     Attributes:
       left: (H, W, 3) in [0, 1].
-      right: likewise.
+      right: (H, W, 3) in [0, 1].
       tokens: (2, S, C) of the left and the right photograph.
       places: (S, 2), row and column of the middle of each token's cell, in pixels.
       truth: (S, 2), where what stands at a token of the left stands in the right; NaN
@@ -46,7 +47,7 @@ def stereo_pair(
 
     Tokens are those of an untrained network on both photographs made `scale` times
     smaller: the stages named, in ascending order, each brought to the last one's grid
-    by means, centred, and every token of it to norm one; then side by side.
+    by means, centered, and every token of it to norm one; then side by side.
 
     Args:
       network: with the CIFAR stem.
@@ -65,8 +66,8 @@ def stereo_pair(
     height, width = (n // cell * cell for n in disparity.shape)
     pair = np.stack([p[:height, :width] for p in photographs]).astype(np.float32) / 255
     small = (2, height // scale, width // scale, 3)
-    pixels = normalise(jax.image.resize(pair, small, "linear"))
-    model = untrained_network(network, seed, pixels)
+    pixels = normalize(jax.image.resize(pair, small, "linear"))
+    model = random_network(network, seed, pixels)
     names = [f"resnet.encoder.stages.{stage}" for stage in stages]
     layers = extract(model, pixels, names)
     rows, columns = grid = token_grid(small[1:3], max(stages))
@@ -74,8 +75,8 @@ def stereo_pair(
         _unit(_pooled(np.asarray(layers[name]), grid, 2 ** (max(stages) - stage)))
         for name, stage in zip(names, stages, strict=True)
     ]
-    centres = [(np.arange(n) + 0.5) * cell - 0.5 for n in (rows, columns)]
-    places = np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2)
+    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in (rows, columns)]
+    places = np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
     shift = _median(disparity[:height, :width], grid, cell)
     truth = places - np.stack([np.zeros_like(shift), shift], -1)
     truth[np.isnan(shift)] = np.nan

@@ -22,19 +22,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments._common.photographs import (
-    LEAST_CONTRAST,
-    normalise,
-    untrained_network,
-)
-from experiments._common.session import Session
-from experiments._common.study import Study, command
+from experiments.frame.command_line import command
+from experiments.frame.figures import styled_figure
+from experiments.frame.networks import LEAST_CONTRAST
+from experiments.frame.session import Session
+from experiments.frame.study import Study
 from semrsm_jax.comparison import cka
+from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,8 +146,8 @@ def _tokens(config: TemperatureConfig) -> Float[np.ndarray, "N S C"]:
     crops = draw_crops(
         1, config.crops, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
     )
-    pixels = normalise(crops.images)
-    model = untrained_network(config.network, config.seed, pixels)
+    pixels = normalize(crops.images)
+    model = random_network(config.network, config.seed, pixels)
     name = f"resnet.encoder.stages.{config.stage}"
     return np.asarray(extract(model, pixels, [name])[name])
 
@@ -205,7 +204,7 @@ def summary(result: Result) -> dict[str, Any]:
     softest = max(soft, key=lambda row: row["epsilon"])
     values = result.value[np.argsort(-np.array(result.config.epsilons))]
     steps = np.diff(values, axis=0) / result.exact
-    found = {
+    entries = {
         "pairs": len(result.exact),
         "values that are NaN": int(np.isnan(result.value).sum()),
         "largest fall of the value as epsilon falls (share)": float(
@@ -217,18 +216,15 @@ def summary(result: Result) -> dict[str, Any]:
     }
     for row in (softest, hardest):
         for name in list(row)[1:]:
-            found[f"epsilon {row['epsilon']:g}: {name}"] = row[name]
-    return found
+            entries[f"epsilon {row['epsilon']:g}: {name}"] = row[name]
+    return entries
 
 
 def draw(result: Result) -> "Figure":
     """Entropy, value and RSM against epsilon, which falls to the right."""
-    from matplotlib import rc_context
-
     *table, _ = rows(result)
     epsilons = result.config.epsilons
-    figure = new_figure((7.2, 2.5))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.2, 2.5)) as figure:
         entropy, value, similarity = figure.subplots(1, 3)
         _draw_spread(entropy, epsilons, result.entropy, COLORS[0])
         entropy.set(ylabel="entropy of the plan / log S", title="plan")

@@ -23,7 +23,7 @@ from semrsm_jax.models import (
     ViTConfig,
 )
 
-# Instances of a class are told apart up to here; the last class means "or more".
+# Instances of a class are counted up to here; the last class means "or more".
 MOST_COUNTED = 2
 _OUTPUTS = len(BACKGROUNDS) + len(CLASSES) * (MOST_COUNTED + 1)
 
@@ -52,7 +52,7 @@ class TrainedNetwork:
       config: its architecture.
       layers: what to look into, by depth.
       seed: of weights and batches.
-      steps: of the optimiser.
+      steps: of the optimizer.
       learning_rate: its peak.
     """
 
@@ -117,7 +117,7 @@ def _vit(depth: int) -> TrainedNetwork:
         num_classes=_OUTPUTS,
         epsilon=1e-6,
     )
-    # As in the paper the last hidden layer is normalised.
+    # As in the paper the last hidden layer is normalized.
     inner = tuple(f"vit.encoder.layer.{index}" for index in range(depth))
     return TrainedNetwork("vit", config, (*inner, "vit.layernorm"), learning_rate=2e-3)
 

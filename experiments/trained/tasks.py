@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 from PIL import Image
 
-from experiments._common.session import Arrays, Session, fingerprint
+from experiments.frame.session import Arrays, Session, fingerprint
 from experiments.scenes.compose import SceneConfig, compose, relight
 from experiments.scenes.parts import Split, crop, photograph
 from experiments.trained import zoo
@@ -85,9 +85,9 @@ class Task:
           count: of test images; None: all.
         """
         settings, most = self.test
-        found = self.draw(settings, count or most, "test", report)
-        images = found["images"].astype(np.float32) / 255
-        shares = self.accuracy(zoo.logits(model, images), found)
+        results = self.draw(settings, count or most, "test", report)
+        images = results["images"].astype(np.float32) / 255
+        shares = self.accuracy(zoo.logits(model, images), results)
         return {**shares, "images": len(images)}
 
 
@@ -144,7 +144,7 @@ def _scene_accuracy(logits: Float[Array, "N O"], examples: Arrays) -> dict[str, 
 
 
 _SCENES = SceneConfig(objects=(1, 6), scale=(0.2, 0.5), shift=0.15, zoom=0.3)
-# The same objects in quarters of such scenes: few are learnt sooner than many.
+# The same objects in quarters of such scenes: few are learned sooner than many.
 _QUARTERS = replace(_SCENES, side=32, objects=(1, 2), scale=(0.45, 0.9), shift=0.1)
 
 SCENES = Task(

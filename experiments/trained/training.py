@@ -17,9 +17,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments._common.photographs import normalise
-from experiments._common.session import Arrays
+from experiments.frame.session import Arrays
 from experiments.trained.networks import TrainedNetwork
+from semrsm_jax.demo.networks import normalize
 from semrsm_jax.store import new_file
 
 _SAVE_EVERY = 200  # steps
@@ -44,7 +44,7 @@ class Lesson(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Optimisation:
+class Optimization:
     """How networks are trained, beside what `TrainedNetwork` says of each.
 
     Attributes:
@@ -63,7 +63,7 @@ def train(
     network: TrainedNetwork,
     lessons: Sequence[Lesson],
     loss: Loss,
-    optimisation: Optimisation = Optimisation(),
+    optimization: Optimization = Optimization(),
     resume: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> nnx.Module:
@@ -73,7 +73,7 @@ def train(
       network: its architecture, seed and steps.
       lessons: one after the other; their shares add up to one.
       loss: of logits (B, O) and a batch of the arrays of a lesson.
-      optimisation: the settings.
+      optimization: the settings.
       resume: a file that keeps what is done so far and is removed in the end; None
         keeps nothing.
       progress: called as ``progress(done, total)``, in steps.
@@ -86,9 +86,9 @@ def train(
     """
     model = network.build(network.seed)
     model.train()
-    optimiser = _optimiser(network, optimisation)
+    optimizer = _optimizer(network, optimization)
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-    state = (parameters, rest, optimiser.init(parameters))
+    state = (parameters, rest, optimizer.init(parameters))
     # The step with which each lesson ends, the last one at the latest.
     ends = np.cumsum([lesson.share for lesson in lessons])[:-1] * network.steps
     start = 0
@@ -99,7 +99,7 @@ def train(
         rng = np.random.default_rng((network.seed, step))
         chosen = rng.integers(len(examples["images"]), size=size)
         batch = {name: jnp.asarray(part[chosen]) for name, part in examples.items()}
-        state = _update(graph, optimiser, loss, state, batch)
+        state = _update(graph, optimizer, loss, state, batch)
         progress(step + 1, network.steps)
         if resume is not None and (step + 1) % _SAVE_EVERY == 0:
             _keep(resume, step + 1, state)
@@ -111,25 +111,25 @@ def train(
     return model
 
 
-def _optimiser(
-    network: TrainedNetwork, optimisation: Optimisation
+def _optimizer(
+    network: TrainedNetwork, optimization: Optimization
 ) -> optax.GradientTransformation:
     rate = optax.warmup_cosine_decay_schedule(
         0.0,
         network.learning_rate,
-        round(optimisation.warm_up * network.steps),
+        round(optimization.warm_up * network.steps),
         network.steps,
     )
     return optax.chain(
-        optax.clip_by_global_norm(optimisation.largest_gradient),
-        optax.adamw(rate, weight_decay=optimisation.weight_decay),
+        optax.clip_by_global_norm(optimization.largest_gradient),
+        optax.adamw(rate, weight_decay=optimization.weight_decay),
     )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _update(
     graph: Any,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     loss: Loss,
     state: Any,
     batch: Mapping[str, Array],
@@ -139,11 +139,11 @@ def _update(
     def objective(parameters: Any) -> tuple[jax.Array, Any]:
         # A copy: the running statistics of the caller's trace are not ours to change.
         model = nnx.merge(graph, parameters, rest, copy=True)
-        logits = model(normalise(batch["images"].astype(jnp.float32) / 255))
+        logits = model(normalize(batch["images"].astype(jnp.float32) / 255))
         return loss(logits, batch), nnx.split(model, nnx.Param, ...)[2]
 
     gradients, rest = jax.grad(objective, has_aux=True)(parameters)
-    updates, moments = optimiser.update(gradients, moments, parameters)
+    updates, moments = optimizer.update(gradients, moments, parameters)
     return optax.apply_updates(parameters, updates), rest, moments
 
 
@@ -156,8 +156,8 @@ def _keep(path: Path, step: int, state: Any) -> None:
 def _restore(path: Path, like: Any) -> tuple[int, Any]:
     leaves, structure = jax.tree.flatten(like)
     with np.load(path, allow_pickle=False) as stored:
-        found = [stored[f"{i}"] for i in range(len(stored.files) - 1)]
+        results = [stored[f"{i}"] for i in range(len(stored.files) - 1)]
         step = int(stored["step"])
-    if [x.shape for x in found] != [x.shape for x in leaves]:
+    if [x.shape for x in results] != [x.shape for x in leaves]:
         raise ValueError(f"{path} must hold the state of this network; remove it")
-    return step, jax.tree.unflatten(structure, [jnp.asarray(x) for x in found])
+    return step, jax.tree.unflatten(structure, [jnp.asarray(x) for x in results])

@@ -7,7 +7,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments._common.photographs import normalise
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import (
     NETWORKS,
@@ -15,7 +14,7 @@ from experiments.trained.networks import (
     TrainedNetwork,
     split_outputs,
 )
-from semrsm_jax import _checks
+from semrsm_jax.demo.networks import normalize
 from semrsm_jax.features import extract
 from semrsm_jax.models import calibrate_batch_norm, load_weights
 
@@ -54,7 +53,7 @@ def random(name: str, seed: int) -> nnx.Module:
     model = network(name).build(seed)
     if any(isinstance(module, nnx.BatchNorm) for _, module in nnx.iter_modules(model)):
         scenes = compose(SceneConfig(), _CALIBRATION_SCENES, 1, seed, "train")
-        calibrate_batch_norm(model, normalise(scenes.images))
+        calibrate_batch_norm(model, normalize(scenes.images))
     model.eval()
     return model
 
@@ -67,7 +66,7 @@ def tokens(
 ) -> dict[str, Float[Array, "N S C"]]:
     """The representations of images in [0, 1], without the CLS token."""
     return extract(
-        model, normalise(images), layers, batch_size=batch_size, tokens="patches"
+        model, normalize(images), layers, batch_size=batch_size, tokens="patches"
     )
 
 
@@ -82,8 +81,8 @@ def logits(
     model: nnx.Module, images: Float[np.ndarray, "N H W 3"], batch_size: int = 64
 ) -> Float[Array, "N O"]:
     """The outputs of the last linear layer for images in [0, 1]."""
-    found = extract(model, normalise(images), ["classifier"], batch_size=batch_size)
-    return found["classifier"][:, 0]
+    results = extract(model, normalize(images), ["classifier"], batch_size=batch_size)
+    return results["classifier"][:, 0]
 
 
 def checkpoint(name: str) -> Path:
@@ -102,5 +101,6 @@ def network(name: str) -> TrainedNetwork:
     Raises:
       ValueError: there is none.
     """
-    _checks.one_of("network", name, tuple(NETWORKS))
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}")
     return NETWORKS[name]

@@ -1,1 +1,0 @@
-"""What the reproduction is made of: entries, the run, the results page."""

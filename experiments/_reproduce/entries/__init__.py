@@ -1,1 +1,0 @@
-"""The sections of the open questions on the results page."""

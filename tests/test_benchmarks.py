@@ -1,0 +1,130 @@
+"""The benchmarks run from end to end, tiny; no test reads a time."""
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from experiments.benchmarks import comparison
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Runs a benchmark once; gives its folder, what it printed and its JSON."""
+    done = {}
+
+    def run(name):
+        if name not in done:
+            app = importlib.import_module(f"experiments.benchmarks.{name}").app
+            folder = tmp_path_factory.mktemp(name) / "new"
+            arguments = ["--scale", "smoke", "-o", str(folder)]
+            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+            document = json.loads((folder / f"{name}.json").read_text())
+            assert document["scale"] == "smoke" and document["measurements"]
+            for row in document["measurements"]:
+                assert row["name"] in result.output
+            done[name] = folder, result.output, document
+        return done[name]
+
+    return run
+
+
+def test_comparison_agrees_with_its_peers(smoke):
+    _, text, document = smoke("comparison")
+    sections = document["sections"]
+    assert sections["matrix"]["disagreement"] < 1e-4
+    assert sections["stream"]["disagreement"] < 1e-5
+    assert sections["stream"]["peak_bytes"] > 2**26
+    # Tiny sizes have no goals; those of the bundled scale have four.
+    assert "goal" not in text
+    rows = comparison.measurements(comparison.SCALES["bundled"], document)
+    assert sum(row.goal is not None for row in rows) == 4
+
+
+def test_existing_output_is_kept_without_overwrite(smoke):
+    folder, _, _ = smoke("comparison")
+    arguments = ["--scale", "smoke", "-o", str(folder)]
+    result = CliRunner().invoke(comparison.app, arguments)
+    assert result.exit_code == 2
+    assert "exists; --overwrite replaces it" in result.output
+
+
+@pytest.mark.torch
+def test_extraction_gives_the_tokens_of_transformers(smoke):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from experiments.benchmarks.extraction import SCALES
+
+    _, text, written = smoke("extraction")
+    config = SCALES["smoke"]
+    assert written["config"] == dataclasses.asdict(config)
+    assert written["disagreement"] < 1e-4
+    tokens = (config.image_size // 16) ** 2 + 1
+    assert written["feature_bytes"] == config.images * tokens * config.width * 4
+    seconds = written["seconds"]
+    assert written["ratio"] == seconds["ours"] / seconds["transformers"] > 0
+    assert "goal at most 1.5" in text
+
+
+@pytest.mark.slow
+def test_large_analysis_measures_each_analysis(smoke):
+    rows = smoke("large_analysis")[2]["results"]
+    names = ["pearson", "pearson_and_spearman", "neighbors"]
+    assert [row["analysis"] for row in rows] == names
+    assert rows[0]["pearson"] == rows[1]["pearson"]
+    assert rows[1]["pairs"] == 600 * 599 // 2
+    assert all(row["anonymous_peak_bytes"] >= 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_pruning_compares_both_ways(smoke):
+    pytest.importorskip("skimage")
+    _, text, document = smoke("pruning")
+    results = document["results"]
+    assert "neighbors are equal: 1" in text and "goal" not in text
+    assert [row["kernel"] for row in results] == ["Linear", "Cosine"]
+    assert all(row["equal"] and 0 < row["solved_share"] <= 1 for row in results)
+
+
+@pytest.mark.slow
+def test_soft_memory_measures_both_directions(smoke):
+    document = smoke("soft_memory")[2]
+    for part in ("forward", "backward"):
+        assert document[part]["peak_bytes"] >= document[part]["before_bytes"] > 2**20
+
+
+@pytest.mark.slow
+def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
+    pytest.importorskip("skimage")
+    pytest.importorskip("ott")
+    rows = smoke("soft_runtime")[2]["results"]
+    assert [row["differentiated"] for row in rows] == ["value", "reg_ot_cost"]
+    for row in rows:
+        ours, ott = row["quality"]["ours"], row["quality"]["ott"]
+        for quality in (ours, ott):
+            assert quality["largest_marginal_error"] <= 1.01 * row["tolerance"]
+        assert abs(ours["mean_epsilon"] / ott["mean_epsilon"] - 1) < 1e-3
+        assert row["relative_difference_of_values"] < 0.02
+        assert row["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_engine_runs_as_a_command_and_all_are_listed(tmp_path):
+    def run(module, *arguments):
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True)
+
+    listed = run("experiments.benchmarks").stdout
+    assert "experiments.benchmarks.pruning" in listed and "engine" in listed
+    arguments = ("--scale", "smoke", "-o", str(tmp_path / "figures.json"))
+    text = run("experiments.benchmarks.engine", *arguments).stdout
+    for part in ("overhead S=16", "cluster S=16", "memory", "cost"):
+        assert part in text
+    document = json.loads((tmp_path / "figures.json").read_text())
+    assert document["overhead"][0]["pairs"] == 28
+    assert document["memory"]["peak_bytes"]["12"] > 2**20

@@ -1,0 +1,140 @@
+"""The parts of the runtime study: peers, families, features, timing, figures."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lap")
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+from experiments.data.images import draw_files, read_squares
+from experiments.frame.session import fingerprint
+from experiments.frame.timing import take_turns
+from experiments.runtime import adversarial, features
+from experiments.runtime.config import SCALES, Layer
+from experiments.runtime.peers import PEERS
+from semrsm_jax.models import ResNetConfig
+from semrsm_jax.plotting import plot_pareto
+from semrsm_jax.plotting.style import COLORS
+
+SMOKE = SCALES["smoke"]
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_find_the_optimum(name, rng):
+    affinity = rng.normal(size=(12, 12)).astype(np.float32)
+    rows = np.arange(12)
+    best = affinity[rows, PEERS["SciPy"](affinity)].sum()
+    assert affinity[rows, PEERS[name](affinity)].sum() == pytest.approx(best, rel=1e-5)
+    assert sorted(PEERS[name](np.full((4, 4), 3.0, np.float32))) == [0, 1, 2, 3]
+
+
+def test_calls_take_turns():
+    order = []
+    calls = {name: lambda r, name=name: order.append((name, r)) for name in "ab"}
+    turns = take_turns(calls, 2, lambda *report: None, "turns")
+    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    assert len(turns.seconds["a"]) == 2
+
+
+def test_adversarial_families_are_square_and_finite(rng):
+    families = adversarial.families(16, rng.random((2, 20, 3)))
+    for name, make in families.items():
+        matrix = np.asarray(make(rng))
+        assert matrix.shape == (16, 16) and np.isfinite(matrix).all(), name
+
+
+def test_pairs_are_different_samples_each_once(rng):
+    x = np.arange(4.0)[:, None, None]
+    left, right = features.pairs(x, 6, seed=0)
+    drawn = {tuple(sorted(pair)) for pair in zip(left.flat, right.flat, strict=True)}
+    assert len(drawn) == 6 and all(i != j for i, j in drawn)
+    with pytest.raises(ValueError, match="count"):
+        features.pairs(x, 7, seed=0)
+
+
+def test_configs_are_the_same_in_every_process():
+    code = (
+        "from experiments.runtime.config import SCALES;"
+        "from experiments.frame.session import fingerprint;"
+        "from semrsm_jax.models import ResNetConfig;"  # holds a function
+        "print([fingerprint(x) for x in (*SCALES.values(), ResNetConfig(18))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    here = [fingerprint(config) for config in (*SCALES.values(), ResNetConfig(18))]
+    assert done.stdout.decode() == f"{here}\n"
+
+
+def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
+    from PIL import Image
+
+    for k in range(4):
+        pixels = rng.integers(0, 255, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    seen = {}
+
+    @dataclasses.dataclass(frozen=True)
+    class Colors:
+        trained: bool
+        layers: tuple[str, ...] = ("pixels",)
+
+        def open(self, images):
+            def tokens(pictures):
+                seen.setdefault(self.trained, []).append(pictures)
+                return {"pixels": pictures.reshape(len(pictures), -1, 3)}
+
+            return tokens
+
+    config = dataclasses.replace(SMOKE, data=tmp_path)
+    layers = [Layer(8, 0, Colors(trained)) for trained in (True, False)]
+    found = features.compute(config, layers, lambda *at: None)
+    assert found[layers[0]].shape == found[layers[1]].shape == (4, 64, 3)
+    files = draw_files(tmp_path, 4, np.random.default_rng(config.seed))
+    expected = read_squares(tmp_path, files, 8)
+    np.testing.assert_array_equal(np.concatenate(seen[True]), expected)
+    np.testing.assert_array_equal(
+        np.concatenate(seen[False]), features.images(config, 8)
+    )
+
+
+def test_plot_pareto_shows_times_in_ms_and_what_is_missing():
+    groups = {"ours": {"fast": (0.001, 0.9), "exact": (0.01, 1.0)}, "none": {}}
+    groups["peer"] = {"slow": (0.1, 1.0)}
+    ax = plot_pareto(groups, title="S = 4")
+    lines = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_allclose(lines["ours"].get_xdata(), [1, 10])
+    np.testing.assert_allclose(lines["ours"].get_ydata(), [10, 0], atol=1e-9)
+    # A group without methods keeps its color, so that axes can be compared.
+    assert lines["peer"].get_color() == COLORS[2]
+    front = ax.lines[0]
+    np.testing.assert_allclose(front.get_xdata(), [1, 10])
+    assert {text.get_text() for text in ax.texts} == {"fast", "exact", "slow"}
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert ax.get_title() == "S = 4" and ax.get_legend() is not None
+
+
+def test_plot_pareto_keeps_labels_apart():
+    methods = {f"method {k}": (0.01, 0.9) for k in range(4)}
+    ax = plot_pareto({"same": methods})
+    offsets = [text.xyann[1] for text in ax.texts]
+    gaps = np.diff(sorted(offsets))
+    assert gaps.min() > 5
+
+
+@pytest.mark.parametrize(
+    "groups, message",
+    [
+        ({}, "at least one method"),
+        ({"a": {}}, "at least one method"),
+        ({"a": {"b": (0.0, 0.5)}}, "time above 0"),
+        ({"a": {"b": (1.0, np.nan)}}, "finite quality"),
+        ({str(k): {"b": (1.0, 0.5)} for k in range(7)}, "at most 6"),
+    ],
+)
+def test_plot_pareto_names_what_it_cannot_draw(groups, message):
+    with pytest.raises(ValueError, match=message):
+        plot_pareto(groups)
