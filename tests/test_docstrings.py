@@ -31,7 +31,9 @@ CHECKS = re.compile(r"(_checks\.|\b_?check_)")
 WITHOUT_SOURCE = {
     "containers": "Interval Ladder Matching SoftMatching Neighbors OutputCorrelation "
     "PairStatistics PairedTest PermutationTest Difference ScoresAtK SearchResult "
-    "MinibatchSums BoundUse Assignment Statistic Kernel Matcher Report".split(),
+    "MinibatchSums BoundUse Assignment Statistic Kernel Matcher Report MeanScore "
+    "CorrelationInference NeighborFile PairInference RetrievalScores "
+    "infer_each_pair holds_neighbors load_neighbors save_neighbors".split(),
     "arrays": "to_tokens center same_group same_sample".split(),
     "packages": ("demo", "engine", "exchange", "features", "plotting", "store"),
     "models": "VARIANTS Variant variant calibrate_batch_norm convert_checkpoint load "

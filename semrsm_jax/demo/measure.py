@@ -99,8 +99,8 @@ def compare(
       tokens: number of a batch -> the tokens of its `windows` at the layer of each
         stage. Only the features of one batch are in memory.
       weights: those of the network.
-      compute_rsm: name, centered tokens (2n, S, C) and matcher -> RSM (2n, 2n); None:
-        `semrsm_jax.rsm`.
+      compute_rsm: makes the RSM, (N, N) with N = 2n, from a name, centered tokens
+        (N, S, C) and a matcher; None: `semrsm_jax.rsm`.
       keep: number of a batch and what computes its arrays -> the arrays, computed or
         read from where they were kept; None: computes them.
       progress: called as ``progress(done, total)``, in RSMs.
@@ -207,7 +207,15 @@ def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
 def windows(
     crops: Float[np.ndarray, "n H W 3"], size: int
 ) -> Float[np.ndarray, "2n size size 3"]:
-    """The upper-left windows of all crops, then the lower-left ones, section 4.1."""
+    """The upper-left windows of all crops, then the lower-left ones, section 4.1.
+
+    Args:
+      crops: (n, H, W, 3).
+      size: rows and columns of a window, in pixels.
+
+    Returns:
+      (2n, size, size, 3).
+    """
     return np.concatenate([crops[:, :size, :size], crops[:, -size:, :size]])
 
 

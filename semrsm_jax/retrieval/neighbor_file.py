@@ -100,6 +100,12 @@ def holds_neighbors(path: str | os.PathLike) -> bool:
     Returns:
       True for an .npz with the arrays of `save_neighbors`.
 
+    Args:
+      path: of the file.
+
+    Returns:
+      True for such a file, False for any other.
+
     Raises:
       ValueError: an .npz is missing or damaged.
     """
