@@ -97,7 +97,7 @@ def infer_each_pair(
 
 
 def rsa_matrix(rsms: Mapping[str, Any], method: str = "spearman") -> np.ndarray:
-    """RSA of every two of several RSMs over the same samples, see `rsa`. Kriegeskorte et al. 2008 introduced RSA.
+    """RSA (Kriegeskorte et al. 2008) of every two of several RSMs, see `rsa`.
 
     Two RSMs at a time are held in memory.
 
