@@ -1,7 +1,7 @@
 """Layers that several networks share, with torch's arithmetic."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -62,6 +62,29 @@ def positive(config: Any, *names: str) -> None:
         _checks.at_least(name, getattr(config, name), 1)
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raises an error where the heads of an attention do not divide its channels."""
+    if width % heads:
+        raise ValueError(f"heads must divide width={width}, got {heads}")
+
+
+def to_one_form(config: Any) -> None:
+    """Brings equal settings of a frozen config to one form, so that they compare equal.
+
+    Dtypes become `jnp.dtype`, and 0 classes become None.
+
+    Raises:
+      TypeError: the number of classes is not an integer, or a dtype names none.
+      ValueError: the number of classes is negative, or a dtype is not floating.
+    """
+    for name in ("dtype", "param_dtype"):
+        if hasattr(config, name):
+            object.__setattr__(config, name, floating(name, getattr(config, name)))
+    if hasattr(config, "num_classes"):
+        classes = _checks.at_least("num_classes", config.num_classes or 0, 0)
+        object.__setattr__(config, "num_classes", classes or None)
+
+
 def check_images(images: Float[Array, "N H W C"], channels: int) -> None:
     """Raises an error for images that are not (N, H, W, channels).
 
@@ -80,6 +103,20 @@ def linear(
     return nnx.Linear(
         *features, use_bias=use_bias, dtype=dtype, param_dtype=dtype, rngs=rngs
     )
+
+
+def linear_classifier(config: Any, features: int, rngs: nnx.Rngs) -> nnx.Linear | None:
+    """The classifier that a config asks for: None where it names no classes."""
+    if config.num_classes is None:
+        return None
+    return linear((features, config.num_classes), config.dtype, rngs)
+
+
+def in_turn(modules: Iterable[Callable[[jax.Array], jax.Array]], x: Array) -> jax.Array:
+    """Applies modules one after another."""
+    for module in modules:
+        x = module(x)
+    return x
 
 
 def conv(

@@ -7,6 +7,7 @@ ResNetV2, pre-activation, with group normalization and weight-standardized convo
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
 
 import jax
@@ -19,12 +20,13 @@ from semrsm_jax import _checks
 from semrsm_jax.models._layers import (
     Activation,
     check_images,
-    floating,
-    linear,
+    linear_classifier,
     positive,
     relu,
     statistics_dtype,
+    to_one_form,
 )
+from semrsm_jax.models._stages import Encoder, PooledNetwork, Stage, check_stages
 
 Padding = Literal["symmetric", "same"]
 
@@ -71,14 +73,8 @@ class BiTConfig:
         """Checks the fields and brings equal settings to one form."""
         positive(self, "stem_width", "groups", "output_stride", "in_channels")
         _checks.one_of("padding", self.padding, ("symmetric", "same"))
-        if not self.widths or len(self.widths) != len(self.depths):
-            raise ValueError(
-                f"widths and depths must name the same stages, got {self.widths} and "
-                f"{self.depths}"
-            )
-        classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
-        object.__setattr__(self, "num_classes", classes or None)
-        object.__setattr__(self, "dtype", floating("dtype", self.dtype))
+        check_stages(widths=self.widths, depths=self.depths)
+        to_one_form(self)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -239,48 +235,17 @@ class Block(nnx.Module):
         return skip + self.conv3(self.norm3(inner))
 
 
-class Stage(nnx.Module):
-    """Consecutive blocks at one resolution."""
-
-    def __init__(
-        self,
-        config: BiTConfig,
-        features: tuple[int, int],
-        stride: int,
-        depth: int,
-        rngs: nnx.Rngs,
-    ) -> None:
-        """Builds `depth` blocks, of which the first has the stride."""
-        first = Block(config, features, stride, True, rngs)
-        inside = (features[1], features[1])
-        rest = [Block(config, inside, 1, False, rngs) for _ in range(1, depth)]
-        self.layers = nnx.List([first, *rest])
-
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Applies the blocks in turn."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class Encoder(nnx.Module):
-    """The stages in turn."""
-
-    def __init__(self, config: BiTConfig, rngs: nnx.Rngs) -> None:
-        """Builds the stages of `config`."""
-        stages, c_in = [], config.stem_width
-        for c_out, stride, depth in zip(
-            config.widths, config.strides, config.depths, strict=True
-        ):
-            stages.append(Stage(config, (c_in, c_out), stride, depth, rngs))
-            c_in = c_out
-        self.stages = nnx.List(stages)
-
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Computes the output of the last stage."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
+def _stages(config: BiTConfig, rngs: nnx.Rngs) -> Iterator[Stage]:
+    """The stages of a network; the first block of each has its stride."""
+    c_in = config.stem_width
+    for c_out, stride, depth in zip(
+        config.widths, config.strides, config.depths, strict=True
+    ):
+        first = Block(config, (c_in, c_out), stride, True, rngs)
+        rest = range(1, depth)
+        inside = (c_out, c_out)
+        yield Stage([first, *(Block(config, inside, 1, False, rngs) for _ in rest)])
+        c_in = c_out
 
 
 class Backbone(nnx.Module):
@@ -289,7 +254,7 @@ class Backbone(nnx.Module):
     def __init__(self, config: BiTConfig, rngs: nnx.Rngs) -> None:
         """Builds the backbone of `config`."""
         self.embedder = Embedder(config, rngs)
-        self.encoder = Encoder(config, rngs)
+        self.encoder = Encoder(_stages(config, rngs))
         self.norm = GroupNormActivation(config, config.widths[-1], rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
@@ -297,7 +262,7 @@ class Backbone(nnx.Module):
         return self.norm(self.encoder(self.embedder(images)))
 
 
-class BiT(nnx.Module):
+class BiT(PooledNetwork):
     """BiT with a linear classifier over the pooled features.
 
     Args:
@@ -313,23 +278,8 @@ class BiT(nnx.Module):
         """Builds the network with random weights."""
         self.config = config
         self.bit = Backbone(config, rngs)
-        shape = (config.widths[-1], config.num_classes or 0)
-        self.classifier = (
-            linear(shape, config.dtype, rngs) if config.num_classes else None
-        )
+        self.classifier = linear_classifier(config, config.widths[-1], rngs)
 
-    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N classes"]:
-        """Computes the logits, or the pooled features where there is no classifier.
-
-        Args:
-          images: normalized images, (N, H, W, in_channels), floating.
-
-        Returns:
-          (N, num_classes), or the pooled (N, channels), in `config.dtype`.
-
-        Raises:
-          ValueError: `images` has another rank or number of channels.
-        """
-        x = self.bit(images)
-        pooled = x.mean(axis=(1, 2), dtype=statistics_dtype(x.dtype)).astype(x.dtype)
-        return pooled if self.classifier is None else self.classifier(pooled)
+    def pooled(self, images: Float[Array, "N H W C"]) -> Float[Array, "N channels"]:
+        """Computes the mean of the last feature map."""
+        return jnp.mean(self.bit(images), axis=(1, 2))

@@ -13,7 +13,15 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semrsm_jax.models._layers import MLP, Attention, LayerNorm, conv, linear, positive
+from semrsm_jax.models._layers import (
+    MLP,
+    Attention,
+    LayerNorm,
+    check_heads,
+    conv,
+    linear,
+    positive,
+)
 from semrsm_jax.models.clip import VisionTower, clip_vision_config
 from semrsm_jax.models.vit import ViTConfig
 
@@ -53,8 +61,7 @@ class CLIPSegConfig:
     def __post_init__(self) -> None:
         """Checks the fields."""
         positive(self, "projection", "width", "heads", "hidden")
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width={self.width}, got {self.heads}")
+        check_heads(self.width, self.heads)
         layers = self.extract_layers
         if not layers or not all(0 <= k < self.vision.depth for k in layers):
             raise ValueError(

@@ -13,19 +13,20 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semrsm_jax import _checks
 from semrsm_jax.models._layers import (
     Activation,
     LayerNorm,
     PatchProjection,
     check_images,
     conv,
-    floating,
     gelu,
     linear,
+    linear_classifier,
     positive,
     statistics_dtype,
+    to_one_form,
 )
+from semrsm_jax.models._stages import Encoder, PooledNetwork, Stage, check_stages
 
 _EPSILON = 1e-6  # of every normalization but the last
 
@@ -62,15 +63,9 @@ class ConvNeXtV2Config:
 
     def __post_init__(self) -> None:
         """Checks the fields and brings equal settings to one form."""
-        if not self.widths or len(self.widths) != len(self.depths):
-            raise ValueError(
-                f"widths and depths must name the same stages, got {self.widths} and "
-                f"{self.depths}"
-            )
+        check_stages(widths=self.widths, depths=self.depths)
         positive(self, "in_channels")
-        classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
-        object.__setattr__(self, "num_classes", classes or None)
-        object.__setattr__(self, "dtype", floating("dtype", self.dtype))
+        to_one_form(self)
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the last stage for images of that size in pixels."""
@@ -150,15 +145,10 @@ class Downsampling(nnx.Module):
         return self.conv(self.norm(x))
 
 
-class Stage(nnx.Module):
-    """Consecutive blocks at one resolution."""
+class DownsampledStage(Stage):
+    """Consecutive blocks at half the resolution of the stage before."""
 
-    def __init__(
-        self,
-        config: ConvNeXtV2Config,
-        index: int,
-        rngs: nnx.Rngs,
-    ) -> None:
+    def __init__(self, config: ConvNeXtV2Config, index: int, rngs: nnx.Rngs) -> None:
         """Builds stage `index`; all but the first halve the resolution."""
         width = config.widths[index]
         self.downsampling_layer = (
@@ -166,32 +156,14 @@ class Stage(nnx.Module):
             if index
             else None
         )
-        self.layers = nnx.List(
-            [Block(config, width, rngs) for _ in range(config.depths[index])]
+        super().__init__(
+            Block(config, width, rngs) for _ in range(config.depths[index])
         )
 
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Applies the blocks in turn."""
-        if self.downsampling_layer is not None:
-            x = self.downsampling_layer(x)
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class Encoder(nnx.Module):
-    """The stages in turn."""
-
-    def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
-        """Builds the stages of `config`."""
-        stages = range(len(config.widths))
-        self.stages = nnx.List([Stage(config, index, rngs) for index in stages])
-
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Computes the output of the last stage."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
+        downsample = self.downsampling_layer
+        return super().__call__(x if downsample is None else downsample(x))
 
 
 class Backbone(nnx.Module):
@@ -200,7 +172,8 @@ class Backbone(nnx.Module):
     def __init__(self, config: ConvNeXtV2Config, rngs: nnx.Rngs) -> None:
         """Builds the backbone of `config`."""
         self.embeddings = Embeddings(config, rngs)
-        self.encoder = Encoder(config, rngs)
+        stages = range(len(config.widths))
+        self.encoder = Encoder(DownsampledStage(config, k, rngs) for k in stages)
         self.layernorm = LayerNorm(
             config.widths[-1], config.epsilon, config.dtype, rngs
         )
@@ -211,7 +184,7 @@ class Backbone(nnx.Module):
         return self.layernorm(x.mean(axis=(1, 2), dtype=statistics_dtype(x.dtype)))
 
 
-class ConvNeXtV2(nnx.Module):
+class ConvNeXtV2(PooledNetwork):
     """ConvNeXt V2 with a linear classifier over the pooled features.
 
     Args:
@@ -227,22 +200,8 @@ class ConvNeXtV2(nnx.Module):
         """Builds the network with random weights."""
         self.config = config
         self.convnextv2 = Backbone(config, rngs)
-        shape = (config.widths[-1], config.num_classes or 0)
-        self.classifier = (
-            linear(shape, config.dtype, rngs) if config.num_classes else None
-        )
+        self.classifier = linear_classifier(config, config.widths[-1], rngs)
 
-    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N classes"]:
-        """Computes the logits, or the pooled features where there is no classifier.
-
-        Args:
-          images: normalized images, (N, H, W, in_channels), floating.
-
-        Returns:
-          (N, num_classes), or the normalized pooled (N, channels), in `config.dtype`.
-
-        Raises:
-          ValueError: `images` has another rank or number of channels, or is too small.
-        """
-        pooled = self.convnextv2(images)
-        return pooled if self.classifier is None else self.classifier(pooled)
+    def pooled(self, images: Float[Array, "N H W C"]) -> Float[Array, "N channels"]:
+        """Computes the mean of the last feature map, normalized."""
+        return self.convnextv2(images)

@@ -21,10 +21,12 @@ from semrsm_jax import _checks
 from semrsm_jax.models._layers import (
     Activation,
     check_images,
-    floating,
+    positive,
     relu,
     statistics_dtype,
+    to_one_form,
 )
+from semrsm_jax.models._stages import Encoder, PooledNetwork, Stage, check_stages
 
 # depth -> (blocks a stage, expansion); 4 is a bottleneck's. He et al. 2016, Table 1.
 _LAYOUTS: dict[int, tuple[tuple[int, int, int, int], int]] = {
@@ -86,18 +88,9 @@ class ResNetConfig:
         if self.depth not in _LAYOUTS:
             raise ValueError(f"depth must be in {list(_LAYOUTS)}, got {self.depth!r}")
         _checks.one_of("stem", self.stem, ("imagenet", "cifar"))
-        _checks.at_least("width", self.width, 1)
-        _checks.at_least("in_channels", self.in_channels, 1)
-        classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
-        object.__setattr__(self, "num_classes", classes or None)
-        for name in ("dtype", "param_dtype"):
-            object.__setattr__(self, name, floating(name, getattr(self, name)))
-        if len(self.stage_blocks) != len(self.stage_widths):
-            raise ValueError(
-                "blocks and widths must name the same stages, got "
-                f"{self.stage_blocks} and {self.stage_widths}"
-            )
-        _checks.at_least("first_stage_stride", self.first_stage_stride, 1)
+        positive(self, "width", "in_channels", "first_stage_stride")
+        to_one_form(self)
+        check_stages(blocks=self.stage_blocks, widths=self.stage_widths)
 
     @property
     def expansion(self) -> int:
@@ -223,40 +216,15 @@ class Block(nnx.Module):
         return self.activation(x + skip).astype(self.dtype)
 
 
-class Stage(nnx.Module):
-    """Consecutive residual blocks at one resolution."""
-
-    def __init__(self, config: ResNetConfig, index: int, rngs: nnx.Rngs) -> None:
-        """Builds stage `index`, counted from 0."""
-        c_out = config.stage_widths[index]
-        c_in = config.stage_widths[index - 1] if index else config.width
-        # Every stage but the first halves the resolution, in its first block.
-        stride = 2 if index else config.first_stage_stride
-        first = Block(config, (c_in, c_out), stride, rngs)
-        rest = range(1, config.stage_blocks[index])
-        inner = [Block(config, (c_out, c_out), 1, rngs) for _ in rest]
-        self.layers = nnx.List([first, *inner])
-
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Applies the blocks in turn."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
-class Encoder(nnx.Module):
-    """The stages in turn."""
-
-    def __init__(self, config: ResNetConfig, rngs: nnx.Rngs) -> None:
-        """Builds the stages of `config`."""
-        stages = range(len(config.stage_blocks))
-        self.stages = nnx.List([Stage(config, index, rngs) for index in stages])
-
-    def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
-        """Computes the output of the last stage."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
+def _stage(config: ResNetConfig, index: int, rngs: nnx.Rngs) -> Stage:
+    """Residual blocks at one resolution; `index` counts the stages from 0."""
+    c_out = config.stage_widths[index]
+    c_in = config.stage_widths[index - 1] if index else config.width
+    # Every stage but the first halves the resolution, in its first block.
+    stride = 2 if index else config.first_stage_stride
+    first = Block(config, (c_in, c_out), stride, rngs)
+    rest = range(1, config.stage_blocks[index])
+    return Stage([first, *(Block(config, (c_out, c_out), 1, rngs) for _ in rest)])
 
 
 class Backbone(nnx.Module):
@@ -265,14 +233,15 @@ class Backbone(nnx.Module):
     def __init__(self, config: ResNetConfig, rngs: nnx.Rngs) -> None:
         """Builds the backbone of `config`."""
         self.embedder = Embedder(config, rngs)
-        self.encoder = Encoder(config, rngs)
+        stages = range(len(config.stage_blocks))
+        self.encoder = Encoder(_stage(config, index, rngs) for index in stages)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Computes the last feature map."""
         return self.encoder(self.embedder(images))
 
 
-class ResNet(nnx.Module):
+class ResNet(PooledNetwork):
     """Residual network: stem, stages, global average pool, linear classifier.
 
     Args:
@@ -301,20 +270,9 @@ class ResNet(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N classes"]:
-        """Computes the logits, or the pooled features where there is no classifier.
-
-        Args:
-          images: normalized images, (N, H, W, in_channels), floating.
-
-        Returns:
-          (N, num_classes), or the pooled (N, channels), in `config.dtype`.
-
-        Raises:
-          ValueError: `images` has another rank or number of channels.
-        """
-        pooled = jnp.mean(self.resnet(images), axis=(1, 2))
-        return pooled if self.classifier is None else self.classifier(pooled)
+    def pooled(self, images: Float[Array, "N H W C"]) -> Float[Array, "N channels"]:
+        """Computes the mean of the last feature map."""
+        return jnp.mean(self.resnet(images), axis=(1, 2))
 
 
 def _resnet(

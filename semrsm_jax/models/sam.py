@@ -22,13 +22,15 @@ from semrsm_jax.models._layers import (
     Activation,
     LayerNorm,
     PatchProjection,
+    check_heads,
     check_images,
     conv,
-    floating,
     gelu,
+    in_turn,
     linear,
     positive,
     statistics_dtype,
+    to_one_form,
 )
 
 # Scores of attention that are held at once, for each head of each sample.
@@ -87,14 +89,13 @@ class SAMConfig:
         positive(self, "image_size", "patch_size", "width", "depth", "heads", "hidden")
         positive(self, "in_channels", "out_channels")
         _checks.at_least("window", self.window, 0)
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width={self.width}, got {self.heads}")
+        check_heads(self.width, self.heads)
         if self.image_size < self.patch_size:
             raise ValueError(
                 f"image_size must be at least patch_size={self.patch_size}, got "
                 f"{self.image_size}"
             )
-        object.__setattr__(self, "dtype", floating("dtype", self.dtype))
+        to_one_form(self)
 
     def token_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of tokens for images of that size in pixels."""
@@ -259,10 +260,7 @@ class VisionEncoder(nnx.Module):
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N h w D"]:
         """Computes the image embedding."""
-        x = self.embeddings(images)
-        for layer in self.layers:
-            x = layer(x)
-        return self.neck(x)
+        return self.neck(in_turn(self.layers, self.embeddings(images)))
 
 
 class SAMVision(nnx.Module):

@@ -14,7 +14,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from semrsm_jax import _checks
 from semrsm_jax.models._interpolation import resize_grid
 from semrsm_jax.models._layers import (
     MLP,
@@ -22,12 +21,15 @@ from semrsm_jax.models._layers import (
     Attention,
     LayerNorm,
     PatchProjection,
+    check_heads,
     check_images,
-    floating,
     gelu,
+    in_turn,
     linear,
+    linear_classifier,
     positive,
     statistics_dtype,
+    to_one_form,
 )
 
 
@@ -81,11 +83,8 @@ class ViTConfig:
     def __post_init__(self) -> None:
         """Checks the fields and brings equal settings to one form."""
         positive(self, "width", "depth", "heads", "hidden", "in_channels")
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width={self.width}, got {self.heads}")
-        classes = _checks.at_least("num_classes", self.num_classes or 0, 0)
-        object.__setattr__(self, "num_classes", classes or None)
-        object.__setattr__(self, "dtype", floating("dtype", self.dtype))
+        check_heads(self.width, self.heads)
+        to_one_form(self)
         if 0 in self.token_grid(*self.image_size):
             raise ValueError(
                 f"image_size must hold one patch of {self.patch_size} at least, got "
@@ -202,9 +201,7 @@ class Encoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "N S C"]) -> Float[Array, "N S C"]:
         """Applies the layers; no normalization follows."""
-        for layer in self.layer:
-            x = layer(x)
-        return x
+        return in_turn(self.layer, x)
 
 
 class Backbone(nnx.Module):
@@ -237,7 +234,7 @@ class ViT(nnx.Module):
         """Builds the network with random weights."""
         self.config = config
         self.vit = Backbone(config, rngs)
-        self.classifier = _classifier(config, config.width, rngs)
+        self.classifier = linear_classifier(config, config.width, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N ..."]:
         """Computes the logits, or all tokens where there is no classifier.
@@ -273,7 +270,7 @@ class DINOv2(nnx.Module):
         """Builds the network with random weights."""
         self.config = config
         self.dinov2 = Backbone(config, rngs)
-        self.classifier = _classifier(config, 2 * config.width, rngs)
+        self.classifier = linear_classifier(config, 2 * config.width, rngs)
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N ..."]:
         """Computes the logits, or all tokens, as `ViT` does."""
@@ -283,9 +280,3 @@ class DINOv2(nnx.Module):
         mean = tokens[:, 1:].mean(axis=1, dtype=statistics_dtype(tokens.dtype))
         features = jnp.concatenate([tokens[:, 0], mean.astype(tokens.dtype)], axis=-1)
         return self.classifier(features)
-
-
-def _classifier(config: ViTConfig, features: int, rngs: nnx.Rngs) -> nnx.Linear | None:
-    if config.num_classes is None:
-        return None
-    return linear((features, config.num_classes), config.dtype, rngs)
