@@ -13,6 +13,7 @@ import pytest
 from shell import refused, run
 
 import semrsm_jax as sj
+from semrsm_jax import engine
 from semrsm_jax.store import (
     RunStore,
     load_rsm,
@@ -68,6 +69,16 @@ def test_ids_travel_with_the_rsm(folder, output):
     similarity = open_similarity(output)
     assert list(similarity.x_ids or ()) == ids
     assert similarity.y_ids is None
+
+
+def test_a_run_begun_in_python_goes_on_in_the_shell(folder):
+    settings = {"matcher": sj.Identity(), "tile": 4}
+    store = engine.run(features().reshape(11, 6, 4), store="x.zarr", **settings)
+    store.forget(list(store.grid)[2])
+    code, out, err = run(*RSM, "-o", "x.zarr")
+    assert (code, err) == (0, "")
+    assert "6 (NHWC)" in out
+    assert not open_run("x.zarr").missing()
 
 
 def test_a_tile_is_no_larger_than_the_matrix(folder):

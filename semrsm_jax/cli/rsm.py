@@ -152,7 +152,8 @@ def command(
         stores = result if isinstance(result, dict) else {None: result}
         store = next(iter(stores.values()))
         fields = {"layers": ", ".join(map(str, stores))} if layer else {}
-        fields |= _shapes(store, layer is None) | {
+        sources = [] if layer else [side.source for side in sides]
+        fields |= _shapes(store, sources) | {
             "matcher": rule,
             "centering": center.value,
             "computed in": store.dtype,
@@ -160,7 +161,6 @@ def command(
         }
         if not into_store:
             made = {"center": center.value, "seconds": progress.seconds}
-            sources = [side.source for side in sides]
             fields |= _write_file(output, overwrite, store, similarity, made, sources)
     if quiet:
         return
@@ -175,14 +175,14 @@ def command(
         say(f"Next, in Python: semrsm_jax.store.load_rsm({str(output)!r}).rsm")
 
 
-def _shapes(store: "RunStore", one_layer: bool) -> dict[str, object]:
-    """What the summary says of the sizes of a run."""
+def _shapes(store: "RunStore", sources: list[dict[str, Any]]) -> dict[str, object]:
+    """The sizes of a run; those of its tokens where it is of one layer of `sources`."""
     grid, manifest = store.grid, store.manifest
     fields: dict[str, object] = {"samples": f"{grid.rows} x {grid.columns}"}
-    if one_layer:
+    if sources:  # of the inputs: a run that was made in Python may state none
         sides = [manifest.x] if manifest.y is None else [manifest.x, manifest.y]
         tokens = " and ".join(str(side.shape[1]) for side in sides)
-        layouts = ", ".join(source["layout"] for source in store.made["sources"])
+        layouts = ", ".join(source["layout"] for source in sources)
         fields["tokens S"] = f"{tokens} ({layouts})"
         fields["channels C"] = manifest.x.shape[2]
     rows, columns = grid.shape
