@@ -3,25 +3,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from networks import pixels, random_network
 
 from semrsm_jax.features import extract, list_layers
 from semrsm_jax.models import ResNet, ResNetConfig
 
 STAGES = "resnet.encoder.stages"
-LAYERS = [f"{STAGES}.0", f"{STAGES}.3.layers.1", "resnet.embedder", "classifier"]
+LAYERS = [f"{STAGES}.0", f"{STAGES}.1.layers.1", "resnet.embedder", "classifier"]
 TRACES = []
 
 
 @pytest.fixture(scope="module")
 def resnet() -> ResNet:
-    config = ResNetConfig(depth=18, stem="imagenet", num_classes=5, width=8)
-    return ResNet(config, rngs=nnx.Rngs(0))
+    """Two stages, in training mode."""
+    config = ResNetConfig(18, num_classes=5, width=8, blocks=(1, 2), widths=(8, 16))
+    model = random_network(ResNet, config)
+    model.train()
+    return model
 
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(5, 32, 32, 3)).astype(np.float32)
+    return pixels((32, 32), 5)
 
 
 class Base(nnx.Module):
@@ -33,7 +36,7 @@ class Base(nnx.Module):
 
 
 class Inherits(Base):
-    """Its `__call__` stands in no body that `nnx.capture` looks into."""
+    """Inherits `__call__`, which `nnx.capture` would miss."""
 
 
 class Extends(Inherits):
@@ -91,8 +94,7 @@ def user_model() -> UserModel:
 
 
 def small_images(n: int = 4) -> np.ndarray:
-    rng = np.random.default_rng(n)
-    return rng.normal(size=(n, 4, 5, 3)).astype(np.float32)
+    return pixels((4, 5), n, seed=n)
 
 
 def tokens(output) -> np.ndarray:
@@ -105,54 +107,42 @@ def test_list_layers_in_order_of_definition(resnet, user_model):
     assert names[:3] == ["resnet", "resnet.embedder", stem]
     assert names[3:5] == [f"{stem}.convolution", f"{stem}.normalization"]
     assert [n for n in names if n.count(".") == 3 and n.startswith(STAGES)] == [
-        f"{STAGES}.{k}" for k in range(4)
+        f"{STAGES}.{k}" for k in range(2)
     ]
     assert names[-1] == "classifier"
-    assert list_layers(user_model) == [
-        "twice",
-        "twice.linear",
-        "extends",
-        "extends.linear",
-        "alias",
-        "alias.linear",
-        "remat",
-        "remat.inner",
-        "remat.inner.linear",
-        "table.drop",
-        "items.0",
-        "items.0.linear",
-        "pair",
-        "swap",
-        "unused",
-        "norm",
-    ]
+    expected = "twice twice.linear extends extends.linear alias alias.linear remat "
+    expected += "remat.inner remat.inner.linear table.drop items.0 items.0.linear pair "
+    assert list_layers(user_model) == (expected + "swap unused norm").split()
 
 
 def test_extract_is_the_output_of_the_stages(resnet, images):
     features = extract(resnet, images, LAYERS)
-    direct = nnx.view(resnet, use_running_average=True)
-    stem = direct.resnet.embedder(images)
-    stage = direct.resnet.encoder.stages[0](stem)
-    logits = direct(images)[:, None]
+
+    @nnx.jit
+    def direct(model, images):
+        stem = model.resnet.embedder(images)
+        return stem, model.resnet.encoder.stages[0](stem), model(images)[:, None]
+
+    model = nnx.view(resnet, use_running_average=True)
+    stem, stage, logits = direct(model, images)
     assert list(features) == LAYERS
     first, last, embedded, head = features.values()
     np.testing.assert_allclose(embedded, tokens(stem), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(first, tokens(stage), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(head, logits, rtol=1e-4, atol=1e-4)
     shapes = [value.shape for value in features.values()]
-    assert shapes == [(5, 64, 8), (5, 1, 64), (5, 64, 8), (5, 1, 5)]
+    assert shapes == [(5, 64, 8), (5, 16, 16), (5, 64, 8), (5, 1, 5)]
 
 
 def test_batches_equal_a_single_pass(resnet, images):
     done = []
-    whole = extract(resnet, images, LAYERS)
-    parts = extract(
-        resnet, images, LAYERS, batch_size=2, progress=lambda *x: done.append(x)
-    )
+    single = extract(resnet, images, LAYERS)
+    options = {"batch_size": 2, "progress": lambda *x: done.append(x)}
+    parts = extract(resnet, images, LAYERS, **options)
     assert done == [(2, 5), (4, 5), (5, 5)]
     for name in LAYERS:
         assert isinstance(parts[name], jax.Array)
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(parts[name], single[name], rtol=1e-5, atol=1e-5)
 
 
 def test_the_model_is_left_as_it_was(user_model):
@@ -228,11 +218,6 @@ def test_half_precision_stays():
     assert features["linear"].dtype == jnp.bfloat16
 
 
-def test_unknown_layer_names_the_nearest(resnet, images):
-    with pytest.raises(ValueError, match=r"'.*stages.9'.*'.*stages\.[0-3]'"):
-        extract(resnet, images, [f"{STAGES}.9"])
-
-
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
@@ -246,28 +231,30 @@ def test_layers_that_give_no_tokens(user_model, layer, error, message):
         extract(user_model, small_images(3), [layer])
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        (lambda x: x[0], ValueError, r"images must have shape \(N, H, W, C\)"),
-        (lambda x: x[:0], ValueError, "none of them 0"),
-        (lambda x: x[..., :1], ValueError, r"\(5, 32, 32, 1\).*\(N, H, W, 3\)"),
-        (lambda x: x * np.nan, ValueError, "images must be finite"),
-        (lambda x: x.astype(np.uint8), TypeError, "uint8; scale them"),
-        (lambda x: x.astype(complex), TypeError, "complex128"),
-        (lambda x: x.astype(object), TypeError, "object"),
-        (lambda x: x.astype(str), TypeError, "images must be floating"),
-        (lambda x: x.tolist(), TypeError, "array, got list"),
-    ],
-)
-def test_images_refused(resnet, images, change, error, message):
-    with np.errstate(invalid="ignore"), pytest.raises(error, match=message):
-        extract(resnet, change(images), ["resnet.embedder"])
+IMAGES = np.ones((5, 32, 32, 3), np.float32)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"images": IMAGES[0]}, ValueError, r"images must have shape \(N, H, W, C\)"),
+        ({"images": IMAGES[:0]}, ValueError, "none of them 0"),
+        (
+            {"images": IMAGES[..., :1]},
+            ValueError,
+            r"\(5, 32, 32, 1\).*\(N, H, W, 3\)",
+        ),
+        ({"images": IMAGES * np.nan}, ValueError, "images must be finite"),
+        ({"images": IMAGES.astype(np.uint8)}, TypeError, "uint8; scale them"),
+        ({"images": IMAGES.astype(complex)}, TypeError, "complex128"),
+        ({"images": IMAGES.astype(object)}, TypeError, "object"),
+        ({"images": IMAGES.astype(str)}, TypeError, "images must be floating"),
+        ({"images": IMAGES.tolist()}, TypeError, "array, got list"),
+        (
+            {"layers": [f"{STAGES}.9"]},
+            ValueError,
+            r"'.*stages.9'.*'.*stages\.[0-3]'",
+        ),
         ({"layers": "norm"}, TypeError, r"write \['norm'\]"),
         ({"layers": [0]}, TypeError, "sequence of strings"),
         ({"layers": 3}, TypeError, "sequence of strings"),
@@ -278,8 +265,8 @@ def test_images_refused(resnet, images, change, error, message):
         ({"model": abs}, TypeError, "model must be a flax.nnx.Module"),
     ],
 )
-def test_arguments_refused(resnet, images, arguments, error, message):
-    good = {"model": resnet, "images": images, "layers": ["resnet.embedder"]}
+def test_arguments_refused(resnet, arguments, error, message):
+    good = {"model": resnet, "images": IMAGES, "layers": ["resnet.embedder"]}
     with pytest.raises(error, match=message):
         extract(**(good | arguments))
 

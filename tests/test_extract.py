@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from networks import pixels
 from PIL import Image
 
 from semrsm_jax.features import (
@@ -53,7 +54,24 @@ def model() -> Transformer:
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(7, 8, 12, 3)).astype(np.float32)
+    return pixels((8, 12), 7)
+
+
+class Source:
+    """Images as they are read batch by batch, with what was read."""
+
+    digest = "of these images"
+
+    def __init__(self, images):
+        self.images, self.parts = images, []
+        self.ids = [f"image {k}" for k in range(len(images))]
+
+    def __len__(self):
+        return len(self.images)
+
+    def read(self, start, stop):
+        self.parts.append((start, stop))
+        return self.images[start:stop]
 
 
 LAYERS = ["layers.2", "embed"]
@@ -103,11 +121,11 @@ def test_peak_of_memory_is_that_of_the_layers():
     extract(wide, images[:4], ["layers.0"], batch_size=4)
     tracemalloc.start()
     try:
-        found = extract(wide, images, ["layers.0"], batch_size=4)["layers.0"]
+        features = extract(wide, images, ["layers.0"], batch_size=4)["layers.0"]
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert found.nbytes == size
+    assert features.nbytes == size
     # NumPy's buffer is still there: JAX holds it, and made none of its own.
     assert size <= held < 1.1 * size
     assert peak < 1.2 * size
@@ -118,22 +136,15 @@ def test_double_precision_of_arrays_on_the_device(x64):
     linear = nnx.Linear(3, 2, param_dtype=jax.numpy.float64, rngs=nnx.Rngs(0))
     images = jax.random.normal(jax.random.key(0), (3, 4, 4, 3), jax.numpy.float64)
     network = nnx.Sequential(linear)
-    found = extract(network, images, ["layers.0"], batch_size=2)["layers.0"]
-    assert found.dtype == jax.numpy.float64
-    np.testing.assert_allclose(found, linear(images).reshape(3, 16, 2), rtol=1e-12)
+    features = extract(network, images, ["layers.0"], batch_size=2)["layers.0"]
+    assert features.dtype == jax.numpy.float64
+    np.testing.assert_allclose(features, linear(images).reshape(3, 16, 2), rtol=1e-12)
 
 
 def test_store_equals_memory_whatever_the_batch(model, images, tmp_path):
     expected = extract(model, images, LAYERS, tokens="patches")
-    store = extract_to_store(
-        model,
-        images,
-        LAYERS,
-        tmp_path / "a.zarr",
-        batch_size=3,
-        tokens="patches",
-        metadata={"why": "a test"},
-    )
+    options = {"batch_size": 3, "tokens": "patches", "metadata": {"why": "a test"}}
+    store = extract_to_store(model, images, LAYERS, tmp_path / "a.zarr", **options)
     assert store.complete
     opened = FeatureStore.open(tmp_path / "a.zarr")
     assert list(opened.ids) == [str(k) for k in range(7)]
@@ -150,51 +161,38 @@ class Stopped(Exception):
 
 
 def test_only_missing_batches_are_computed_and_written(model, images, tmp_path):
-    read = []
-
-    class Source:
-        ids = [f"image {k}" for k in range(7)]
-        digest = "of these images"
-
-        def __len__(self):
-            return 7
-
-        def read(self, start, stop):
-            read.append((start, stop))
-            return images[start:stop]
-
     def stop(done, total):
         if done == 4:
             raise Stopped
 
-    arguments = (model, Source(), ["embed"], tmp_path / "a.zarr")
+    source, done = Source(images), []
+    arguments = (model, source, ["embed"], tmp_path / "a.zarr")
     with pytest.raises(Stopped):
         extract_to_store(*arguments, batch_size=2, progress=stop)
     assert not FeatureStore.open(tmp_path / "a.zarr").complete
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("c.*")}
     assert before
-    read.clear()
-    done = []
+    source.parts.clear()
     store = extract_to_store(
         *arguments, batch_size=2, progress=lambda *x: done.append(x)
     )
-    # The first is looked at for its shape, which lists the layers of some frameworks.
-    assert read == [(0, 1), (4, 6), (6, 7)]
+    # The first image is read for its shape, which some frameworks need for the layers.
+    assert source.parts == [(0, 1), (4, 6), (6, 7)]
     assert done == [(4, 7), (6, 7), (7, 7)]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     np.testing.assert_allclose(
         store.layers["embed"][:], extract(model, images, ["embed"])["embed"], atol=1e-6
     )
-    read.clear()
+    source.parts.clear()
     again = extract_to_store(*arguments, batch_size=2)
     assert again.complete
-    assert read == [(0, 1)]
+    assert source.parts == [(0, 1)]
 
 
 def test_a_store_of_something_else_is_refused(model, images, tmp_path):
     path = tmp_path / "a.zarr"
     extract_to_store(model, images, ["embed"], path, batch_size=4)
-    with pytest.raises(ValueError, match="holds the layers embed; asked for were head"):
+    with pytest.raises(ValueError, match="holds the layers embed, expected head"):
         extract_to_store(model, images, ["head"], path, batch_size=4)
     others = {
         "model": Transformer(nnx.Rngs(1)),
@@ -240,28 +238,16 @@ def test_a_folder_of_images(model, tmp_path):
         Image.fromarray(pixels).save(tmp_path / name)
     preprocess = Preprocessing(resize=Exactly(8, 12), crop=None)
     folder = open_folder(tmp_path, preprocess)
-    found = extract(model, folder, LAYERS, batch_size=2)
+    features = extract(model, folder, LAYERS, batch_size=2)
     expected = extract(model, folder.read(0, 3), LAYERS)
     for name in LAYERS:
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+        np.testing.assert_allclose(features[name], expected[name], atol=1e-5)
     store = extract_to_store(model, folder, LAYERS, tmp_path / "f.zarr", batch_size=2)
     assert list(store.ids) == ["a.png", "b.png", "c.png"]
     json.dumps(store.metadata)
 
 
 def test_sources_refused(model):
-    class Source:
-        ids, digest = ["a"], ""
-
-        def __init__(self, images):
-            self.images = images
-
-        def __len__(self):
-            return len(self.images)
-
-        def read(self, start, stop):
-            return self.images[start:stop]
-
     for images, error, message in (
         (np.zeros((0, 8, 8, 3), "f4"), ValueError, "at least one image"),
         (np.zeros((1, 8, 8, 3), np.uint8), TypeError, "images must be floating"),

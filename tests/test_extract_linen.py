@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from networks import pixels
 
 from semrsm_jax.features import extract, list_layers
 
@@ -54,7 +55,7 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(5, 6, 7, 3)).astype(np.float32)
+    return pixels((6, 7), 5)
 
 
 @pytest.fixture(scope="module")
@@ -65,31 +66,20 @@ def net(images) -> tuple[Net, dict]:
 def test_layers_are_those_that_a_call_reaches(net, images):
     module, variables = net
     names = list_layers(module, images, variables=variables)
-    assert names == [
-        "stem",
-        "shared",
-        "shared.Conv_0",
-        "shared.Conv_1",
-        "blocks_0",
-        "blocks_0.Conv_0",
-        "blocks_0.Conv_1",
-        "blocks_1",
-        "blocks_1.Conv_0",
-        "blocks_1.Conv_1",
-        "norm",
-        "drop",
-        "pair",
-        "head",
-    ]
+    expected = "stem shared shared.Conv_0 shared.Conv_1 blocks_0 blocks_0.Conv_0 "
+    expected += "blocks_0.Conv_1 blocks_1 blocks_1.Conv_0 blocks_1.Conv_1 norm drop "
+    assert names == (expected + "pair head").split()
     shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
     assert list_layers(module.bind(variables), shape) == names
+    with pytest.raises(ValueError, match="images must be given for a flax.linen"):
+        list_layers(module, variables=variables)
 
 
 def test_features_are_the_outputs(net, images):
     module, variables = net
     layers = ["head", "stem", "shared", "blocks_0.Conv_1", "drop"]
-    found = extract(module, images, layers, variables=variables, batch_size=2)
-    assert list(found) == layers
+    features = extract(module, images, layers, variables=variables, batch_size=2)
+    assert list(features) == layers
 
     def parts(module, images):
         stem = module.stem(images)
@@ -98,19 +88,17 @@ def test_features_are_the_outputs(net, images):
         drop = module.norm(x, use_running_average=True)
         return stem, shared, drop, module.head(drop.mean(axis=(1, 2)))
 
-    stem, shared, drop, head = module.apply(variables, images, method=parts)
+    run = jax.jit(lambda v, x: module.apply(v, x, method=parts))
+    stem, shared, drop, head = run(variables, images)
     expected = {"stem": stem, "shared": shared, "drop": drop, "head": head[:, None]}
     for name, value in expected.items():
+        tokens = np.asarray(value).reshape(5, -1, value.shape[-1])
         np.testing.assert_allclose(
-            found[name],
-            np.asarray(value).reshape(5, -1, value.shape[-1]),
-            rtol=1e-4,
-            atol=1e-5,
-            err_msg=name,
+            features[name], tokens, rtol=1e-4, atol=1e-5, err_msg=name
         )
-    assert found["blocks_0.Conv_1"].shape == (5, 42, 4)
+    assert features["blocks_0.Conv_1"].shape == (5, 42, 4)
     bound = extract(module.bind(variables), images, ["stem"], batch_size=2)
-    np.testing.assert_array_equal(bound["stem"], found["stem"])
+    np.testing.assert_array_equal(bound["stem"], features["stem"])
 
 
 def test_one_trace_for_all_batches_and_calls(net, images):
@@ -137,14 +125,9 @@ def test_call_passes_what_the_model_needs(net, images):
             return nn.Dropout(0.5, deterministic=not train)(nn.Dense(2, name="d")(x))
 
     variables = Strict().init(jax.random.key(0), images, False)
-    found = extract(
-        Strict(),
-        images,
-        ["d", "Dropout_0"],
-        variables=variables,
-        call=lambda module, x: module(x, train=False),
-    )
-    np.testing.assert_array_equal(found["d"], found["Dropout_0"])
+    options = {"variables": variables, "call": lambda m, x: m(x, train=False)}
+    features = extract(Strict(), images, ["d", "Dropout_0"], **options)
+    np.testing.assert_array_equal(features["d"], features["Dropout_0"])
     with pytest.raises(ValueError, match="cannot take shape.*missing.*'train'"):
         extract(Strict(), images, ["d"], variables=variables)
 
@@ -175,11 +158,11 @@ def test_patches_and_cls_of_a_transformer():
     images = np.ones((2, 8, 8, 3), np.float32)
     variables = Tokens().init(jax.random.key(0), images)
     options = {"variables": variables, "prefix_tokens": 2}
-    whole = extract(Tokens(), images, ["d"], **options)["d"]
-    assert whole.shape == (2, 6, 4)
+    every = extract(Tokens(), images, ["d"], **options)["d"]
+    assert every.shape == (2, 6, 4)
     for tokens, rows in (("patches", slice(2, None)), ("cls", slice(1))):
-        found = extract(Tokens(), images, ["d"], tokens=tokens, **options)["d"]
-        np.testing.assert_array_equal(found, whole[:, rows])
+        kept = extract(Tokens(), images, ["d"], tokens=tokens, **options)["d"]
+        np.testing.assert_array_equal(kept, every[:, rows])
     maps = extract(Tokens(), images, ["Conv_0"], tokens="patches", **options)
     assert maps["Conv_0"].shape == (2, 4, 4)
 
@@ -201,9 +184,3 @@ def test_refused(net, images, arguments, error, message):
     good = {"model": module, "images": images, "layers": ["stem"]}
     with pytest.raises(error, match=message):
         extract(**(good | {"variables": variables} | arguments))
-
-
-def test_layers_need_images(net):
-    module, variables = net
-    with pytest.raises(ValueError, match="images must be given for a flax.linen"):
-        list_layers(module, variables=variables)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from checkpoints import write_vit
 from flax import nnx
+from networks import abstract, pixels, random_network
 from safetensors.numpy import load_file, save_file
 
 from semrsm_jax.features import extract, list_layers
@@ -23,6 +25,8 @@ from semrsm_jax.models import (
     ConvNeXtV2,
     ConvNeXtV2Config,
     DINOv2,
+    ResNet,
+    ResNetConfig,
     SAMConfig,
     SAMVision,
     ViT,
@@ -35,7 +39,7 @@ from semrsm_jax.models import (
 from semrsm_jax.models._interpolation import resize_grid
 from semrsm_jax.models._layers import Attention, attend
 from semrsm_jax.models.checkpoint import _hub
-from semrsm_jax.models.checkpoint._loading import ARCHITECTURES, network_of_shapes
+from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
 from semrsm_jax.models.sam import RelativeAttention
 
@@ -44,38 +48,28 @@ VIT = ViTConfig(image_size=(16, 16), patch_size=(4, 4), num_classes=3, **SMALL)
 TOWER = clip_vision_config(image_size=(32, 32), patch_size=(16, 16), **SMALL)
 SEG = CLIPSegConfig(TOWER, projection=8, extract_layers=(0, 1), width=8, hidden=12)
 SAM = SAMConfig(32, 4, window=3, global_layers=(1,), out_channels=6, **SMALL)
+DINO = dataclasses.replace(VIT, swiglu=True, layer_scale=True, num_classes=None)
 CONV = {"widths": (16, 32), "depths": (1, 2)}
+CONVNEXT = ConvNeXtV2Config(num_classes=3, **CONV)
+RESNET = ResNetConfig(18, "cifar", 5, width=8, blocks=(1, 2), widths=(8, 16))
 
 # A small network of each family, images that it takes, and a layer.
 NETWORKS = {
     "vit": (ViT, VIT, (20, 13), "vit.encoder.layer.1"),
-    "dinov2": (
-        DINOv2,
-        dataclasses.replace(VIT, swiglu=True, layer_scale=True, num_classes=None),
-        (16, 16),
-        "dinov2.layernorm",
-    ),
+    "dinov2": (DINOv2, DINO, (16, 16), "dinov2.layernorm"),
     "clip": (CLIPVision, TOWER, (40, 32), "vision_model.encoder.layers.1"),
     "clipseg": (CLIPSeg, SEG, (48, 32), "clip.vision_model.encoder.layers.0"),
     "sam": (SAMVision, SAM, (32, 32), "vision_encoder.neck"),
     "bit": (BiT, BiTConfig(8, groups=4, **CONV), (45, 32), "bit.norm"),
-    "convnextv2": (
-        ConvNeXtV2,
-        ConvNeXtV2Config(num_classes=3, **CONV),
-        (45, 32),
-        "convnextv2.encoder.stages.1",
-    ),
+    "convnextv2": (ConvNeXtV2, CONVNEXT, (45, 32), "convnextv2.encoder.stages.1"),
+    "resnet": (ResNet, RESNET, (17, 16), "resnet.encoder.stages.1"),
 }
 
 
+@functools.cache
 def build(name):
     network, config, size, layer = NETWORKS[name]
-    return network(config, rngs=nnx.Rngs(0)), size, layer
-
-
-def pixels(size, n=2):
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(n, *size, 3)).astype(np.float32)
+    return random_network(network, config), size, layer
 
 
 @pytest.mark.slow
@@ -91,23 +85,26 @@ def test_tokens_lie_on_the_grid_that_the_config_names(name):
 @pytest.mark.parametrize("name", ["vit", "sam"])
 def test_vmap_is_the_batch(name):
     model, size, _ = build(name)
-    x = jnp.asarray(pixels(size))
-    graphdef, state = nnx.split(model)
-    run = jax.jit(lambda x: nnx.merge(graphdef, state)(x))
-    each = jax.vmap(lambda image: run(image[None])[0])(x)
-    np.testing.assert_allclose(each, run(x), rtol=1e-4, atol=1e-5)
+    run = nnx.jit(lambda model, x: (model(x), jax.vmap(lambda i: model(i[None])[0])(x)))
+    batch, each = run(model, jnp.asarray(pixels(size)))
+    np.testing.assert_allclose(each, batch, rtol=1e-4, atol=1e-5)
 
 
 def test_jit_is_the_eager_network_and_gradients_reach_every_parameter():
-    model, size, _ = build("vit")
-    x = jnp.asarray(pixels(size))
-    np.testing.assert_allclose(nnx.jit(type(model).__call__)(model, x), model(x), 1e-4)
+    config = dataclasses.replace(VIT, depth=1)
+    model, x = random_network(ViT, config), jnp.asarray(pixels((16, 16)))
 
     @nnx.jit
     def gradient(model, x):
-        return nnx.grad(lambda model, x: (model(x) ** 2).sum())(model, x)
+        def loss(model, x):
+            logits = model(x)
+            return (logits**2).sum(), logits
 
-    for leaf in jax.tree.leaves(gradient(model, x)):
+        return nnx.grad(loss, has_aux=True)(model, x)
+
+    gradients, logits = gradient(model, x)
+    np.testing.assert_allclose(logits, model(x), 1e-4)
+    for leaf in jax.tree.leaves(gradients):
         assert np.isfinite(leaf).all() and float(jnp.abs(leaf).max()) > 0
 
 
@@ -118,29 +115,30 @@ def test_attention_is_softmax_of_scaled_products(rng):
     np.testing.assert_allclose(
         attend(*map(jnp.float32, (q, k, v))), weights @ v, rtol=1e-5, atol=1e-6
     )
-    half = attend(*(jnp.asarray(a, jnp.bfloat16) for a in (q, k, v)))
+    half = jax.eval_shape(attend, *[jax.ShapeDtypeStruct(q.shape, jnp.bfloat16)] * 3)
     assert half.dtype == jnp.bfloat16
 
 
 def test_attention_in_float64(x64):
-    layer = Attention(8, 2, jnp.float64, nnx.Rngs(0))
-    assert layer(jnp.ones((1, 3, 8))).dtype == jnp.float64
+    layer = abstract(lambda dtype, rngs: Attention(8, 2, dtype, rngs), "float64")
+    output = nnx.eval_shape(lambda layer, x: layer(x), layer, jnp.ones((1, 3, 8)))
+    assert output.dtype == jnp.float64
 
 
-def test_relative_attention_in_parts_is_that_of_the_whole(monkeypatch):
-    layer = RelativeAttention(SAM, 8, nnx.Rngs(0))
-    keys = iter(jax.random.split(jax.random.key(1), 2))
-    for table in (layer.rel_pos_h, layer.rel_pos_w):
-        table[...] = jax.random.normal(next(keys), table.shape)
-    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 16))
-    whole = layer(x)
+def test_relative_attention_in_parts_is_that_of_all_rows(monkeypatch):
+    config = dataclasses.replace(SAM, image_size=16)
+    layer = random_network(
+        lambda config, rngs: RelativeAttention(config, 4, rngs), config
+    )
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 16)), jnp.float32)
+    at_once = nnx.jit(lambda layer, x: layer(x))(layer, x)
     monkeypatch.setattr("semrsm_jax.models.sam._MOST_SCORES", 1)
-    np.testing.assert_allclose(layer(x), whole, rtol=1e-5, atol=1e-6)
+    in_parts = nnx.jit(lambda layer, x: layer(x))(layer, x)
+    np.testing.assert_allclose(in_parts, at_once, rtol=1e-5, atol=1e-6)
 
 
 def test_positions_are_kept_at_the_size_they_were_trained_for():
-    model, _, _ = build("vit")
-    embeddings = model.vit.embeddings
+    embeddings = random_network(ViT, VIT).vit.embeddings
     table = embeddings.position_embeddings[...]
     np.testing.assert_array_equal(embeddings._positions(4, 4), table)
     # Bicubic weights sum to one: a constant table stays constant at any size.
@@ -152,48 +150,61 @@ def test_positions_are_kept_at_the_size_they_were_trained_for():
 def test_a_prompt_changes_the_decoder_and_not_the_tower():
     model, size, _ = build("clipseg")
     x = jnp.asarray(pixels(size))
-    run = nnx.jit(CLIPSeg.__call__)
-    own = run(model, x)
+    run = nnx.jit(lambda model, x, prompt: (model(x), model(x, prompt)))
+    own, prompted = run(model, x, jnp.ones((2, 8)))
     assert own.shape == (2, *size)
-    prompt = jnp.ones((2, 8))
-    assert float(jnp.abs(run(model, x, prompt) - own).max()) > 1e-4
+    assert float(jnp.abs(prompted - own).max()) > 1e-4
     with pytest.raises(ValueError, match=r"prompt must have shape \(2, 8\)"):
-        model(x, jnp.ones((2, 7)))
+        nnx.eval_shape(model, x, jnp.ones((2, 7)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_images_refused(name):
-    model, size, _ = build(name)
-    with pytest.raises(ValueError, match=r"\(N, H, W, 3\)"):
-        model(jnp.ones((1, *size, 1)))
-    with pytest.raises(ValueError, match="at least|must be 32 x 32|must have shape"):
-        model(jnp.ones((1, 2, 2, 3)) if name != "bit" else jnp.ones((4, 4, 3)))
+    network, config, size, _ = NETWORKS[name]
+    model = abstract(network, config)
+    refused = {(1, *size, 1): r"\(N, H, W, 3\)", (*size, 3): r"\(N, H, W, 3\)"}
+    if name not in ("bit", "resnet"):  # which have no patches
+        refused[(1, 2, 2, 3)] = "at least|must be 32 x 32"
+    for shape, message in refused.items():
+        with pytest.raises(ValueError, match=message):
+            nnx.eval_shape(model, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("config", "settings", "message"),
     [
-        (lambda: ViTConfig(heads=5), "heads must divide width=768"),
-        (lambda: ViTConfig(depth=0), "depth must be at least 1"),
-        (lambda: ViTConfig(dtype="int8"), "dtype must be a floating dtype"),
-        (lambda: ViTConfig(image_size=(8, 8)), "image_size must hold one patch"),
-        (lambda: SAMConfig(heads=5), "heads must divide"),
-        (lambda: SAMConfig(image_size=8), "image_size must be at least patch_size=16"),
-        (lambda: BiTConfig(padding="valid"), "padding must be one of"),
-        (lambda: BiTConfig(depths=(1,)), "widths and depths"),
-        (lambda: ConvNeXtV2Config(widths=()), "widths and depths"),
-        (lambda: CLIPSegConfig(extract_layers=(12,)), "extract_layers.*below 12"),
+        (ViTConfig, {"heads": 5}, "heads must divide width=768"),
+        (ViTConfig, {"depth": 0}, "depth must be at least 1"),
+        (ViTConfig, {"dtype": "int8"}, "dtype must be a floating dtype"),
+        (ViTConfig, {"image_size": (8, 8)}, "image_size must hold one patch"),
+        (SAMConfig, {"heads": 5}, "heads must divide"),
+        (SAMConfig, {"image_size": 8}, "image_size must be at least patch_size=16"),
+        (BiTConfig, {"padding": "valid"}, "padding must be one of"),
+        (BiTConfig, {"depths": (1,)}, r"widths and depths must .*\) and \(1,\)"),
+        (ConvNeXtV2Config, {"widths": ()}, "widths and depths"),
+        (CLIPSegConfig, {"extract_layers": (12,)}, "extract_layers.*below 12"),
+        (ResNetConfig, {"depth": 19}, "depth"),
+        (ResNetConfig, {"stem": "same"}, "stem"),
+        (ResNetConfig, {"num_classes": -1}, "num_classes"),
+        (ResNetConfig, {"width": 0}, "width"),
+        (ResNetConfig, {"in_channels": 0}, "in_channels"),
+        (ResNetConfig, {"dtype": "int32"}, "dtype"),
+        (ResNetConfig, {"widths": (8,)}, "blocks and widths must name the same"),
     ],
 )
-def test_configs_refuse(make, message):
+def test_configs_refuse(config, settings, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        config(**settings)
 
 
 def test_configs_compare_by_value():
-    assert ViTConfig(dtype="bfloat16") == ViTConfig(dtype=jnp.bfloat16)
+    for config in (ViTConfig, ResNetConfig, BiTConfig, ConvNeXtV2Config, SAMConfig):
+        assert config(dtype="bfloat16") == config(dtype=jnp.bfloat16)
+        assert hash(config()) == hash(config())
     assert hash(CLIPSegConfig()) == hash(CLIPSegConfig())
+    assert hash(ResNetConfig(num_classes=0)) == hash(ResNetConfig(num_classes=None))
     assert SAMConfig() != SAMConfig(window=7)
+    assert ResNetConfig(18) != ResNetConfig(34)
 
 
 # Checkpoints.
@@ -211,10 +222,13 @@ VIT_JSON = {
 }
 
 
+def assert_same_values(first, second):
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(first), nnx.state(second))
+
+
 @functools.cache
 def vit_arrays():
-    network = network_of_shapes(lambda: ViT(VIT, rngs=nnx.Rngs(0)))
-    shapes = checkpoint_shapes(ARCHITECTURES["vit"], network)
+    shapes = checkpoint_shapes(ARCHITECTURES["vit"], abstract(ViT, VIT))
     rng = np.random.default_rng(0)
     return {key: rng.normal(size=s).astype(np.float32) for key, s in shapes.items()}
 
@@ -264,8 +278,7 @@ def test_a_file_with_its_config_beside_it_or_given(folder, tmp_path):
         load(alone)
     beside = load(folder / "model.safetensors")
     for config in (VIT_JSON, folder / "config.json", str(folder / "config.json")):
-        same = load(alone, config=config)
-        jax.tree.map(np.testing.assert_array_equal, nnx.state(beside), nnx.state(same))
+        assert_same_values(beside, load(alone, config=config))
 
 
 def test_shards_are_read_from_the_files_that_the_index_names(folder):
@@ -278,23 +291,19 @@ def test_shards_are_read_from_the_files_that_the_index_names(folder):
         save_file({k: arrays[k] for k in keys if weight_map[k] == file}, folder / file)
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
-    jax.tree.map(
-        np.testing.assert_array_equal, nnx.state(whole), nnx.state(load(folder))
-    )
-    index.write_text(
-        json.dumps({"weight_map": weight_map | {"extra": "model-0.safetensors"}})
-    )
-    with pytest.raises(ValueError, match="1 keys are not in the shard.*extra"):
-        load(folder)
-    index.write_text(json.dumps({"weight_map": {"a": "../other.safetensors"}}))
-    with pytest.raises(ValueError, match="outside of its folder"):
-        load(folder)
-    index.write_text(json.dumps({"weight_map": []}))
-    with pytest.raises(ValueError, match="must hold a weight_map"):
-        load(folder)
-    index.write_text(json.dumps({"weight_map": {"a": "absent.safetensors"}}))
-    with pytest.raises(ValueError, match="absent.safetensors does not exist"):
-        load(folder)
+    assert_same_values(whole, load(folder))
+    for refused, message in (
+        (
+            weight_map | {"extra": "model-0.safetensors"},
+            "1 keys are not in the sh.*ext",
+        ),
+        ({"a": "../other.safetensors"}, "outside of its folder"),
+        ([], "must hold a weight_map"),
+        ({"a": "absent.safetensors"}, "absent.safetensors does not exist"),
+    ):
+        index.write_text(json.dumps({"weight_map": refused}))
+        with pytest.raises(ValueError, match=message):
+            load(folder)
 
 
 def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
@@ -317,16 +326,12 @@ def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
         assert part in message
 
 
-def test_a_pooler_that_nothing_is_computed_from_is_passed_over(folder):
+def test_a_pooler_is_ignored_and_weights_that_are_not_floats_are_refused(folder):
     extra = {"vit.pooler.dense.bias": np.zeros(16, np.float32)}
     save_file(vit_arrays() | extra, folder / "model.safetensors")
     load(folder)
-
-
-def test_weights_that_are_no_floats_are_refused(folder):
-    arrays = dict(vit_arrays())
-    arrays["classifier.bias"] = np.zeros(3, np.int32)
-    save_file(arrays, folder / "model.safetensors")
+    extra = {"classifier.bias": np.zeros(3, np.int32)}
+    save_file(vit_arrays() | extra, folder / "model.safetensors")
     with pytest.raises(TypeError, match="classifier.bias: int32"):
         load(folder)
 
@@ -357,19 +362,12 @@ def test_a_truncated_file_is_refused(folder, kept):
         ({"qkv_bias": "no"}, "qkv_bias must be true or false"),
         ({"num_attention_heads": 3}, "config.json: heads must divide width=16"),
         ({"num_hidden_layers": 3}, "16 missing"),
+        ("{", "truncated or not JSON"),
+        ("[1]", "must hold an object, got list"),
     ],
 )
 def test_configs_of_checkpoints_refused(folder, change, message):
-    (folder / "config.json").write_text(json.dumps(VIT_JSON | change))
-    with pytest.raises(ValueError, match=message):
-        load(folder)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "truncated or not JSON"), ("[1]", "must hold an object, got list")],
-)
-def test_config_files_refused(folder, text, message):
+    text = change if isinstance(change, str) else json.dumps(VIT_JSON | change)
     (folder / "config.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         load(folder)
@@ -383,7 +381,7 @@ def test_paths_refused(tmp_path):
         load(tmp_path / "weights.h5")
 
 
-def test_what_is_missing_is_named_as_its_neighbours_are(tmp_path):
+def test_what_is_missing_is_named_as_its_neighbors_are(tmp_path):
     write_vit(tmp_path)  # the backbone alone, whose keys have no prefix
     weights = load_file(tmp_path / "model.safetensors")
     del weights["layernorm.bias"]
@@ -396,7 +394,7 @@ def test_what_is_missing_is_named_as_its_neighbours_are(tmp_path):
         load(tmp_path)
 
 
-def test_a_wrong_dtype_is_no_fault_of_the_config(folder):
+def test_a_wrong_dtype_is_not_a_fault_of_the_config(folder):
     with pytest.raises(ValueError, match=r"^dtype must be a floating dtype, got int32"):
         load(folder, dtype="int32")
     with pytest.raises(TypeError, match=r"^dtype must be a floating dtype, got 'flo'"):
@@ -428,8 +426,8 @@ def test_interpolation_has_torchs_weights():
     # Halfway between samples the weights are a / 8 outside and 1 / 2 - a / 8 inside.
     column = jnp.asarray([0.0, 0, 1, 0, 0, 0], jnp.float32).reshape(1, 6, 1, 1)
     middle = resize_grid(column, 5, 1)[0, :, 0, 0]
-    centres = (np.arange(5) + 0.5) * 6 / 5 - 0.5
-    assert centres[2] == 2.5
+    centers = (np.arange(5) + 0.5) * 6 / 5 - 0.5
+    assert centers[2] == 2.5
     np.testing.assert_allclose(middle[2], 0.5 + 0.75 / 8, atol=1e-6)
 
 
@@ -464,14 +462,11 @@ def test_a_hub_out_of_reach_is_explained(monkeypatch):
         locate("facebook/dinov2-gaint")
 
 
-def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+def test_without_huggingface_hub_or_torch_the_extra_is_named(monkeypatch, folder):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"semrsm_jax\[hub\]"):
         locate("someone/vit")
-
-
-def test_without_torch_the_extra_is_named(monkeypatch, folder):
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     (folder / "weights.pth").write_bytes(b"PK")
     with pytest.raises(ImportError, match=r"semrsm_jax\[torch\]"):
         load(folder / "weights.pth")
@@ -509,14 +504,14 @@ def test_the_twelve_networks_of_the_paper():
 
 
 LARGE = {"dinov2-giant-classifier", "resnet101", "vit-l32", "convnextv2-base"}
+LARGE |= {"dinov2-giant"}
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LARGE)]
 
 
 @pytest.mark.parametrize("name", [*(n for n in VARIANTS if n not in LARGE), *SLOW])
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):
     v = VARIANTS[name]
-    model = network_of_shapes(lambda: v.build(v.config, rngs=nnx.Rngs(0)))
-    graphdef, state = nnx.split(model)
+    graphdef, state = nnx.split(abstract(v.build, v.config))
 
     def run(state, images):
         return extract(nnx.merge(graphdef, state), images, [v.tap])[v.tap]
