@@ -40,7 +40,7 @@ def windows() -> np.ndarray:
 
 
 def features(images: np.ndarray, stage: int) -> np.ndarray:
-    """Centred tokens (2, S, C) of a stage of an untrained ResNet18."""
+    """Centered tokens (2, S, C) of a stage of an untrained ResNet18."""
     pixels = normalize(images)
     model = random_network(ResNetConfig(18, "cifar"), 0, pixels)
     layer = f"resnet.encoder.stages.{stage}"
@@ -80,7 +80,7 @@ def draw_matching() -> None:
 
 
 def draw_proof() -> None:
-    """What is proven, and what is true, as the solver is asked for more."""
+    """The proven and the true gap of the solver against its tolerance."""
     images = windows()
     x = features(images, 1)[:, ::4]  # every fourth token: S = 1024
     affinity = jnp.asarray(x[0] @ x[1].T)
@@ -90,12 +90,12 @@ def draw_proof() -> None:
     tolerances = 10.0 ** -np.arange(1, 6)
     proven, lost = [], []
     for tolerance in tolerances:
-        found = linear_assignment(affinity, tolerance=float(tolerance))
-        proven.append(float(found.upper_bound) / optimum - 1)
-        lost.append(1 - float(found.value) / optimum)
+        solved = linear_assignment(affinity, tolerance=float(tolerance))
+        proven.append(float(solved.upper_bound) / optimum - 1)
+        lost.append(1 - float(solved.value) / optimum)
     figure = Figure(figsize=(5.2, 3.2), layout="constrained", dpi=150)
     ax = figure.add_subplot()
-    ax.loglog(tolerances, tolerances, ":", color="0.5", label="asked for")
+    ax.loglog(tolerances, tolerances, ":", color="0.5", label="tolerance")
     ax.loglog(tolerances, np.add(proven, lost), "o-", color="#0072B2", label="proven")
     ax.loglog(
         tolerances,
@@ -118,9 +118,9 @@ def draw_proof() -> None:
 
 
 def copy_results(source: Path) -> None:
-    """The page of all experiments, its figures in 256 colours: a third of the size."""
+    """The page of all experiments, its figures in 256 colors: a third of the size."""
     text = (source / "results.md").read_text()
-    # The files of numbers stay where they were made.
+    # The files of numbers are not copied.
     text = re.sub(r"\[([^]]*\.json)\]\([^)]*\)", r"`\1`", text)
     for name in re.findall(r"!\[[^]]*\]\(([^)]*\.png)\)", text):
         picture = Image.open(source / name).convert("RGB")

@@ -1,4 +1,4 @@
-"""What the documentation and the README say can be typed: their examples run."""
+"""The examples of the documentation and of the README run."""
 
 import os
 import re
@@ -24,13 +24,13 @@ NEEDS = {"walkthrough.md": ("torch", "transformers", "skimage", "matplotlib")}
 
 def shell(example: Example) -> None:
     """Runs a block of commands, each as a user types it; the first failure ends it."""
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", example.parsed],
         capture_output=True,
         text=True,
     )
-    said = f"{Path(example.path).name}:{example.line}\n{done.stdout}\n{done.stderr}"
-    assert done.returncode == 0, said
+    place = f"{Path(example.path).name}:{example.line}"
+    assert process.returncode == 0, f"{place}\n{process.stdout}\n{process.stderr}"
 
 
 PYTHON = [PythonCodeBlockParser(), SkipParser()]
@@ -39,7 +39,7 @@ COMMANDS = [CodeBlockParser(language="bash", evaluator=shell)]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder to work in, where ``semrsm`` is this checkout's."""
+    """An empty working folder, in which ``semrsm`` is that of this checkout."""
     program = tmp_path / "bin" / "semrsm"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m semrsm_jax "$@"\n')
@@ -55,11 +55,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(page: Path, parsers: list = PYTHON + COMMANDS) -> int:
-    """Executes the examples of a page, in one namespace; how many there were.
+    """Executes the examples of a page in one namespace, and returns their number.
 
     Args:
       page: a file in Markdown.
-      parsers: which examples.
+      parsers: of the kinds of examples that are executed.
     """
     document = sybil.Sybil(parsers).parse(page)
     count = 0

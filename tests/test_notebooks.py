@@ -1,4 +1,4 @@
-"""The notebooks run from end to end, as they are, in the folder where they lie."""
+"""The notebooks run from start to end, in their own folder."""
 
 import os
 import re
@@ -12,7 +12,7 @@ pytest.importorskip("ipykernel")
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# In the order in which they are best read.
+# In the order of reading.
 TUTORIALS = (
     "quickstart",
     "own_flax_model",
@@ -36,7 +36,7 @@ def _pictures(notebook):
     return sum("image/png" in o.get("data", {}) for o in _outputs(notebook))
 
 
-def test_there_is_one_for_each_subject_and_each_study_of_soft_matching():
+def test_each_subject_and_each_study_of_soft_matching_has_one():
     folder = ROOT / "experiments" / "soft"
     studies = {
         f"soft_{path.stem}"
@@ -57,13 +57,13 @@ def test_outputs_are_kept_and_small(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_outputs_tell_nothing_of_the_machine(path):
+def test_outputs_do_not_depend_on_the_machine(path):
     notebook = nbformat.read(path, as_version=4)
     assert not any("execution" in cell.metadata for cell in notebook.cells)
     for output in _outputs(notebook):
         assert output.get("name") != "stderr", output["text"]
-        said = [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
-        assert not _LOCAL.search("".join(said))
+        texts = [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
+        assert not _LOCAL.search("".join(texts))
 
 
 @pytest.mark.slow
@@ -76,12 +76,12 @@ def test_notebook_runs(path, monkeypatch):
     if path.stem == "laptop_to_cluster":
         pytest.importorskip("distributed")
     pytest.importorskip("skimage")
-    # The kernel shall use this checkout, whatever is installed.
+    # The kernel is to use this checkout, also where another version is installed.
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     )
     notebook = nbformat.read(path, as_version=4)
-    kept = _pictures(notebook)
+    pictures = _pictures(notebook)
     resources = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
-    assert _pictures(notebook) == kept
+    assert _pictures(notebook) == pictures
