@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
+from networks import pixels
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -66,7 +67,7 @@ def net() -> Net:
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(5, 6, 7, 3)).astype(np.float32)
+    return pixels((6, 7), 5)
 
 
 def as_torch(images) -> "torch.Tensor":
@@ -86,8 +87,8 @@ def test_layers_are_those_of_named_modules(net):
 
 
 def test_maps_tuples_and_dicts_become_tokens(net, images):
-    found = extract(net, images, LAYERS, batch_size=2)
-    assert list(found) == LAYERS
+    features = extract(net, images, LAYERS, batch_size=2)
+    assert list(features) == LAYERS
     net.eval()
     with torch.no_grad():
         first = net.first(as_torch(images))
@@ -105,7 +106,7 @@ def test_maps_tuples_and_dicts_become_tokens(net, images):
         }
     for name, value in expected.items():
         np.testing.assert_allclose(
-            found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+            features[name], value, rtol=1e-5, atol=1e-6, err_msg=name
         )
 
 
@@ -153,30 +154,24 @@ def test_only_the_layers_asked_for_are_kept(images):
     assert counts == [0] * 5
 
 
-def test_half_precision_and_double(images):
-    for dtype, expected in ((torch.bfloat16, jnp.bfloat16), (torch.half, jnp.float16)):
-        net = Block().to(dtype)
-        found = extract(net, images, ["conv"])["conv"]
-        assert found.dtype == expected
-        with torch.no_grad():
-            direct = net.conv(as_torch(images).to(dtype)).float()
-        np.testing.assert_array_equal(np.asarray(found, np.float32), as_tokens(direct))
-
-
-def test_double_precision_stays_double(x64, images):
-    images = images.astype(np.float64)
-    net = Block().double()
-    found = extract(net, images, ["conv"])["conv"]
-    assert found.dtype == jnp.float64
-    expected = as_tokens(net.conv(as_torch(images)))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_the_dtype_of_the_model_stays(x64, images, dtype):
+    kind = getattr(torch, dtype)
+    net = Block().to(kind)
+    images = images.astype("float64" if dtype == "float64" else "float32")
+    features = extract(net, images, ["conv"])["conv"]
+    assert features.dtype == jnp.dtype(dtype)
+    with torch.no_grad():
+        direct = net.conv(as_torch(images).to(kind)).double()
+    rtol = 1e-12 if dtype == "float64" else 0
+    np.testing.assert_allclose(features.astype("f8"), as_tokens(direct), rtol=rtol)
 
 
 def test_a_model_without_parameters(images):
     net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.AvgPool2d(2))
-    found = extract(net, images, ["0", "1"], layout="NCHW")
-    np.testing.assert_array_equal(found["0"], np.maximum(images, 0).reshape(5, -1, 3))
-    assert found["1"].shape == (5, 9, 3)
+    first, second = extract(net, images, ["0", "1"], layout="NCHW").values()
+    np.testing.assert_array_equal(first, np.maximum(images, 0).reshape(5, -1, 3))
+    assert second.shape == (5, 9, 3)
 
 
 def test_layout_of_models_that_keep_channels_last(images):
@@ -185,8 +180,11 @@ def test_layout_of_models_that_keep_channels_last(images):
             return x.permute(0, 2, 3, 1)
 
     net = torch.nn.Sequential(Last(), torch.nn.Identity())
-    found = extract(net, images, ["1"], layout="NHWC")["1"]
-    np.testing.assert_array_equal(found, images.reshape(5, -1, 3))
+    features = extract(net, images, ["1"], layout="NHWC")["1"]
+    np.testing.assert_array_equal(features, images.reshape(5, -1, 3))
+
+
+PATCHES = {"tokens": "patches", "layers": ["lstm"]}
 
 
 @pytest.mark.parametrize(
@@ -198,20 +196,12 @@ def test_layout_of_models_that_keep_channels_last(images):
         ({"tokens": "cls"}, ValueError, "no CLS token; tokens='cls' fits"),
         ({"tokens": "some"}, ValueError, "tokens must be one of 'all', 'patches'"),
         ({"layout": "CHW"}, ValueError, "layout must be one of 'NHWC', 'NCHW'"),
+        (PATCHES, ValueError, "prefix_tokens must be the number of tokens of 'lstm'"),
+        (PATCHES | {"prefix_tokens": 42}, ValueError, "none is left"),
         (
-            {"tokens": "patches", "layers": ["lstm"]},
-            ValueError,
-            "prefix_tokens must be the number of tokens of 'lstm'",
-        ),
-        (
-            {"tokens": "cls", "layers": ["lstm"], "prefix_tokens": 0},
+            PATCHES | {"tokens": "cls", "prefix_tokens": 0},
             ValueError,
             "'lstm' has no CLS token",
-        ),
-        (
-            {"tokens": "patches", "layers": ["lstm"], "prefix_tokens": 42},
-            ValueError,
-            "none is left",
         ),
         ({"prefix_tokens": -1}, ValueError, "prefix_tokens must be at least 0"),
         ({"images": np.ones((2, 6, 7, 4))}, ValueError, "the model cannot take shape"),
@@ -225,7 +215,7 @@ def test_refused(net, images, arguments, error, message):
         extract(**(good | arguments))
 
 
-def test_an_output_that_is_no_tensor(images):
+def test_an_output_that_is_not_a_floating_tensor(images):
     class Words(torch.nn.Module):
         def forward(self, x):
             return "words"
@@ -243,36 +233,32 @@ def test_an_output_that_is_no_tensor(images):
 # transformers
 
 
+SIZES = {"hidden_size": 16, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
+
+
 @pytest.fixture(scope="module")
-def vit():
-    transformers = pytest.importorskip("transformers")
+def hf():
     torch.manual_seed(0)
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=16,
-        patch_size=4,
-    )
-    return transformers.AutoModel.from_config(config)
+    return pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def vit(hf):
+    config = hf.ViTConfig(num_hidden_layers=3, intermediate_size=32, **SIZES)
+    return hf.AutoModel.from_config(config)
 
 
 @pytest.fixture(scope="module")
 def small() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype(np.float32)
+    return pixels((16, 16), 3)
 
 
 def vit_layers(vit) -> list[str]:
-    """The blocks, whatever this release of transformers calls them."""
-    block = type(
-        next(
-            m
-            for n, m in vit.named_modules()
-            if n.endswith("layer.0") or n.endswith("layers.0")
-        )
-    )
-    return [name for name, m in vit.named_modules() if type(m) is block]
+    """The blocks, by the name that this release of transformers gives them."""
+    modules = dict(vit.named_modules())
+    ends = ("layer.0", "layers.0")
+    block = next(type(m) for name, m in modules.items() if name.endswith(ends))
+    return [name for name, module in modules.items() if type(module) is block]
 
 
 @pytest.mark.parametrize(
@@ -282,56 +268,38 @@ def vit_layers(vit) -> list[str]:
 def test_hidden_states_of_an_auto_model(vit, small, tokens, rows):
     layers = vit_layers(vit)
     assert len(layers) == 3
-    found = extract(vit, small, [*layers, "layernorm"], batch_size=2, tokens=tokens)
+    features = extract(vit, small, [*layers, "layernorm"], batch_size=2, tokens=tokens)
     vit.eval()
     with torch.no_grad():
         output = vit(as_torch(small), output_hidden_states=True)
-    # The last of the hidden states may be normalised or not, by release.
-    for name, state in zip(layers[:2], output.hidden_states[1:3], strict=True):
+    # The last of the hidden states may be normalized or not, by release.
+    expected = dict(zip(layers[:2], output.hidden_states[1:3], strict=True))
+    expected["layernorm"] = output.last_hidden_state
+    for name, state in expected.items():
         np.testing.assert_allclose(
-            found[name], state[:, rows].numpy(), rtol=1e-5, atol=1e-5
+            features[name], state[:, rows].numpy(), rtol=1e-5, atol=1e-5
         )
-    np.testing.assert_allclose(
-        found["layernorm"],
-        output.last_hidden_state[:, rows].numpy(),
-        rtol=1e-5,
-        atol=1e-5,
-    )
 
 
-def test_a_model_output_gives_its_hidden_state(small):
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=16,
-        patch_size=4,
-    )
-    model = transformers.ViTForImageClassification(config).eval()
-    found = extract(model, small, ["vit", "classifier"])
+def test_a_model_output_gives_its_hidden_state(hf, small):
+    config = hf.ViTConfig(num_hidden_layers=1, intermediate_size=32, **SIZES)
+    model = hf.ViTForImageClassification(config).eval()
+    features = extract(model, small, ["vit", "classifier"])
     with torch.no_grad():
         expected = model.vit(as_torch(small)).last_hidden_state
-    np.testing.assert_allclose(found["vit"], expected, rtol=1e-5, atol=1e-5)
-    assert found["classifier"].shape == (3, 1, 2)
+    np.testing.assert_allclose(features["vit"], expected, rtol=1e-5, atol=1e-5)
+    assert features["classifier"].shape == (3, 1, 2)
 
 
-def test_registers_stand_before_the_patches(small):
-    transformers = pytest.importorskip("transformers")
-    config = transformers.Dinov2WithRegistersConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=4,
-        num_register_tokens=3,
+def test_registers_stand_before_the_patches(hf, small):
+    config = hf.Dinov2WithRegistersConfig(
+        num_hidden_layers=1, num_register_tokens=3, **SIZES
     )
-    model = transformers.AutoModel.from_config(config)
-    whole = extract(model, small, ["layernorm"])["layernorm"]
+    model = hf.AutoModel.from_config(config)
+    every = extract(model, small, ["layernorm"])["layernorm"]
     patches = extract(model, small, ["layernorm"], tokens="patches")["layernorm"]
-    assert whole.shape == (3, 20, 16)
-    np.testing.assert_array_equal(patches, whole[:, 4:])
+    assert every.shape == (3, 20, 16)
+    np.testing.assert_array_equal(patches, every[:, 4:])
 
 
 def test_resumes_in_the_store(vit, small, tmp_path):

@@ -1,10 +1,10 @@
-"""One style on whatever axes: sizes, sorted and paired RSMs, the ladder, figures."""
+"""One style on all axes: sizes, sorted and paired RSMs, the ladder, figures."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from semrsm_jax import Exact, Identity, invariance_ladder, match
+from semrsm_jax import Exact, Identity, match
 from semrsm_jax._ladder import Ladder
 from semrsm_jax.plotting import (
     Retrieved,
@@ -31,7 +31,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 _POINTS = np.array([[1.0, 2.0], [3.0, 3.0]])
-_IMAGE = np.zeros((8, 8))
+_IMAGE, _I = np.zeros((8, 8)), np.eye(2)
+_UNEQUAL, _N2 = (np.zeros((3, 2)), _POINTS), r"\(n, 2\), got \(3, 2\) and \(2, 2\)"
 _LADDER = Ladder(
     (Identity(), Exact()),
     jnp.array([[[4.0, 1], [1, 4]], [[4, 2], [3, 4]]]),
@@ -80,7 +81,7 @@ def _sizes(ax):
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_text_has_one_size_whatever_the_settings_and_changes_none(name):
+def test_text_has_one_size_and_no_setting_is_changed(name):
     with matplotlib.rc_context({"font.size": 17}):
         before = dict(matplotlib.rcParams)
         ax = Figure().add_subplot()
@@ -143,29 +144,26 @@ def test_ladder_shows_the_median_of_the_pairs_off_the_diagonal():
     ax = plot_ladder(_LADDER)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["Identity", "Exact"]
     assert [text.get_text() for text in ax.texts] == ["37.5", "87.5"]
-    whole = plot_ladder(_LADDER, names=["none", "any"], diagonal=True)
-    assert [text.get_text() for text in whole.texts] == ["75.0", "100.0"]
-    assert [text.get_text() for text in whole.get_xticklabels()] == ["none", "any"]
+    every = plot_ladder(_LADDER, names=["none", "any"], diagonal=True)
+    assert [text.get_text() for text in every.texts] == ["75.0", "100.0"]
+    assert [text.get_text() for text in every.get_xticklabels()] == ["none", "any"]
 
 
-def test_ladder_of_one_pair_is_points(rng):
-    x, y = rng.normal(size=(2, 6, 3)).astype(np.float32)
-    ladder = invariance_ladder(x, y, matchers=(Identity(), Exact()))
-    points = plot_ladder(ladder).lines[1]
+def test_ladder_of_one_pair_is_points():
+    pair = Ladder(_LADDER.matchers, *(field[..., 0, 1] for field in _LADDER[1:]))
+    points = plot_ladder(pair).lines[1]
     assert points.get_marker() == "o"
-    np.testing.assert_allclose(points.get_ydata(), 100 * ladder.share, rtol=1e-6)
+    np.testing.assert_allclose(points.get_ydata(), [50, 100], rtol=1e-6)
 
 
 def test_token_centers_are_those_of_the_cells_row_by_row():
     centers = token_centers((2, 3), (8, 6))
-    np.testing.assert_array_equal(
-        centers,
-        [[1.5, 0.5], [1.5, 2.5], [1.5, 4.5], [5.5, 0.5], [5.5, 2.5], [5.5, 4.5]],
-    )
+    rows, columns = np.repeat([1.5, 5.5], 3), np.tile([0.5, 2.5, 4.5], 2)
+    np.testing.assert_array_equal(centers, np.stack([rows, columns], 1))
 
 
-def test_centres_of_partners_follow_what_moved(rng):
-    """A picture moved a cell to the right: partners stand a cell to the right."""
+def test_centers_of_partners_follow_what_moved(rng):
+    """An image moved a cell to the right: partners are a cell to the right."""
     tokens = rng.normal(size=(4, 4, 8)).astype(np.float32)
     moved = np.roll(tokens, 1, axis=1).reshape(16, 8)
     matching = match(tokens.reshape(16, 8), moved, matcher=Exact())
@@ -185,9 +183,13 @@ def test_gallery_draws_on_a_part_of_a_figure(rng):
     figure.draw_without_rendering()
 
 
+_NAN = _LADDER._replace(share=_LADDER.share * np.nan)
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
+        (lambda: plot_rsm(np.zeros(3)), r"K must have 2 axes.*\(3,\)"),
         (lambda: plot_rsm(np.eye(3), labels="ab"), r"labels.*\(3, 3\), got 2"),
         (lambda: plot_rsm(np.ones((2, 3)), labels="ab"), r"labels.*\(2, 3\), got 2"),
         (
@@ -195,18 +197,39 @@ def test_gallery_draws_on_a_part_of_a_figure(rng):
             r"baseline and K must have one shape, got \(3, 3\) and \(2, 2\)",
         ),
         (
-            lambda: plot_rsm_pair(np.eye(2), np.eye(2), [Figure().add_subplot()]),
+            lambda: plot_rsm_pair(_I, _I, [Figure().add_subplot()]),
             "axes must be two, got 1",
         ),
         (lambda: plot_ladder(_LADDER, names="abc"), "each of 2 rungs, got 3"),
-        (
-            lambda: plot_ladder(_LADDER._replace(share=_LADDER.share * np.nan)),
-            "at least one pair",
-        ),
+        (lambda: plot_ladder(_NAN), "at least one pair"),
         (lambda: token_centers((0, 3), (4, 4)), r"grid must be.*got \(0, 3\)"),
         (lambda: token_centers((2, 2), (4,)), r"image_size must be.*got \(4,\)"),
+        (lambda: plot_distributions({}), "groups must be 1 to 6, got 0"),
+        (lambda: plot_distributions({"a": np.zeros(0)}), "'a' holds no values"),
+        (lambda: plot_comparison(np.ones(3), "abc"), "must have 2 axes"),
+        (lambda: plot_comparison(np.ones((2, 3)), "ab"), "got 2 for the rows and 2"),
+        (
+            lambda: plot_comparison_difference(_I, np.eye(3), "ab"),
+            "must have one shape",
+        ),
+        (lambda: plot_correlation([], []), "at least 1"),
+        (lambda: plot_correlation([1], [1, 2]), "equally many values"),
+        (lambda: plot_scores_at_k({}), "curves must be 1 to 6"),
+        (lambda: retrieval_gallery([], {"a": []}), "must not be empty"),
+        (
+            lambda: retrieval_gallery([Retrieved(None)], {"a": []}),
+            "a list for each of 1 queries, got 0",
+        ),
+        (lambda: plot_displacement(_IMAGE, *_UNEQUAL), _N2),
+        (lambda: plot_correspondences(_IMAGE, _IMAGE, *_UNEQUAL), _N2),
+        (
+            lambda: plot_correspondences(
+                _IMAGE, _IMAGE, _POINTS, _POINTS, good=np.ones(3, bool)
+            ),
+            r"good must have shape \(2,\), got \(3,\)",
+        ),
     ],
 )
-def test_bad_arguments_are_named(draw, message):
+def test_arguments_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()

@@ -1,7 +1,8 @@
-"""Figures: what is drawn, with which labels, and that nothing global is touched."""
+"""Figures: what is drawn, with which labels, and that no global setting changes."""
 
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -23,7 +24,7 @@ from matplotlib.figure import Figure
 
 
 def _result(stages=2, n=4, batches=3):
-    """A made result: the semantic RSMs see the overlap, the others do not."""
+    """A synthetic result: the overlap shows in the semantic RSMs alone."""
     rng = np.random.default_rng(0)
     config = TranslationConfig(
         crops=n * batches,
@@ -53,10 +54,6 @@ def figure():
     return translation_figure(_result())
 
 
-def _axes(figure):
-    return figure.get_axes()
-
-
 def test_plot_rsm_shows_the_values_with_labels_and_a_bar():
     K = np.arange(12.0).reshape(3, 4)
     ax = plot_rsm(K, vmin=-1, vmax=20, title="layer", label="inner product")
@@ -70,19 +67,14 @@ def test_plot_rsm_shows_the_values_with_labels_and_a_bar():
     assert bar.get_ylabel() == "inner product"
 
 
-def test_plot_rsm_draws_on_the_axes_given():
+def test_plot_rsm_takes_jax_arrays_and_axes():
     ax = Figure().add_subplot()
-    assert plot_rsm(np.eye(3), ax, colorbar=False) is ax
+    assert plot_rsm(jnp.eye(3), ax, colorbar=False) is ax
+    assert ax.images[0].get_clim() == (0, 1)
     assert len(ax.figure.axes) == 1
 
 
-def test_plot_rsm_takes_jax_arrays():
-    import jax.numpy as jnp
-
-    assert plot_rsm(jnp.eye(3)).images[0].get_clim() == (0, 1)
-
-
-def test_plot_distributions_normalises_each_group():
+def test_plot_distributions_normalizes_each_group():
     rng = np.random.default_rng(0)
     groups = {"few": rng.uniform(size=10), "many": rng.uniform(size=1000)}
     ax = plot_distributions(groups, limits=(0, 1), bins=10, label="similarity")
@@ -98,46 +90,33 @@ def test_plot_distributions_normalises_each_group():
             assert area == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        (lambda: plot_rsm(np.zeros(3)), r"K must have 2 axes.*\(3,\)"),
-        (lambda: plot_distributions({}), "groups must be 1 to 6, got 0"),
-        (lambda: plot_distributions({"a": np.zeros(0)}), "'a' holds no values"),
-    ],
-)
-def test_bad_arguments_are_named(draw, message):
-    with pytest.raises(ValueError, match=message):
-        draw()
-
-
 def test_heatmaps_of_the_figure_share_one_scale(figure):
     heatmaps = [
         a.images[0]
-        for a in _axes(figure)
+        for a in figure.get_axes()
         if a.images and a.images[0].get_array().ndim == 2
     ]
     assert len(heatmaps) == 4
     assert len({image.get_clim() for image in heatmaps}) == 1
     lowest = min(image.get_array().min() for image in heatmaps)
     assert heatmaps[0].get_clim() == (lowest, 1)
-    bars = [a for a in _axes(figure) if a.get_label() == "<colorbar>"]
+    bars = [a for a in figure.get_axes() if a.get_label() == "<colorbar>"]
     assert [bar.get_ylabel() for bar in bars] == ["RBF similarity"]
 
 
 def test_figure_names_stages_rsms_and_aurocs(figure):
-    titles = [a.get_title() for a in _axes(figure)]
+    titles = [a.get_title() for a in figure.get_axes()]
     assert "stages.0\nS = 256" in titles and "stages.1\nS = 128" in titles
     for stage in _result().stages:
         for scores in (stage.spatio_semantic, stage.semantic):
             assert f"AUROC {scores.auroc.value:.3f}" in titles
-    rows = [a.get_ylabel() for a in _axes(figure)]
+    rows = [a.get_ylabel() for a in figure.get_axes()]
     assert rows.count("spatio-semantic") == 2 and rows.count("semantic") == 2
     assert {"upper window", "lower window"} <= set(titles)
 
 
 def test_distributions_of_the_figure_have_one_axis(figure):
-    axes = [a for a in _axes(figure) if a.get_title().startswith("AUROC")]
+    axes = [a for a in figure.get_axes() if a.get_title().startswith("AUROC")]
     assert len(axes) == 4 and len({a.get_xlim() for a in axes}) == 1
     lowest = min(
         scores.rsms.min()
@@ -148,7 +127,9 @@ def test_distributions_of_the_figure_have_one_axis(figure):
 
 
 def test_outlined_pixels_are_those_shared(figure):
-    pairs = [a for a in _axes(figure) if a.images and a.images[0].get_array().ndim == 3]
+    pairs = [
+        a for a in figure.get_axes() if a.images and a.images[0].get_array().ndim == 3
+    ]
     assert len(pairs) == 8
     upper, lower = pairs[0], pairs[1]
     boxes = [ax.patches[0].get_bbox() for ax in (upper, lower)]
@@ -168,7 +149,7 @@ def test_two_networks_are_compared_below_the_first():
         stage._replace(semantic=stage.spatio_semantic) for stage in result.stages
     )
     figure = translation_figure(result._replace(stages=trained + random))
-    axes = {a.get_title(): a for a in _axes(figure)}
+    axes = {a.get_title(): a for a in figure.get_axes()}
     for name, stages in (("trained", trained), ("random", random)):
         lines = axes[f"{name} weights"].containers
         assert [line.get_label() for line in lines] == ["spatio-semantic", "semantic"]
@@ -178,9 +159,9 @@ def test_two_networks_are_compared_below_the_first():
             (bars,) = line[2]
             ends = [segment[:, 1] for segment in bars.get_segments()]
             np.testing.assert_allclose(ends, [(a.low, a.high) for a in aurocs])
-    assert "AUROC, 95% interval" in [a.get_ylabel() for a in _axes(figure)]
+    assert "AUROC, 95% interval" in [a.get_ylabel() for a in figure.get_axes()]
     # The RSMs above are those of the first network alone.
-    assert sum(a.get_title().startswith("AUROC") for a in _axes(figure)) == 4
+    assert sum(a.get_title().startswith("AUROC") for a in figure.get_axes()) == 4
 
 
 def test_figure_is_written_headless_and_without_pyplot(tmp_path):
@@ -224,17 +205,3 @@ def test_plot_displacement_draws_an_arrow_to_each_partner():
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
     (bar,) = ax.child_axes
     assert bar.get_ylabel() == "displacement (pixels)"
-
-
-@pytest.mark.parametrize("draw", [plot_correspondences, plot_displacement])
-def test_points_without_partners_are_refused(draw):
-    images = (np.zeros((4, 4)),) * (2 if draw is plot_correspondences else 1)
-    with pytest.raises(ValueError, match=r"\(n, 2\), got \(3, 2\) and \(2, 2\)"):
-        draw(*images, np.zeros((3, 2)), np.zeros((2, 2)))
-
-
-def test_plot_correspondences_wants_a_verdict_for_each_match():
-    with pytest.raises(ValueError, match=r"good must have shape \(2,\), got \(3,\)"):
-        plot_correspondences(
-            *np.zeros((2, 4, 4)), *np.zeros((2, 2, 2)), good=np.ones(3, bool)
-        )

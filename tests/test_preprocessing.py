@@ -20,127 +20,83 @@ from semrsm_jax.features.preprocessing import (
 )
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 
-# What stands in the preprocessor_config.json of the paper's checkpoints: sizes made
-# small, everything else as it is there; some are in the older form.
+# The preprocessor_config.json of the paper's checkpoints: sizes made small, everything
+# else as it is in them; some are in the older form.
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+
+
+def square(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
+
+HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}
+IMAGENET = {"image_mean": MEAN, "image_std": STD, "resample": 3}
+OLD = {"do_normalize": True, "do_resize": True}
+NEW = OLD | {"do_rescale": True, "rescale_factor": 0.00392156862745098}
+CROP = {"do_center_crop": True}
+
+
+def of(kind: str, *parts: dict, old: bool = False, **settings: object) -> dict:
+    """A config for a class, the parts joined; old ones name a feature extractor."""
+    key, ending = "image_processor_type", "ImageProcessor"
+    if old:
+        key, ending = "feature_extractor_type", "FeatureExtractor"
+    config = {key: f"{kind}{ending}"}
+    for part in (*parts, settings):
+        config |= part
+    return config
+
+
 CONFIGS = {
-    "vit": {
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_processor_type": "ViTImageProcessor",
-        "image_std": [0.5, 0.5, 0.5],
-        "resample": 2,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"height": 32, "width": 32},
-    },
-    "clipseg": {
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "ViTFeatureExtractor",
-        "image_mean": MEAN,
-        "image_std": STD,
-        "resample": 2,
-        "size": 44,
-    },
-    "dinov2": {
-        "crop_size": {"height": 28, "width": 28},
-        "do_center_crop": True,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": MEAN,
-        "image_processor_type": "BitImageProcessor",
-        "image_std": STD,
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"shortest_edge": 32},
-    },
-    "clip": {
-        "crop_size": 28,
-        "do_center_crop": True,
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "CLIPFeatureExtractor",
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "resample": 3,
-        "size": 28,
-    },
-    "resnet": {
-        "crop_pct": 0.875,
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "ConvNextFeatureExtractor",
-        "image_mean": MEAN,
-        "image_std": STD,
-        "resample": 3,
-        "size": 29,
-    },
-    "convnextv2": {
-        "crop_pct": 0.875,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": MEAN,
-        "image_processor_type": "ConvNextImageProcessor",
-        "image_std": STD,
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"shortest_edge": 28},
-    },
-    "convnextv2-384": {
-        "image_processor_type": "ConvNextImageProcessor",
-        "resample": 3,
-        "size": {"shortest_edge": 384},
-    },
-    "bit": {
-        "crop_size": {"height": 40, "width": 40},
-        "do_center_crop": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_processor_type": "BitImageProcessor",
-        "image_std": [0.5, 0.5, 0.5],
-        "resample": 2,
-        "size": {"shortest_edge": 40},
-    },
-    "crop-larger-than-the-image": {
-        "crop_size": {"height": 47, "width": 50},
-        "do_center_crop": True,
-        "image_processor_type": "CLIPImageProcessorFast",
-        "size": {"shortest_edge": 30},
-    },
-    "deit": {
-        "crop_size": {"height": 28, "width": 28},
-        "do_center_crop": True,
-        "image_processor_type": "DeiTImageProcessor",
-        "size": {"height": 32, "width": 32},
-    },
-    "sam": {
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_pad": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": MEAN,
-        "image_processor_type": "SamImageProcessor",
-        "image_std": STD,
-        "pad_size": {"height": 64, "width": 64},
-        "resample": 2,
-        "size": {"longest_edge": 64},
-    },
-    "nothing-but-normalised": {
-        "do_center_crop": False,
-        "do_resize": False,
-        "image_processor_type": "CLIPImageProcessor",
-    },
-    "raw": {
-        "do_normalize": False,
-        "do_rescale": False,
-        "image_processor_type": "ViTImageProcessor",
-        "size": {"height": 20, "width": 30},
-    },
+    "vit": of("ViT", NEW, HALF, size=square(32)),
+    "clipseg": of("ViT", OLD, IMAGENET, old=True, resample=2, size=44),
+    "dinov2": of(
+        "Bit",
+        NEW | CROP | IMAGENET,
+        crop_size=square(28),
+        do_convert_rgb=True,
+        size={"shortest_edge": 32},
+    ),
+    "clip": of(
+        "CLIP",
+        OLD | CROP,
+        old=True,
+        crop_size=28,
+        image_mean=CLIP_MEAN,
+        image_std=CLIP_STD,
+        resample=3,
+        size=28,
+    ),
+    "resnet": of("ConvNext", OLD, IMAGENET, old=True, crop_pct=0.875, size=29),
+    "convnextv2": of(
+        "ConvNext", NEW, IMAGENET, crop_pct=0.875, size={"shortest_edge": 28}
+    ),
+    "convnextv2-384": of("ConvNext", resample=3, size={"shortest_edge": 384}),
+    "bit": of("Bit", CROP, HALF, crop_size=square(40), size={"shortest_edge": 40}),
+    "crop-larger-than-the-image": of(
+        "CLIP",
+        CROP,
+        image_processor_type="CLIPImageProcessorFast",
+        crop_size={"height": 47, "width": 50},
+        size={"shortest_edge": 30},
+    ),
+    "deit": of("DeiT", CROP, crop_size=square(28), size=square(32)),
+    "sam": of(
+        "Sam",
+        OLD | IMAGENET,
+        do_rescale=True,
+        do_convert_rgb=True,
+        do_pad=True,
+        pad_size=square(64),
+        resample=2,
+        size={"longest_edge": 64},
+    ),
+    "normalized-only": of("CLIP", do_center_crop=False, do_resize=False),
+    "raw": of(
+        "ViT", do_normalize=False, do_rescale=False, size={"height": 20, "width": 30}
+    ),
 }
 for _resample in range(6):
     CONFIGS[f"filter-{_resample}"] = CONFIGS["vit"] | {"resample": _resample}
@@ -166,22 +122,25 @@ def reference(config: dict):
     module = f"transformers.models.{stem.lower()}.image_processing"
     try:
         pil = importlib.import_module(f"{module}_pil_{stem.lower()}")
-        return getattr(pil, f"{stem}ImageProcessorPil")(**config)
+        processor = getattr(pil, f"{stem}ImageProcessorPil")(**config)
     except ImportError:  # releases in which these are the plain ones
         plain = importlib.import_module(f"{module}_{stem.lower()}")
-        return getattr(plain, f"{stem}ImageProcessor")(**config)
+        processor = getattr(plain, f"{stem}ImageProcessor")(**config)
+
+    def process(image: np.ndarray) -> np.ndarray:
+        batch = processor(image, input_data_format="channels_last")
+        return np.moveaxis(np.asarray(batch["pixel_values"][0]), 0, -1)
+
+    return process
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_the_hugging_face_processor(name):
-    config = CONFIGS[name]
-    processor, ours = reference(config), preprocessing_from_config(config)
+    process, ours = reference(CONFIGS[name]), preprocessing_from_config(CONFIGS[name])
     for shape in SHAPES:
         image = photograph(*shape)
-        found = processor(image, input_data_format="channels_last")["pixel_values"][0]
-        expected = np.moveaxis(np.asarray(found), 0, -1)
-        pixels = ours(image)
+        expected, pixels = process(image), ours(image)
         assert pixels.dtype == np.float32
         assert pixels.shape == expected.shape, shape
         np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
@@ -190,29 +149,21 @@ def test_equals_the_hugging_face_processor(name):
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", ["ViT", "DeiT", "CLIP", "Bit", "ConvNext", "Sam"])
 def test_silent_configs_take_the_processors_own_settings(kind):
-    config = {"image_processor_type": f"{kind}ImageProcessor"}
-    processor, image = reference(config), photograph(40, 60)
-    found = processor(image, input_data_format="channels_last")["pixel_values"][0]
-    pixels = preprocessing_from_config(config)(image)
-    np.testing.assert_allclose(
-        pixels, np.moveaxis(np.asarray(found), 0, -1), rtol=1e-6, atol=1e-6
+    config, image = of(kind), photograph(40, 60)
+    pixels, expected = (
+        preprocessing_from_config(config)(image),
+        reference(config)(image),
     )
+    np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_default_is_torchvisions(rng):
     ours = Preprocessing()
-    assert ours == preprocessing_from_config(
-        {
-            "image_processor_type": "BitImageProcessor",
-            "image_mean": MEAN,
-            "image_std": STD,
-            "resample": 2,
-            "size": 256,
-        }
-    )
-    grey = np.full((300, 400, 3), 255, np.uint8)
+    config = of("Bit", IMAGENET, resample=2, size=256)
+    assert ours == preprocessing_from_config(config)
+    white = np.full((300, 400, 3), 255, np.uint8)
     expected = (1 - np.asarray(MEAN)) / STD
-    np.testing.assert_allclose(ours(grey)[100, 100], expected, rtol=1e-6)
+    np.testing.assert_allclose(ours(white)[100, 100], expected, rtol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -259,12 +210,17 @@ def test_files_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_preprocessing(path)
+    path.unlink()
+    with pytest.raises(ValueError, match="holds no preprocessor_config.json"):
+        load_preprocessing(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        load_preprocessing(path)
 
 
 def test_a_file_without_a_class_is_that_of_the_network_beside_it(tmp_path):
     # As google/vit-base-patch16-224 and -large-patch32-384 have it.
-    old = {"do_normalize": True, "do_resize": True, "size": 32}
-    old |= {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    old = OLD | {"size": 32} | HALF
+    del old["resample"]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
     for kind, name in {"vit": "ViT", "dinov2": "Bit", "resnet": "ConvNext"}.items():
         (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
@@ -281,13 +237,6 @@ def test_every_network_that_loads_has_a_processor():
     assert set(preprocessor_config._OF_MODEL.values()) <= set(
         preprocessor_config._PROCESSORS
     )
-
-
-def test_missing_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="holds no preprocessor_config.json"):
-        load_preprocessing(tmp_path)
-    with pytest.raises(ValueError, match="does not exist"):
-        load_preprocessing(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
