@@ -291,9 +291,12 @@ def test_minibatch_sums_survive_scale_and_constant_batches(rng):
     for scale in (1e-15, 1e15):
         scaled = [(x * np.float32(scale), y) for x, y in batches]
         np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
-        constant = [(np.ones((8, 4), np.float32), Y[:8]), *scaled]
-        assert np.isfinite(minibatch_linear_cka(constant))
-        assert minibatch_linear_cka(constant) < expected
+        constant = (np.ones((8, 4), np.float32), Y[:8])
+        # It adds to the structure of Y alone, whatever the scale of the others.
+        lower = minibatch_linear_cka([constant, *batches])
+        assert lower < expected
+        for order in ([constant, *scaled], [*scaled, constant]):
+            np.testing.assert_allclose(minibatch_linear_cka(order), lower, rtol=1e-5)
     nothing = [(np.ones((8, 4)), Y[:8])]
     assert minibatch_linear_cka(nothing) == 0
     assert minibatch_compute(minibatch_init()) == 0

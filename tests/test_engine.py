@@ -125,6 +125,10 @@ def test_resuming_computes_exactly_what_is_missing(tmp_path, monkeypatch):
         ({"tile": 5}, "tile 4, not 5"),
         ({"bound": DualBound(2)}, "bound"),
         ({"center": "channel"}, "preprocessing center None, not channel"),
+        (
+            {"x": Features(features(), preprocessing={"resize": 16})},
+            "x preprocessing resize None, not 16",
+        ),
         ({"x": Features(features(), ids=[*"abcdefghijk"])}, "x sample_ids"),
         ({"x": Features(features(), mask=np.ones((11, 6), bool))}, "x mask"),
     ],

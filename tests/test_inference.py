@@ -21,6 +21,7 @@ from semrsm_jax import (
     rsa,
 )
 from semrsm_jax.comparison import mean_interval, median_interval, score_interval
+from semrsm_jax.comparison.inference._resampling import null_p_value
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,15 @@ def test_p_value_counts_the_null_and_itself(rsms):
     assert tests["less"].p_value == pytest.approx((less + 1) / 100)
     both = min(1, 2 * (min(greater, less) + 1) / 100)
     assert tests["two-sided"].p_value == pytest.approx(both)
+
+
+def test_what_differs_by_rounding_is_tied():
+    observed = jnp.float32(-3)
+    steps = np.array([1 - 2**-22, 1, 1 + 2**-22, 1 - 1e-4, 1 + 1e-4])
+    null = observed * jnp.float32(steps)  # three ties, one above and one below
+    for side, count in (("greater", 4), ("less", 4), ("two-sided", 9)):
+        p_value = null_p_value(observed, null, side)
+        assert p_value == pytest.approx(min(1, (count + 1) / 6)), side
 
 
 @pytest.mark.slow

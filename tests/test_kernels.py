@@ -46,6 +46,17 @@ def test_bandwidth_rules(stats):
         np.testing.assert_allclose(jax.jit(kernel)(stats), kernel(stats), rtol=1e-6)
 
 
+@pytest.mark.parametrize("rule", ["official", "paper", None])
+def test_the_bandwidth_of_an_even_number_of_pairs(rule):
+    position = np.array([0, 1, 3, 7])  # squared distances 1, 4, 9, 16, 36, 49
+    x = position[:, None, None].astype(np.float32)
+    stats = pair_statistics(x, matcher=Identity())
+    expected = {"official": 3 + 1e-3, "paper": 3.5**0.5, None: 12.5**0.5}[rule]
+    np.testing.assert_allclose(RBF(rule).sigma(stats), expected, rtol=1e-6)
+    fitted = RBF(rule).fitted(lambda: [np.asarray(stats.sq_dist)])
+    np.testing.assert_allclose(fitted.bandwidth, expected, rtol=1e-6)
+
+
 def test_identical_samples_have_rbf_similarity_one():
     x = np.ones((3, 4, 2), np.float32)
     for rule in (None, "official", "paper", 0.1):

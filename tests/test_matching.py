@@ -249,6 +249,15 @@ def test_circular_shift_finds_the_shift(rng, shift):
     assert match(x, y, matcher=Identity()).value <= m.value
 
 
+def test_circular_shift_finds_all_shifts_of_an_odd_grid(rng):
+    grid = (3, 7)
+    x = rng.normal(size=(*grid, 4)).astype(np.float32)
+    shifts = [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]
+    y = np.stack([np.roll(x, shift, axis=(0, 1)).reshape(21, 4) for shift in shifts])
+    x = np.broadcast_to(x.reshape(21, 4), y.shape)
+    np.testing.assert_array_equal(CircularShift(grid).shift(x, y), shifts)
+
+
 def test_circular_shift_is_the_best_of_all(rng):
     x, y = rng.normal(size=(2, TOKENS, 3)).astype(np.float32)
     image = y.reshape(*GRID, 3)

@@ -41,6 +41,7 @@ from semrsm_jax.models._layers import Attention, attend
 from semrsm_jax.models.checkpoint import _hub
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
+from semrsm_jax.models.checkpoint._settings import Settings
 from semrsm_jax.models.sam import RelativeAttention
 
 SMALL = {"width": 16, "depth": 2, "heads": 2, "hidden": 24}
@@ -141,6 +142,13 @@ def test_positions_are_kept_at_the_size_they_were_trained_for():
     embeddings = random_network(ViT, VIT).vit.embeddings
     table = embeddings.position_embeddings[...]
     np.testing.assert_array_equal(embeddings._positions(4, 4), table)
+    # As many patches on another grid stand at other places.
+    grid = table[:, 1:].reshape(1, 4, 4, -1)
+    other = embeddings._positions(2, 8)
+    np.testing.assert_array_equal(
+        other[:, 1:], resize_grid(grid, 2, 8).reshape(1, 16, -1)
+    )
+    assert float(jnp.abs(other - table).max()) > 1e-3
     # Bicubic weights sum to one: a constant table stays constant at any size.
     embeddings.position_embeddings[...] = jnp.ones_like(table)
     resized = embeddings._positions(6, 3)
@@ -257,8 +265,23 @@ def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
             2, 3, 1, 0
         ),
     )
+    # A square matrix is transposed too, where its shape does not tell.
+    square = arrays["vit.encoder.layer.1.attention.output.dense.weight"]
+    assert square.shape == (16, 16)
+    np.testing.assert_array_equal(
+        model.vit.encoder.layer[1].attention.output.kernel[...], square.T
+    )
     names = list_layers(model)
     assert names[:2] == ["vit", "vit.embeddings"] and names[-1] == "classifier"
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "clip_vision_model", "sam"])
+def test_the_epsilon_of_a_checkpoint_is_that_of_its_config(kind):
+    values = {"layer_norm_eps": 3e-4}
+    architecture = ARCHITECTURES[kind]
+    values = {"vision_config": values} if kind == "sam" else values
+    config = architecture.config(Settings("config", values), None, jnp.float32)
+    assert config.epsilon == 3e-4
 
 
 def test_a_checkpoint_of_float16_loads_as_bfloat16(folder):
@@ -324,6 +347,13 @@ def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
         "1 misshapen: classifier.bias: (4,), expected (3,)",
     ):
         assert part in message
+
+
+def test_weights_too_many_are_refused(folder):
+    extra = {"vit.encoder.layer.0.gate": np.zeros(16, np.float32)}
+    save_file(vit_arrays() | extra, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"1 unexpected: vit.encoder.layer.0.gate$"):
+        load(folder)
 
 
 def test_a_pooler_is_ignored_and_weights_that_are_not_floats_are_refused(folder):

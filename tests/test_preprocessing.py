@@ -157,6 +157,12 @@ def test_silent_configs_take_the_processors_own_settings(kind):
     np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_the_side_before_a_crop_by_a_share_is_truncated():
+    config = CONFIGS["resnet"] | {"size": 230}  # 230 / 0.875 = 262.86
+    ours = preprocessing_from_config(config)
+    assert (ours.resize, ours.crop) == (ShortestEdge(262), (230, 230))
+
+
 def test_the_default_is_torchvisions(rng):
     ours = Preprocessing()
     config = of("Bit", IMAGENET, resample=2, size=256)

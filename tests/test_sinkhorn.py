@@ -182,6 +182,7 @@ def test_masked_tokens_do_not_matter_whatever_they_hold(rng):
     matching = match(x, y, matcher=SOFT, x_mask=x_mask, y_mask=y_mask)
     bare = match(x[x_mask], y[y_mask], matcher=SOFT)
     np.testing.assert_allclose(matching.value, bare.value, rtol=1e-5)
+    np.testing.assert_allclose(matching.upper_bound, bare.upper_bound, rtol=1e-5)
     assert_close(matching.plan[x_mask][:, y_mask], bare.plan, 1e-4)
     assert not matching.plan[~x_mask].any() and not matching.plan[:, ~y_mask].any()
     assert not matching.partner[~x_mask].any() and not matching.f[~x_mask].any()

@@ -187,6 +187,8 @@ def test_two_processes_share_the_work(server, tmp_path):
 def test_a_claimed_tile_is_left_to_who_claimed_it(tmp_path):
     store = calm(tmp_path / "run.zarr")
     tile = Tile(0, 1)
+    with store.claim(tile) as mine:
+        assert not mine  # it is finished
     store.forget(tile)
     other = RunStore.open(store.path)
     with store.claim(tile) as mine:
