@@ -297,6 +297,8 @@ def test_minibatch_sums_survive_scale_and_constant_batches(rng):
         assert lower < expected
         for order in ([constant, *scaled], [*scaled, constant]):
             np.testing.assert_allclose(minibatch_linear_cka(order), lower, rtol=1e-5)
+            swapped = [(y, x) for x, y in order]
+            np.testing.assert_allclose(minibatch_linear_cka(swapped), lower, rtol=1e-5)
     nothing = [(np.ones((8, 4)), Y[:8])]
     assert minibatch_linear_cka(nothing) == 0
     assert minibatch_compute(minibatch_init()) == 0

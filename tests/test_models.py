@@ -37,7 +37,7 @@ from semrsm_jax.models import (
     variant,
 )
 from semrsm_jax.models._interpolation import resize_grid
-from semrsm_jax.models._layers import Attention, attend
+from semrsm_jax.models._layers import Attention, LayerNorm, attend
 from semrsm_jax.models.checkpoint import _hub
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
@@ -275,13 +275,21 @@ def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
     assert names[:2] == ["vit", "vit.embeddings"] and names[-1] == "classifier"
 
 
-@pytest.mark.parametrize("kind", ["vit", "dinov2", "clip_vision_model", "sam"])
+@pytest.mark.parametrize(
+    "kind", ["vit", "dinov2", "clip_vision_model", "clipseg", "sam", "convnextv2"]
+)
 def test_the_epsilon_of_a_checkpoint_is_that_of_its_config(kind):
-    values = {"layer_norm_eps": 3e-4}
+    values = {"layer_norm_eps": 3e-4, "num_hidden_layers": 1, "depths": [1] * 4}
+    if kind in ("clipseg", "sam"):
+        values = {"vision_config": values, "extract_layers": [0]}
     architecture = ARCHITECTURES[kind]
-    values = {"vision_config": values} if kind == "sam" else values
     config = architecture.config(Settings("config", values), None, jnp.float32)
-    assert config.epsilon == 3e-4
+    model = abstract(architecture.build, config)
+    modules = [module for _, module in nnx.iter_modules(model)]
+    given = {each.epsilon for each in modules if isinstance(each, LayerNorm)}
+    # The neck of SAM and the stages of ConvNeXt have their own.
+    own = {1e-6} if kind in ("sam", "convnextv2") else set()
+    assert given == {3e-4} | own
 
 
 def test_a_checkpoint_of_float16_loads_as_bfloat16(folder):

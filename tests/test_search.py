@@ -15,6 +15,7 @@ from semrsm_jax import (
     Cosine,
     DualBound,
     Exact,
+    Identity,
     Linear,
     PairStatistics,
     pair_statistics,
@@ -175,6 +176,29 @@ def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
     assert (moments <= mean * (1 + 1e-5) + 1e-3).all()
     distance = block.least_distance(rows, columns, value)
     assert (distance <= np.asarray(stats.sq_dist)[rows, columns]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_bounds_that_are_the_value_are_rounded_up(rng, channels):
+    """Equal tokens leave a bound nothing above the value but its rounding."""
+    x, y = (
+        np.repeat(rng.normal(size=(20, 1, channels)), 30, 1).astype(np.float32)
+        for _ in "xy"
+    )
+    block = a_block(x, y)
+    rows, columns = (index.ravel() for index in np.indices((20, 20)))
+    stats = pair_statistics(x, y, Identity())  # as good as any other matching
+    value = np.asarray(stats.inner, np.float64)
+    exact = np.einsum("nsc,msc->nm", x.astype(np.float64), y.astype(np.float64))
+    assert (value > exact * (1 + 1e-9)).any()
+    assert (mean_bound(block) >= value).all()
+    for bound in (Gelbrich(block), Dual(block, DualBound(1))):
+        assert (bound(rows, columns) >= value[rows, columns]).all(), bound.name
+    # The same tokens at no distance, by a value that is rounded down.
+    same = a_block(x, x)
+    norms = same.x.sq_norm
+    own = np.arange(20)
+    assert (same.least_distance(own, own, norms * (1 - 1e-6)) <= 0).all()
 
 
 def a_block(x, y, masks=(None, None)):
