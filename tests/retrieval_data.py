@@ -38,13 +38,13 @@ def annotation(number, image, category, instance="a"):
 
 
 def write_ego(folder, images, annotations, pixels=None):
-    """Writes the annotations, and an image for each entry: grey where not given."""
+    """Writes the annotations, and an image for each entry: gray where not given."""
     (folder / "images").mkdir(parents=True)
     document = {"info": {}, "images": images, "annotations": annotations}
     (folder / EVAL).write_text(json.dumps(document))
     for number, image in enumerate(images):
-        grey = np.full((9, 16, 3), 128, np.uint8)
-        picture = Image.fromarray(grey if pixels is None else pixels[number])
+        gray = np.full((9, 16, 3), 128, np.uint8)
+        picture = Image.fromarray(gray if pixels is None else pixels[number])
         picture.save(folder / "images" / image["url"])
     return folder
 

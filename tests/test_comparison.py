@@ -221,7 +221,7 @@ def test_features_with_a_large_mean_keep_8_digits(rng, x64, base):
 def test_badly_scaled_features(rng, estimator):
     X, Y = rng.normal(size=(2, 30, 3))
     expected = linear_cka(X, Y, estimator)
-    # float64 features of NumPy are centred before float32 narrows them.
+    # float64 features of NumPy are centered before float32 narrows them.
     np.testing.assert_allclose(
         linear_cka(X + 1e8, Y - 1e8, estimator), expected, rtol=2e-5
     )
@@ -369,7 +369,7 @@ def test_minibatches_reject(batches, words):
 def test_constants_and_scales_beyond_float32_cost_float64_rsms_no_digits(
     rng, estimator
 ):
-    """Without x64 JAX computes in float32; what NumPy holds is centred before."""
+    """Without x64 JAX computes in float32; what NumPy holds is centered before."""
     K, L = rsms(rng)
     L = K + L
     expected, expected_hsic = cka(K, L, estimator), hsic(K, L, estimator)

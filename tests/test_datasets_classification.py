@@ -262,7 +262,7 @@ def test_tiny_imagenet_names_broken_files(tiny):
 
 
 def record(coarse, fine, red=0, green=0, blue=0):
-    """An image whose first row is 0, 1, 2... in red; the rest is of one colour."""
+    """An image whose first row is 0, 1, 2... in red; the rest is of one color."""
     planes = np.zeros((3, 32, 32), np.uint8)
     planes[:] = np.array([red, green, blue], np.uint8)[:, None, None]
     planes[0, 0] = np.arange(32)

@@ -68,7 +68,7 @@ def crops():
 # --- photographs ---------------------------------------------------------------------
 
 
-def test_every_photograph_is_in_the_wheel_and_reads_as_colour():
+def test_every_photograph_is_in_the_wheel_and_reads_as_color():
     for photograph in PHOTOGRAPHS:
         image = load_photograph(photograph)
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
@@ -189,8 +189,8 @@ def test_overlapping_windows_share_44_by_64_pixels(crops):
 def test_shared_pixels_have_the_contrast_asked_for(small):
     def contrasts(result):
         shared = result.crops.images[:, 10:32, :32]
-        grey = shared @ np.array([0.299, 0.587, 0.114])
-        return grey.std(axis=(1, 2))
+        gray = shared @ np.array([0.299, 0.587, 0.114])
+        return gray.std(axis=(1, 2))
 
     assert contrasts(small).min() >= SMALL.least_contrast - 1e-6
     # Without the rule there are blank ones.

@@ -245,12 +245,12 @@ def test_files_of_both_definitions_are_put_together(tmp_path, folder, x):
     files = [tmp_path / "exact.npz", tmp_path / "identity.npz"]
     found = Page(report(files, folder / "images").html)
     assert len(found.data["layers"]) == 1
-    centred = np.asarray(center(x))
+    centered = np.asarray(center(x))
     for kind, matcher in (("semantic", Exact()), ("spatio-semantic", Identity())):
-        wanted = rsm(centred, matcher=matcher, kernel=Cosine())
+        wanted = rsm(centered, matcher=matcher, kernel=Cosine())
         found_rsm = unpacked(found.layer()["rsms"][kind])
         np.testing.assert_allclose(found_rsm, wanted, 1e-4, 1e-5)
-    wanted = match(centred[0], centred[5], matcher=Exact()).permutation
+    wanted = match(centered[0], centered[5], matcher=Exact()).permutation
     assert stored(found.layer())[0, 5].tolist() == np.asarray(wanted).tolist()
     with pytest.raises(ValueError, match="spatio-semantic RSM alone"):
         report(files[1])
@@ -302,8 +302,8 @@ def test_the_most_wanted_pairs_come_first(rng):
     few = correspondences.choose_pairs([K, L], lost, 1, 0, [(8, 2)], Exact())
     assert few.tolist() == [[2, 8]]
     np.fill_diagonal(K, -np.inf)
-    neighbours = {tuple(sorted((n, int(K[n].argmax())))) for n in range(9)}
-    assert neighbours <= {tuple(pair) for pair in pairs.tolist()[:19]}
+    neighbors = {tuple(sorted((n, int(K[n].argmax())))) for n in range(9)}
+    assert neighbors <= {tuple(pair) for pair in pairs.tolist()[:19]}
 
 
 def test_room_goes_to_the_layers_that_need_it():

@@ -283,7 +283,7 @@ def test_orders_move_rows_and_columns_alike(opened, made, order):
     page.select_option("#order-choice", label="as given")
 
 
-def test_neighbours_are_those_of_each_definition(opened, made):
+def test_neighbors_are_those_of_each_definition(opened, made):
     page = opened.page
     choose(page, "right", 4, 8)
     lists = page.locator(".neighbor-list")

@@ -1,4 +1,4 @@
-"""Neighbours result by a pruned search are those of the full computation."""
+"""The neighbors of a pruned search are those of the full computation."""
 
 import sys
 

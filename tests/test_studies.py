@@ -125,7 +125,7 @@ def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
         assert row["error, position-wise"] == pytest.approx(row["disparity"], abs=1e-3)
 
 
-def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
+def test_truth_of_the_stereo_pair_is_where_the_same_colors_are():
     pair = stereo.run(stereo.SCALES["smoke"]).pair
     pixels = [image.mean(-1) for image in (pair.left, pair.right)]
 
@@ -150,7 +150,7 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colours_are():
 
 
 @pytest.mark.slow
-def test_optimised_images_keep_their_position_wise_similarity(smoke):
+def test_optimized_images_keep_their_position_wise_similarity(smoke):
     _, document = smoke(optimize.STUDY)
     summary = document["summary"]
     assert summary["semantic: rise of semantic similarity"]["value"] > 0.05

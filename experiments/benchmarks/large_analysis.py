@@ -93,7 +93,7 @@ def neighbors(K: Any, classes: int) -> dict[str, Any]:
     return {"mean similarity of the first": float(first.mean())}
 
 
-def analyse(
+def analyze(
     analysis: Callable[[Any, int], dict[str, Any]],
     config: LargeConfig,
     path: Path,
@@ -134,7 +134,7 @@ def measure(config: LargeConfig, report: Report) -> dict[str, Any]:
         _write(path, config.samples)
         for analysis in (pearson, pearson_and_spearman, neighbors):
             with worker(report) as call:
-                rows.append(call(analyse, analysis, config, path).value)
+                rows.append(call(analyze, analysis, config, path).value)
     return {"results": rows}
 
 

@@ -37,7 +37,7 @@ def draw_intervals(
       ax: where to draw.
       places: of the values, along x.
       intervals: value, lower and upper limit of each.
-      kind: the place of its colour and marker, which are the same in all figures.
+      kind: the place of its color and marker, which are the same in all figures.
       label: in the legend.
       linestyle: of the line.
     """

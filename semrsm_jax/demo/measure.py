@@ -157,7 +157,7 @@ class Views(NamedTuple):
       images: (n, size, size, 3) in [0, 1]: the upper windows, then the lower ones.
       names: n, of crop, scene and window.
       scenes: n, of the photograph behind each.
-      features: by stage, the centred tokens (n, S, C).
+      features: by stage, the centered tokens (n, S, C).
     """
 
     images: Float[np.ndarray, "n size size 3"]
@@ -175,7 +175,7 @@ def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
       most_tokens: stages of more tokens S are left out.
 
     Returns:
-      The windows, with centred tokens of each stage.
+      The windows, with centered tokens of each stage.
     """
     config, count = result.config, min(crops, result.config.crops)
     images = windows(result.crops.images[:count], config.window_size)

@@ -1,8 +1,8 @@
 """Photographs inside scikit-image's own wheel, and crops of them at many scales.
 
 The files are read where the wheel put them: nothing is downloaded. Of the pictures in
-the wheel all are taken that a camera, a microscope or a telescope made, in grey or in
-colour; drawings (chessboards, colour wheel, horse, logo, phantom), the 25-pixel faces
+the wheel all are taken that a camera, a microscope or a telescope made, in gray or in
+color; drawings (chessboards, color wheel, horse, logo, phantom), the 25-pixel faces
 and the cut-out of another retina are left out. The credits are those of scikit-image's
 documentation (`skimage.data`): CC0 or public domain, or no licence of their own.
 """
@@ -61,7 +61,7 @@ class Crops(NamedTuple):
     """Square crops of photographs, all brought to one size.
 
     Attributes:
-      images: (N, size, size, 3) float32 in [0, 1]; grey ones have three equal channels.
+      images: (N, size, size, 3) float32 in [0, 1]; gray ones have three equal channels.
       files: N file names.
       scenes: N names out of `SCENES`.
       regions: (N, 3), the top, left and side of each crop in pixels of its photograph.

@@ -29,7 +29,7 @@ COLUMNS = {
     "gain": "AUROC of the semantic RSM minus the spatio-semantic one",
     "gain_low": "lower end of its bootstrap interval",
     "gain_high": "upper end of its bootstrap interval",
-    "nearest_partner": "share of windows whose nearest neighbour overlaps them",
+    "nearest_partner": "share of windows whose nearest neighbor overlaps them",
     "nearest_low": "lower end of its bootstrap interval",
     "nearest_high": "upper end of its bootstrap interval",
 }

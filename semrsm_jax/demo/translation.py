@@ -57,7 +57,7 @@ class TranslationConfig:
       least_contrast: a crop is drawn again where the luminance, in [0, 1], of the
         pixels that its windows share has a standard deviation below this: two windows
         of blank sky have nothing in common to be found.
-      network: the architecture. Randomly initialised, its batch-norm statistics are
+      network: the architecture. Randomly initialized, its batch-norm statistics are
         those of the crops; weights trained for it come with the package for
         `DEMO_NETWORK` alone, and there are no others.
       stages: the layers, with the matcher of each.

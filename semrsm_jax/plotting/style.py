@@ -138,6 +138,6 @@ def add_colorbar(ax: "Axes", mappable: "ScalarMappable", label: str) -> None:
 
 
 def add_legend(ax: "Axes") -> None:
-    """Adds the legend of labelled artists to the axes."""
+    """Adds the legend of labeled artists to the axes."""
     # Nearly opaque: legible where it has to cover lines.
     ax.legend(framealpha=0.85, edgecolor="none", fontsize=SMALL)

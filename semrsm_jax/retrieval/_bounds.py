@@ -150,7 +150,7 @@ class Gelbrich:
         return means + nuclear + block.rounding(rows, columns)
 
     def _moments(self, side: str, number: int) -> Float[np.ndarray, "C C"]:
-        """Centred second moments, times S, of a sample; rounded up."""
+        """Centered second moments, times S, of a sample; rounded up."""
         inputs, summaries = self.block.inputs, getattr(self.block, side)
         mask = getattr(inputs, f"{side}_mask")
         part = slice(number, number + 1)

@@ -96,7 +96,7 @@ def nearest(
 
 
 def same_sample(samples: int) -> Exclusion:
-    """The rule that no sample of an RSM (N, N) is its own neighbour.
+    """The rule that no sample of an RSM (N, N) is its own neighbor.
 
     Args:
       samples: N.

@@ -45,7 +45,7 @@ class TileGrid:
         return -(-self.rows // self.side), -(-self.columns // self.side)
 
     def __iter__(self) -> Iterator[Tile]:
-        """The tiles to compute, row by row, so that neighbours share their rows."""
+        """The tiles to compute, row by row, so that neighbors share their rows."""
         rows, columns = self.shape
         for row in range(rows):
             for column in range(row if self.triangle else 0, columns):
