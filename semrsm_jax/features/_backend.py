@@ -101,6 +101,20 @@ def fixed_size(
     return padded
 
 
+def flax_tokens(rule: TokenRule, name: str, output: Any, samples: int) -> jax.Array:
+    """The tokens of a flax layer's output.
+
+    Raises:
+      TypeError: the output is not an array.
+      ValueError: its shape is not one of tokens.
+    """
+    if not isinstance(output, jax.Array):
+        raise TypeError(
+            f"layers: {name!r} gives {type(output).__name__}, expected an array"
+        )
+    return rule(name, output, samples, jnp.transpose)
+
+
 def images_error(images: Any, error: Exception) -> ValueError:
     """The error for images that a model cannot take."""
     return ValueError(

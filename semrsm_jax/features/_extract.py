@@ -1,6 +1,5 @@
 """Representations (N, S, C) from the named layers of any network."""
 
-import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -101,18 +100,8 @@ def extract(
         its range, or `prefix_tokens` is needed and unknown; a layer is not called, or
         its output has none of the shapes above.
     """
-    extraction = checked_extraction(
-        model,
-        images,
-        layers,
-        batch_size=batch_size,
-        tokens=tokens,
-        prefix_tokens=prefix_tokens,
-        layout=layout,
-        variables=variables,
-        call=call,
-        progress=progress,
-    )
+    network, kept = Network(model, variables, call), (tokens, prefix_tokens, layout)
+    extraction = checked_extraction(network, images, layers, batch_size, kept, progress)
     if _checks.is_traced(images):
         with extraction.running() as forward:
             outputs = forward(images)
@@ -164,18 +153,8 @@ def extract_to_store(
       OSError: the store cannot be written, for example on a full disk; batches
         written before stay.
     """
-    extraction = checked_extraction(
-        model,
-        images,
-        layers,
-        batch_size=batch_size,
-        tokens=tokens,
-        prefix_tokens=prefix_tokens,
-        layout=layout,
-        variables=variables,
-        call=call,
-        progress=progress,
-    )
+    network, kept = Network(model, variables, call), (tokens, prefix_tokens, layout)
+    extraction = checked_extraction(network, images, layers, batch_size, kept, progress)
     described = {**(metadata or {}), "extraction": _described(extraction)}
     store = None
     if os.path.lexists(path):
@@ -187,12 +166,8 @@ def extract_to_store(
                 f"{', '.join(extraction.layers)}; write to another folder"
             )
         store = _create(path, extraction, shapes, existing.dtype, described)
-    count = -(-len(extraction.source) // extraction.batch_size)
-    missing = range(count) if store is None else store.missing()
-    with (
-        extraction.running() as forward,
-        contextlib.closing(extraction.passes(forward, missing)) as passes,
-    ):
+    missing = extraction.batches if store is None else store.missing()
+    with extraction.passes(missing) as passes:
         for number, outputs in passes:
             if store is None:
                 shapes = {name: value.shape[1:] for name, value in outputs.items()}
@@ -204,12 +179,9 @@ def extract_to_store(
 
 
 def _in_memory(extraction: Extraction) -> dict[str, Float[Array, "N S C"]]:
+    """Computes all batches, each into its place in one array a layer."""
     samples, features = len(extraction.source), {}
-    count = -(-samples // extraction.batch_size)
-    with (
-        extraction.running() as forward,
-        contextlib.closing(extraction.passes(forward, range(count))) as passes,
-    ):
+    with extraction.passes(extraction.batches) as passes:
         for number, outputs in passes:
             start = number * extraction.batch_size
             for name, value in outputs.items():

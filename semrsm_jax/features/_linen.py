@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float
@@ -15,6 +14,7 @@ from semrsm_jax.features._backend import (
     Forward,
     Network,
     fixed_size,
+    flax_tokens,
     images_error,
 )
 from semrsm_jax.features._tokens import TokenRule
@@ -134,11 +134,7 @@ def _forward(
         for part in name.split("."):
             node = node[part]
         output = node["__call__"][-1]  # the last call
-        if not isinstance(output, jax.Array):
-            raise TypeError(
-                f"layers: {name!r} gives {type(output).__name__}, expected an array"
-            )
-        tokens[name] = rule(name, output, images.shape[0], jnp.transpose)
+        tokens[name] = flax_tokens(rule, name, output, images.shape[0])
     return tokens
 
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -24,6 +23,7 @@ from semrsm_jax.features._backend import (
     Forward,
     Network,
     fixed_size,
+    flax_tokens,
     images_error,
 )
 from semrsm_jax.features._tokens import TokenRule
@@ -104,12 +104,7 @@ def _forward(
         path = paths[id(modules[name])]
         if path not in outputs:
             raise ValueError(f"layers: the model does not call {name!r}")
-        output = outputs[path]
-        if not isinstance(output, jax.Array):
-            raise TypeError(
-                f"layers: {name!r} gives {type(output).__name__}, expected an array"
-            )
-        tokens[name] = rule(name, output, images.shape[0], jnp.transpose)
+        tokens[name] = flax_tokens(rule, name, outputs[path], images.shape[0])
     return tokens
 
 

@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from semrsm_jax import _checks
-from semrsm_jax.features._backend import Backend, Call, Forward, Network, backend_of
+from semrsm_jax.features._backend import Backend, Forward, Network, backend_of
 from semrsm_jax.features._sources import (
     ArrayImages,
     Images,
@@ -21,6 +21,7 @@ from semrsm_jax.features._sources import (
 from semrsm_jax.features._tokens import TokenRule, check_layers
 
 Progress = Callable[[int, int], object]
+Passes = Generator[tuple[int, Mapping[str, Float[np.ndarray, "n S C"]]]]
 
 
 class Extraction(NamedTuple):
@@ -44,20 +45,27 @@ class Extraction(NamedTuple):
     batch_size: int
     progress: Progress | None
 
+    @property
+    def batches(self) -> range:
+        """The numbers of all batches."""
+        return range(-(-len(self.source) // self.batch_size))
+
     def running(self) -> AbstractContextManager[Forward]:
         """The network, ready to be called with batches."""
         return self.backend.running(
             self.network, self.layers, self.rule, self.batch_size
         )
 
-    def passes(
-        self, forward: Forward, batches: Sequence[int]
-    ) -> Generator[tuple[int, Mapping[str, Float[np.ndarray, "n S C"]]]]:
-        """Computes some batches, and yields the number and the tokens of each."""
+    @contextmanager
+    def passes(self, batches: Sequence[int]) -> Iterator[Passes]:
+        """Computes some batches: an iterator over the number and the tokens of each."""
+        with self.running() as forward, closing(self._run(forward, batches)) as passes:
+            yield passes
+
+    def _run(self, forward: Forward, batches: Sequence[int]) -> Passes:
         total = len(self.source)
-        count = -(-total // self.batch_size)
         done = total - sum(self._size(number) for number in batches)
-        if self.progress is not None and len(batches) < count:
+        if self.progress is not None and len(batches) < len(self.batches):
             self.progress(done, total)
         for number, images in zip(batches, self._images(batches), strict=True):
             outputs = forward(images)
@@ -102,26 +110,29 @@ class Extraction(NamedTuple):
 
 
 def checked_extraction(
-    model: Any,
+    network: Network,
     images: Images | ImageSource,
     layers: Sequence[str],
-    *,
     batch_size: int,
-    tokens: str,
-    prefix_tokens: int | None,
-    layout: str | None,
-    variables: Any,
-    call: Call | None,
+    kept: tuple[str, int | None, str | None],
     progress: Progress | None,
 ) -> Extraction:
-    """Checks all that `extract` was given; images that are traced are one batch.
+    """Checks the arguments of `extract`; images that are traced are one batch.
+
+    Args:
+      network: the model and how it is called.
+      images: as in `extract`.
+      layers: as in `extract`.
+      batch_size: as in `extract`.
+      kept: `tokens`, `prefix_tokens` and `layout` of `extract`.
+      progress: as in `extract`.
 
     Raises:
       TypeError: as `extract`.
       ValueError: as `extract`.
     """
-    backend, network = backend_of(model), Network(model, variables, call)
-    _check_callable("call", call)
+    backend = backend_of(network.model)
+    _check_callable("call", network.call)
     _check_callable("progress", progress)
     source = as_source(images)
     batch_size = min(_checks.at_least("batch_size", batch_size, 1), len(source))
@@ -131,6 +142,7 @@ def checked_extraction(
     if not isinstance(source, ArrayImages):
         example = source.read(0, 1)
     names = check_layers(layers, backend.list_layers(network, example))
+    tokens, prefix_tokens, layout = kept
     if prefix_tokens is None:
         prefix_tokens = backend.prefix_tokens(network)
     rule = TokenRule(tokens, prefix_tokens, layout or backend.layout)
