@@ -11,30 +11,22 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
-import jax.numpy as jnp
-from flax import nnx
 from PIL import Image
 
 from experiments.frame.conduct import conduct
-from experiments.frame.finding import Finding, Number
+from experiments.frame.finding import Finding
 from experiments.frame.session import Session
 from experiments.open_questions import (
     STUDIES,
     ablation,
     app,
-    channels,
     gain,
-    layers,
     prior,
-    windows,
 )
-from experiments.open_questions.networks import last_layer
+from experiments.open_questions.question import draw_images
 from experiments.open_questions.retrieval import SEMANTIC, SPATIAL
 from experiments.open_questions.retrieval import gain as paired_gain
-from experiments.open_questions.surgery import output_of, rest_of
 from experiments.scenes.compose import SceneConfig, compose
-from semrsm_jax.matching import BatchOptimal, Exact, Identity
-from semrsm_jax.models import ResNet, ResNetConfig
 
 SLOW = tuple(name for name in STUDIES if name != "prior")
 
@@ -125,38 +117,29 @@ def test_all_studies_share_their_scales_and_differ_in_their_files():
 
 
 def test_folder_of_photographs_is_read_or_its_error_says_what_it_must_hold(tmp_path):
-    layer = windows.Layer(last_layer("resnet-10"), 16)
-    config = dataclasses.replace(windows.SCALES["smoke"], data=tmp_path / "missing")
+    scenes = SceneConfig(side=16)
     with pytest.raises(ValueError, match="must look like this"):
-        windows._images(config, layer, 2)
+        draw_images(scenes, 2, 0, tmp_path / "missing")
     folder = tmp_path / "photographs"
     (folder / "below").mkdir(parents=True)
     (folder / "notes.txt").write_text("no image")
     for value in range(3):
         pixels = np.full((20, 30, 3), 50 * value, np.uint8)
         Image.fromarray(pixels).save(folder / "below" / f"{value}.png")
-    config = dataclasses.replace(config, data=folder)
-    images = windows._images(config, layer, 3)
-    assert images.shape == (3, 16, 16, 3)
+    images, photographs = draw_images(scenes, 3, 0, folder)
+    # What is on them is not known: the network's own answer then is the truth.
+    assert images.shape == (3, 16, 16, 3) and photographs is None
     assert sorted(images.mean((1, 2, 3)).round(2)) == [0.0, 0.2, 0.39]
     with pytest.raises(ValueError, match="at least 4 images, found 3"):
-        windows._images(config, layer, 4)
-
-
-def test_photographs_are_named_as_the_whole_network_names_them(tmp_path):
-    Image.fromarray(np.zeros((70, 70, 3), np.uint8)).save(tmp_path / "a.png")
-    config = channels.SCALES["smoke"]
-    config = dataclasses.replace(config, data=tmp_path, compared=1, asked=0)
-    images, photographs = channels._images(config)
-    assert images.shape == (1, 64, 64, 3) and photographs is None
+        draw_images(scenes, 4, 0, folder)
 
 
 def test_gain_and_its_change_are_paired():
     rng = np.random.default_rng(0)
     base, noise = rng.uniform(size=50), rng.normal(0, 0.01, 50)
     first = {SEMANTIC: base + 0.1 + noise, SPATIAL: base}
-    found = paired_gain(first)
-    assert found.low < 0.1 < found.high and found.high - found.low < 0.01
+    interval = paired_gain(first)
+    assert interval.low < 0.1 < interval.high and interval.high - interval.low < 0.01
     second = {SEMANTIC: base + 0.3 + noise, SPATIAL: base}
     change = paired_gain(second, than=first)
     assert change.value == pytest.approx(0.2, abs=1e-6)
@@ -164,14 +147,16 @@ def test_gain_and_its_change_are_paired():
 
 def test_factors_change_one_thing_each():
     base = SceneConfig(objects=(3, 3))
-    found = gain.factors(
+    factors = gain.factors(
         base, scales=(0.2, 0.4), counts=(1, 5), shifts=(0.0, 0.2), sides=(32, 64)
     )
-    for factor, field in zip(found, ("scale", "objects", "shift", "side"), strict=True):
+    for factor, field in zip(
+        factors, ("scale", "objects", "shift", "side"), strict=True
+    ):
         for level in factor.levels:
             same = {field: getattr(base, field)}
             assert dataclasses.replace(level.scenes, **same) == base
-    values = [level.scenes.scale for level in found[0].levels]
+    values = [level.scenes.scale for level in factors[0].levels]
     assert values == [(0.2, 0.2), (0.4, 0.4)]
 
 
@@ -199,110 +184,3 @@ def test_preparations_of_tokens(centering):
     scaled = ablation.prepared(x, centering, "unit channels")
     powers = (scaled**2).mean((0, 1))
     np.testing.assert_allclose(powers, [0, 1, 1, 1, 1, 1], rtol=1e-4)
-
-
-def test_turned_scenes_know_where_their_objects_went():
-    config = dataclasses.replace(
-        layers.SCALES["smoke"],
-        scenes=SceneConfig(
-            objects=(1, 1), scale=(0.2, 0.2), shift=0, zoom=0, grid=3, placement="cell"
-        ),
-        count=12,
-    )
-    data = layers.turned_scenes(config)
-    labels = compose(config.scenes, config.count, 1, config.seed).labels
-    for turn, place, drawn in zip(
-        data.labels[layers.TURN], data.labels[layers.PLACE], labels, strict=True
-    ):
-        rows, columns = np.nonzero(np.rot90(drawn, turn))
-        cell = 3 * int(rows.mean() // (64 / 3)) + int(columns.mean() // (64 / 3))
-        assert cell == place
-    assert len(set(data.labels[layers.TURN])) == 4
-
-
-def test_maps_are_averaged_to_the_grid_and_the_first_token_left_out():
-    x = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
-    pooled = layers.pooled(x, 2)
-    assert pooled.shape == (2, 4, 3)
-    patches = x[:, 1:].reshape(2, 4, 4, 3)
-    np.testing.assert_allclose(pooled[:, 0], patches[:, :2, :2].mean((1, 2)))
-    np.testing.assert_array_equal(layers.pooled(x[:, 1:], 4), x[:, 1:])
-
-
-def test_probe_finds_what_is_there_and_nothing_else():
-    rng = np.random.default_rng(2)
-    labels = np.arange(80) % 4
-    x = rng.normal(size=(80, 5, 6)).astype(np.float32)
-    assert layers.probe_accuracy(x, labels, 4, 0) < 0.5
-    x[:, 2, :4] += 6 * np.eye(4, dtype=np.float32)[labels]
-    assert layers.probe_accuracy(x, labels, 4, 0) > 0.95
-
-
-def test_correlations_resample_networks():
-    config = dataclasses.replace(layers.SCALES["smoke"], resamples=200)
-
-    def layer(network, k, spatial):
-        cka = {SEMANTIC: float(k), SPATIAL: float(spatial)}
-        return layers.Layer(network, str(k), 0.0, layers.TURN, k / 10, cka)
-
-    found = layers.correlations(
-        config, [layer(n, k, -k) for n in "abc" for k in range(4)]
-    )
-    assert found[SEMANTIC] == pytest.approx((1, 1, 1))
-    assert found["difference"] == pytest.approx((2, 2, 2))
-
-
-def test_the_rest_of_a_network_goes_on_from_what_a_layer_gave():
-    layer = "resnet.encoder.stages.0.layers.0"
-    config = ResNetConfig(18, "cifar", 5, 4, blocks=(1, 1), widths=(4, 8))
-    model = ResNet(config, rngs=nnx.Rngs(0))
-    model.eval()
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
-    images = images.astype(jnp.float32)
-
-    def call(network, pixels):
-        return network(pixels)
-
-    output = output_of(model, layer, call, images)
-    rest = rest_of(model, layer, call, images)
-    np.testing.assert_allclose(rest(output), model(images), rtol=1e-4, atol=1e-4)
-    assert not np.allclose(rest(0 * output), model(images), atol=1e-4)
-
-
-def test_a_channel_that_carries_the_rsm_has_the_largest_drop():
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(6, 4, 5)).astype(np.float32)
-    x[..., 1] = 10 * rng.normal(size=(6, 1))
-    x[..., 4] = 0
-    for matcher in (Exact(), Identity()):
-        drops = channels.cka_drops(jnp.asarray(x), matcher, lambda *_: None, "")
-        assert drops.argmax() == 1
-        assert drops[4] == pytest.approx(0, abs=1e-6)
-
-
-def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
-    layer = windows.Layer(last_layer("resnet-10"), 64)
-
-    def found(window, ratio, quality):
-        return windows.Comparison(
-            *(layer, 1024, 8, BatchOptimal(window)),
-            Number(ratio, 0.8 * ratio, 1.2 * ratio),
-            *(1.0, 1.0, Number(quality, 0, 1)),
-        )
-
-    config = windows.SCALES["smoke"]
-    answers = windows.summary(windows.Result(config, [found(64, 0.1, 0.9)]))
-    assert list(answers.values()) == ["exact", 1.0]
-    # Faster by its median, but not with its whole interval.
-    answers = windows.summary(windows.Result(config, [found(64, 0.9, 0.999)]))
-    assert list(answers.values()) == ["exact", 1.0]
-    several = [found(64, 0.1, 0.9), found(128, 0.3, 0.995), found(512, 1.5, 0.999)]
-    answers = windows.summary(windows.Result(config, several))
-    assert next(iter(answers.values())) == "window 128"
-
-
-def test_shares_are_of_pairs_whose_exact_value_is_positive():
-    exact = np.array([2.0, 4.0, -1.0, 5.0])
-    share = windows._share(np.array([1.0, 3.0, -3.0, 5.0]), exact)
-    assert share.value == pytest.approx(0.75)
-    assert np.isnan(windows._share(-exact, -np.abs(exact)).value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -16,11 +16,41 @@ if TYPE_CHECKING:
 
 @contextmanager
 def styled_figure(size: tuple[float, float]) -> "Iterator[Figure]":
-    """A figure of a size in inches, whose text has the size of all figures."""
+    """A figure of a size in inches: text of one size, axes left and below, no boxes."""
     from matplotlib import rc_context
 
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    settings: dict[Any, Any] = {
+        **{"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE},
+        **{"axes.spines.top": False, "axes.spines.right": False},
+        "legend.frameon": False,
+    }
+    with rc_context(settings):
         yield new_figure(size)
+
+
+def draw_legend(
+    figure: "Figure",
+    ax: "Axes",
+    place: Literal["upper", "lower"] = "upper",
+    ncols: int = 3,
+) -> None:
+    """One legend for all panels, outside of them, with the labels of one panel."""
+    handles, labels = ax.get_legend_handles_labels()
+    loc: Any = f"outside {place} center"
+    figure.legend(handles, labels, loc=loc, ncols=ncols)
+
+
+def draw_line(
+    ax: "Axes",
+    place: float,
+    *,
+    vertical: bool = False,
+    color: str = "0.5",
+    label: str = "_nolegend_",
+) -> None:
+    """A thin dotted line of reference across a panel, such as zero or chance."""
+    line = ax.axvline if vertical else ax.axhline
+    line(place, color=color, linewidth=0.8, linestyle=":", label=label)
 
 
 def draw_intervals(
@@ -30,22 +60,27 @@ def draw_intervals(
     kind: int,
     label: str,
     linestyle: str = "-",
+    along: Literal["x", "y"] = "x",
 ) -> None:
     """Values with their intervals, joined by a line.
 
     Args:
-      ax: where to draw.
-      places: of the values, along x.
+      ax: the panel to draw in.
+      places: of the values.
       intervals: value, lower and upper limit of each.
-      kind: the place of its color and marker, which are the same in all figures.
+      kind: index of the color and the marker, which are the same in all figures.
       label: in the legend.
-      linestyle: of the line.
+      linestyle: of the line; empty: none.
+      along: the axis that the places are on.
     """
     value, low, high = np.array(intervals).T
+    ends = (value - low, high - value)
+    flat = along == "x"
     ax.errorbar(
-        places,
-        value,
-        (value - low, high - value),
+        places if flat else value,
+        value if flat else places,
+        yerr=ends if flat else None,
+        xerr=None if flat else ends,
         color=COLORS[kind],
         marker=MARKERS[kind],
         markersize=4,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.frame.worker import Report
+from experiments.frame.worker import Report, track
 
 
 class Turns(NamedTuple):
@@ -38,11 +38,9 @@ def take_turns(
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     results: dict[str, Any] = {}
-    report(description, 0, rounds)
-    for number in range(rounds):
+    for number in track(report, description, range(rounds)):
         for name, call in calls.items():
             start = time.perf_counter()
             results[name] = jax.block_until_ready(call(number))
             seconds[name].append(time.perf_counter() - start)
-        report(description, number + 1, rounds)
     return Turns(seconds, results)

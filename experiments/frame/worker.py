@@ -9,14 +9,15 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 # Called as report(description, done, total).
 Report = Callable[[str, int, int | None], None]
+_T = TypeVar("_T")
 
 _POLL = 0.2  # seconds between looks at what the worker reports
 _ONE_THREAD = {
@@ -43,6 +44,14 @@ class Outcome(NamedTuple):
 
 
 _reports: Any = None  # the worker's end of the queue of reports
+
+
+def track(report: Report, description: str, items: Sequence[_T]) -> Iterator[_T]:
+    """Yields the items, and reports how many of them are done."""
+    for done, item in enumerate(items):
+        report(description, done, len(items))
+        yield item
+    report(description, len(items), len(items))
 
 
 @contextmanager

@@ -62,13 +62,68 @@ from experiments.open_questions import (
     prior,
     windows,
 )
+from experiments.open_questions.question import question
 
 STUDIES = {
-    "windows": windows.STUDY,
-    "gain": gain.STUDY,
-    "ablation": ablation.STUDY,
-    "prior": prior.STUDY,
-    "layers": layers.STUDY,
-    "channels": channels.STUDY,
+    "windows": question(
+        windows,
+        title="The window of Batch-Optimal",
+        asks="Exact matching is cheap here: when is the paper's approximation still "
+        "worth it, and with which window?",
+        caption="Time as a ratio to that of exact matching on the same pairs, against "
+        "the share of the exact value: medians, of centered tokens. Numbers are "
+        "windows; the gray line joins those that no other beats.",
+        minutes=1.2,
+        data=windows.DATA,
+    ),
+    "gain": question(
+        gain,
+        title="What the gain in retrieval depends on",
+        asks="How does the gain of semantic over spatio-semantic RSMs change with "
+        "the scale and the number of objects, the viewpoint and the resolution?",
+        caption="Gain in F1@1, semantic less spatio-semantic, with 95 % intervals over "
+        "scenes. Above, another view of the query's own scene may be found; "
+        "below, it may not.",
+        minutes=1,
+    ),
+    "ablation": question(
+        ablation,
+        title="Kernel, bandwidth, normalization, centering",
+        asks="What do both RSMs owe to how tokens are prepared and compared?",
+        caption="Left, F1@1 under every preparation of the tokens and kernel; right, "
+        "how the bandwidth of the RBF kernel changes the correlation of "
+        "similarity with what two images share.",
+        minutes=1,
+    ),
+    "prior": question(
+        prior,
+        title="Where the place is the label",
+        asks="Do semantic RSMs lose where the place of objects is what is asked for?",
+        caption="Share of nearest neighbors whose objects stand in the same place, and "
+        "F1 of what they show, with 95 % intervals over scenes.",
+        minutes=0.6,
+    ),
+    "layers": question(
+        layers,
+        title="Which layers transfer",
+        asks="Does the CKA of a layer with a task's labels foretell how well a "
+        "linear probe on it solves the task?",
+        caption="Each point is a layer of a network: CKA with the labels by both RSMs, "
+        "against the accuracy of the probe, for a task of the training (left) "
+        "and two others.",
+        minutes=1.2,
+    ),
+    "channels": question(
+        channels,
+        title="Which channels can be pruned",
+        asks="Does the fall of CKA without a channel foretell what the network loses "
+        "without it?",
+        caption="Left, accuracy after pruning the least important channels of the last "
+        "layer, by four measures of importance, with 95 % intervals over "
+        "networks; right, how well each foretells the rise of the cross-entropy "
+        "without a single channel.",
+        minutes=1.2,
+        data=channels.DATA,
+    ),
 }
 app = questions("open_questions", __doc__ or "", STUDIES)

@@ -18,20 +18,21 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from experiments.data.images import draw_files, read_squares
-from experiments.frame.figures import draw_intervals
+from experiments.frame.figures import draw_intervals, draw_line, styled_figure
 from experiments.frame.finding import Number, mean_number
 from experiments.frame.session import Session
+from experiments.frame.worker import track
 from experiments.open_questions.networks import (
     HALF,
     Classifier,
     PublishedClassifier,
     classifier,
+    last_tokens,
 )
-from experiments.open_questions.question import question
+from experiments.open_questions.question import DrawnImages, Result, draw_images
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
 from experiments.open_questions.surgery import output_of, rest_of
-from experiments.scenes.compose import SceneConfig, compose
+from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax import Linear, center
 from semrsm_jax.cli.console import Report
@@ -39,7 +40,6 @@ from semrsm_jax.comparison import cka
 from semrsm_jax.comparison.correlation import spearman
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pairs import pair_statistics
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,8 +48,8 @@ DATA = (
     "channels: such a folder too; the truth is then the answer of the unpruned network."
 )
 MAGNITUDE, RANDOM = "magnitude", "random"
-CRITERIA = (*RSMS, MAGNITUDE, RANDOM)
-_BLOCK = 4  # channels between two steps of the progress bar
+JUDGING = (*RSMS, MAGNITUDE)  # the criteria that give each channel a score
+CRITERIA = (*JUDGING, RANDOM)
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,11 @@ class ChannelsConfig:
     data: Path | None = None
 
 
-class Images(NamedTuple):
-    """Images in [0, 1], and the number of the photograph behind each, if known."""
-
-    images: Float[np.ndarray, "N H W 3"]
-    photographs: Int[np.ndarray, " N"] | None
-
-
 class Pruned(NamedTuple):
     """A network whose channels were judged and removed.
 
     Attributes:
       network: its name.
-      channels: C of the layer.
       accuracy: of the whole network.
       importance: criterion but random -> (C,) score of each channel.
       rise: (C,), of the cross-entropy in nats, with that one channel removed.
@@ -97,68 +89,42 @@ class Pruned(NamedTuple):
     """
 
     network: str
-    channels: int
     accuracy: float
     importance: dict[str, Float[np.ndarray, " C"]]
     rise: Float[np.ndarray, " C"]
     left: dict[str, Float[np.ndarray, " shares"]]
 
 
-class Result(NamedTuple):
-    """All networks."""
-
-    config: ChannelsConfig
-    pruned: list[Pruned]
+Results = Result[ChannelsConfig, Pruned]
 
 
-def run(config: ChannelsConfig, session: Session = Session()) -> Result:
+def run(config: ChannelsConfig, session: Session = Session()) -> Results:
     """Judges the channels of every network, and prunes it."""
     pruned = []
-    # Drawn once, and only where a network is still to be pruned.
-    images = cache(partial(_images, config))
-    for network in config.networks:
-        name = f"{network.name}/importance"
-        scores = session.step(
-            name, partial(_judged, config, network, images, session.report)
-        )
-        name = f"{network.name}/pruning"
-        results = session.step(name, partial(_pruned, config, network, images, scores))
-        pruned.append(
-            Pruned(
-                network.name,
-                len(results["rise"]),
-                float(results["accuracy"]),
-                scores,
-                results["rise"],
-                {name: results[name] for name in CRITERIA},
-            )
-        )
-    return Result(config, pruned)
-
-
-def _images(config: ChannelsConfig) -> Images:
-    """Those of the RSMs, then those asked."""
+    # Drawn once, and only where a network is still to be pruned: those of the RSMs,
+    # then those asked.
     count = config.compared + config.asked
-    if config.data is not None:
-        files = draw_files(config.data, count, np.random.default_rng(config.seed))
-        return Images(read_squares(config.data, files, config.scenes.side), None)
-    scenes = compose(config.scenes, count, 1, config.seed)
-    return Images(scenes.images, scenes.background)
+    images = cache(partial(draw_images, config.scenes, count, config.seed, config.data))
+    for network in config.networks:
+        step = partial(_judged, config, network, images, session.report)
+        scores = session.step(f"{network.name}/importance", step)
+        step = partial(_pruned, config, network, images, scores)
+        arrays = session.step(f"{network.name}/pruning", step)
+        accuracy, rise = float(arrays.pop("accuracy")), arrays.pop("rise")
+        pruned.append(Pruned(network.name, accuracy, scores, rise, arrays))
+    return Result(config, pruned)
 
 
 def _judged(
     config: ChannelsConfig,
     network: Classifier,
-    drawn: Callable[[], Images],
+    drawn: Callable[[], DrawnImages],
     report: Report,
 ) -> dict[str, np.ndarray]:
     """The importance of every channel by every criterion."""
-    images = drawn().images
-    layer = network.layers[-1]
-    tokens = network.open(images)(images[: config.compared])[layer]
-    magnitude = np.abs(np.asarray(tokens)).mean((0, 1))
+    tokens = last_tokens(network, drawn()[0][: config.compared])
     x = jnp.asarray(center(tokens))
-    results = {MAGNITUDE: magnitude}
+    results = {MAGNITUDE: np.abs(tokens).mean((0, 1))}
     for kind, matcher in RSMS.items():
         what = f"Removing channels of {network.name}, {kind}"
         results[kind] = cka_drops(x, matcher, report, what)
@@ -176,20 +142,18 @@ def cka_drops(
     def rsm(x: Array) -> Array:
         return Linear()(pair_statistics(x, matcher=matcher))
 
-    whole, channels = rsm(x), x.shape[-1]
-    drops = np.empty(channels)
-    for channel in range(channels):
-        if channel % _BLOCK == 0:
-            report(description, channel, channels)
-        drops[channel] = 1 - cka(whole, rsm(x.at[..., channel].set(0)))
-    report(description, channels, channels)
-    return drops
+    whole, channels = rsm(x), range(x.shape[-1])
+    drops = [
+        1 - cka(whole, rsm(x.at[..., channel].set(0)))
+        for channel in track(report, description, channels)
+    ]
+    return np.array(drops, float)
 
 
 def _pruned(
     config: ChannelsConfig,
     network: Classifier,
-    drawn: Callable[[], Images],
+    drawn: Callable[[], DrawnImages],
     scores: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The network's answers without each channel, and without the least important."""
@@ -215,27 +179,23 @@ def _pruned(
 
     channels = output.shape[-1]
     without = 1 - jnp.eye(channels)
-    orders = {name: [np.argsort(scores[name])] for name in CRITERIA if name != RANDOM}
+    orders = {name: [np.argsort(scores[name])] for name in JUDGING}
     rng = np.random.default_rng(config.seed)
     orders[RANDOM] = [rng.permutation(channels) for _ in range(config.draws)]
-    return {
-        "accuracy": float((whole.argmax(-1) == truth).mean()),
-        "rise": np.array([entropy(rest(output * m)) for m in without]) - entropy(whole),
-        **{
-            name: np.array(
-                [np.mean([accuracy(o, share) for o in own]) for share in config.shares]
-            )
-            for name, own in orders.items()
-        },
+    left = {
+        name: [np.mean([accuracy(o, share) for o in own]) for share in config.shares]
+        for name, own in orders.items()
     }
+    rise = np.array([entropy(rest(output * m)) for m in without]) - entropy(whole)
+    return {"accuracy": float((whole.argmax(-1) == truth).mean()), "rise": rise, **left}
 
 
-def rows(result: Result) -> list[dict[str, Any]]:
+def rows(result: Results) -> list[dict[str, Any]]:
     """One row for each network, criterion and share."""
     return [
         {
             "network": at.network,
-            "channels": at.channels,
+            "channels": len(at.rise),
             "criterion": name,
             "channels pruned (share)": share,
             "accuracy": float(accuracy),
@@ -244,7 +204,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
                 None if name == RANDOM else _agreement(at, name)
             ),
         }
-        for at in result.pruned
+        for at in result.entries
         for name in CRITERIA
         for share, accuracy in zip(result.config.shares, at.left[name], strict=True)
     ]
@@ -256,13 +216,12 @@ def _agreement(at: Pruned, criterion: str) -> float:
     return float(spearman(score, rise))
 
 
-def summary(result: Result) -> dict[str, Any]:
+def summary(result: Results) -> dict[str, Any]:
     """Over networks: how well each criterion foretells, and what is left."""
-    entries: dict[str, Any] = {"networks": len(result.pruned)}
+    entries: dict[str, Any] = {"networks": len(result.entries)}
     agreement = {
-        name: np.array([_agreement(at, name) for at in result.pruned])
-        for name in CRITERIA
-        if name != RANDOM
+        name: np.array([_agreement(at, name) for at in result.entries])
+        for name in JUDGING
     }
     what = "rank correlation of importance with the cost of a channel"
     for name, values in agreement.items():
@@ -273,66 +232,51 @@ def summary(result: Result) -> dict[str, Any]:
     for name in CRITERIA:
         entries[f"accuracy left, mean of all shares, {name}"] = _over(result, name)
     for other in (SPATIAL, MAGNITUDE, RANDOM):
-        entries[f"accuracy left, semantic less {other}"] = _over(
-            result, SEMANTIC, other
-        )
+        what = f"accuracy left, semantic less {other}"
+        entries[what] = _over(result, SEMANTIC, other)
     return entries
 
 
-def _over(result: Result, name: str, less: str | None = None) -> Number:
+def _over(result: Results, name: str, less: str | None = None) -> Number:
     """Accuracy left, of which that of another criterion is taken; over networks."""
     left = [
-        at.left[name] - (0 if less is None else at.left[less]) for at in result.pruned
+        at.left[name] - (0 if less is None else at.left[less]) for at in result.entries
     ]
     return mean_number(np.mean(left, axis=1))
 
 
-def draw(result: Result) -> "Figure":
+def draw(result: Results) -> "Figure":
     """What pruning leaves, and how well each criterion foretells a channel's cost."""
-    from matplotlib import rc_context
-
-    figure = new_figure((7.2, 2.9))
     shares = 100 * np.array((0.0, *result.config.shares))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((7.2, 2.9)) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for k, name in enumerate(CRITERIA):
-            kept = np.array([(at.accuracy, *at.left[name]) for at in result.pruned])
+            kept = np.array([(at.accuracy, *at.left[name]) for at in result.entries])
             intervals = [mean_number(v) for v in kept.T]
             draw_intervals(left, shares + 0.8 * (k - 1.5), intervals, k, name)
-            if name != RANDOM:
-                own = [_agreement(at, name) for at in result.pruned]
-                right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)
-                value, low, high = mean_number(np.array(own))
-                right.errorbar(
-                    [value],
-                    [k],
-                    xerr=[[value - low], [high - value]],
-                    color=COLORS[k],
-                    marker=MARKERS[k],
-                    markersize=5,
-                    capsize=2,
-                )
+        for k, name in enumerate(JUDGING):
+            own = np.array([_agreement(at, name) for at in result.entries])
+            right.plot(own, np.full(len(own), k), ".", color="0.6", markersize=4)
+            draw_intervals(right, np.array([k]), [mean_number(own)], k, name, along="y")
         left.set(
             xlabel="channels pruned, least important first [%]",
             ylabel="accuracy, mean over networks",
         )
-        left.legend(frameon=False, title="importance by")
-        right.set_yticks(range(len(CRITERIA) - 1), CRITERIA[:-1])
-        right.set_ylim(len(CRITERIA) - 1.5, -0.5)
-        right.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
+        left.legend(title="importance by")
+        right.set_yticks(range(len(JUDGING)), JUDGING)
+        right.set_ylim(len(JUDGING) - 0.5, -0.5)
+        draw_line(right, 0, vertical=True)
         right.set(
             xlabel="rank correlation of importance\nwith the cost of a channel",
             title="a gray point a network",
         )
-        for ax in (left, right):
-            ax.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 SCALES = {
     "bundled": ChannelsConfig(tuple(map(classifier, NETWORKS))),
     "smoke": ChannelsConfig(
-        (classifier("vit-2"), classifier("vit-4")),
+        tuple(map(classifier, ("vit-2", "vit-4"))),
         compared=4,
         asked=16,
         shares=(0.5,),
@@ -352,21 +296,3 @@ SCALES = {
         asked=1000,
     ),
 }
-STUDY = question(
-    "channels",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="Which channels can be pruned",
-    asks="Does the fall of CKA without a channel foretell what the network loses "
-    "without it?",
-    caption="Left, accuracy after pruning the least important channels of the last "
-    "layer, by four measures of importance, with 95 % intervals over "
-    "networks; right, how well each foretells the rise of the cross-entropy "
-    "without a single channel.",
-    minutes=1.2,
-    data=DATA,
-)

@@ -1,26 +1,26 @@
 """What the gain in retrieval depends on: scenes in which one thing is changed."""
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.figures import draw_intervals, styled_figure
+from experiments.frame.figures import draw_intervals, draw_line, styled_figure
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
-from experiments.open_questions.networks import PUBLISHED, last_layer
-from experiments.open_questions.question import question
+from experiments.frame.worker import track
+from experiments.open_questions.networks import PUBLISHED, last_layer, last_tokens
+from experiments.open_questions.question import Result, grouped
 from experiments.open_questions.retrieval import (
     RSMS,
-    SEMANTIC,
-    SPATIAL,
     both,
     f1_at_1,
     gain,
+    score_columns,
 )
 from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax import Cosine, Kernel, center
@@ -90,11 +90,7 @@ class Condition(NamedTuple):
     own_scene: dict[str, Float[np.ndarray, " n"]]
 
 
-class Result(NamedTuple):
-    """All conditions."""
-
-    config: GainConfig
-    conditions: list[Condition]
+Results = Result[GainConfig, Condition]
 
 
 def factors(
@@ -107,51 +103,52 @@ def factors(
 ) -> tuple[Factor, ...]:
     """The four things that change, all else as in `base`."""
 
-    def levels(values: tuple, **fields: Any) -> tuple[Level, ...]:
-        return tuple(
-            Level(v, dataclasses.replace(base, **{k: f(v) for k, f in fields.items()}))
-            for v in values
+    def factor(name: str, unit: str, field: str, values: dict[float, Any]) -> Factor:
+        levels = (
+            Level(value, dataclasses.replace(base, **{field: setting}))
+            for value, setting in values.items()
         )
+        return Factor(name, unit, tuple(levels))
 
     return (
-        Factor(
-            "object scale", "side / image side", levels(scales, scale=lambda v: (v, v))
+        factor(
+            "object scale", "side / image side", "scale", {s: (s, s) for s in scales}
         ),
-        Factor("number of objects", "", levels(counts, objects=lambda v: (v, v))),
-        Factor(
+        factor("number of objects", "", "objects", {n: (n, n) for n in counts}),
+        factor(
             "viewpoint spread",
             "largest shift / image side",
-            levels(shifts, shift=float),
+            "shift",
+            {shift: shift for shift in shifts},
         ),
-        Factor("resolution", "image side, pixels", levels(sides, side=int)),
+        factor("resolution", "image side, pixels", "side", {n: n for n in sides}),
     )
 
 
-def run(config: GainConfig, session: Session = Session()) -> Result:
+def run(config: GainConfig, session: Session = Session()) -> Results:
     """Retrieves under every condition; one that factors share is computed once."""
-    results, total = [], len(config.networks) * sum(1 for _ in _levels(config))
-    for network in config.networks:
-        for factor, level in _levels(config):
-            session.report("Retrieving in scenes", len(results), total)
-            name = f"{network.name}/{_name(level.scenes)}"
-            arrays = session.step(
-                name, partial(_retrieved, config, network, level, session, name)
+    conditions = []
+    levels = [
+        (factor.name, level) for factor in config.factors for level in factor.levels
+    ]
+    asked = list(product(config.networks, levels))
+    for network, (factor, level) in track(
+        session.report, "Retrieving in scenes", asked
+    ):
+        name = f"{network.name}/{_name(level.scenes)}"
+        step = partial(_retrieved, config, network, level, session, name)
+        arrays = session.step(name, step)
+        conditions.append(
+            Condition(
+                network.name,
+                factor,
+                level.value,
+                int(arrays["tokens"]),
+                {d: {kind: arrays[f"{d} {kind}"] for kind in RSMS} for d in DATABASES},
+                {kind: arrays[f"own {kind}"] for kind in RSMS},
             )
-            f1 = {
-                database: {kind: arrays[f"{database} {kind}"] for kind in RSMS}
-                for database in DATABASES
-            }
-            hits = {kind: arrays[f"found {kind}"] for kind in RSMS}
-            tokens = int(arrays["tokens"])
-            results.append(
-                Condition(network.name, factor.name, level.value, tokens, f1, hits)
-            )
-    session.report("Retrieving in scenes", total, total)
-    return Result(config, results)
-
-
-def _levels(config: GainConfig) -> Iterator[tuple[Factor, Level]]:
-    return ((factor, level) for factor in config.factors for level in factor.levels)
+        )
+    return Result(config, conditions)
 
 
 def _name(scenes: SceneConfig) -> str:
@@ -166,25 +163,21 @@ def _retrieved(
     config: GainConfig, network: Network, level: Level, session: Session, name: str
 ) -> dict[str, Any]:
     scenes = compose(level.scenes, config.scenes, 2, config.seed)
-    layer = network.layers[-1]
-    z = np.asarray(network.open(scenes.images)(scenes.images)[layer])
+    z = last_tokens(network, scenes.images)
     # Views of a scene stand together: first the query, then that in the database.
     mean = z[1::2].mean((0, 1))
-    queries, database = (
-        np.asarray(center(part, mean=mean)) for part in (z[::2], z[1::2])
-    )
+    views = (np.asarray(center(part, mean=mean)) for part in (z[::2], z[1::2]))
     counts = scenes.counts[::2], scenes.counts[1::2]
-    rsms = both(session, name, config.kernel, queries, database)
     rules = None, same_sample(config.scenes)
     arrays: dict[str, Any] = {"tokens": z.shape[1]}
-    for kind, K in rsms.items():
+    for kind, K in both(session, name, config.kernel, *views).items():
         for allowed, rule in zip(DATABASES, rules, strict=True):
             arrays[f"{allowed} {kind}"] = f1_at_1(K, *counts, rule)
-        arrays[f"found {kind}"] = K.argmax(1) == np.arange(config.scenes)
+        arrays[f"own {kind}"] = K.argmax(1) == np.arange(config.scenes)
     return arrays
 
 
-def rows(result: Result) -> list[dict[str, Any]]:
+def rows(result: Results) -> list[dict[str, Any]]:
     """One row for each condition and database."""
     return [
         {
@@ -193,44 +186,37 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "level": at.value,
             "tokens": at.tokens,
             "database": database,
-            "F1@1, semantic": float(scores[SEMANTIC].mean()),
-            "F1@1, spatio-semantic": float(scores[SPATIAL].mean()),
-            **gain(scores, result.config.seed).columns("gain"),
+            **score_columns(scores, result.config.seed, "F1@1"),
             **{
                 f"own scene found, {k}": float(v.mean())
                 for k, v in at.own_scene.items()
             },
         }
-        for at in result.conditions
+        for at in result.entries
         for database, scores in at.f1.items()
     ]
 
 
-def summary(result: Result) -> dict[str, Any]:
+def summary(result: Results) -> dict[str, Any]:
     """How often there is a gain, and how it changes from the lowest to the highest."""
     entries: dict[str, Any] = {}
     seed = result.config.seed
     for database in DATABASES:
-        gains = [gain(c.f1[database], seed) for c in result.conditions]
+        gains = [gain(c.f1[database], seed) for c in result.entries]
+        above, below = sum(g.low > 0 for g in gains), sum(g.high < 0 for g in gains)
         entries[f"{database}: conditions"] = len(gains)
-        entries[f"{database}: with a gain above 0 (95 %)"] = sum(
-            g.low > 0 for g in gains
-        )
-        entries[f"{database}: with a loss (95 %)"] = sum(g.high < 0 for g in gains)
-    by_factor: dict[tuple[str, str], list[Condition]] = {}
-    for at in result.conditions:
-        by_factor.setdefault((at.network, at.factor), []).append(at)
+        entries[f"{database}: with a gain above 0 (95 %)"] = above
+        entries[f"{database}: with a loss (95 %)"] = below
+    by_factor = grouped(result.entries, lambda at: (at.network, at.factor))
     for (network, factor), (first, *_, last) in by_factor.items():
+        levels = f"{factor} from {first.value:g} to {last.value:g}"
         for database in DATABASES:
-            change = gain(last.f1[database], seed, than=first.f1[database])
-            levels = f"from {first.value:g} to {last.value:g}"
-            entries[f"{network}, {database}: change of the gain, {factor} {levels}"] = (
-                change
-            )
+            what = f"{network}, {database}: change of the gain, {levels}"
+            entries[what] = gain(last.f1[database], seed, than=first.f1[database])
     return entries
 
 
-def draw(result: Result) -> "Figure":
+def draw(result: Results) -> "Figure":
     """The gain against each factor, a row of panels a database."""
     factors = result.config.factors
     with styled_figure((2.1 * len(factors), 4.2)) as figure:
@@ -241,28 +227,23 @@ def draw(result: Result) -> "Figure":
             for ax, factor in zip(line, factors, strict=True):
                 _draw_factor(ax, result, factor, database)
             line[0].set_ylabel(f"gain in F1@1\n({database})")
-        for ax, factor in zip(panels[0], factors, strict=True):
-            ax.set_title(factor.name)
-        for ax, factor in zip(panels[-1], factors, strict=True):
-            ax.set_xlabel(factor.unit or "objects")
-        panels[0][0].legend(frameon=False)
+        for top, bottom, factor in zip(panels[0], panels[-1], factors, strict=True):
+            top.set_title(factor.name)
+            bottom.set_xlabel(factor.unit or "objects")
+        panels[0][0].legend()
     return figure
 
 
-def _draw_factor(ax: "Axes", result: Result, factor: Factor, database: str) -> None:
-    values = [level.value for level in factor.levels]
-    places = np.arange(len(values))
-    for k, network in enumerate(result.config.networks):
-        gains = [
-            gain(c.f1[database], result.config.seed)
-            for c in result.conditions
-            if (c.network, c.factor) == (network.name, factor.name)
-        ]
-        beside = 0.12 * (k - (len(result.config.networks) - 1) / 2)
-        draw_intervals(ax, places + beside, gains, k, network.name)
-    ax.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
-    ax.set_xticks(places, [f"{value:g}" for value in values])
-    ax.spines[["top", "right"]].set_visible(False)
+def _draw_factor(ax: "Axes", result: Results, factor: Factor, database: str) -> None:
+    places = np.arange(len(factor.levels))
+    own = [at for at in result.entries if at.factor == factor.name]
+    networks = grouped(own, lambda at: at.network)
+    for k, (network, conditions) in enumerate(networks.items()):
+        gains = [gain(at.f1[database], result.config.seed) for at in conditions]
+        beside = 0.12 * (k - (len(networks) - 1) / 2)
+        draw_intervals(ax, places + beside, gains, k, network)
+    draw_line(ax, 0)
+    ax.set_xticks(places, [f"{level.value:g}" for level in factor.levels])
 
 
 _BASE = SceneConfig(objects=(3, 3), scale=(0.3, 0.3), shift=0.1, zoom=0.0)
@@ -294,19 +275,3 @@ SCALES = {
         scenes=500,
     ),
 }
-STUDY = question(
-    "gain",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="What the gain in retrieval depends on",
-    asks="How does the gain of semantic over spatio-semantic RSMs change with "
-    "the scale and the number of objects, the viewpoint and the resolution?",
-    caption="Gain in F1@1, semantic less spatio-semantic, with 95 % intervals over "
-    "scenes. Above, another view of the query's own scene may be found; "
-    "below, it may not.",
-    minutes=1,
-)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.frame.networks import Network, Published, Shipped
@@ -21,6 +22,13 @@ def all_layers(name: str, seed: int | None = None) -> Shipped:
 def last_layer(name: str, seed: int | None = None) -> Shipped:
     """The same network, of which the last hidden layer alone is looked at."""
     return Shipped(name, (NETWORKS[name].last,), seed)
+
+
+def last_tokens(
+    network: Network, images: Float[np.ndarray, "N H W 3"]
+) -> Float[np.ndarray, "N S C"]:
+    """The tokens that the last of the network's layers gives for images in [0, 1]."""
+    return np.asarray(network.open(images)(images)[network.layers[-1]])
 
 
 class Classifier(Network, Protocol):

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.figures import styled_figure
+from experiments.frame.figures import draw_intervals, draw_line, styled_figure
 from experiments.frame.finding import mean_number
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
-from experiments.open_questions.networks import PUBLISHED, last_layer
-from experiments.open_questions.question import question
+from experiments.frame.worker import track
+from experiments.open_questions.networks import PUBLISHED, last_layer, last_tokens
+from experiments.open_questions.question import Result
 from experiments.open_questions.retrieval import (
     RSMS,
-    SEMANTIC,
-    SPATIAL,
     both,
     f1_at_1,
     gain,
+    score_columns,
 )
 from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax import Cosine, Kernel, center
-from semrsm_jax.plotting.style import COLORS, MARKERS
 from semrsm_jax.retrieval import instance_f1, nearest, same_sample
 
 if TYPE_CHECKING:
@@ -74,18 +73,13 @@ class Answers(NamedTuple):
     scores: dict[str, Float[np.ndarray, " n"]]
 
 
-class Result(NamedTuple):
-    """The answers of all networks."""
-
-    config: PriorConfig
-    answers: list[Answers]
+Results = Result[PriorConfig, Answers]
 
 
-def run(config: PriorConfig, session: Session = Session()) -> Result:
+def run(config: PriorConfig, session: Session = Session()) -> Results:
     """Asks every network all questions."""
     answers = []
-    for done, network in enumerate(config.networks):
-        session.report("Asking what and where", done, len(config.networks))
+    for network in track(session.report, "Asking what and where", config.networks):
         arrays: dict[str, Any] = {}
         for placement in ("cell", "class"):
             name = f"{network.name}/{placement}"
@@ -95,7 +89,6 @@ def run(config: PriorConfig, session: Session = Session()) -> Result:
             scores = {kind: arrays[f"{asked} {kind}"] for kind in RSMS}
             chance = float(arrays[f"{asked} chance"])
             answers.append(Answers(network.name, asked, chance, scores))
-    session.report("Asking what and where", len(config.networks), len(config.networks))
     return Result(config, answers)
 
 
@@ -104,9 +97,8 @@ def _asked(
 ) -> dict[str, Any]:
     settings = dataclasses.replace(config.scenes, placement=placement)
     scenes = compose(settings, config.count, 1, config.seed)
-    layer = network.layers[-1]
-    z = network.open(scenes.images)(scenes.images)[layer]
-    rsms = both(session, name, config.kernel, np.asarray(center(z)))
+    z = np.asarray(center(last_tokens(network, scenes.images)))
+    rsms = both(session, name, config.kernel, z)
     others = same_sample(config.count)
     pairs = ~np.eye(config.count, dtype=bool)
     shared = np.asarray(instance_f1(scenes.counts[:, None], scenes.counts))
@@ -123,80 +115,57 @@ def _asked(
     return arrays
 
 
-def rows(result: Result) -> list[dict[str, Any]]:
+def rows(result: Results) -> list[dict[str, Any]]:
     """One row for each question and network."""
-    table = []
-    for at in result.answers:
-        table.append(
-            {
-                "network": at.network,
-                "question": at.question,
-                "semantic": float(at.scores[SEMANTIC].mean()),
-                "spatio-semantic": float(at.scores[SPATIAL].mean()),
-                "chance": at.chance,
-                **gain(_as_numbers(at), result.config.seed).columns("gain"),
-            }
-        )
-    return table
+    return [
+        {
+            "network": at.network,
+            "question": at.question,
+            "chance": at.chance,
+            **score_columns(at.scores, result.config.seed),
+        }
+        for at in result.entries
+    ]
 
 
-def _as_numbers(at: Answers) -> dict[str, np.ndarray]:
-    return {kind: np.asarray(v, np.float32) for kind, v in at.scores.items()}
-
-
-def summary(result: Result) -> dict[str, Any]:
+def summary(result: Results) -> dict[str, Any]:
     """For each question: the gain of the trained networks, and how many have one."""
     entries: dict[str, Any] = {}
     trained = {network.name for network in result.config.networks if network.trained}
     for asked in QUESTIONS:
         gains = [
-            gain(_as_numbers(at), result.config.seed)
-            for at in result.answers
+            gain(at.scores, result.config.seed)
+            for at in result.entries
             if at.question == asked and at.network in trained
         ]
         what = f"{asked}: semantic less spatio-semantic"
-        entries[f"{what}, over networks"] = mean_number(
-            np.array([g.value for g in gains])
-        )
+        values = np.array([g.value for g in gains])
+        entries[f"{what}, over networks"] = mean_number(values)
         entries[f"{what}, trained networks"] = len(gains)
         entries[f"{what}, above 0 (95 %)"] = sum(g.low > 0 for g in gains)
         entries[f"{what}, below 0 (95 %)"] = sum(g.high < 0 for g in gains)
     return entries
 
 
-def draw(result: Result) -> "Figure":
+def draw(result: Results) -> "Figure":
     """The scores of both RSMs, a panel a question, with chance."""
     networks = [network.name for network in result.config.networks]
+    places = np.arange(len(networks))
     with styled_figure((7.4, 1.2 + 0.3 * len(networks))) as figure:
         panels = figure.subplots(1, len(QUESTIONS), sharey=True)
         for ax, asked in zip(panels, QUESTIONS, strict=True):
-            here = [at for at in result.answers if at.question == asked]
-            for k, (kind, color, marker) in enumerate(
-                zip(RSMS, COLORS, MARKERS, strict=False)
-            ):
-                scores = [np.asarray(at.scores[kind], float) for at in here]
-                middle, low, high = np.array([mean_number(s) for s in scores]).T
-                ax.errorbar(
-                    middle,
-                    np.arange(len(here)) + 0.15 * (2 * k - 1),
-                    xerr=(middle - low, high - middle),
-                    color=color,
-                    marker=marker,
-                    markersize=4,
-                    linestyle="",
-                    capsize=2,
-                    label=kind,
-                )
-            chance = float(np.mean([at.chance for at in here]))
-            ax.axvline(
-                chance, color="0.5", linewidth=0.8, linestyle=":", label="chance"
-            )
+            own = [at for at in result.entries if at.question == asked]
+            for k, rsm in enumerate(RSMS):
+                scores = [mean_number(at.scores[rsm].astype(float)) for at in own]
+                beside = places + 0.15 * (2 * k - 1)
+                draw_intervals(ax, beside, scores, k, rsm, linestyle="", along="y")
+            chance = float(np.mean([at.chance for at in own]))
+            draw_line(ax, chance, vertical=True, label="chance")
             score = "share of neighbors" if asked == WHERE else "F1@1"
             ax.set(xlabel=score, title=asked.replace(": ", "\n"))
-            ax.set_yticks(range(len(networks)), networks)
-            ax.spines[["top", "right"]].set_visible(False)
+            ax.set_yticks(places, networks)
         panels[0].invert_yaxis()
-        panels[-1].legend(frameon=False)
+        panels[-1].legend()
     return figure
 
 
@@ -216,17 +185,3 @@ SCALES = {
         count=1000,
     ),
 }
-STUDY = question(
-    "prior",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="Where the place is the label",
-    asks="Do semantic RSMs lose where the place of objects is what is asked for?",
-    caption="Share of nearest neighbors whose objects stand in the same place, and "
-    "F1 of what they show, with 95 % intervals over scenes.",
-    minutes=0.6,
-)

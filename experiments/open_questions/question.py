@@ -1,17 +1,21 @@
 """What the studies of all questions have in common."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
+from jaxtyping import Float, Int
+
+from experiments.data.images import draw_files, read_squares
 from experiments.frame.finding import Finding, Quantity, Section
-from experiments.frame.session import Session
 from experiments.frame.study import Study
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from experiments.scenes.compose import SceneConfig, compose
 
 _C = TypeVar("_C")
-_R = TypeVar("_R")
+_E = TypeVar("_E")
+_K = TypeVar("_K", bound=Hashable)
 _DIFFERS = {
     "bundled": "The paper did not try this. Networks are small ones trained here, and "
     "images are scenes composed of photographs' parts and handwritten digits, in which "
@@ -22,33 +26,65 @@ _DIFFERS = {
 }
 
 
+class Result(NamedTuple, Generic[_C, _E]):
+    """The config of a study, and an entry for each thing that it measured."""
+
+    config: _C
+    entries: list[_E]
+
+
+def grouped(entries: Iterable[_E], key: Callable[[_E], _K]) -> dict[_K, list[_E]]:
+    """The entries of each key, in their order."""
+    groups: dict[_K, list[_E]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return groups
+
+
+# Images in [0, 1], and the number of the photograph behind each, if known.
+DrawnImages = tuple[Float[np.ndarray, "N side side 3"], Int[np.ndarray, " N"] | None]
+
+
+def draw_images(
+    scenes: SceneConfig, count: int, seed: int, data: Path | None
+) -> DrawnImages:
+    """Images in [0, 1], and the number of the photograph behind each, if known.
+
+    Args:
+      scenes: what the images show, no two the same scene; `side` holds in any case.
+      count: how many images, N.
+      seed: of the draws.
+      data: folder of photographs, which are read in place of scenes.
+
+    Raises:
+      ValueError: the folder does not hold so many images.
+    """
+    if data is not None:
+        files = draw_files(data, count, np.random.default_rng(seed))
+        return read_squares(data, files, scenes.side), None
+    composed = compose(scenes, count, 1, seed)
+    return composed.images, composed.background
+
+
 def question(
-    name: str,
-    doc: str,
-    scales: Mapping[str, _C],
-    run: Callable[[_C, Session], _R],
-    summary: Callable[[_R], Mapping[str, Any]],
-    rows: Callable[[_R], Sequence[Mapping[str, Any]]],
-    draw: "Callable[[_R], Figure]",
+    module: ModuleType,
     *,
     title: str,
     asks: str,
     caption: str,
     minutes: float,
     data: str = "",
-) -> Study[_C, _R]:
+) -> Study[Any, Result[Any, Any]]:
     """The study of a question that the paper leaves open.
 
     Each entry of its summary is a finding, which the paper has no number for.
 
     Args:
-      name: of the question.
-      doc: its help.
-      scales: name of each scale -> its config.
-      run: computes the result.
-      summary: name -> number, interval or text, the few that answer the question.
-      rows: the table behind the figure.
-      draw: the figure.
+      module: of the question, named like it. Its docstring is the help, and it has
+        ``SCALES``, name of each scale -> its config; ``run(config, session)``, which
+        computes the `Result`; and three functions of that: ``summary``, name ->
+        number, interval or text, the few that answer the question; ``rows``, the table
+        behind the figure; and ``draw``, the figure.
       title: of its section on the results page.
       asks: the question in words that do not need the paper.
       caption: of the figure.
@@ -56,8 +92,8 @@ def question(
       data: what the folder given as ``--data`` must hold; empty: there is no option.
     """
 
-    def findings(result: _R) -> Iterator[Finding]:
-        for statement, value in summary(result).items():
+    def findings(result: Result[Any, Any]) -> Iterator[Finding]:
+        for statement, value in module.summary(result).items():
             text = isinstance(value, str)
             count = isinstance(value, int)
             ours = (
@@ -68,14 +104,14 @@ def question(
             yield Finding(statement, "", (Quantity("left open"),), (ours,))
 
     return Study(
-        name=f"open_questions_{name}",
-        doc=doc,
-        scales=scales,
-        run=run,
-        rows=rows,
-        summary=summary,
+        name=f"open_questions_{module.__name__.rpartition('.')[2]}",
+        doc=module.__doc__ or "",
+        scales=module.SCALES,
+        run=module.run,
+        rows=module.rows,
+        summary=module.summary,
         findings=findings,
-        figures={"": draw},
+        figures={"": module.draw},
         section=Section(
             title,
             asks,

@@ -13,9 +13,7 @@ from jaxtyping import Float, Int
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 from semrsm_jax import Kernel
-from semrsm_jax.comparison.inference import (
-    paired_test,
-)
+from semrsm_jax.comparison.inference import paired_test
 from semrsm_jax.matching import Exact, Identity, Matcher
 from semrsm_jax.retrieval import nearest, scores_at_k
 from semrsm_jax.store import open_similarity
@@ -64,9 +62,24 @@ def gain(
       seed: of the bootstrap.
       than: scores of the same scenes under another condition, whose gain is subtracted.
     """
-    ours, theirs = scores[SEMANTIC], scores[SPATIAL]
+    ours, theirs = (np.asarray(scores[k], np.float32) for k in (SEMANTIC, SPATIAL))
     if than is not None:
         # (a - b) - (c - d), in the two arguments of a paired test.
         ours, theirs = ours + than[SPATIAL], theirs + than[SEMANTIC]
     results = paired_test(ours, theirs, key=seed)
-    return Number(*(float(v) for v in (results.difference, results.low, results.high)))
+    return Number(*map(float, (results.difference, results.low, results.high)))
+
+
+def score_columns(
+    scores: Mapping[str, Float[np.ndarray, " N"]], seed: int, name: str = ""
+) -> dict[str, float]:
+    """The mean score of both RSMs and the gain, in the columns of a table.
+
+    Args:
+      scores: of each kind of RSM, one for each scene.
+      seed: of the gain's bootstrap.
+      name: of the score; empty: the columns have the names of the RSMs.
+    """
+    means = {k: float(scores[k].mean()) for k in (SEMANTIC, SPATIAL)}
+    named = {f"{name}, {k}" if name else k: mean for k, mean in means.items()}
+    return {**named, **gain(scores, seed).columns("gain")}

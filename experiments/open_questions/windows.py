@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments.data.images import draw_files, read_squares
 from experiments.frame.figures import styled_figure
 from experiments.frame.finding import Number, number
 from experiments.frame.networks import Network, Published
 from experiments.frame.session import Session
 from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
-from experiments.open_questions.question import question
-from experiments.scenes.compose import SceneConfig, compose
+from experiments.open_questions.question import (
+    Result,
+    draw_images,
+    grouped,
+)
+from experiments.scenes.compose import SceneConfig
 from semrsm_jax import center
 from semrsm_jax.cli.console import Report
-from semrsm_jax.comparison.inference import (
-    median_interval,
-)
+from semrsm_jax.comparison.inference import median_interval
 from semrsm_jax.matching import BatchOptimal, Exact, Matcher, match
 from semrsm_jax.plotting import plot_pareto
 
@@ -64,8 +65,7 @@ class WindowsConfig:
     layers: tuple[Layer, ...]
     matchers: tuple[BatchOptimal, ...] = (
         *(BatchOptimal(2**k) for k in range(6, 12)),
-        BatchOptimal(128, sweeps=4),
-        BatchOptimal(512, sweeps=4),
+        *(BatchOptimal(window, sweeps=4) for window in (128, 512)),
     )
     rounds: int = 7
     tokens_a_round: int = 4096
@@ -100,75 +100,59 @@ class Comparison(NamedTuple):
     quality: Number
 
 
-class Result(NamedTuple):
-    """All comparisons, layer by layer."""
-
-    config: WindowsConfig
-    comparisons: list[Comparison]
+Results = Result[WindowsConfig, Comparison]
+Points = dict[str, tuple[float, float]]  # time and quality, over those of `Exact`
 
 
-def run(config: WindowsConfig, session: Session = Session()) -> Result:
+def run(config: WindowsConfig, session: Session = Session()) -> Results:
     """Times all matchers on all layers."""
     results = []
     for layer in config.layers:
-        name = f"{layer.network.name}/{layer.side} px"
-        report = session.report
-        arrays = session.step(name, partial(_measured, config, layer, report))
+        step = partial(_measured, config, layer, session.report)
+        arrays = session.step(f"{layer.network.name}/{layer.side} px", step)
         results += _compared(config, layer, arrays)
     return Result(config, results)
 
 
 def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, Any]:
     """Seconds a round (matchers, rounds) and values (matchers, pairs); exact last."""
-    sample = _images(config, layer, 1)
+    # Of different scenes, so that no two pairs share one.
+    scenes = dataclasses.replace(config.scenes, side=layer.side)
+    draw = partial(draw_images, scenes, seed=config.seed, data=config.data)
+    sample, _ = draw(1)
     read, name = layer.network.open(sample), layer.network.layers[-1]
     tokens, channels = read(sample)[name].shape[1:]
-    each = max(2, config.tokens_a_round // tokens)
-    images = _images(config, layer, 2 * each * config.rounds)
     # Few at a time: a network's attention and first maps grow with the tokens too.
     part = max(1, config.tokens_a_round // tokens)
+    each = max(2, part)
+    images, _ = draw(2 * each * config.rounds)
     parts = (images[start : start + part] for start in range(0, len(images), part))
     z = np.concatenate([np.asarray(read(some)[name]) for some in parts])
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
     # tokens, whose mean any matching finds.
     shape = (config.rounds, 2, each, tokens, channels)
     pairs = [
-        tuple(map(jnp.asarray, both)) for both in np.asarray(center(z)).reshape(shape)
+        tuple(map(jnp.asarray, pair)) for pair in np.asarray(center(z)).reshape(shape)
     ]
-    matchers = {
-        repr(m): m for m in (*_approximations(config, tokens), Exact(tolerance=1e-6))
-    }
-    values: dict[str, list[Array]] = {name: [] for name in matchers}
+    matchers = (*_approximations(config, tokens), Exact(tolerance=1e-6))
+    values: dict[str, list[Array]] = {repr(matcher): [] for matcher in matchers}
 
-    def matched(name: str, matcher: Matcher, number: int) -> Array:
+    def matched(matcher: Matcher, number: int) -> Array:
         value = match(*pairs[number], matcher=matcher).value
-        values[name].append(value)
+        values[repr(matcher)].append(value)
         return value
 
-    calls = {name: partial(matched, name, m) for name, m in matchers.items()}
+    calls = {repr(matcher): partial(matched, matcher) for matcher in matchers}
     for call in calls.values():
         call(0)  # compiled beforehand
-    turns = take_turns(
-        calls, config.rounds, report, f"Matching S={tokens}, {layer.network.name}"
-    )
+    what = f"Matching S={tokens}, {layer.network.name}"
+    turns = take_turns(calls, config.rounds, report, what)
     return {
-        "seconds": np.array([turns.seconds[name] for name in matchers]) / each,
+        "seconds": np.array(list(turns.seconds.values())) / each,
         "values": np.array([np.concatenate(v[1:]) for v in values.values()]),
         "tokens": tokens,
         "channels": channels,
     }
-
-
-def _images(
-    config: WindowsConfig, layer: Layer, count: int
-) -> Float[np.ndarray, "N H W 3"]:
-    """Images of different scenes, so that no two pairs share one."""
-    if config.data is not None:
-        rng = np.random.default_rng(config.seed)
-        files = draw_files(config.data, count, rng)
-        return read_squares(config.data, files, layer.side)
-    scenes = dataclasses.replace(config.scenes, side=layer.side)
-    return compose(scenes, count, 1, config.seed).images
 
 
 def _approximations(config: WindowsConfig, tokens: int) -> list[BatchOptimal]:
@@ -178,38 +162,32 @@ def _approximations(config: WindowsConfig, tokens: int) -> list[BatchOptimal]:
 def _compared(
     config: WindowsConfig, layer: Layer, arrays: dict[str, np.ndarray]
 ) -> list[Comparison]:
+    tokens, channels = int(arrays["tokens"]), int(arrays["channels"])
     *seconds, exact_seconds = arrays["seconds"]
     *values, exact = arrays["values"]
-    tokens, channels = int(arrays["tokens"]), int(arrays["channels"])
+    matchers = _approximations(config, tokens)
     return [
         Comparison(
-            layer,
-            tokens,
-            channels,
-            matcher,
+            *(layer, tokens, channels, matcher),
             number(median_interval(own / exact_seconds)),
             float(np.median(own)),
             float(np.median(exact_seconds)),
             _share(value, exact),
         )
-        for matcher, own, value in zip(
-            _approximations(config, tokens), seconds, values, strict=True
-        )
+        for matcher, own, value in zip(matchers, seconds, values, strict=True)
     ]
 
 
 def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Number:
-    """Of the exact value, over the pairs where that is positive: of others it is none.
-
-    Centered tokens of two images can be opposite wherever they are put.
-    """
+    """The median share of the exact value, over the pairs where that is positive."""
+    # Centered tokens of two images can be opposite wherever they are put.
     positive = exact > 0
     if not positive.any():
         return Number(np.nan)
     return number(median_interval(value[positive] / exact[positive]))
 
 
-def rows(result: Result) -> list[dict[str, Any]]:
+def rows(result: Results) -> list[dict[str, Any]]:
     """One row for each matcher at each layer."""
     return [
         {
@@ -219,33 +197,27 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "channels": at.channels,
             "window": at.matcher.window,
             "sweeps": at.matcher.sweeps,
-            "time / exact time": at.ratio.value,
-            "time ratio, low": at.ratio.low,
-            "time ratio, high": at.ratio.high,
+            **_ratio_columns("time / exact time", "time ratio", at.ratio),
             "ms a pair": 1e3 * at.seconds,
             "ms a pair, exact": 1e3 * at.exact_seconds,
-            "value / exact value": at.quality.value,
-            "value ratio, low": at.quality.low,
-            "value ratio, high": at.quality.high,
+            **_ratio_columns("value / exact value", "value ratio", at.quality),
         }
-        for at in result.comparisons
+        for at in result.entries
     ]
 
 
-def summary(result: Result) -> dict[str, Any]:
+def summary(result: Results) -> dict[str, Any]:
     """At each layer: the fastest approximation that is good, and the paper's window.
 
     It must be faster than exact matching, with its whole interval.
     """
     answers: dict[str, Any] = {}
-    for name, entries in _by_layer(result).items():
-        good = [
-            at
-            for at in entries
-            if at.quality.value >= result.config.good and at.ratio.high < 1
-        ]
-        best = min(good, key=lambda at: at.ratio.value, default=None)
-        share = f"{100 * result.config.good:g} %"
+    share = f"{100 * result.config.good:g} %"
+    for (network, tokens), entries in grouped(result.entries, _place).items():
+        good = [at for at in entries if at.quality.value >= result.config.good]
+        faster = [at for at in good if at.ratio.high < 1]
+        best = min(faster, key=lambda at: at.ratio.value, default=None)
+        name = f"{network}, S={tokens}"
         answers[f"{name}: fastest with {share} of the exact value"] = (
             "exact" if best is None else _label(best.matcher)
         )
@@ -257,11 +229,13 @@ def summary(result: Result) -> dict[str, Any]:
     return answers
 
 
-def _by_layer(result: Result) -> dict[str, list[Comparison]]:
-    results: dict[str, list[Comparison]] = {}
-    for at in result.comparisons:
-        results.setdefault(f"{at.layer.network.name}, S={at.tokens}", []).append(at)
-    return results
+def _ratio_columns(name: str, short: str, ratio: Number) -> dict[str, float]:
+    return {name: ratio.value, f"{short}, low": ratio.low, f"{short}, high": ratio.high}
+
+
+def _place(at: Comparison) -> tuple[str, int]:
+    """The network and the number of tokens."""
+    return at.layer.network.name, at.tokens
 
 
 def _label(matcher: BatchOptimal) -> str:
@@ -269,26 +243,23 @@ def _label(matcher: BatchOptimal) -> str:
     return f"window {matcher.window}{refined}"
 
 
-def draw(result: Result) -> "Figure":
+def draw(result: Results) -> "Figure":
     """Time against quality, a row of panels a network, a column a number of tokens."""
-    layers = _by_layer(result)
-    networks = list(dict.fromkeys(at.layer.network.name for at in result.comparisons))
-    columns = max(
-        sum(name.startswith(f"{network}, S") for name in layers) for network in networks
-    )
-    lowest = min(at.quality.value for at in result.comparisons)
+    layers = grouped(result.entries, _place)
+    networks = grouped(layers.items(), lambda layer: layer[0][0])
+    columns = max(map(len, networks.values()))
+    lowest = min(at.quality.value for at in result.entries)
     with styled_figure((2.9 * columns, 2.6 * len(networks))) as figure:
         panels = figure.subplots(len(networks), columns, squeeze=False)
-        for line, network in zip(panels, networks, strict=True):
-            here = {n: f for n, f in layers.items() if n.startswith(f"{network}, S")}
-            for ax in line[len(here) :]:
+        for line, (network, own) in zip(panels, networks.items(), strict=True):
+            for ax in line[len(own) :]:
                 ax.set_axis_off()
-            for ax, (name, results) in zip(line, here.items(), strict=False):
+            for ax, ((_, tokens), entries) in zip(line, own, strict=False):
                 plot_pareto(
-                    _points(results),
+                    _points(entries),
                     ax,
                     lowest=1 - 1.3 * (1 - lowest),
-                    title=name,
+                    title=f"{network}, S={tokens}",
                     label="time / exact time",
                     unit=1.0,
                     legend=ax is panels[0][0],
@@ -296,46 +267,35 @@ def draw(result: Result) -> "Figure":
     return figure
 
 
-def _points(
-    results: list[Comparison],
-) -> dict[str, dict[str, tuple[float, float]]]:
-    points = {
-        at.matcher: (str(at.matcher.window), (at.ratio.value, at.quality.value))
-        for at in results
-    }
-    return {
-        "windows": dict(p for m, p in points.items() if not m.sweeps),
-        "windows, 4 sweeps": dict(p for m, p in points.items() if m.sweeps),
-        "exact": {"exact": (1.0, 1.0)},
-    }
+def _points(entries: list[Comparison]) -> dict[str, Points]:
+    windows: Points = {}
+    refined: Points = {}
+    for at in entries:
+        group = refined if at.matcher.sweeps else windows
+        group[str(at.matcher.window)] = (at.ratio.value, at.quality.value)
+    exact = {"exact": (1.0, 1.0)}
+    return {"windows": windows, "windows, 4 sweeps": refined, "exact": exact}
 
 
-def _at(network: Network, *sides: int) -> tuple[Layer, ...]:
-    return tuple(Layer(network, side) for side in sides)
+def _at(sides: tuple[int, ...], *networks: Network) -> tuple[Layer, ...]:
+    return tuple(Layer(network, side) for network in networks for side in sides)
 
 
 SCALES = {
     "bundled": WindowsConfig(
-        layers=(
-            *_at(last_layer("resnet-10"), 128, 256, 512),
-            *_at(last_layer("vit-4"), 128, 256, 512),
-        )
+        _at((128, 256, 512), last_layer("resnet-10"), last_layer("vit-4"))
     ),
     "smoke": WindowsConfig(
-        layers=_at(last_layer("vit-2"), 64),
+        _at((64,), last_layer("vit-2")),
         matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
         rounds=6,
         tokens_a_round=128,
     ),
     "paper": WindowsConfig(
-        layers=(
-            *_at(Published("dinov2-giant", ("dinov2.layernorm",)), 224, 448, 896),
-            *_at(
-                Published("resnet18", ("resnet.encoder.stages.3",)),
-                512,
-                1024,
-            ),
-            *_at(Published("sam-b", ("vision_encoder.neck",)), 1024),
+        (
+            *_at((224, 448, 896), Published("dinov2-giant", ("dinov2.layernorm",))),
+            *_at((512, 1024), Published("resnet18", ("resnet.encoder.stages.3",))),
+            *_at((1024,), Published("sam-b", ("vision_encoder.neck",))),
         ),
         matchers=(
             *(BatchOptimal(2**k) for k in range(5, 12)),
@@ -344,20 +304,3 @@ SCALES = {
         rounds=15,
     ),
 }
-STUDY = question(
-    "windows",
-    __doc__ or "",
-    SCALES,
-    run,
-    summary,
-    rows,
-    draw,
-    title="The window of Batch-Optimal",
-    asks="Exact matching is cheap here: when is the paper's approximation still "
-    "worth it, and with which window?",
-    caption="Time as a ratio to that of exact matching on the same pairs, against "
-    "the share of the exact value: medians, of centered tokens. Numbers are "
-    "windows; the gray line joins those that no other beats.",
-    minutes=1.2,
-    data=DATA,
-)
