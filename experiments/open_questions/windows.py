@@ -16,11 +16,7 @@ from experiments.frame.networks import Network, Published
 from experiments.frame.session import Session
 from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
-from experiments.open_questions.question import (
-    Result,
-    draw_images,
-    grouped,
-)
+from experiments.open_questions.question import Result, draw_images, grouped
 from experiments.scenes.compose import SceneConfig
 from semrsm_jax import center
 from semrsm_jax.cli.console import Report
@@ -73,6 +69,10 @@ class WindowsConfig:
     seed: int = 0
     good: float = 0.99
     data: Path | None = None
+
+    def smaller(self, tokens: int) -> list[BatchOptimal]:
+        """The matchers whose window is smaller than the number of tokens."""
+        return [matcher for matcher in self.matchers if matcher.window < tokens]
 
 
 class Comparison(NamedTuple):
@@ -134,7 +134,7 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
     pairs = [
         tuple(map(jnp.asarray, pair)) for pair in np.asarray(center(z)).reshape(shape)
     ]
-    matchers = (*_approximations(config, tokens), Exact(tolerance=1e-6))
+    matchers = (*config.smaller(tokens), Exact(tolerance=1e-6))
     values: dict[str, list[Array]] = {repr(matcher): [] for matcher in matchers}
 
     def matched(matcher: Matcher, number: int) -> Array:
@@ -155,17 +155,13 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
     }
 
 
-def _approximations(config: WindowsConfig, tokens: int) -> list[BatchOptimal]:
-    return [matcher for matcher in config.matchers if matcher.window < tokens]
-
-
 def _compared(
     config: WindowsConfig, layer: Layer, arrays: dict[str, np.ndarray]
 ) -> list[Comparison]:
     tokens, channels = int(arrays["tokens"]), int(arrays["channels"])
     *seconds, exact_seconds = arrays["seconds"]
     *values, exact = arrays["values"]
-    matchers = _approximations(config, tokens)
+    matchers = config.smaller(tokens)
     return [
         Comparison(
             *(layer, tokens, channels, matcher),
@@ -197,10 +193,14 @@ def rows(result: Results) -> list[dict[str, Any]]:
             "channels": at.channels,
             "window": at.matcher.window,
             "sweeps": at.matcher.sweeps,
-            **_ratio_columns("time / exact time", "time ratio", at.ratio),
+            "time / exact time": at.ratio.value,
+            "time ratio, low": at.ratio.low,
+            "time ratio, high": at.ratio.high,
             "ms a pair": 1e3 * at.seconds,
             "ms a pair, exact": 1e3 * at.exact_seconds,
-            **_ratio_columns("value / exact value", "value ratio", at.quality),
+            "value / exact value": at.quality.value,
+            "value ratio, low": at.quality.low,
+            "value ratio, high": at.quality.high,
         }
         for at in result.entries
     ]
@@ -212,13 +212,13 @@ def summary(result: Results) -> dict[str, Any]:
     It must be faster than exact matching, with its whole interval.
     """
     answers: dict[str, Any] = {}
-    share = f"{100 * result.config.good:g} %"
+    fastest = f"fastest with {100 * result.config.good:g} % of the exact value"
     for (network, tokens), entries in grouped(result.entries, _place).items():
         good = [at for at in entries if at.quality.value >= result.config.good]
         faster = [at for at in good if at.ratio.high < 1]
         best = min(faster, key=lambda at: at.ratio.value, default=None)
         name = f"{network}, S={tokens}"
-        answers[f"{name}: fastest with {share} of the exact value"] = (
+        answers[f"{name}: {fastest}"] = (
             "exact" if best is None else _label(best.matcher)
         )
         answers[f"{name}: its time / exact time"] = 1.0 if best is None else best.ratio
@@ -227,10 +227,6 @@ def summary(result: Results) -> dict[str, Any]:
                 answers[f"{name}: window 512, value / exact value"] = at.quality
                 answers[f"{name}: window 512, time / exact time"] = at.ratio
     return answers
-
-
-def _ratio_columns(name: str, short: str, ratio: Number) -> dict[str, float]:
-    return {name: ratio.value, f"{short}, low": ratio.low, f"{short}, high": ratio.high}
 
 
 def _place(at: Comparison) -> tuple[str, int]:

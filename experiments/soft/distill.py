@@ -29,7 +29,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.figures import draw_intervals, styled_figure
+from experiments.frame.figures import (
+    draw_intervals,
+    draw_legend,
+    draw_line,
+    styled_figure,
+)
 from experiments.frame.finding import Number, mean_number
 from experiments.frame.session import Session
 from experiments.frame.study import Study
@@ -134,10 +139,7 @@ def draw(result: Result) -> "Figure":
             _draw_scores(ax, result.config, scores[measure])
             ax.set_title(measure)
         panels[0].set_ylabel("share of the digits found")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=4, frameon=False
-        )
+        draw_legend(figure, panels[0], "lower", ncols=4)
     return figure
 
 
@@ -152,9 +154,8 @@ def _draw_scores(
         line = "--" if name == "teacher" else "-"
         draw_intervals(ax, shifts, intervals, k, label, line)
     chance = config.objects / 10
-    ax.axhline(chance, color="0.5", linewidth=0.8, linestyle=":", label="chance")
+    draw_line(ax, chance, label="chance")
     ax.set(xlabel="shift (pixels)", xticks=config.shifts)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 STUDY = Study(

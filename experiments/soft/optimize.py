@@ -264,6 +264,7 @@ def draw(result: Result) -> "Figure":
         for ax, (title, image) in zip(images, shown.items(), strict=False):
             ax.imshow(image, vmin=0, vmax=1)
             ax.set(title=title, xticks=[], yticks=[])
+            ax.spines[:].set_visible(True)
         _draw_matches(images[-1], result)
         for ax, (name, course) in zip(
             below.subplots(1, 2, sharey=True), courses.items(), strict=True
@@ -271,7 +272,7 @@ def draw(result: Result) -> "Figure":
             _draw_course(ax, result.config, course)
             ax.set_title(f"objective: {name}")
         below.axes[0].set_ylabel("cosine similarity to the target")
-        below.axes[0].legend(frameon=False)
+        below.axes[0].legend()
     return figure
 
 
@@ -302,7 +303,6 @@ def _draw_course(ax: "Axes", config: OptimizeConfig, course: Course) -> None:
         ax.plot(steps, values, style, color=color, linewidth=0.6, alpha=0.5)
         ax.plot(steps, values.mean(1), style, color=color, linewidth=2, label=label)
     ax.set(xlabel="step", ylim=(None, 1.02))
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 STUDY = Study(

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.frame.command_line import command
-from experiments.frame.figures import styled_figure
+from experiments.frame.figures import draw_line, styled_figure
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.frame.study import Study
@@ -234,7 +234,7 @@ def _draw_errors(ax: "Axes", error: dict[str, np.ndarray], cell: int) -> None:
         shares = np.arange(1, len(ordered) + 1) / len(ordered)
         style = "--" if name == "exact" else "-"
         ax.step(ordered, shares, style, color=color, label=name, where="post")
-    ax.axvline(cell, color="0.5", linewidth=0.8, linestyle=":")
+    draw_line(ax, cell, vertical=True)
     ax.annotate(
         "a token's cell", (cell * 0.93, 0.98), color="0.4", ha="right", va="top"
     )
@@ -245,8 +245,7 @@ def _draw_errors(ax: "Axes", error: dict[str, np.ndarray], cell: int) -> None:
         xlabel="error (pixels)",
         ylabel="share of the tokens",
     )
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    ax.legend()
 
 
 STUDY = Study(

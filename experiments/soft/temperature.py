@@ -27,6 +27,7 @@ from experiments.frame.figures import styled_figure
 from experiments.frame.networks import LEAST_CONTRAST
 from experiments.frame.session import Session
 from experiments.frame.study import Study
+from experiments.frame.worker import track
 from semrsm_jax.comparison import cka
 from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.demo.photographs import draw_crops
@@ -110,8 +111,7 @@ def run(config: TemperatureConfig, session: Session = Session()) -> Result:
     own = np.arange(config.crops)
     first, second = x[np.concatenate([left, own])], x[np.concatenate([right, own])]
     soft = []
-    for done, epsilon in enumerate(config.epsilons):
-        session.report("Matching softly", done, len(config.epsilons))
+    for epsilon in track(session.report, "Matching softly", config.epsilons):
         matcher = dataclasses.replace(config.matcher, epsilon=epsilon)
         matching = match(first, second, matcher=matcher)
         soft.append(
@@ -121,7 +121,6 @@ def run(config: TemperatureConfig, session: Session = Session()) -> Result:
                 np.asarray(matching.n_iters),
             ]
         )
-    session.report("Matching softly", len(config.epsilons), len(config.epsilons))
     entropy, value, converged, n_iters = map(np.stack, zip(*soft, strict=True))
     exact, identity = (
         np.asarray(match(x[left], x[right], matcher=matcher).value)
@@ -233,7 +232,7 @@ def draw(result: Result) -> "Figure":
         share = float(np.mean(result.identity / result.exact))
         value.axhline(share, color="0.5", linestyle=":", label="position-wise")
         value.set(ylabel="value / exact value", title="matched inner product")
-        value.legend(frameon=False)
+        value.legend()
         for name, color, marker in (
             ("correlation with the exact RSM", COLORS[0], "o"),
             ("CKA with the exact RSM", COLORS[2], "s"),
@@ -245,12 +244,11 @@ def draw(result: Result) -> "Figure":
             )
         similarity.axhline(1, color=COLORS[1], linestyle="--", label="exact")
         similarity.set(ylabel="similarity to the exact RSM", title="RSM")
-        similarity.legend(frameon=False)
+        similarity.legend()
         for ax in (entropy, value, similarity):
             ax.set(xscale="log", xlabel="epsilon / spread of the affinity")
             ax.invert_xaxis()
-            ax.spines[["top", "right"]].set_visible(False)
-    return figure
+            return figure
 
 
 def _draw_spread(
