@@ -264,7 +264,7 @@ def test_missing_data_is_told_before_a_network_is_fetched(
     def never(*_):
         raise AssertionError("fetched")
 
-    module = "experiments.output_correlation.classifiers.load_model"
+    module = "experiments.output_correlation.classifiers.load_network"
     monkeypatch.setattr(module, never)
     arguments = [] if data is None else ["--data", tmp_path / data]
     result = run_study(STUDY, tmp_path, *arguments, scale=scale)

@@ -218,7 +218,7 @@ def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("experiments.retrieval.datasets.load_model", fail)
+    monkeypatch.setattr("experiments.retrieval.datasets.load_network", fail)
     monkeypatch.setattr(Session, "run", fail)
     again = run(of_frames, Session(result[1]))
     assert again.scores == result[0].scores

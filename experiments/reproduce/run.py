@@ -25,16 +25,17 @@ def _study(module: str) -> Study[Any, Any]:
     return import_module(f"experiments.{module}").STUDY
 
 
+def _question(name: str) -> Study[Any, Any]:
+    return import_module("experiments.open_questions").STUDIES[name]
+
+
 _QUESTIONS = ("windows", "gain", "ablation", "prior", "layers", "channels")
 STUDIES: Mapping[str, Load] = {
     **{
         name: partial(_study, f"{name}.study")
         for name in ("translation", "retrieval", "output_correlation", "runtime", "cka")
     },
-    **{
-        f"open_questions_{name}": partial(_study, f"open_questions.{name}")
-        for name in _QUESTIONS
-    },
+    **{f"open_questions_{name}": partial(_question, name) for name in _QUESTIONS},
 }
 """The studies of the page, in its order."""
 
