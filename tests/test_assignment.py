@@ -68,6 +68,7 @@ def test_float64_meets_the_optimum_to_twelve_digits(rng, x64, solver):
             np.testing.assert_allclose(bound, value, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_integers_are_solved_exactly(rng, solver):
     batch = rng.integers(0, 4, size=(4, 16, 16)).astype(np.float32)
@@ -75,6 +76,7 @@ def test_integers_are_solved_exactly(rng, solver):
     np.testing.assert_array_equal(result.value, [optimum(m) for m in batch])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
     "matrix",
@@ -109,6 +111,7 @@ SCIPY_CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("cost", "total"), SCIPY_CASES)
 @pytest.mark.parametrize("transposed", [False, True])
@@ -122,6 +125,7 @@ def test_scipys_cases_give_the_published_totals(solver, cost, total, transposed)
     assert (np.asarray(result.permutation) >= 0).sum() == min(cost.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_minimizing_is_maximizing_the_negative(rng, solver):
     matrix = rng.normal(size=(7, 9)).astype(np.float32)
@@ -130,6 +134,7 @@ def test_minimizing_is_maximizing_the_negative(rng, solver):
     assert result.upper_bound <= result.value
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.sampled_from(SOLVERS))
 def test_masks_are_the_matrix_without_the_absent(seed, solver):
@@ -149,6 +154,7 @@ def test_masks_are_the_matrix_without_the_absent(seed, solver):
     assert result.value <= result.upper_bound <= result.value + 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("value", [0.0, 1e30, -1e30, 1e-30, -3.0])
 def test_masked_constants_are_matched_completely(solver, value):
@@ -164,6 +170,7 @@ def test_masked_constants_are_matched_completely(solver, value):
     np.testing.assert_allclose(result.value, np.float32(2 * value), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_jit_and_vmap_equal_eager_and_nan_stays_with_its_matrix(rng, solver):
     batch = rng.normal(size=(4, 5, 5)).astype(np.float32)

@@ -134,6 +134,7 @@ def test_masked_tokens_do_not_take_part(tokens, baseline):
     np.testing.assert_allclose(K, baseline(x, y), atol=1e-5)
 
 
+@pytest.mark.slow
 @each_baseline
 def test_fitted_baselines_under_jit_and_vmap(tokens, baseline):
     x, y = tokens

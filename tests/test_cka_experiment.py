@@ -105,6 +105,7 @@ def oracle(row, column, kernel, matchers, estimator):
     return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
 
 
+@pytest.mark.slow
 def test_semantic_rsms_see_that_tokens_only_moved(found):
     """And so they are the same for both networks; spatio-semantic ones are not."""
     across = one(found, ACROSS)

@@ -47,6 +47,7 @@ def test_compare_by_other_measures(matrices, method):
     assert found["matrix"][0][1] == found["matrix"][1][0]
 
 
+@pytest.mark.slow
 def test_compare_with_intervals_and_p_values(matrices):
     options = ("--bootstrap", 20, "--permutations", 19, "--seed", 3)
     found = as_json(
@@ -164,6 +165,7 @@ def test_correlate_equals_the_function(outputs):
     assert f"Pearson   {found['correlations'][0]['pearson']:+.6f}" in out
 
 
+@pytest.mark.slow
 def test_correlate_with_intervals_and_a_figure(outputs):
     arguments = ("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
     found = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")

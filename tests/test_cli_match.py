@@ -75,6 +75,7 @@ def test_ladder_equals_the_function(features_folder):
         assert "does not fit --ladder" in refused(*arguments, *extra)
 
 
+@pytest.mark.slow
 def test_bound_tightens_what_is_proven(features_folder):
     x = features(shape=(3, 24, 4))
     np.save("a.npy", x)

@@ -28,6 +28,7 @@ MATCHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MATCHERS)
 def test_rsm_equals_the_function_for_every_matcher(features_folder, name):
     options, matcher = MATCHERS[name]

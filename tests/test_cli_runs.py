@@ -144,6 +144,7 @@ def test_resuming_status_and_log(folder):
     assert lines[-1]["resumed"] > 0
 
 
+@pytest.mark.slow
 def test_a_soft_run_resumes_and_is_no_other(folder):
     soft = ("--matcher", "sinkhorn", "--epsilon", 0.5, "--relative")
     command = ("rsm", "x.npy", "-o", "x.zarr", "--tile", 4, *soft)

@@ -125,6 +125,7 @@ def test_comparison_rejects(K, L, estimator, words):
             measure(K, L, estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_gradients_jit_and_vmap(rng, x64, estimator):
     K, L = (jnp.asarray(a) for a in rsms(rng, 5))
@@ -177,6 +178,7 @@ def test_a_sample_that_is_most_of_all_leaves_no_estimate(rng):
     assert np.isnan(cka(K, L, "unbiased", counts=[9, 1, 1, 1, 1, 1, 1, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("channels", [(2, 3), (2, 40), (30, 40)])
 def test_linear_measures_are_those_of_the_rsms(rng, x64, estimator, channels):

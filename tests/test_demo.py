@@ -186,6 +186,7 @@ def test_overlapping_windows_share_44_by_64_pixels(crops):
     np.testing.assert_array_equal(lower, crops.images[:10, 20:, :64])
 
 
+@pytest.mark.slow
 def test_shared_pixels_have_the_contrast_asked_for(small):
     def contrasts(result):
         shared = result.crops.images[:, 10:32, :32]
@@ -335,6 +336,7 @@ def both():
     return run(replace(SMALL, network=DEMO_NETWORK, stages=SMALL.stages[1:]))
 
 
+@pytest.mark.slow
 def test_trained_weights_stand_beside_random_ones(both, small):
     assert both.config.weights == ("trained", "random")
     assert [stage.weights for stage in both.stages] == ["trained", "random"]

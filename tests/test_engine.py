@@ -33,6 +33,7 @@ def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
         assert values.dtype == getattr(expected, name).dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", [EXACT, Identity(), Greedy(), BatchOptimal(4)])
 @pytest.mark.parametrize("between", [False, True])
 def test_a_run_equals_pair_statistics(tmp_path, matcher, between):
@@ -161,6 +162,7 @@ def test_several_layers_in_one_run(tmp_path):
         run(features(), store=folder, matcher=EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW", "NSC", "NCS"])
 def test_files_are_read_block_by_block_in_any_layout(tmp_path, layout):
     z = features(shape=(9, 3, 2, 4) if len(layout) == 4 else (9, 6, 4))
@@ -366,6 +368,7 @@ def cluster():
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", [False, pytest.param(True, marks=slow)])
 def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
     x, y = features(shape=(22, 6, 4)), features(1, (13, 6, 4))

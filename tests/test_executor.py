@@ -194,6 +194,7 @@ def test_progress_counts_every_pair_once(rng):
         assert len(done) > 2 and sorted(set(done)) == list(done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("samples", "other"), [(7, None), (8, None), (3, (5, 11, 24))], ids=str
 )

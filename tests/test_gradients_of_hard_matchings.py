@@ -33,6 +33,7 @@ def x(rng):
 # Straight through
 
 
+@pytest.mark.slow
 def test_values_are_exact_and_gradients_soft(x):
     def field(x, y, matcher, name):
         return getattr(match(x, y, matcher=matcher), name)
@@ -111,6 +112,7 @@ def test_without_noise_it_is_the_exact_permutation(rng):
     np.testing.assert_array_equal(mean, jax.nn.one_hot(exact, 7))
 
 
+@pytest.mark.slow
 def test_rows_and_columns_sum_to_one(rng):
     affinity = rng.normal(size=(2, 4, 4)).astype(np.float32)
     mean = np.asarray(perturbed(affinity, KEY, sigma=0.5))

@@ -59,6 +59,7 @@ def rsms(features):
     return [np.float32(gram(x)) for x in features]
 
 
+@pytest.mark.slow
 def test_related_rsms_are_told_from_unrelated_ones(rsms):
     K, related, unrelated = rsms
     for statistic in (CKA(), RSA()):
@@ -83,6 +84,7 @@ def test_null_is_that_of_permuted_samples(rng):
     assert scipy.stats.chisquare(np.bincount(nearest, minlength=6)).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_p_value_counts_the_null_and_itself(rsms):
     K, L = rsms[0], rsms[2]
     tests = {
@@ -149,6 +151,7 @@ def test_equal_statistics_compile_once(rsms):
     assert len(traces) == before
 
 
+@pytest.mark.slow
 def test_interval_holds_the_estimate_and_widens(rsms):
     K, L, _ = rsms
     narrow, wide = (
@@ -182,6 +185,7 @@ def test_spread_is_that_of_single_samples_and_pairs(rng):
     assert 0.6 < np.median(errors) / truth < 1.3
 
 
+@pytest.mark.slow
 def test_identical_rsms_have_an_interval_of_one_point(rsms):
     found = bootstrap_interval(rsms[0], rsms[0], key=0, resamples=500)
     np.testing.assert_allclose(found[:3], 1, rtol=1e-5)
@@ -257,6 +261,7 @@ def weighted_means(scores, counts):
     return jnp.stack([counts @ each / jnp.sum(counts) for each in scores])
 
 
+@pytest.mark.slow
 def test_interval_of_a_mean_is_scipys_and_wider_by_groups(rng, x64):
     values = rng.exponential(size=40)
     interval = score_interval(values, key=0, resamples=20000)
@@ -281,6 +286,7 @@ def test_interval_of_a_mean_is_scipys_and_wider_by_groups(rng, x64):
     np.testing.assert_allclose(grouped[:4], without[:4], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_interval_of_ones_own_statistic_of_several_arrays(rng):
     a, b = np.float32(rng.normal(size=(2, 30)))
     settings = {"key": 0, "groups": np.arange(30) // 3, "resamples": 300}
@@ -317,6 +323,7 @@ def test_an_interval_of_some_samples_is_drawn_in_around_the_estimate_of_all(rsms
     assert placed.standard_error == pytest.approx(float(part.standard_error) / 2)
 
 
+@pytest.mark.slow
 def test_groups_are_resampled_and_exchanged_as_wholes(rsms, rng):
     """Copies of each sample, known to be copies, weigh as much as the sample alone."""
     K, L = rsms[0], rsms[1]

@@ -86,6 +86,7 @@ def test_rbf_refuses(bandwidth):
         RBF(bandwidth=bandwidth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [Linear(), Cosine(), RBF(2.0), RBF(), RBF("paper")])
 def test_gradients_are_right_and_finite_at_zero_and_at_identical_samples(
     rng, x64, kernel

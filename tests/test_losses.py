@@ -59,6 +59,7 @@ LOSSES = {
 of_every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 @pytest.mark.parametrize("matcher", [Identity(), SOFT], ids=["Identity", "Sinkhorn"])
 def test_cka_loss_is_one_minus_the_cka_of_both_rsms(x, y, matcher, estimator):
@@ -68,6 +69,7 @@ def test_cka_loss_is_one_minus_the_cka_of_both_rsms(x, y, matcher, estimator):
     np.testing.assert_allclose(loss, 1 - cka(K, L, estimator), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", [Exact(), SOFT], ids=["Exact", "Sinkhorn"])
 def test_losses_do_not_depend_on_where_tokens_stand(x, y, target, rng, matcher):
     moved = np.stack([z[rng.permutation(4)] for z in x])

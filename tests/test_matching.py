@@ -68,6 +68,7 @@ def test_matches_every_token_once_and_the_bound_holds(rng, matcher):
     assert m.value <= optimum(x, y) * (1 + 1e-6) <= m.upper_bound * (1 + 2e-6)
 
 
+@pytest.mark.slow
 @of_all
 def test_jit_vmap_and_batch_equal_one_pair(rng, matcher):
     x, y = tokens(rng, 2, 3, TOKENS, 5)
@@ -98,6 +99,7 @@ def test_sample_matches_itself_token_by_token(rng, matcher):
     np.testing.assert_allclose(value, np.sum(x * x), rtol=1e-6)
 
 
+@pytest.mark.slow
 @of_free
 @pytest.mark.parametrize("sizes", [(24, 17), (17, 24), (30, 6)])
 def test_surplus_tokens_stay_unmatched(rng, matcher, sizes):
@@ -107,6 +109,7 @@ def test_surplus_tokens_stay_unmatched(rng, matcher, sizes):
     assert m.value <= optimum(x, y) * (1 + 1e-6) <= m.upper_bound * (1 + 2e-6)
 
 
+@pytest.mark.slow
 @of_free
 def test_masked_tokens_change_nothing(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
@@ -186,6 +189,7 @@ def test_batch_optimal_of_one_window_is_exact(rng):
         np.testing.assert_allclose(m.upper_bound, m.value, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_sweeps_never_lower_the_value_and_approach_the_optimum(rng):
     x, y = tokens(rng, 2, 4, 96, 6)
     values = [
@@ -270,6 +274,7 @@ def test_circular_shift_is_the_best_of_all(rng):
     np.testing.assert_allclose(m.value, best, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(40, 40), (40, 25), (25, 40)])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
@@ -296,6 +301,7 @@ def test_dual_bound_holds_and_is_tight_at_stride_one(rng, sizes, masked, signed)
     assert bounds[0] <= best + slack
 
 
+@pytest.mark.slow
 def test_dual_bound_is_below_that_of_the_norms(rng):
     x, y = tokens(rng, 2, 3, 128, 6)
     best = [optimum(a, b) for a, b in zip(x, y, strict=True)]

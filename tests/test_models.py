@@ -81,6 +81,7 @@ def test_vmap_is_the_batch(name):
     np.testing.assert_allclose(each, batch, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_jit_is_the_eager_network_and_gradients_reach_every_parameter():
     config = dataclasses.replace(VIT, depth=1)
     model, x = random_network(ViT, config), jnp.asarray(pixels((16, 16)))
@@ -261,6 +262,7 @@ LARGE |= {"dinov2-giant"}
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LARGE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(n for n in VARIANTS if n not in LARGE), *SLOW])
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):
     v = VARIANTS[name]

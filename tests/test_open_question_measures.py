@@ -75,6 +75,7 @@ def test_correlations_resample_networks():
     assert results["difference"] == pytest.approx((2, 2, 2))
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_network_goes_on_from_what_a_layer_gave():
     layer = "resnet.encoder.stages.0.layers.0"
     config = ResNetConfig(18, "cifar", 5, 4, blocks=(1, 1), widths=(4, 8))

@@ -100,6 +100,7 @@ def shuffled(tmp_path_factory):
     return measure(planted(), "one", Session(folder)), folder
 
 
+@pytest.mark.slow
 def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
     found = shuffled[0]
     for metrics in found.correlations.values():
@@ -157,6 +158,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
 # Intervals of fewer images than there are
 
 
+@pytest.mark.slow
 def test_more_images_than_are_resampled(tmp_path):
     """Estimates are of all images; intervals of some, and narrower than theirs."""
     config = planted(samples=24, interval_samples=12)

@@ -192,6 +192,7 @@ def test_spearman_of_ties_is_scipys(values, random):
         np.testing.assert_allclose(sj.spearman(a, b), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_correlations_under_jit_vmap_and_grad(rng, x64):
     a, b = rng.normal(size=(2, 4, 50))
     for f in (sj.pearson, sj.spearman, sj.kendall):

@@ -150,6 +150,7 @@ def lit(page, name, which, grid=(4, 6)):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [(2, 7), (7, 2), (0, 11), (5, 5)])
 def test_a_click_shows_what_match_finds(opened, made, pair):
     i, j = pair
@@ -352,6 +353,7 @@ def test_nothing_stands_out_of_the_screen(browser, made, size):
     context.close()
 
 
+@pytest.mark.slow
 def test_pairs_that_are_not_in_the_page_are_said_to_be_so(browser, made, tmp_path):
     path = tmp_path / "few.html"
     report(made.x, None, path, grid=(4, 6), pairs=0, also=[(1, 2)])

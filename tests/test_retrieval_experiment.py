@@ -85,6 +85,7 @@ def result(of_frames, tmp_path_factory):
     return run(of_frames, Session(folder)), folder
 
 
+@pytest.mark.slow
 def test_neighbors_are_those_of_the_plain_computation(result, of_frames, checkpoint):
     collection, found = result[0].collection, result[0].neighbors[checkpoint]
     ((layer, (x, y)),) = collection.features(checkpoint).items()
@@ -270,6 +271,7 @@ class Moved:
         )
 
 
+@pytest.mark.slow
 def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
     config = RetrievalConfig(
         Moved(), ("none",), queries=12, sizes=(12, 24), k=1, resamples=50, baselines=()
@@ -293,6 +295,7 @@ def smoke(tmp_path_factory):
     return folder, run_smoke(STUDY, folder)
 
 
+@pytest.mark.slow
 def test_smoke_writes_numbers_table_and_figures(smoke):
     _, document = smoke
     assert set(STUDY.figures) == {"", "sizes", "gallery"}
@@ -318,6 +321,7 @@ def test_scenes_are_views_of_which_none_is_query_and_entry(smoke):
     assert (present[counts > 0]).all() and counts.sum() > 0
 
 
+@pytest.mark.slow
 def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
     streets = {
         "train": [("aachen", n, 19, (7, 11 + n)) for n in range(4)],

@@ -62,6 +62,7 @@ def test_kendall_counts_every_pair(size, values, seed):
     assert np.isclose(got, tau_a(a, b), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "name"),
     [
@@ -103,6 +104,7 @@ def test_a_pair_counts_with_the_mean_of_both_directions(rng, x64, method):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_counts_are_repeated_samples_without_pairs_of_copies(rng, x64, method):
     K, L = symmetric(rng), symmetric(rng)
@@ -132,6 +134,7 @@ def test_counts_are_repeated_samples_without_pairs_of_copies(rng, x64, method):
     np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_jit_vmap_and_float32(rng, method):
     K, L = (jnp.asarray(symmetric(rng), jnp.float32) for _ in range(2))
@@ -144,6 +147,7 @@ def test_jit_vmap_and_float32(rng, method):
     assert abs(float(half) - float(value)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pearson", "cosine", "whitened_cosine"])
 def test_gradients(rng, x64, method):
     K, L = symmetric(rng, 5), symmetric(rng, 5)

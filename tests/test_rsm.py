@@ -43,6 +43,7 @@ SOLVER_NAMES = ["auction", "scipy", "ortools", "optax", "device"]
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVER_NAMES)
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 @pytest.mark.parametrize("tokens", [slow(1), 18, slow(64), slow(256), slow(1024)])
@@ -87,6 +88,7 @@ def test_semantic_similarity_is_at_least_the_spatio_semantic(rng):
     np.testing.assert_allclose(np.diag(semantic.inner), norms, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 @pytest.mark.parametrize("compare", [False, True])
 def test_statistics_are_those_of_match(rng, matcher, compare):
@@ -118,6 +120,7 @@ def test_memory_budget_changes_no_number(rng, matcher):
                 np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 def test_jit_and_vmap_equal_eager(rng, matcher):
     x = features(rng, 2, 5, 9, 3)
@@ -181,6 +184,7 @@ def test_masked_samples_are_those_without_the_masked_tokens(rng):
     np.testing.assert_allclose(np.diag(own.inner), own.x_sq_norm, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_degenerate_samples_give_finite_values(matcher, kernel):
@@ -194,6 +198,7 @@ def test_degenerate_samples_give_finite_values(matcher, kernel):
         np.testing.assert_allclose(rsm(single, matcher=matcher), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", [BatchOptimal(16), Exact(tolerance=0.5)], ids=str)
 def test_bound_tightens_an_approximation(rng, matcher):
     x = features(rng, 4, 64, 5)
@@ -206,6 +211,7 @@ def test_bound_tightens_an_approximation(rng, matcher):
     np.testing.assert_array_equal(proven.inner, plain.inner)
 
 
+@pytest.mark.slow
 def test_invariance_ladder_climbs(rng):
     x = rng.normal(size=(4, 24, 5)).astype(np.float32)
     ladder = invariance_ladder(x, grid=(4, 6))

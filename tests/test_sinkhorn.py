@@ -94,6 +94,7 @@ def assert_same_matching(result, expected, rtol):
             assert_close(getattr(result, name), value, rtol)
 
 
+@pytest.mark.slow
 @blocks
 def test_jit_vmap_and_batch_equal_one_pair_each(rng, block):
     x, y = draw_tokens(rng, 2, 4, 9, 5, dtype=np.float32)
@@ -213,6 +214,7 @@ def test_a_permutation_of_the_tokens_changes_nothing_but_the_order(rng, x64):
         assert_close(other.reg_ot_cost, matching.reg_ot_cost, 1e-8)
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_plan(rng, x64):
     x, y = draw_tokens(rng, 2, 7, 4), draw_tokens(rng, 3, 7, 4)
     statistics = pair_statistics(x, y, FIXED)

@@ -24,6 +24,7 @@ def x(rng):
     return rng.normal(size=(3, 13, 4))
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_held_plan(x, x64):
     held, blocked = (pair_statistics(x, None, m, x_mask=MASK) for m in (HELD, BLOCKED))
     for ours, theirs in zip(blocked, held, strict=True):

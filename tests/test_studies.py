@@ -36,6 +36,7 @@ def smoke(tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
     folder, document = smoke(temperature.STUDY)
     other = tmp_path / "soft_temperature.json"
@@ -115,6 +116,7 @@ def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
     assert document["summary"]["values that are NaN"] == 0
 
 
+@pytest.mark.slow
 def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
     _, document = smoke(stereo.STUDY)
     summary = document["summary"]

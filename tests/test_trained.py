@@ -94,6 +94,7 @@ def test_the_demos_network_is_as_good_as_stated():
 # --- the zoo -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_layers_give_tokens_and_the_head_both_answers(name, tested):
     images = compose(SceneConfig(), 4, 1, 0).images
@@ -170,6 +171,7 @@ def test_weights_come_back_as_they_were_saved(tmp_path, rng):
         save_weights(model, whole)
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_rejected(tmp_path):
     path = tmp_path / "a.safetensors"
     save_weights(_small(0), path)
@@ -232,6 +234,7 @@ def test_training_lowers_the_loss_and_goes_by_its_seed(lessons):
     assert TINY.loss(after, batch) < 0.9 * TINY.loss(before, batch)
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_as_if_it_had_not_been(
     lessons, tmp_path, monkeypatch
 ):

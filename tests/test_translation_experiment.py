@@ -77,6 +77,7 @@ def done(tmp_path_factory):
     return run(CONFIG, Session(folder)), folder
 
 
+@pytest.mark.slow
 def test_rsms_are_those_of_the_windows(done):
     result, folder = done
     crops = CONFIG.pictures(CONFIG, CONFIG.resnet, Session(folder))
