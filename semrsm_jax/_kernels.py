@@ -139,11 +139,12 @@ class RBF:
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
         sigma = self.sigma(stats)
-        # NaN stays NaN.
         distant = ~(stats.sq_dist <= 0)
         # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
         scaled = _safe_sqrt(stats.sq_dist) / sigma
-        return jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+        similarity = jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+        # Compiled for a processor, exp may give 0 for NaN.
+        return jnp.where(jnp.isnan(scaled), jnp.nan, similarity)
 
     @property
     def monotone(self) -> bool:

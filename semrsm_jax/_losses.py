@@ -173,12 +173,12 @@ def semantic_triplet_loss(
     References:
       Schroff et al., "FaceNet", 2015, Eq. 2, for similarities in place of distances.
     """
-    sides, masks = zip(
+    given = [
         _representations("anchor", anchor, anchor_mask),
         _representations("positive", positive, positive_mask),
         _representations("negative", negative, negative_mask),
-        strict=True,
-    )
+    ]
+    sides, masks = [side for side, _ in given], [mask for _, mask in given]
     if len({(side.shape[0], side.shape[2]) for side in sides}) > 1:
         shapes = ", ".join(str(side.shape) for side in sides)
         raise ValueError(

@@ -170,7 +170,8 @@ def match(
                 check_range(name, tokens, squared_norms(tokens, mask, dtype), dtype)
     matching = matcher.pair(x, y, x_mask, y_mask)
     if isinstance(matching, SoftMatching):
-        warn_unconverged(Unconverged.of(matching), matching.converged.size)
+        error = jnp.where(matching.converged, 0, matching.column_error)
+        warn_unconverged(Unconverged.of(error), error.size)
     return bounded(matching, bound, x, y, x_mask, y_mask)
 
 

@@ -3,7 +3,6 @@
 import warnings
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -104,13 +103,10 @@ class Unconverged(NamedTuple):
     error: float = 0.0
 
     @classmethod
-    def of(cls, matching: "SoftMatching | Statistics") -> "Unconverged":
-        """Those among some pairs; none where values are not known."""
-        error = matching.column_error
-        if error is None or _checks.is_traced(error):
+    def of(cls, error: Array | np.ndarray) -> "Unconverged":
+        """Those among some pairs, see `Statistics`; none where values are not known."""
+        if _checks.is_traced(error):
             return cls()
-        if isinstance(matching, SoftMatching):
-            error = jnp.where(matching.converged, 0, error)
         return cls(int(np.count_nonzero(error)), float(error.max()))
 
     def and_those(self, others: "Unconverged") -> "Unconverged":

@@ -25,7 +25,7 @@ from semrsm_jax.matching.base import (
     bounded,
     matched_tokens,
 )
-from semrsm_jax.matching.results import Statistics, Unconverged
+from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs._on_host import HostPairs, PairTokens
 from semrsm_jax.pairs.selection import PairList, Pairs, take
 
@@ -237,9 +237,9 @@ def match_block(
     with closing(execute(inputs, rule, pairs, size)) as chunks:
         for chunk in chunks:
             rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
-            statistics = Statistics(*chunk.values)
-            unconverged = unconverged.and_those(Unconverged.of(statistics))
-            for result, value in zip(results, statistics[:3], strict=True):
+            for error in chunk.values[3:]:
+                unconverged = unconverged.and_those(Unconverged.of(error))
+            for result, value in zip(results, chunk.values[:3], strict=True):
                 result[rows, columns] = value
                 if pairs.triangle:
                     result[columns, rows] = value
