@@ -1,6 +1,5 @@
 """Kernels: functions of the pair statistics, elementwise, Appendix A (Eq. 6-8)."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from semrsm_jax import _checks
 from semrsm_jax._selection import middle_positive
 from semrsm_jax.pairs import PairStatistics
 
@@ -64,7 +64,9 @@ class Linear:
 class Cosine:
     """The cosine of the whole flattened, matched representations, Eq. 8.
 
-    It lies in [-1, 1]; a zero representation has cosine 0 with every other.
+    It lies in [-1, 1]; a zero representation has cosine 0 with every other. Scaling the
+    features changes nothing, but the statistics that it is taken from must be in the
+    range of the dtype, see `pair_statistics`.
 
     Examples:
       >>> import numpy as np
@@ -80,8 +82,8 @@ class Cosine:
         """The RSM (N, M), without unit."""
         # By one norm after the other: the product of both may leave float32's range.
         norm_x, norm_y = (_safe_sqrt(sq) for sq in (stats.x_sq_norm, stats.y_sq_norm))
-        present = (norm_x > 0)[:, None] & (norm_y > 0)[None, :]
-        norm_x, norm_y = (jnp.where(n > 0, n, 1) for n in (norm_x, norm_y))
+        present = (norm_x != 0)[:, None] & (norm_y != 0)[None, :]
+        norm_x, norm_y = (jnp.where(n != 0, n, 1) for n in (norm_x, norm_y))
         return jnp.where(present, stats.inner / norm_x[:, None] / norm_y[None, :], 0)
 
 
@@ -100,6 +102,7 @@ class RBF:
         sigma is the square root of the median distance, as Appendix A words it.
 
     Raises:
+      TypeError: a bandwidth that is neither a number nor a rule.
       ValueError: a bandwidth that is not finite or not above 0, or an unknown rule.
 
     Examples:
@@ -117,23 +120,31 @@ class RBF:
     bandwidth: float | str | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is neither a rule nor a positive number."""
+        """Raises TypeError or ValueError for neither a rule nor a positive number."""
         rule = self.bandwidth
         if rule is None or (isinstance(rule, str) and rule in _RULES):
             return
-        if isinstance(rule, str) or not (0 < rule < math.inf):
-            raise ValueError(
+        try:
+            if isinstance(rule, str):
+                raise ValueError
+            sigma = _checks.finite_number("bandwidth", rule, above=True)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
                 "bandwidth must be a finite number above 0, None, or one of "
                 f"{', '.join(map(repr, _RULES))}, got {rule!r}"
-            )
+            ) from None
+        # A NumPy or JAX scalar would not hash, or compare.
+        object.__setattr__(self, "bandwidth", sigma)
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
         sigma = self.sigma(stats)
-        distant = stats.sq_dist > 0
+        distant = ~(stats.sq_dist <= 0)
         # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
         scaled = _safe_sqrt(stats.sq_dist) / sigma
-        return jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+        similarity = jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+        # Compiled for a processor, exp may give 0 for NaN.
+        return jnp.where(jnp.isnan(scaled), jnp.nan, similarity)
 
     @property
     def monotone(self) -> bool:
@@ -144,7 +155,7 @@ class RBF:
         """The bandwidth used for these statistics; 1 where no distance is non-zero."""
         sq_dist = stats.sq_dist
         if self.bandwidth is not None and not isinstance(self.bandwidth, str):
-            return jnp.asarray(self.bandwidth, sq_dist.dtype)
+            return jnp.asarray(self.bandwidth, _checks.floating_dtype(sq_dist.dtype))
         return self._of_middle(*_middle_non_zero(sq_dist))
 
     def fitted(self, sq_dist: Callable[[], Iterable[np.ndarray]]) -> "RBF":
@@ -186,10 +197,13 @@ def _middle_non_zero(
     count = jnp.sum(values > 0)
     lower = ranked[jnp.maximum((count - 1) // 2, 0)]
     upper = ranked[jnp.minimum(count // 2, ranked.size - 1)]
-    return jnp.where(count > 0, lower, 1), jnp.where(count > 0, upper, 1)
+    # Without those that are unknown, the median would be another one.
+    known = ~jnp.isnan(values).any()
+    lower, upper = (jnp.where(count > 0, middle, 1) for middle in (lower, upper))
+    return jnp.where(known, lower, jnp.nan), jnp.where(known, upper, jnp.nan)
 
 
 def _safe_sqrt(values: Array) -> Array:
-    """The square root, with gradient 0 instead of infinity at 0."""
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1)), 0)
+    """The square root, with gradient 0 instead of infinity at 0; NaN stays NaN."""
+    other = ~(values <= 0)
+    return jnp.where(other, jnp.sqrt(jnp.where(other, values, 1)), 0)

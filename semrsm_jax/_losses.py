@@ -21,6 +21,7 @@ from semrsm_jax._rsm import rsm
 from semrsm_jax.comparison import cka
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.sinkhorn import Sinkhorn
+from semrsm_jax.pairs.statistics import squared_norms
 
 
 def semantic_cka_loss(
@@ -66,7 +67,8 @@ def semantic_cka_loss(
       >>> print(f"{semantic_cka_loss(x, 2 * x):.3f}")
       0.000
     """
-    x, y = (_representations(*named) for named in (("x", x), ("y", y)))
+    x, x_mask = _representations("x", x, x_mask)
+    y, y_mask = _representations("y", y, y_mask)
     if x.shape[0] != y.shape[0]:
         raise ValueError(
             "x and y must hold the same samples, got "
@@ -113,7 +115,7 @@ def rsm_alignment_loss(
     References:
       Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
-    x = _representations("x", x)
+    x, x_mask = _representations("x", x, x_mask)
     n = x.shape[0]
     if n < 3:
         raise ValueError(f"x must hold at least 3 samples, got {n}")
@@ -171,17 +173,12 @@ def semantic_triplet_loss(
     References:
       Schroff et al., "FaceNet", 2015, Eq. 2, for similarities in place of distances.
     """
-    names = ("anchor", "positive", "negative")
-    sides = [
-        _representations(name, value)
-        for name, value in zip(names, (anchor, positive, negative), strict=True)
+    given = [
+        _representations("anchor", anchor, anchor_mask),
+        _representations("positive", positive, positive_mask),
+        _representations("negative", negative, negative_mask),
     ]
-    masks = [
-        _checks.token_mask(f"{name}_mask", mask, side.shape[:2])
-        for name, mask, side in zip(
-            names, (anchor_mask, positive_mask, negative_mask), sides, strict=True
-        )
-    ]
+    sides, masks = [side for side, _ in given], [mask for _, mask in given]
     if len({(side.shape[0], side.shape[2]) for side in sides}) > 1:
         shapes = ", ".join(str(side.shape) for side in sides)
         raise ValueError(
@@ -207,11 +204,17 @@ def semantic_triplet_loss(
     return jnp.mean(jax.nn.relu(margin + far - near))
 
 
-def _representations(name: str, value: ArrayLike) -> Array:
+def _representations(
+    name: str, value: ArrayLike, mask: ArrayLike | None
+) -> tuple[Array, Array | None]:
+    """Checked representations and their mask."""
     value = _checks.real_array(name, value, rank=3)
     _checks.non_empty(name, value, "N S C")
     _checks.finite(name, value)
-    return value
+    mask = _checks.token_mask(f"{name}_mask", mask, value.shape[:2])
+    if not _checks.is_traced(value, mask):
+        squared_norms(name, value, mask, value.dtype)
+    return value, mask
 
 
 def _known(value: ArrayLike, shape: tuple[int, int]) -> Array:

@@ -1,7 +1,11 @@
 """Representations as sets of semantic concept vectors: arrays (N, S, C)."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
@@ -129,3 +133,61 @@ def squared_token_norms(
     x = x.astype(accumulation_dtype(x.dtype))
     norms = jnp.sum(x * x, axis=-1)
     return norms if mask is None else jnp.where(mask, norms, 0)
+
+
+def sq_norm_range(dtype: jax.typing.DTypeLike) -> tuple[float, float]:
+    """The least and the largest squared norm of a sample, other than 0, in a dtype.
+
+    Within it no inner product or distance overflows, sums over millions of tokens
+    included, and what underflows is below rounding errors.
+    """
+    info = jnp.finfo(accumulation_dtype(dtype))
+    return float(info.tiny) / float(info.eps), float(info.max) * float(info.eps)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def squared_norms(
+    x: Float[Array, "*batch S C"],
+    mask: Bool[Array, "*batch S"] | None,
+    dtype: jax.typing.DTypeLike,
+) -> Float[Array, "*batch"]:
+    """Squared norms of flattened samples; NaN outside of `sq_norm_range`."""
+    x = x.astype(dtype)
+    norms = squared_token_norms(x, mask).sum(-1)
+    least, largest = sq_norm_range(dtype)
+    present = x != 0 if mask is None else (x != 0) & mask[..., None]
+    # A zero sample has the norm 0; any other has it by underflow.
+    inside = (norms >= least) | ~present.any(axis=(-2, -1))
+    return jnp.where(inside & (norms <= largest), norms, jnp.nan)
+
+
+def check_range(name: str, array: Any, sq_norm: Array, dtype: Any) -> None:
+    """Rejects samples whose squared norm leaves the range of the dtype.
+
+    Args:
+      name: the argument's name, for the error.
+      array: finite samples (..., S, C), or `Rows` of them.
+      sq_norm: (...), as `squared_norms` gives it; a traced one passes.
+      dtype: that they are matched in.
+
+    Raises:
+      ValueError: a squared norm is NaN.
+    """
+    if _checks.is_traced(sq_norm):
+        return
+    outside = np.isnan(np.asarray(sq_norm))
+    if not outside.any():
+        return
+    first = tuple(int(i) for i in np.argwhere(outside)[0])
+    sample = array[first[0]] if len(first) == 1 else array[first]
+    magnitude = np.abs(np.asarray(sample)).max()
+    dtype = accumulation_dtype(dtype)
+    least, largest = sq_norm_range(dtype)
+    wider = "" if dtype == jnp.float64 else ", or use float64 (JAX_ENABLE_X64=1)"
+    raise ValueError(
+        f"{name} must have samples whose squared norm is 0 or from {least:.2g} to "
+        f"{largest:.2g}, so that {dtype} holds their products; got "
+        f"{int(outside.sum())} of {outside.size} outside of it, the first with values "
+        f"of up to {float(magnitude):.2g} in magnitude. Scale the features: a common "
+        f"factor changes neither the matching nor Cosine(){wider}"
+    )

@@ -148,9 +148,12 @@ def test_the_number_of_threads_changes_no_bit(rng):
 def test_an_overflowing_affinity_gives_nan(rng):
     x = features(rng, 3) + 1
     x[1] *= 1e25
-    stats = pair_statistics(x[:2], x * np.float32(1e12))
-    assert np.isnan(stats.inner[1]).any() and np.isfinite(stats.inner[0, 0])
-    assert (np.isnan(stats.inner) == np.isnan(stats.upper_bound)).all()
+    inputs = PairInputs(x[:2], x * np.float32(1e12))
+    pairs = PairList(np.array([0, 1]), np.array([0, 1]))
+    (chunk,) = execute(inputs, Rule(Exact()), pairs, size=2)
+    inner, _, upper_bound = chunk.values
+    assert np.isnan(inner[1]) and np.isfinite(inner[0])
+    assert (np.isnan(inner) == np.isnan(upper_bound)).all()
 
 
 @pytest.mark.parametrize("matcher", [Exact(), Exact(solver="scipy"), Greedy()], ids=str)

@@ -17,6 +17,7 @@ import jax
 
 from semrsm_jax._resources import core_limit
 from semrsm_jax.engine._tile import Task, TileComputer
+from semrsm_jax.matching.results import Unconverged
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -118,7 +119,9 @@ def cluster_threads(client: "Client") -> int:
 
 
 def on_cluster(
-    tasks: Sequence[Task], client: "Client", advance: Callable[[Task, int, bool], None]
+    tasks: Sequence[Task],
+    client: "Client",
+    advance: Callable[[Task, int, Unconverged | None], None],
 ) -> None:
     """Computes tiles on the workers of a cluster; see `Workers.compute`.
 
@@ -167,8 +170,8 @@ def on_cluster(
                         "worker that took it died, perhaps of too little memory; try "
                         "a smaller memory budget or tile. The same call resumes"
                     ) from error
-                if outcome == _WRITTEN:
-                    advance(task, task.pairs, True)
+                if isinstance(outcome, Unconverged):
+                    advance(task, task.pairs, outcome)
                 else:
                     sent |= outcome == _UNSEEN
                     todo.append(task)
@@ -194,8 +197,8 @@ def _restart_lost(cluster: Any, workers: int) -> None:
     cluster.loop.add_callback(restart)
 
 
-# What became of a task: written; claimed by another process; features not visible.
-_WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
+# Why a task was not done: claimed by another process; features not visible.
+_BUSY, _UNSEEN = "busy", "unseen"
 
 
 def _submit(client: "Client", task: Task, sent: bool) -> "Future":
@@ -213,8 +216,8 @@ def _submit(client: "Client", task: Task, sent: bool) -> "Future":
         return client.submit(_write, task, pure=False)
 
 
-def _write(task: Task) -> str:
-    """Computes and writes a tile; this runs on a worker."""
+def _write(task: Task) -> Unconverged | str:
+    """Computes and writes a tile, or states why not; this runs on a worker."""
     if not Path(task.store).is_dir():
         raise ValueError(
             f"a worker on {socket.gethostname()} cannot see {task.store}: the store "
@@ -230,8 +233,9 @@ def _write(task: Task) -> str:
             if task.x.on_disk or task.y.on_disk:
                 return _UNSEEN
             raise
-        if _own.computer.write(task, lambda done: None):
-            return _WRITTEN
+        unconverged = _own.computer.write(task, lambda done: None)
+        if unconverged is not None:
+            return unconverged
     time.sleep(_PATIENCE)
     return _BUSY
 

@@ -20,6 +20,7 @@ from semrsm_jax.engine._workers import Workers
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
+from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.store.layers import layer_folders
 from semrsm_jax.store.manifest import Input, Manifest, described
 from semrsm_jax.store.output import check_folder
@@ -119,6 +120,9 @@ def run(
         names what differs; or an input changed during the run, whose tiles up to then
         are right and stay.
       OSError: the folder cannot be written, or the disk is full.
+
+    Warns:
+      RuntimeWarning: pairs of a soft matching did not converge in this call.
     """
     options = (matcher, bound, center, tile, memory_budget)
     workers = Workers(devices or jax.local_devices(), cluster)
@@ -218,8 +222,17 @@ def _compute(jobs: Collection[_Job], workers: Workers, report: Report) -> None:
     total = sum(store.grid.pair_count for store, _ in jobs)
     tally = Tally("matching", total, total - sum(task.pairs for task in tasks))
     report(tally.now(0))
+    unconverged = Unconverged()
+
+    def advance(task: Task, done: int, missed: Unconverged | None) -> None:
+        nonlocal unconverged
+        if missed is not None:
+            unconverged = unconverged.and_those(missed)
+        report(tally.add(task, done, missed is not None))
+
     with ExitStack() as stack:
         for store, _ in jobs:
             stack.enter_context(store.working())
         if tasks:
-            workers.compute(tasks, lambda *step: report(tally.add(*step)))
+            workers.compute(tasks, advance)
+    warn_unconverged(unconverged, sum(task.pairs for task in tasks), stacklevel=4)

@@ -93,7 +93,7 @@ def read_inputs(spec: RunSpec, report: Report) -> list[RunInput]:
     """Reads the inputs of a run: x, and y where there is one.
 
     Raises:
-      ValueError: a value is not finite.
+      ValueError: a value is not finite, or a norm leaves the range of the dtype.
     """
     tally = Tally("reading", sum(side.rows.shape[0] for side in spec.features))
     names = list(map(input_name, spec.names, spec.features))
@@ -116,7 +116,7 @@ def read_inputs(spec: RunSpec, report: Report) -> list[RunInput]:
         names, spec.features, content, strict=True
     ):
         rows, mask = features.rows, host_mask(features)
-        norms = _norms(rows, mean, mask, spec.dtype)
+        norms = _norms(name, rows, mean, mask, spec.dtype)
         on_disk = isinstance(rows, Rows)
         inputs.append(
             RunInput(name, rows, on_disk, 0, mean, mask, digests, sums, norms)
@@ -162,14 +162,19 @@ def read_through(
 
 
 def _norms(
-    rows: Any, mean: np.ndarray | None, mask: np.ndarray | None, dtype: DTypeLike
+    name: str,
+    rows: Any,
+    mean: np.ndarray | None,
+    mask: np.ndarray | None,
+    dtype: DTypeLike,
 ) -> np.ndarray:
     """The squared norms (N,) of the samples as they are matched."""
     norms = []
     for samples, block in _blocks(rows):
         tokens = _as_matched(block, mean, dtype)
         kept = None if mask is None else jnp.asarray(mask[samples])
-        norms.append(np.asarray(squared_norms(tokens, kept, jnp.dtype(dtype))))
+        where = f"{name}, samples {samples.start} to {samples.stop - 1},"
+        norms.append(np.asarray(squared_norms(where, tokens, kept, jnp.dtype(dtype))))
     return np.concatenate(norms)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import RunInput
+from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import MATRICES, RunStore
 from semrsm_jax.store.tiles import Tile
@@ -58,12 +59,15 @@ class TileComputer:
         self._blocks: dict[str, tuple[Any, Any]] = {}
         self._most: int | None = None
 
-    def write(self, task: Task, progress: Callable[[int], None]) -> bool:
-        """Computes a tile and writes it; False where another process computes it.
+    def write(self, task: Task, progress: Callable[[int], None]) -> Unconverged | None:
+        """Computes a tile and writes it; None where another process computes it.
 
         Args:
           task: the tile.
           progress: called with the number of pairs done, after each chunk.
+
+        Returns:
+          The soft matchings of this call that did not converge.
 
         Raises:
           InputChangedError: a sample differs from what it was when the run began.
@@ -72,26 +76,30 @@ class TileComputer:
         store = RunStore.open(task.store)
         with store.claim(task.tile) as mine:
             if mine:
-                store.write(task.tile, self._compute(store, task, progress))
-        return mine or store.has(task.tile)
+                matrices, unconverged = self._compute(store, task, progress)
+                store.write(task.tile, matrices)
+                return unconverged
+        return Unconverged() if store.has(task.tile) else None
 
     def _compute(
         self, store: RunStore, task: Task, progress: Callable[[int], None]
-    ) -> dict[str, np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], Unconverged]:
         (x, x_mask), (y, y_mask) = self.load(task)
         size = min(task.in_flight, self._most or task.in_flight)
         pairs = store.grid.pairs(task.tile)
         samples = PairInputs(x, y, x_mask, y_mask)
         # As `pair_statistics` does, which then gives the same bits.
         with jax.ensure_compile_time_eval():
-            values, enough = match_block(samples, task.rule, pairs, size, progress)
-        if enough < size:
-            self._most = enough
-        matrices: dict[str, np.ndarray] = dict(zip(MATRICES, values, strict=True))
+            block = match_block(samples, task.rule, pairs, size, progress)
+        if block.size < size:
+            self._most = block.size
+        matrices: dict[str, np.ndarray] = dict(
+            zip(MATRICES, block.matrices, strict=True)
+        )
         if not pairs.diagonal:
             for name in ("inner", "upper_bound"):
                 np.fill_diagonal(matrices[name], task.x.sq_norm)
-        return matrices
+        return matrices, block.unconverged
 
     def load(self, task: Task) -> list[tuple[Any, Any]]:
         """Loads both blocks onto the device, unless they are on it already."""

@@ -12,12 +12,15 @@ import jax
 from semrsm_jax._resources import Device, core_limit, cores
 from semrsm_jax.engine._cluster import cluster_threads, on_cluster
 from semrsm_jax.engine._tile import StopMatching, Task, TileComputer
+from semrsm_jax.matching.results import Unconverged
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# Called as advance(task, pairs done of its tile, whether the tile is written).
-Advance = Callable[[Task, int, bool], None]
+# Called as advance(task, pairs done of its tile, soft matchings that did not converge);
+# the latter is None until the tile is written.
+Step = tuple[Task, int, Unconverged | None]
+Advance = Callable[[Task, int, Unconverged | None], None]
 
 # Seconds between looks at a tile that another process is computing.
 _PATIENCE = 0.2
@@ -70,7 +73,7 @@ def _on_devices(
     tasks: Sequence[Task], devices: Sequence[Device], advance: Advance
 ) -> None:
     todo = deque(tasks)
-    events: SimpleQueue[tuple[Task, int, bool] | BaseException] = SimpleQueue()
+    events: SimpleQueue[Step | BaseException] = SimpleQueue()
     stop = threading.Event()
     # Daemons do not keep the process from ending, however long a pair takes.
     threads = [
@@ -94,7 +97,7 @@ def _on_devices(
                 continue
             if isinstance(event, BaseException):
                 raise event
-            written += event[2]
+            written += event[2] is not None
             advance(*event)
     finally:
         stop.set()
@@ -107,7 +110,7 @@ def _work(
     device: Device,
     sharing: int,
     todo: deque[Task],
-    events: "SimpleQueue[tuple[Task, int, bool] | BaseException]",
+    events: "SimpleQueue[Step | BaseException]",
     stop: threading.Event,
 ) -> None:
     """Computes tiles on one device until none is left."""
@@ -123,12 +126,12 @@ def _work(
                 def advance(done: int, task: Task = task) -> None:
                     if stop.is_set():
                         raise StopMatching
-                    events.put((task, done, False))
+                    events.put((task, done, None))
 
                 with jax.enable_x64(task.x64):
-                    written = computer.write(task, advance)
-                if written:
-                    events.put((task, task.pairs, True))
+                    unconverged = computer.write(task, advance)
+                if unconverged is not None:
+                    events.put((task, task.pairs, unconverged))
                 else:
                     todo.append(task)
                     stop.wait(_PATIENCE)

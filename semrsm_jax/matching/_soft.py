@@ -88,8 +88,10 @@ def soft_statistics(
     """What an RSM takes from the matching of checked arrays."""
     batch = x.shape[:-2]
     x, y, x_mask, y_mask = flatten((x, y, x_mask, y_mask), len(batch))
-    pairs, _ = _solve(x, y, x_mask, y_mask, strength, settings)
-    return unflatten(jax.vmap(_statistics)(pairs), batch)
+    pairs, solution = _solve(x, y, x_mask, y_mask, strength, settings)
+    error = jnp.where(solution.converged, 0, solution.error)
+    statistics = jax.vmap(_statistics)(pairs)._replace(column_error=error)
+    return unflatten(statistics, batch)
 
 
 def _solve(

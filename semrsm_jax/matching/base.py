@@ -1,6 +1,5 @@
 """The base of all matchers, the rules that pair the tokens of two samples, Eq. 4."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -13,8 +12,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax._representations import accumulation_dtype, squared_token_norms
-from semrsm_jax.matching.results import Matching, SoftMatching, Statistics
+from semrsm_jax._representations import (
+    accumulation_dtype,
+    check_range,
+    squared_norms,
+    squared_token_norms,
+)
+from semrsm_jax.matching.results import (
+    Matching,
+    SoftMatching,
+    Statistics,
+    Unconverged,
+    warn_unconverged,
+)
 
 Tokens = Float[Array, "*batch tokens C"]
 Mask = Bool[Array, "*batch tokens"] | None
@@ -130,8 +140,9 @@ def match(
 
     Raises:
       TypeError: an array is not real, a mask not boolean, or `matcher` not a Matcher.
-      ValueError: shapes do not fit, an axis is empty, or a value is not finite. Under
-        jit, values that are not finite give a NaN value instead.
+      ValueError: shapes do not fit, an axis is empty, or a value is not finite; or a
+        sample's squared norm leaves the range of the dtype, see `pair_statistics`.
+        Under jit, values that are not finite give a NaN value instead.
 
     Warns:
       RuntimeWarning: pairs of a soft matching did not converge; not under jit.
@@ -153,25 +164,15 @@ def match(
     x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
     y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
     bound = check_bound(bound)
+    for name, tokens, mask in (("x_i", x, x_mask), ("y_j", y, y_mask)):
+        if not _checks.is_traced(tokens, mask):
+            with jax.ensure_compile_time_eval():
+                check_range(name, tokens, squared_norms(tokens, mask, dtype), dtype)
     matching = matcher.pair(x, y, x_mask, y_mask)
     if isinstance(matching, SoftMatching):
-        _warn_unless_converged(matching)
+        error = jnp.where(matching.converged, 0, matching.column_error)
+        warn_unconverged(Unconverged.of(error), error.size)
     return bounded(matching, bound, x, y, x_mask, y_mask)
-
-
-def _warn_unless_converged(matching: SoftMatching) -> None:
-    """Warns, where values are known, of pairs that ended before they converged."""
-    converged, error = matching.converged, matching.column_error
-    if _checks.is_traced(converged) or converged.all():
-        return
-    warnings.warn(
-        f"the soft matching of {int((~converged).sum())} of {converged.size} pairs did "
-        "not converge: the plan's column sums are wrong by up to "
-        f"{float(error.max()):.2g} of its mass; raise max_iterations, epsilon or "
-        "tolerance of Sinkhorn",
-        RuntimeWarning,
-        stacklevel=3,
-    )
 
 
 def check_bound(bound: Bound | None) -> Bound | None:

@@ -1,8 +1,12 @@
 """The results of matching two samples."""
 
+import warnings
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from semrsm_jax import _checks
 
 
 class Matching(NamedTuple):
@@ -76,8 +80,55 @@ class Statistics(NamedTuple):
       sq_dist: (...), the squared Euclidean distance of the matched representations; of
         a soft matching its mean under the plan.
       upper_bound: (...), a proven bound on the value of every hard matching.
+      column_error: (...), of a soft matching that did not converge, the total error of
+        the plan's column sums as a share of its mass; 0 where it converged. None of a
+        hard matching.
     """
 
     value: Float[Array, "*batch"]
     sq_dist: Float[Array, "*batch"]
     upper_bound: Float[Array, "*batch"]
+    column_error: Float[Array, "*batch"] | None = None
+
+
+class Unconverged(NamedTuple):
+    """Soft matchings that ended before they converged.
+
+    Attributes:
+      pairs: how many.
+      error: the largest total error of a plan's column sums, as a share of its mass.
+    """
+
+    pairs: int = 0
+    error: float = 0.0
+
+    @classmethod
+    def of(cls, error: Array | np.ndarray) -> "Unconverged":
+        """Those among some pairs, see `Statistics`; none where values are not known."""
+        if _checks.is_traced(error):
+            return cls()
+        return cls(int(np.count_nonzero(error)), float(error.max()))
+
+    def and_those(self, others: "Unconverged") -> "Unconverged":
+        """These and others together."""
+        return Unconverged(self.pairs + others.pairs, max(self.error, others.error))
+
+
+def warn_unconverged(unconverged: Unconverged, count: int, stacklevel: int = 3) -> None:
+    """Warns of soft matchings that did not converge, if there are any.
+
+    Args:
+      unconverged: those.
+      count: of all pairs that were matched.
+      stacklevel: whose line the warning names; 3 is the caller of the caller.
+    """
+    if not unconverged.pairs:
+        return
+    warnings.warn(
+        f"the soft matching of {unconverged.pairs} of {count} pairs "
+        f"did not converge, {100 * unconverged.pairs / count:.3g} % of them: the "
+        f"plan's column sums are wrong by up to {unconverged.error:.2g} of its mass; "
+        "raise max_iterations, epsilon or tolerance of Sinkhorn",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )

@@ -68,10 +68,9 @@ class StraightThrough(Matcher[Any]):
         fixed = jax.lax.stop_gradient((x, y))
         hard = self.forward.statistics(*fixed, x_mask, y_mask)
         soft = self.backward.statistics(x, y, x_mask, y_mask)
-        return Statistics(
-            _with_gradient_of(hard.value, soft.value),
-            _with_gradient_of(hard.sq_dist, soft.sq_dist),
-            hard.upper_bound,
+        return hard._replace(
+            value=_with_gradient_of(hard.value, soft.value),
+            sq_dist=_with_gradient_of(hard.sq_dist, soft.sq_dist),
         )
 
     def validate(self, x_shape: Shape, y_shape: Shape) -> None:

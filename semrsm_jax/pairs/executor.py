@@ -6,7 +6,6 @@ tiles of a run, the search, and the correspondences of a report.
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ from semrsm_jax.matching.base import (
     bounded,
     matched_tokens,
 )
+from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs._on_host import HostPairs, PairTokens
 from semrsm_jax.pairs.selection import PairList, Pairs, take
 
@@ -103,6 +103,21 @@ class Chunk(NamedTuple):
     size: int
 
 
+class Block(NamedTuple):
+    """What a grid of pairs gave.
+
+    Attributes:
+      matrices: ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing
+        was matched.
+      size: the pairs a chunk that memory was enough for.
+      unconverged: the soft matchings among them that did not converge.
+    """
+
+    matrices: tuple[np.ndarray, np.ndarray, np.ndarray]
+    size: int
+    unconverged: Unconverged
+
+
 def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
     """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
     (_, tokens, channels), others = x_shape, y_shape[1]
@@ -160,7 +175,9 @@ def in_chunks(
         numbers = np.arange(done, done + (size if padded else kept))
         try:
             values = compute(np.minimum(numbers, count - 1))
-            values = tuple(np.asarray(value)[:kept] for value in values)
+            values = tuple(
+                np.asarray(value)[:kept] for value in values if value is not None
+            )
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not is_out_of_memory(error):
                 raise
@@ -203,7 +220,7 @@ def match_block(
     pairs: Pairs,
     size: int,
     progress: Callable[[int], None],
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], int]:
+) -> Block:
     """Matches a grid of pairs; the host keeps what is done.
 
     Args:
@@ -212,59 +229,23 @@ def match_block(
       pairs: which; where they are a triangle, their mirror images are filled in.
       size: pairs a chunk; halved where memory runs out.
       progress: called with the number of pairs done, after each chunk.
-
-    Returns:
-      ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing was matched;
-      and the pairs a chunk that memory was enough for.
     """
     dtype = accumulation_dtype(inputs.dtype)
     shape = (pairs.rows, pairs.columns)
     results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
-    enough = size
+    unconverged = Unconverged()
     with closing(execute(inputs, rule, pairs, size)) as chunks:
         for chunk in chunks:
             rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
-            for result, value in zip(results, chunk.values, strict=True):
+            for error in chunk.values[3:]:
+                unconverged = unconverged.and_those(Unconverged.of(error))
+            for result, value in zip(results, chunk.values[:3], strict=True):
                 result[rows, columns] = value
                 if pairs.triangle:
                     result[columns, rows] = value
-            enough = chunk.size
+            size = chunk.size
             progress(chunk.stop)
-    return results, enough
-
-
-def match_traced(
-    inputs: PairInputs, rule: Rule, pairs: Pairs, size: int
-) -> tuple[Array, ...]:
-    """What `match_block` gives, as one loop on the device, for jit, vmap and grad."""
-    inputs = inputs._replace(x=jnp.asarray(inputs.x), y=jnp.asarray(inputs.y))
-    tokens, channels = max(inputs.x.shape[1], inputs.y.shape[1]), inputs.x.shape[2]
-    # Of fewer channels, the product gains less than the turning of its result costs.
-    by_rows = rule.matcher.by_rows and rule.bound is None and channels >= 2 * tokens
-    rows, columns = pairs.chunks(size, by_rows)
-    # The backward pass matches nothing again: it keeps permutations and bounds.
-    kept = jax.checkpoint_policies.save_only_these_names("matching")
-
-    @partial(jax.checkpoint, policy=kept)
-    def chunk(inputs, rows, columns):
-        return match_pairs(inputs, rows, columns, rule)
-
-    values = jax.lax.map(lambda index: chunk(inputs, *index), (rows, columns))
-    # One row stands for all of its chunk; pairs that fill up a chunk are there twice.
-    rows = rows if rows.ndim == 2 else rows[:, None]
-    first, second = (a.ravel() for a in np.broadcast_arrays(rows, columns))
-    if pairs.triangle:
-        first, second = np.minimum(first, second), np.maximum(first, second)
-    _, once = np.unique(first * pairs.columns + second, return_index=True)
-    first, second = first[once], second[once]
-
-    def fill(value):
-        value = value.ravel()[once]
-        full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
-        full = full.at[first, second].set(value)
-        return full.at[second, first].set(value) if pairs.triangle else full
-
-    return tuple(fill(value) for value in values)
+    return Block(results, size, unconverged)
 
 
 def match_pairs(

@@ -1,7 +1,6 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,16 +9,21 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from semrsm_jax import _checks
-from semrsm_jax._representations import squared_token_norms
+from semrsm_jax import _checks, _representations
 from semrsm_jax._rows import Rows
-from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
+from semrsm_jax.matching.base import (
+    Bound,
+    Matcher,
+    check_bound,
+    check_matcher,
+)
 from semrsm_jax.matching.exact import Exact
+from semrsm_jax.matching.results import warn_unconverged
+from semrsm_jax.pairs._traced import match_traced
 from semrsm_jax.pairs.executor import (
     PairInputs,
     Rule,
     match_block,
-    match_traced,
     pairs_in_flight,
 )
 from semrsm_jax.pairs.selection import Pairs, batches, take
@@ -88,7 +92,13 @@ def pair_statistics(
     Raises:
       TypeError: an array is not real, a mask not boolean, or `matcher` no Matcher.
       ValueError: shapes do not fit, an axis is empty, a value is not finite, or
-        `memory_budget` is below 1.
+        `memory_budget` is below 1; or a sample's squared norm is neither 0 nor in the
+        range where the dtype holds its products, 1e-31 to 4e31 in float32 and 1e-292
+        to 4e292 in float64. Under jit the statistics of such a sample are NaN, as
+        those of one that is not finite.
+
+    Warns:
+      RuntimeWarning: pairs of a soft matching did not converge; not under jit.
 
     Examples:
       Match once, then apply any kernel:
@@ -133,10 +143,18 @@ def pair_statistics(
         diagonal=not (mirrored and matcher.self_is_identity),
     )
     inputs = PairInputs(x, y, x_mask, y_mask)
+    x_sq_norm = squared_norms("x", x, x_mask, inputs.dtype)
+    y_sq_norm = x_sq_norm
+    if not mirrored:
+        y_sq_norm = squared_norms("y", y, y_mask, inputs.dtype)
     most = pairs_in_flight(x.shape, y.shape, inputs.dtype, rule, memory_budget)
     size = pairs.chunk_size(most)
     if _checks.is_traced(*inputs):
-        inner, sq_dist, upper = match_traced(inputs, rule, pairs, size)
+        outside = jnp.isnan(x_sq_norm)[:, None] | jnp.isnan(y_sq_norm)
+        inner, sq_dist, upper = (
+            jnp.where(outside, jnp.nan, values)
+            for values in match_traced(inputs, rule, pairs, size)
+        )
     else:
 
         def advance(done: int) -> None:
@@ -145,10 +163,9 @@ def pair_statistics(
 
         # Constants inside a traced function, a teacher's tokens say, are done here too.
         with jax.ensure_compile_time_eval():
-            matrices, _ = match_block(inputs, rule, pairs, size, advance)
-            inner, sq_dist, upper = map(jnp.asarray, matrices)
-    x_sq_norm = squared_norms(x, x_mask, inputs.dtype)
-    y_sq_norm = x_sq_norm if mirrored else squared_norms(y, y_mask, inputs.dtype)
+            matched = match_block(inputs, rule, pairs, size, advance)
+            inner, sq_dist, upper = map(jnp.asarray, matched.matrices)
+        warn_unconverged(matched.unconverged, pairs.count)
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
@@ -168,23 +185,30 @@ def _samples(
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
 
 
-@partial(jax.jit, static_argnames="dtype")
-def _batch_norms(tokens: Array, mask: Array | None, dtype: Any) -> Array:
-    return squared_token_norms(tokens.astype(dtype), mask).sum(-1)
-
-
 def squared_norms(
-    array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
+    name: str, array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
 ) -> Float[Array, " N"]:
-    """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out."""
-    if isinstance(array, jax.Array):
-        return _batch_norms(array, mask, dtype)
-    # A batch at a time, so that nothing as large as the whole is put on the device.
-    return jnp.concatenate(
-        [
-            _batch_norms(
-                take(array, part, dtype), None if mask is None else mask[part], dtype
-            )
-            for part in batches(array.shape[0], _NORM_BATCH)
-        ]
-    )
+    """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out.
+
+    Raises:
+      ValueError: one leaves the range of the dtype; a traced one is NaN instead.
+    """
+    if _checks.is_traced(array, mask):
+        return _representations.squared_norms(array, mask, dtype)
+    # A constant inside a traced function has values too.
+    with jax.ensure_compile_time_eval():
+        if isinstance(array, jax.Array):
+            norms = _representations.squared_norms(array, mask, dtype)
+        else:
+            # A batch at a time: nothing as large as the whole is put on the device.
+            parts = [
+                _representations.squared_norms(
+                    take(array, part, dtype),
+                    None if mask is None else mask[part],
+                    dtype,
+                )
+                for part in batches(array.shape[0], _NORM_BATCH)
+            ]
+            norms = jnp.concatenate(parts)
+        _representations.check_range(name, array, norms, dtype)
+    return norms

@@ -245,7 +245,7 @@ class Ranking:
         ) as chunks:
             for chunk in chunks:
                 here = rows[chunk.start : chunk.stop], columns[chunk.start : chunk.stop]
-                self._inner[here], self._sq_dist[here], _ = chunk.values
+                self._inner[here], self._sq_dist[here], *_ = chunk.values
                 self.solved[here] = True
                 solver.size = chunk.size
                 solver.cost.add(len(here[0]), time.perf_counter() - start)

@@ -50,14 +50,15 @@ def summarize(name: str, rows: Any, mask: Any, dtype: np.dtype) -> Summaries:
     """Reads all samples (N, S, C) once, in parts; errors call them `name`.
 
     Raises:
-      ValueError: a value is not finite.
+      ValueError: a value is not finite, or a norm leaves the range of the dtype.
     """
     mask = None if mask is None else np.asarray(mask)
     samples, tokens, channels = rows.shape
     parts = []
     for part in batches(samples, max(1, _READ_BYTES // (8 * tokens * channels))):
         read = np.asarray(rows[part])
-        _checks.finite(f"{name}, samples {part.start} to {part.stop - 1},", read)
+        where = f"{name}, samples {part.start} to {part.stop - 1},"
+        _checks.finite(where, read)
         kept = None if mask is None else jnp.asarray(mask[part])
         values = present(read, None if mask is None else mask[part], dtype)
         squares = np.einsum("nsc,nsc->ns", values, values)
@@ -70,7 +71,7 @@ def summarize(name: str, rows: Any, mask: Any, dtype: np.dtype) -> Summaries:
                 norms.sum(1),
                 norms.max(1),
                 count.astype(np.float64),
-                np.asarray(squared_norms(read, kept, dtype)),
+                np.asarray(squared_norms(where, read, kept, dtype)),
             )
         )
     return Summaries(*(np.concatenate(values) for values in zip(*parts, strict=True)))
