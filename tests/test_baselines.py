@@ -28,6 +28,7 @@ def tokens():
     return x + 0.5, y + 0.5
 
 
+@pytest.mark.slow
 @each_baseline
 def test_baselines_have_the_interface_of_an_rsm(tokens, baseline):
     x, y = tokens

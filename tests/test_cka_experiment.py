@@ -306,6 +306,7 @@ def test_data_sets_are_prepared_as_their_networks_expect(data):
     assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None
 
 
+@pytest.mark.slow
 def test_the_users_networks_are_read_block_by_block(data, tmp_path):
     source = OnDataSet(Cifar100Images(), batch_size=4)
     session = Session(tmp_path / "steps")

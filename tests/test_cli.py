@@ -22,6 +22,7 @@ from semrsm_jax.store import load_rsm, save_rsm
 SOFT = ("--matcher", "sinkhorn")
 
 
+@pytest.mark.slow
 def test_existing_output_needs_overwrite(features_folder):
     Path("o.npz").write_text("before")
     message = refused("rsm", "x.npy", "-o", "o.npz")
@@ -228,6 +229,7 @@ app(["rsm", "big.npy", "-o", "o.npz", "--matcher", "identity"])
 """
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_message_and_no_file(features_folder):
     np.save("big.npy", features(shape=(20, 3, 4)))
     before = sorted(os.listdir())

@@ -61,6 +61,7 @@ def test_default_is_the_papers_layer_with_all_tokens(folder, expected):
     assert sorted(os.listdir()) == ["f.npz", "images", "vit"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["f.zarr", "f.npz", "f.safetensors"])
 def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, output):
     code, out, _ = run(

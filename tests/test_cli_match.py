@@ -55,6 +55,7 @@ def test_soft_match_tells_how_soft_it_is(features_folder):
         assert name in out
 
 
+@pytest.mark.slow
 def test_ladder_equals_the_function(features_folder):
     x, y = features(shape=(2, 12, 4))
     np.save("a.npy", x)

@@ -134,6 +134,7 @@ def test_retrieve_scores_what_search_wrote(labels, rng):
     np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_retrieve_with_intervals_and_paired_tests(labels):
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
     arguments = ("d.npy", "e.npy", *both, "--resamples", 20)
@@ -155,6 +156,7 @@ def test_retrieve_with_intervals_and_paired_tests(labels):
     assert "F1@1 less that of the first" in run("retrieve", *arguments)[1]
 
 
+@pytest.mark.slow
 def test_retrieve_draws_a_gallery(labels, rng):
     for name, count in (("q", N), ("db", M)):
         Path("images", name).mkdir(parents=True)

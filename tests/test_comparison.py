@@ -196,6 +196,7 @@ def test_linear_measures_are_those_of_the_rsms(rng, x64, estimator, channels):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [1000000, 10000000], ids=["NumAcc3", "NumAcc4"])
 def test_features_with_a_large_mean_keep_8_digits(rng, x64, base):
     """NIST StRD: 1001 values around base + 0.2, whose standard deviation is 0.1.
@@ -272,6 +273,7 @@ def test_one_batch_of_all_samples_is_the_unbiased_estimate(rng, x64):
     np.testing.assert_allclose(minibatch_linear_cka([(X, Y)]), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batches_average_numerator_and_denominators_not_ratios(rng, x64):
     X, Y = related(rng, 28)
     parts = [slice(0, 8), slice(8, 20), slice(20, 28)]
@@ -325,6 +327,7 @@ def test_minibatch_update_is_pure_and_jits(rng, x64):
     )
 
 
+@pytest.mark.slow
 def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x64):
     """Numerator, denominators and CKA, over splits of 96 samples into batches of 16."""
     X, Y = (jnp.asarray(m) for m in related(rng))

@@ -121,6 +121,7 @@ def test_crops_stay_inside_their_photograph(crops):
         assert top + side <= height and left + side <= width
 
 
+@pytest.mark.slow
 def test_a_crop_at_full_scale_is_the_photograph_itself():
     rng = np.random.default_rng(0)
     crops = draw_crops(12, 18, 170, rng, lambda crop: True)
@@ -299,6 +300,7 @@ def test_a_replicate_counts_pairs_as_often_as_its_scenes_are_drawn():
     assert gain == pytest.approx(expected[1][0] - expected[0][0], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_intervals_hold_their_value_and_narrow_with_confidence():
     rsms, scenes = _made(batches=40, n=5, scenes=15)
     wide = score(*rsms, scenes, 500, 0.95, 0)
@@ -352,6 +354,7 @@ def test_trained_weights_stand_beside_random_ones(both, small):
     assert {stage.weights for stage in small.stages} == {"random"}
 
 
+@pytest.mark.slow
 def test_the_trained_network_names_what_it_has_seen(crops):
     from semrsm_jax.demo.networks import normalize
 

@@ -44,6 +44,7 @@ def test_a_run_equals_pair_statistics(tmp_path, matcher, between):
     assert_equals_memory(store, x, y, matcher)
 
 
+@pytest.mark.slow
 def test_masks_bound_and_centering(tmp_path):
     x, mask = features(), np.ones((11, 6), bool)
     mask[3, 4:] = mask[5, 0] = False
@@ -63,6 +64,7 @@ def test_masks_bound_and_centering(tmp_path):
     assert_equals_memory(store, x - mean, y - mean, rule)
 
 
+@pytest.mark.slow
 def test_float64_and_bfloat16(tmp_path, x64):
     x = np.random.default_rng(0).normal(size=(5, 6, 4))
     store = run(x, store=tmp_path / "a.zarr", matcher=EXACT, tile=2)
@@ -144,6 +146,7 @@ def test_another_run_is_refused_by_what_differs(tmp_path, change, named):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_several_layers_in_one_run(tmp_path):
     layers = {"conv1": features(), "block.1/relu": features(1, (11, 3, 2))}
     folder = tmp_path / "run.zarr"
@@ -317,6 +320,7 @@ def test_progress_tells_rate_and_remaining_time(monkeypatch):
     assert (seen.done, seen.eta, seen.resumed_share) == (100, 0.0, 0.4)
 
 
+@pytest.mark.slow
 def test_plan_is_what_the_run_then_takes(tmp_path):
     x = features(shape=(60, 6, 4))
     found = plan(x, matcher=EXACT)

@@ -57,6 +57,7 @@ def limited(monkeypatch):
     return limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["device", "host"])
 @pytest.mark.parametrize("matcher", [Exact(), Identity()], ids=str)
 def test_statistics_search_and_report_survive_out_of_memory(
@@ -183,6 +184,7 @@ def test_blas_threads_are_given_back():
     assert [get() for get, _ in _openblas()] == before
 
 
+@pytest.mark.slow
 def test_progress_counts_every_pair_once(rng):
     for matcher, total in ((Exact(), 15), (BatchOptimal(4), 15), (Greedy(), 36)):
         calls = []

@@ -77,6 +77,7 @@ class Source:
 LAYERS = ["layers.2", "embed"]
 
 
+@pytest.mark.slow
 def test_tokens_that_the_config_counts(model, images):
     whole = extract(model, images, LAYERS)
     patches = extract(model, images, LAYERS, tokens="patches")
@@ -131,6 +132,7 @@ def test_peak_of_memory_is_that_of_the_layers():
     assert peak < 1.2 * size
 
 
+@pytest.mark.slow
 def test_double_precision_of_arrays_on_the_device(x64):
     """Batches are cut where x64 is enabled: that is a setting of the thread."""
     linear = nnx.Linear(3, 2, param_dtype=jax.numpy.float64, rngs=nnx.Rngs(0))

@@ -125,6 +125,7 @@ def run(code: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_import_changes_no_global_jax_setting():
     code = (
         "import jax; before = dict(jax.config.values); import semrsm_jax;"
@@ -133,6 +134,7 @@ def test_import_changes_no_global_jax_setting():
     assert run(code).strip() == "True"
 
 
+@pytest.mark.slow
 def test_import_leaves_solvers_and_plots_unloaded():
     code = (
         "import sys, jax, flax; import semrsm_jax;"

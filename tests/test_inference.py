@@ -73,6 +73,7 @@ def test_related_rsms_are_told_from_unrelated_ones(rsms):
     np.testing.assert_allclose(test.null, plain.null, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_null_is_that_of_permuted_samples(rng):
     K, L = rng.normal(size=(2, 3, 3)).astype(np.float32)
     orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
@@ -163,6 +164,7 @@ def test_interval_holds_the_estimate_and_widens(rsms):
     np.testing.assert_allclose(wide.resampled.mean(), wide.estimate, atol=0.05)
 
 
+@pytest.mark.slow
 def test_spread_is_that_of_single_samples_and_pairs(rng):
     """A statistic of pairs beyond their samples: of it the plain bootstrap makes 3."""
 
@@ -221,6 +223,7 @@ def test_difference_of_definitions_is_found_and_antisymmetric(features):
     np.testing.assert_allclose(turned.p_value, found.p_value, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_paired_test_meets_scipys_permutation_test(rng, x64):
     a, b = rng.normal(size=(2, 12))
     a += 0.5

@@ -171,6 +171,7 @@ def gradient_cases():
         yield pytest.param(loss, FIXED, marks=slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "matcher"), [*gradient_cases()])
 def test_gradients(loss, matcher, x, x64):
     def evaluate(x):

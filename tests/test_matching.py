@@ -135,6 +135,7 @@ def test_masked_positions_have_no_counterpart(rng, matcher):
     np.testing.assert_allclose(m.value, zeroed.value, rtol=1e-5)
 
 
+@pytest.mark.slow
 @of_all
 def test_gradient_is_that_of_the_fixed_matching(rng, matcher):
     x, y = tokens(rng, 2, TOKENS, 5)
@@ -202,6 +203,7 @@ def test_sweeps_never_lower_the_value_and_approach_the_optimum(rng):
     assert (values[-1] > values[0]).all()
 
 
+@pytest.mark.slow
 def test_floor_keeps_the_better_of_the_two(rng):
     x = tokens(rng, 4, 48, 6)
     # Two nearly aligned pairs, where position by position is hard to beat, and two not.

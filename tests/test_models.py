@@ -73,6 +73,7 @@ def test_tokens_lie_on_the_grid_that_the_config_names(name):
     assert np.isfinite(tokens).all() and float(tokens.std()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit", "sam"])
 def test_vmap_is_the_batch(name):
     model, size, _ = build(name)

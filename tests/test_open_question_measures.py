@@ -61,6 +61,7 @@ def test_probe_finds_what_is_there_and_nothing_else():
     assert probe_accuracy(x, labels, 4, 0) > 0.95
 
 
+@pytest.mark.slow
 def test_correlations_resample_networks():
     config = dataclasses.replace(layers.SCALES["smoke"], resamples=200)
 

@@ -134,6 +134,7 @@ def test_folder_of_photographs_is_read_or_its_error_says_what_it_must_hold(tmp_p
         draw_images(scenes, 4, 0, folder)
 
 
+@pytest.mark.slow
 def test_gain_and_its_change_are_paired():
     rng = np.random.default_rng(0)
     base, noise = rng.uniform(size=50), rng.normal(0, 0.01, 50)

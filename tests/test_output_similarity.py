@@ -81,6 +81,7 @@ def test_divergence_of_large_logits(rng, x64):
     assert ours == pytest.approx(np.log(2), rel=1e-15)
 
 
+@pytest.mark.slow
 def test_gradient_is_the_formulas_and_finite_at_zero(rng, x64):
     p, q = probabilities(rng, (2, 6))
     gradient = jax.grad(sj.jensen_shannon_divergence, (0, 1))

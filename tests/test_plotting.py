@@ -90,6 +90,7 @@ def test_plot_distributions_normalizes_each_group():
             assert area == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_heatmaps_of_the_figure_share_one_scale(figure):
     heatmaps = [
         a.images[0]

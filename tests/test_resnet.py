@@ -34,6 +34,7 @@ def small() -> ResNet:
     return random_network(ResNet, SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "published"),
     [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160)],

@@ -234,6 +234,7 @@ def test_scores_at_k_refuses():
 # evaluation
 
 
+@pytest.mark.slow
 def test_definitions_are_evaluated_on_the_queries_that_have_neighbors(rng):
     q, d = rng.integers(0, 3, (6, 4)), rng.integers(0, 3, (9, 4))
     index = np.stack([rng.permutation(9)[:3] for _ in range(6)])

@@ -46,6 +46,7 @@ ORACLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decimals", [None, 1, 0])
 @pytest.mark.parametrize("method", ORACLES)
 def test_rsa_is_scipys_with_and_without_ties(rng, x64, method, decimals):
@@ -54,6 +55,7 @@ def test_rsa_is_scipys_with_and_without_ties(rng, x64, method, decimals):
     np.testing.assert_allclose(rsa(K, L, method), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([2, 3, 33]), st.integers(1, 8), st.integers(0, 2**31 - 1))
 def test_kendall_counts_every_pair(size, values, seed):

@@ -231,6 +231,7 @@ def test_invariance_ladder_climbs(rng):
         invariance_ladder(x[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

@@ -61,6 +61,7 @@ def check(result, wanted):
     np.testing.assert_allclose(result.similarity, wanted.similarity, 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 @pytest.mark.parametrize("prune", [None, True, False])
 def test_neighbors_are_those_of_all_pairs(data, kernel, prune):
@@ -151,6 +152,7 @@ def test_pruning_never_changes_the_neighbors(seed, k, kernel, repeated, scale):
     check(result, expected(queries, database, k, kernel, exclude))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), shift=st.booleans())
@@ -233,6 +235,7 @@ def test_what_is_read_by_rows_and_in_parts_gives_the_same(data, monkeypatch):
     np.testing.assert_array_equal(result.similarity, whole.similarity)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_pruned_is_solved_in_full(data):
     rule = RBF()
     result = search(*data, 5, kernel=rule)

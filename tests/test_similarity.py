@@ -24,6 +24,7 @@ def store(tmp_path_factory):
     return run(x, store=folder, matcher=Identity(), tile=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_every_kernel_reads_the_store_row_by_row(store, kernel):
     expected = np.asarray(kernel(pair_statistics(features(), matcher=Identity())))

@@ -167,6 +167,7 @@ def test_one_token_goes_with_all_of_the_other_side(rng, block):
             np.testing.assert_allclose(matching.plan, uniform, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_rejected_or_give_nan(rng, bad):
     x, y = draw_tokens(rng, 2, 3, 6, 4, dtype=np.float32)
@@ -179,6 +180,7 @@ def test_values_that_are_not_finite_are_rejected_or_give_nan(rng, bad):
     assert matching.converged.tolist()[1] is False
 
 
+@pytest.mark.slow
 def test_masked_tokens_do_not_matter_whatever_they_hold(rng):
     x, y, x_mask, y_mask = draw_pair(rng, "masked")
     matching = match(x, y, matcher=SOFT, x_mask=x_mask, y_mask=y_mask)
@@ -244,6 +246,7 @@ def test_rounding_takes_the_heaviest_matching(rng):
     assert (np.asarray(round_plan(plan, x_mask=np.stack([mask] * 2)))[:, 2] == -1).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

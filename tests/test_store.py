@@ -475,6 +475,7 @@ def stats():
     return pair_statistics(features(), matcher=Identity())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_rsm_file_keeps_matrix_statistics_and_metadata(tmp_path, stats, suffix):
     path, kernel = tmp_path / f"ü x{suffix}", RBF()

@@ -151,6 +151,7 @@ def test_twenty_killed_workers(tmp_path):
     workers_killed(tmp_path, kills=20, seed=1, starting=True)
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(_cluster, "_WORKERLESS", 0.5)

@@ -84,6 +84,7 @@ def test_a_shipped_network_is_as_good_as_stated(name, tested):
     assert stated["count"] > stated["count_if_none"]
 
 
+@pytest.mark.slow
 def test_the_demos_network_is_as_good_as_stated():
     stated = _stated(DEMO)["name"]
     few = dataclasses.replace(CROPS, test=Draw(CropConfig(), IMAGES))
@@ -113,6 +114,7 @@ def test_layers_give_tokens_and_the_head_both_answers(name, tested):
     np.testing.assert_array_equal(both, zoo.logits(model, images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet-10", "vit-2"])
 def test_random_networks_differ_from_trained_ones_and_by_seed(name):
     images = compose(SceneConfig(), 4, 1, 0).images
@@ -263,6 +265,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_state_of_another_network_is_rejected(lessons, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.trained.training._SAVE_EVERY", 1)
     path = tmp_path / "state.npz"

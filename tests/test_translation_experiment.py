@@ -256,6 +256,7 @@ def test_paper_scale_without_data_says_what_it_needs(tmp_path):
     assert "image-net.org" in result.output and "--data" in result.output
 
 
+@pytest.mark.slow
 def test_published_networks_are_normalized_and_have_no_class_token(monkeypatch):
     small = ViTConfig(
         image_size=(32, 32), patch_size=(16, 16), width=8, depth=1, heads=2, hidden=8
