@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import permutations
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax.test_util import check_grads
 
 from semrsm_jax import (
     cka,
+    cka_matrix,
     hsic,
     linear_cka,
     linear_hsic,
@@ -20,6 +22,7 @@ from semrsm_jax import (
     minibatch_update,
     minibatch_update_features,
 )
+from semrsm_jax.comparison.grouping import SampleGroups
 
 ESTIMATORS = ("biased", "unbiased")
 
@@ -47,12 +50,25 @@ def unbiased(K, L):
     ) / (n * (n - 3))
 
 
+def u_statistic(K, L):
+    """The mean over all choices of four different samples, one by one."""
+    return np.mean(
+        [
+            K[i, j] * (L[j, i] + L[q, r] - L[q, i] - L[j, r])
+            for i, j, q, r in permutations(range(len(K)), 4)
+        ]
+    )
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_hsic_is_that_of_the_formula(rng, x64, symmetric):
     K, L = rsms(rng, symmetric=symmetric)
     np.testing.assert_allclose(hsic(K, L), biased(K, L), rtol=1e-11)
     if symmetric:
         np.testing.assert_allclose(hsic(K, L, "unbiased"), unbiased(K, L), rtol=1e-11)
+    expected = u_statistic(K, L)
+    np.testing.assert_allclose(hsic(K, L, "unbiased"), expected, rtol=1e-10)
+    np.testing.assert_allclose(hsic(L, K, "unbiased"), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
@@ -156,11 +172,23 @@ def test_whole_counts_repeat_samples(rng, x64, symmetric):
         )
 
 
-def test_unbiased_counts_weigh_an_additive_fit_of_different_samples(rng, x64):
+GROUPS = np.array([0, 0, 1, 2, 2, 3, 4, 4])
+
+
+@pytest.mark.parametrize("within", [None, "keep", "drop"])
+def test_unbiased_counts_weigh_an_additive_fit_of_pairs(rng, x64, within):
+    """Pairs of different samples; of one group as often as it counts, or never."""
     K, L = rsms(rng)
     w = rng.integers(0, 3, 8) + 0.5
-    i, j = np.nonzero(~np.eye(8, dtype=bool))
-    weights = w[i] * w[j]
+    groups = None
+    pairs = np.outer(w, w)
+    if within is not None:
+        w = w[GROUPS]
+        groups = SampleGroups(GROUPS, within)
+        same = np.equal.outer(GROUPS, GROUPS)
+        pairs = np.where(same, w if within == "keep" else 0, np.outer(w, w))
+    i, j = np.nonzero(pairs * ~np.eye(8, dtype=bool))
+    weights = pairs[i, j]
     design = np.zeros((len(i), 8))
     np.add.at(design, (np.arange(len(i)), i), 1)
     np.add.at(design, (np.arange(len(i)), j), 1)
@@ -170,7 +198,29 @@ def test_unbiased_counts_weigh_an_additive_fit_of_different_samples(rng, x64):
         fit = np.linalg.lstsq(design * root[:, None], m[i, j] * root, rcond=None)[0]
         left.append((m[i, j] - design @ fit) * root)
     expected = left[0] @ left[1] / np.linalg.norm(left[0]) / np.linalg.norm(left[1])
-    np.testing.assert_allclose(cka(K, L, "unbiased", counts=w), expected, rtol=1e-10)
+    got = cka(K, L, "unbiased", counts=w, groups=groups)
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_pairs_within_groups_leave_no_trace(rng, x64, symmetric):
+    rsms_ = [*rsms(rng, symmetric=symmetric)]
+    same = np.equal.outer(GROUPS, GROUPS)
+    changed = [np.where(same, rng.normal(size=(8, 8)), m) for m in rsms_]
+    for one in (rsms_, changed):
+        got = cka(*one, "unbiased", groups=GROUPS)
+        matrix = cka_matrix(one, estimator="unbiased", groups=GROUPS)
+        np.testing.assert_allclose(matrix[0, 1], got, rtol=1e-10)
+        np.testing.assert_allclose(got, cka(*rsms_, "unbiased", groups=GROUPS))
+        # A group of its own for each sample is no group.
+        alone = cka(*one, "unbiased", groups=np.arange(8))
+        np.testing.assert_allclose(alone, cka(*one, "unbiased"), rtol=1e-10)
+    for groups, words in ((GROUPS // 2, "at least 4 for"), (GROUPS[:3], "one entry")):
+        with pytest.raises(ValueError, match=words):
+            cka(*rsms_, "unbiased", groups=groups)
+    for call in (cka, lambda *a, **k: cka_matrix([*a], **k)):
+        with pytest.raises(ValueError, match="must be 'unbiased'"):
+            call(*rsms_, groups=GROUPS)
 
 
 def test_a_sample_that_is_most_of_all_leaves_no_estimate(rng):

@@ -136,6 +136,18 @@ def test_counts_are_repeated_samples_without_pairs_of_copies(rng, x64, method):
     np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+def test_pairs_within_groups_are_left_out(rng, x64):
+    K, L = symmetric(rng), symmetric(rng)
+    groups = np.arange(len(K)) // 2
+    i, j = np.triu_indices(len(K), 1)
+    apart = groups[i] != groups[j]
+    for method in ("pearson", "spearman"):
+        expected = ORACLES[method](K[i, j][apart], L[i, j][apart])
+        np.testing.assert_allclose(rsa(K, L, method, groups=groups), expected)
+    with pytest.raises(ValueError, match="weighs all pairs together"):
+        rsa(K, L, "whitened_cosine", groups=groups)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_jit_vmap_and_float32(rng, method):

@@ -11,8 +11,10 @@ from semrsm_jax.comparison._hsic import (
     centered,
     check_counts,
     check_rsms,
+    inner_product,
     weighted_product,
 )
+from semrsm_jax.comparison.grouping import DROP, SampleGroups, check_groups
 
 
 def cka(
@@ -21,6 +23,7 @@ def cka(
     estimator: str = "biased",
     *,
     counts: ArrayLike | None = None,
+    groups: ArrayLike | SampleGroups | None = None,
 ) -> Float[Array, ""]:
     """How similar two similarity structures over the same samples are, Eq. 2.
 
@@ -34,6 +37,9 @@ def cka(
       counts: (N,), how often each sample counts, as in a bootstrap. Biased: whole
         counts give the CKA of both RSMs with their samples repeated. Unbiased: a sample
         paired with a copy of itself is left out, which keeps the estimate unbiased.
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        crops of one photograph do: pairs within a group are left out, which needs the
+        unbiased estimator. None: each sample is alone. Resamples give a `SampleGroups`.
 
     Returns:
       A scalar; 1 for equal structures, 0 where an RSM is constant and so has none. It
@@ -42,8 +48,9 @@ def cka(
       symmetric can cause.
 
     Raises:
-      TypeError: an RSM is not real.
-      ValueError: as `hsic`, or counts that are negative or of another shape.
+      TypeError: an RSM is not real, or groups are neither integers nor text.
+      ValueError: as `hsic`, counts that are negative or of another shape, or groups
+        with the biased estimator, of another shape, or fewer than 4.
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019.
@@ -61,23 +68,60 @@ def cka(
       (True, True)
     """
     K, L = check_rsms(K, L, estimator, shift=True, scale=True)
-    return _cka(K, L, check_counts(counts, K), estimator)
+    return _cka(
+        K,
+        L,
+        check_counts(counts, K),
+        checked_groups(groups, len(K), estimator),
+        estimator,
+    )
+
+
+def checked_groups(
+    groups: ArrayLike | SampleGroups | None, n: int, estimator: str
+) -> SampleGroups | None:
+    """Groups for an estimator of HSIC, whose pairs are left out; raises as `cka`."""
+    if isinstance(groups, SampleGroups):
+        if estimator == "biased" and groups.within == DROP:
+            raise ValueError(
+                "estimator must be 'unbiased' where pairs within groups are left out, "
+                "got 'biased', which counts each sample with itself"
+            )
+        # A biased estimate repeats samples, and so counts all pairs.
+        return None if estimator == "biased" else groups
+    if groups is None:
+        return None
+    members, units = check_groups(groups, n)
+    if units < 4:
+        raise ValueError(
+            f"groups must be at least 4 for the unbiased estimator, got {units}"
+        )
+    assert members is not None
+    return checked_groups(SampleGroups(members, DROP), n, estimator)
 
 
 @partial(jax.jit, static_argnames="estimator")
-def _cka(K: Array, L: Array, counts: Array | None, estimator: str) -> Float[Array, ""]:
-    (K, _), (L, _) = (unit_scale(m, estimator) for m in (K, L))
+def _cka(
+    K: Array,
+    L: Array,
+    counts: Array | None,
+    groups: SampleGroups | None,
+    estimator: str,
+) -> Float[Array, ""]:
+    (K, _), (L, _) = (unit_scale(m, estimator, groups) for m in (K, L))
     if counts is None:
-        return ratio(*inner_products(K, L))
+        return ratio(*inner_products(K, L, estimator))
     pairs = (K, L), (K, K), (L, L)
-    return ratio(*(weighted_product(a, b, counts, estimator) for a, b in pairs))
+    return ratio(*(weighted_product(a, b, counts, estimator, groups) for a, b in pairs))
 
 
 def inner_products(
-    K: Float[Array, "N N"], L: Float[Array, "N N"]
+    K: Float[Array, "N N"], L: Float[Array, "N N"], estimator: str
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """<K, L'>, <K, K'> and <L, L'> of centered RSMs."""
-    cross, own_k, own_l = (jnp.sum(a * b.T) for a, b in ((K, L), (K, K), (L, L)))
+    cross, own_k, own_l = (
+        inner_product(a, b, estimator) for a, b in ((K, L), (K, K), (L, L))
+    )
     return cross, own_k, own_l
 
 
@@ -91,14 +135,14 @@ def ratio(
 
 
 def unit_scale(
-    K: Float[Array, "N N"], estimator: str
+    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
 ) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
     """The centered RSM with largest entry 1, so that float32 does not overflow.
 
     And its scale. A constant RSM is exactly zero, with scale 1.
     """
     raw = jnp.max(jnp.abs(K))
-    K = centered(K, estimator)
+    K = centered(K, estimator, groups)
     largest = jnp.max(jnp.abs(K))
     # Up to this, what centering left is rounding: the RSM is constant.
     constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw

@@ -6,18 +6,27 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from semrsm_jax import _checks
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
+from semrsm_jax.comparison._cka import checked_groups
 from semrsm_jax.comparison._hsic import check_estimator, check_samples, normalizer
 from semrsm_jax.comparison._row_blocks import CenteredRows, Products, RowSliced
+from semrsm_jax.comparison.grouping import DROP, WITHIN
 
 RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
 
 
 def cka_matrix(
-    rsms: RSMs, others: RSMs | None = None, estimator: str = "biased"
+    rsms: RSMs,
+    others: RSMs | None = None,
+    estimator: str = "biased",
+    *,
+    groups: ArrayLike | None = None,
+    within_groups: str = DROP,
 ) -> Float[np.ndarray, "R Q"]:
     """CKA of every two RSMs over the same samples, Eq. 2, with the values of `cka`.
 
@@ -33,15 +42,21 @@ def cka_matrix(
       others: Q other RSMs of the same samples, as of another model; None compares
         `rsms` with themselves.
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        crops of one photograph do. None: each sample is alone.
+      within_groups: ``"drop"`` leaves pairs within a group out, which needs the
+        unbiased estimator; ``"keep"`` counts them as all others.
 
     Returns:
       (R, Q) in float64, never clamped; 0 where an RSM is constant, and NaN where the
       estimate of HSIC(K, K) is not positive, see `cka`.
 
     Raises:
-      TypeError: an RSM is not real or not an array.
+      TypeError: an RSM is not real or not an array, or groups are neither integers nor
+        text.
       ValueError: no RSMs, shapes that are not square or differ, NaN or infinity, an
-        unknown estimator, or fewer than 4 samples for the unbiased one.
+        unknown estimator, or fewer than 4 samples for the unbiased one; groups as in
+        `cka`.
 
     Examples:
       >>> import numpy as np
@@ -51,7 +66,9 @@ def cka_matrix(
       >>> matrix.shape, matrix.diagonal()
       ((2, 2), array([1.0, 1.0]))
     """
-    products, _, _, _ = _products(rsms, others, estimator)
+    _checks.one_of("within_groups", within_groups, WITHIN)
+    groups = groups if within_groups == DROP else None
+    products, _, _, _ = _products(rsms, others, estimator, groups)
     structured = (products.left != 0)[:, None] & (products.right != 0)
     with np.errstate(invalid="ignore"):
         own = np.sqrt(products.left)[:, None] * np.sqrt(products.right)
@@ -81,7 +98,10 @@ def hsic_matrix(
 
 
 def _products(
-    rsms: RSMs, others: RSMs | None, estimator: str
+    rsms: RSMs,
+    others: RSMs | None,
+    estimator: str,
+    groups: ArrayLike | None = None,
 ) -> tuple[Products, list[CenteredRows], list[CenteredRows], int]:
     """Inner products of both sides, the centered RSMs of each, and N."""
     check_estimator(estimator)
@@ -96,7 +116,8 @@ def _products(
             )
     check_samples(rsm.shape[0], estimator)
     # Each reads and sums for itself, with the interpreter's lock released.
-    read = partial(_row_blocks.centered_rows, estimator=estimator)
+    members = checked_groups(groups, rsm.shape[0], estimator)
+    read = partial(_row_blocks.centered_rows, estimator=estimator, groups=members)
     with ThreadPoolExecutor(cores()) as pool:
         centered = [list(pool.map(read, side.keys(), side.values())) for side in sides]
     products = _row_blocks.inner_products(*centered)

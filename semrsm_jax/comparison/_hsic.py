@@ -2,14 +2,20 @@
 
 HSIC is a multiple of the inner product <K~, L~'>, where K~ is K less its row and column
 effects: those of the additive fit to all pairs of samples (biased), or to the pairs of
-different samples (unbiased: the U-centered matrix of Szekely and Rizzo 2014). `effects`
-is that fit. It needs the sums of rows only, in which samples may count more or less
-than once; equal counts are the plain estimators. RSMs in memory (`centered`), read by
-rows (`_row_blocks`), resampled (`weighted_product`) and of features (`linear`) all use
-it.
+different samples (unbiased: the U-centered matrix of Szekely and Rizzo 2014), or of
+different groups of samples. `effects` is that fit. It needs the sums of rows and
+columns only, in which samples may count more or less than once; equal counts are the
+plain estimators. RSMs in memory (`centered`), read by rows (`_row_blocks`), resampled
+(`weighted_product`) and of features (`linear`) all use it.
+
+Of RSMs K = Ks + Ka that are not symmetric, the U-statistic is <Ks~, Ls~> / (n (n - 3))
+of the symmetric parts less <Ka~, La~> / ((n - 1) (n - 2)) of the antisymmetric ones. As
+<K~, L~'> is the one product less the other, the share `transposed_share` of <K~, L~>
+makes up for the difference of the divisors.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax.comparison.grouping import DROP, KEEP, SampleGroups
 from semrsm_jax.comparison.narrowing import to_device
 
 Vector = Float[Array, " N"] | Float[np.ndarray, " N"]
@@ -37,8 +44,11 @@ def hsic(
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
       L: RSM (N, N) of the same samples in the same order.
       estimator: ``"biased"`` is tr(K H L H) / (N - 1)^2 with the centering matrix H,
-        Eq. 1; ``"unbiased"`` is that of Song et al. 2012, Eq. 5, which leaves out the
-        diagonals and may be negative.
+        Eq. 1; ``"unbiased"`` is the U-statistic, the mean over all choices of four
+        different samples, which leaves out the diagonals and may be negative. Of
+        symmetric RSMs it is Eq. 5 of Song et al. 2012; of others that formula is biased
+        and depends on which RSM comes first, and the U-statistic is taken, which is
+        neither.
 
     Returns:
       A scalar; 0 for a constant RSM, and, biased, for a single sample.
@@ -65,8 +75,23 @@ def hsic(
 
 @partial(jax.jit, static_argnames="estimator")
 def _hsic(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
-    product = jnp.sum(centered(K, estimator) * centered(L, estimator).T)
+    product = inner_product(*(centered(m, estimator) for m in (K, L)), estimator)
     return product / normalizer(len(K), estimator)
+
+
+def inner_product(
+    K: Float[Array, "N N"], L: Float[Array, "N N"], estimator: str
+) -> Float[Array, ""]:
+    """Of centered RSMs, what HSIC is a multiple of."""
+    product = jnp.sum(K * L.T)
+    if estimator == "biased":
+        return product
+    return product + transposed_share(len(K)) * (jnp.sum(K * L) - product)
+
+
+def transposed_share(n: Any) -> Any:
+    """The share of <K~, L~> in the unbiased estimate; of symmetric RSMs it is idle."""
+    return 1 / ((n - 1) * (n - 2))
 
 
 def normalizer(n: int, estimator: str) -> float:
@@ -74,19 +99,65 @@ def normalizer(n: int, estimator: str) -> float:
     return n * (n - 3) if estimator == "unbiased" else max(n - 1, 1) ** 2
 
 
-def effects(sums: Vector, counts: Vector, estimator: str) -> Vector:
-    """Row, or column, effects (N,) of the additive fit; of JAX arrays or NumPy's.
+def effects(
+    rows: Vector,
+    columns: Vector,
+    counts: Vector,
+    estimator: str,
+    groups: SampleGroups | None = None,
+) -> tuple[Vector, Vector]:
+    """Row and column effects, (N,) each, of the additive fit; of JAX arrays or NumPy's.
 
     Args:
-      sums: (N,) of each row, its entries weighted by the counts; unbiased: without the
-        diagonal.
+      rows: (N,), the sum of each row, its entries weighted by how often their pair
+        counts, divided by how often the row does.
+      columns: (N,), the sum of each column.
       counts: (N,), how often each sample counts.
       estimator: of HSIC.
+      groups: of the samples, for the unbiased estimator; None: each is alone.
     """
     total = counts.sum()
-    spread = total - 2 * counts if estimator == "unbiased" else total
-    shares = counts / spread
-    return (sums - (shares * sums).sum() / (1 + shares.sum())) / spread
+    if estimator == "biased":
+        row, column = (
+            (sums - (counts * sums).sum() / (2 * total)) / total
+            for sums in (rows, columns)
+        )
+        return row, column
+    # A symmetric RSM has the first part alone.
+    even, odd = (rows + columns) / 2, (rows - columns) / 2
+    if groups is None:
+        spread = total - 2 * counts
+        shares = counts / spread
+        even = (even - (shares * even).sum() / (1 + shares.sum())) / spread
+        odd = odd / total
+    else:
+        even, odd = _effects_by_groups(even, odd, counts, groups)
+    return even + odd, even - odd
+
+
+def _effects_by_groups(
+    even: Vector, odd: Vector, counts: Vector, groups: SampleGroups
+) -> tuple[Vector, Vector]:
+    """The fit to the pairs that count, solved for the sums over groups first."""
+    keep, members = groups.within == KEEP, groups.members
+
+    def sums(values: Any) -> Any:
+        if isinstance(values, np.ndarray):
+            return np.bincount(members, values, len(values))
+        return jax.ops.segment_sum(values, members, len(values))
+
+    total, weight, size = counts.sum(), sums(counts), sums(0 * counts + 1)
+    spread = total - 2 * weight + 2 * keep * (size - 1)
+    weighted = sums(counts * even)
+    mean = (weighted / spread).sum() / (1 + (weight / spread).sum())
+    others = mean - ((weighted - weight * mean) / spread)[members]
+    odd_others = (sums(counts * odd) / total)[members]
+    if keep:
+        others = others + ((sums(even) - size * mean) / spread)[members]
+        odd_others = odd_others - (sums(odd) / total)[members]
+    weight, size = weight[members], size[members]
+    even = (even - others) / (total - weight + keep * (size - 2))
+    return even, (odd - odd_others) / (total - weight + keep * size)
 
 
 def product_of_sums(
@@ -95,13 +166,14 @@ def product_of_sums(
     sums_q: tuple[Vector, Vector],
     counts: Float[Array, " N"],
     estimator: str,
+    groups: SampleGroups | None = None,
 ) -> Float[Array, ""]:
     """<P~, Q~> from <P, Q> and the weighted sums of the rows and columns of both.
 
     The fit is a projection, so that <P~, Q~> = <P, Q> - <fit of P, Q>.
     """
-    for p, q in zip(sums_p, sums_q, strict=True):
-        cross = cross - jnp.sum(counts * effects(p, counts, estimator) * q)
+    for p, q in zip(effects(*sums_p, counts, estimator, groups), sums_q, strict=True):
+        cross = cross - jnp.sum(counts * p * q)
     return cross
 
 
@@ -110,42 +182,77 @@ def weighted_product(
     L: Float[Array, "N N"],
     counts: Float[Array, " N"],
     estimator: str,
+    groups: SampleGroups | None = None,
 ) -> Float[Array, ""]:
     """<K~, L~'> over all pairs of samples, each pair with the product of its counts.
 
     Biased: integer counts give the value of the RSMs with their samples repeated.
     Unbiased: a sample and its own copy are not a pair, since their similarity depends
-    on the resampling alone and would bias the estimate. Then E<K~, L~'> is HSIC times a
-    factor that depends on the counts alone and cancels in CKA; NaN where one sample is
-    half of all or more, for then the fit has no solution.
+    on the resampling alone and would bias the estimate; with groups, pairs count as
+    `pair_counts` says. Then E<K~, L~'> is HSIC times a factor that depends on the
+    counts alone and cancels in CKA; NaN where one sample, or group, is half of all or
+    more, for then the fit has no solution.
 
     Center both first: then nothing cancels here. Quadratic forms in the counts become
     matrix products under `jax.vmap` over thousands of them.
     """
-    P, Q, w = K, L.T, counts
-    if estimator == "unbiased":
-        different = ~jnp.eye(len(w), dtype=bool)
-        P, Q = (jnp.where(different, m, 0) for m in (P, Q))
+    w = counts
+    if estimator == "biased":
+        with jax.default_matmul_precision("highest"):
+            sums_k, sums_l = ((m @ w, w @ m) for m in (K, L))
+            cross = w @ ((K * L.T) @ w)
+        return product_of_sums(cross, sums_k, sums_l[::-1], w, estimator)
+    apart = ~jnp.eye(len(w), dtype=bool)
+    within = None
+    if groups is not None:
+        same = groups.members[:, None] == groups.members
+        within = apart & same if groups.within == KEEP else None
+        apart = ~same
+
     # TF32 would lose what the centering has left.
     with jax.default_matmul_precision("highest"):
-        sums_p, sums_q = ((m @ w, w @ m) for m in (P, Q))
-        cross = w @ ((P * Q) @ w)
-    product = product_of_sums(cross, sums_p, sums_q, w, estimator)
-    if estimator == "biased":
-        return product
-    return jnp.where(jnp.all(jnp.sum(w) > 2 * w), product, jnp.nan)
+        sums = []
+        for m in (K, L):
+            far = jnp.where(apart, m, 0)
+            rows, columns = far @ w, w @ far
+            if within is not None:
+                near = jnp.where(within, m, 0)
+                rows, columns = rows + near.sum(1), columns + near.sum(0)
+            sums.append((rows, columns))
+        products = []
+        for transposed, sums_q in ((L.T, sums[1][::-1]), (L, sums[1])):
+            cross = w @ (jnp.where(apart, K * transposed, 0) @ w)
+            if within is not None:
+                cross += w @ jnp.where(within, K * transposed, 0).sum(1)
+            products.append(
+                product_of_sums(cross, sums[0], sums_q, w, estimator, groups)
+            )
+    product, other = products
+    share = transposed_share(jnp.sum(w) ** 2 / jnp.sum(w**2))
+    weights = w if groups is None else jax.ops.segment_sum(w, groups.members, len(w))
+    solved = jnp.all(jnp.sum(w) > 2 * weights)
+    return jnp.where(solved, product + share * (other - product), jnp.nan)
 
 
-def centered(K: Float[Array, "N N"], estimator: str) -> Float[Array, "N N"]:
-    """The RSM less its row and column effects; unbiased: zero on the diagonal."""
+def centered(
+    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
+) -> Float[Array, "N N"]:
+    """The RSM less its row and column effects; unbiased: zero on the diagonal.
+
+    With groups whose pairs are left out, it is zero in all of them.
+    """
     # A common offset changes nothing below, and subtracting it first keeps the digits.
     K = K - jnp.mean(K)
-    different, ones = ~jnp.eye(len(K), dtype=bool), jnp.ones(len(K), K.dtype)
-    if estimator == "unbiased":
-        K = jnp.where(different, K, 0)
-    rows, columns = (effects(K.sum(axis), ones, estimator) for axis in (1, 0))
+    counted, ones = None, jnp.ones(len(K), K.dtype)
+    if groups is not None and groups.within == DROP:
+        counted = groups.members[:, None] != groups.members
+    elif estimator == "unbiased":
+        counted, groups = ~jnp.eye(len(K), dtype=bool), None
+    if counted is not None:
+        K = jnp.where(counted, K, 0)
+    rows, columns = effects(K.sum(1), K.sum(0), ones, estimator, groups)
     K = K - rows[:, None] - columns
-    return jnp.where(different, K, 0) if estimator == "unbiased" else K
+    return K if counted is None else jnp.where(counted, K, 0)
 
 
 def check_rsms(

@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import cores
-from semrsm_jax.comparison._hsic import effects
+from semrsm_jax.comparison._hsic import effects, transposed_share
+from semrsm_jax.comparison.grouping import SampleGroups
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not
 # symmetric, so that for each of its blocks all of it is read.
@@ -55,6 +56,7 @@ class CenteredRows(NamedTuple):
       column_effects: (N,), in the units of entries / scale.
       noise: up to this size, a centered entry / scale is rounding.
       symmetric: whether it is, up to rounding.
+      groups: of the samples, whose pairs are left out; None: each is alone.
     """
 
     rsm: RowSliced
@@ -65,6 +67,7 @@ class CenteredRows(NamedTuple):
     column_effects: Float[np.ndarray, " N"]
     noise: float
     symmetric: bool
+    groups: SampleGroups | None = None
 
     def rows(self, start: int, stop: int) -> Float[np.ndarray, "b N"]:
         """Rows start to stop."""
@@ -73,7 +76,7 @@ class CenteredRows(NamedTuple):
         block -= self.row_effects[start:stop, None].astype(block.dtype)
         block -= self.column_effects.astype(block.dtype)
         if self.estimator == "unbiased":
-            _zero_diagonal(block, start)
+            _leave_out(block, start, self.groups)
         return block
 
     def columns(self, start: int, stop: int) -> Float[np.ndarray, "b N"]:
@@ -86,7 +89,9 @@ class CenteredRows(NamedTuple):
         ).T
 
 
-def centered_rows(name: str, rsm: RowSliced, estimator: str) -> CenteredRows:
+def centered_rows(
+    name: str, rsm: RowSliced, estimator: str, groups: SampleGroups | None = None
+) -> CenteredRows:
     """Reads an RSM once for its centering; `name` is that of its errors.
 
     Raises:
@@ -112,7 +117,7 @@ def centered_rows(name: str, rsm: RowSliced, estimator: str) -> CenteredRows:
         reach = max(reach, high, -low)
         size = max(size, abs(high + offset), abs(low + offset))
         if estimator == "unbiased":
-            _zero_diagonal(block, start)
+            _leave_out(block, start, groups)
         signs = probe.astype(block.dtype)
         rows[start:stop] = block.sum(1)
         columns += block.sum(0)
@@ -123,11 +128,13 @@ def centered_rows(name: str, rsm: RowSliced, estimator: str) -> CenteredRows:
     tolerance = 8 * eps * n * scale
     symmetric = bool(np.max(np.abs(along - across)) <= tolerance)
     noise = 8 * eps * size / scale
-    rows, columns = (
-        np.asarray(effects(sums / scale, np.ones(n), estimator))
-        for sums in (rows, columns)
+    rows, columns = map(
+        np.asarray,
+        effects(rows / scale, columns / scale, np.ones(n), estimator, groups),
     )
-    return CenteredRows(rsm, estimator, offset, scale, rows, columns, noise, symmetric)
+    return CenteredRows(
+        rsm, estimator, offset, scale, rows, columns, noise, symmetric, groups
+    )
 
 
 class Products(NamedTuple):
@@ -158,6 +165,8 @@ def inner_products(
     split = 0 if right is None else count
     asymmetric = [k for k, each in enumerate(rsms) if not each.symmetric]
     dtype = np.result_type(*(_dtype(each.rsm) for each in rsms))
+    unbiased = rsms[0].estimator == "unbiased"
+    share = transposed_share(n) if unbiased else 0.0
     room = _ROOM if asymmetric else _CACHE
     step = min(block_rows(len(rsms), n, each.rsm, room) for each in rsms)
 
@@ -173,7 +182,10 @@ def inner_products(
             transposed[k] = rsms[k].columns(start, stop)
             own[k] = np.einsum("bx,bx->b", block[k], transposed[k]).sum(dtype=float)
         squares = np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
-        return _products(block[:count], transposed[split:]), squares, own
+        cross = _products(block[:count], transposed[split:])
+        if asymmetric and unbiased:
+            cross += share * (_products(block[:count], block[split:]) - cross)
+        return cross, squares, own
 
     cross, squares, own = np.zeros((count, len(rsms) - split)), 0.0, 0.0
     # Blocks at once on all cores, unless they are large; summed in their order.
@@ -183,6 +195,7 @@ def inner_products(
     # What centering left of an RSM without structure is rounding.
     structured = squares > (n * np.array([each.noise for each in rsms])) ** 2
     symmetric = np.array([each.symmetric for each in rsms])
+    own = own + share * (squares - own)
     own = np.where(structured, np.where(symmetric, squares, own), 0)
     cross *= structured[:count, None]
     cross *= structured[split:]
@@ -232,6 +245,11 @@ def _dtype(rsm: RowSliced) -> np.dtype:
     return np.dtype(float if dtype.kind in "iu" else accumulation_dtype(dtype))
 
 
-def _zero_diagonal(block: np.ndarray, start: int) -> None:
-    index = np.arange(len(block))
-    block[index, start + index] = 0
+def _leave_out(block: np.ndarray, start: int, groups: SampleGroups | None) -> None:
+    """Zero for pairs of a sample with itself, or within a group."""
+    if groups is None:
+        index = np.arange(len(block))
+        block[index, start + index] = 0
+    else:
+        members = np.asarray(groups.members)
+        block[members[start : start + len(block), None] == members] = 0

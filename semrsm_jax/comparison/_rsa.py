@@ -13,9 +13,15 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
 from semrsm_jax.comparison._hsic import check_counts, check_rsms, weighted_product
+from semrsm_jax.comparison.grouping import (
+    DROP,
+    SampleGroups,
+    check_groups,
+    pair_counts,
+)
 
-# Of two symmetric RSMs (N, N) and, maybe, how often each sample counts (N,).
-Measure = Callable[[Array, Array, Array | None], Float[Array, ""]]
+# Of two symmetric RSMs (N, N), how often each sample counts (N,), and its group.
+Measure = Callable[[Array, Array, Array | None, SampleGroups | None], Float[Array, ""]]
 
 
 def rsa(
@@ -24,6 +30,7 @@ def rsa(
     method: str = "spearman",
     *,
     counts: ArrayLike | None = None,
+    groups: ArrayLike | SampleGroups | None = None,
 ) -> Float[Array, ""]:
     """How similarly two RSMs order or scale the pairs of different samples.
 
@@ -44,6 +51,10 @@ def rsa(
       counts: (N,), how often each sample counts, as in a bootstrap; a pair counts with
         the product of both. A sample paired with a copy of itself is left out, except
         by the whitened methods, in which it has distance 0.
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        crops of one photograph do: pairs within a group are left out, which the
+        whitened methods cannot. None: each sample is alone. Resamples give a
+        `SampleGroups`.
 
     Returns:
       A scalar in [-1, 1] up to rounding. NaN where an RSM has equal entries throughout
@@ -51,9 +62,10 @@ def rsa(
       and ``"whitened_cosine"`` are NaN only where they are all zero.
 
     Raises:
-      TypeError: an array is not real.
+      TypeError: an array is not real, or groups are neither integers nor text.
       ValueError: shapes that are not square or differ, fewer than 3 samples, NaN or
-        infinity, an unknown method, or counts that are negative or of another shape.
+        infinity, an unknown method, counts that are negative or of another shape, or
+        groups of another shape, fewer than 3, or with a whitened method.
 
     References:
       Kriegeskorte et al., "Representational similarity analysis", 2008; Nili et al.,
@@ -74,23 +86,45 @@ def rsa(
         raise ValueError(
             f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"
         )
-    return _rsa(K, L, check_counts(counts, K), METHODS[method])
+    if groups is not None and not isinstance(groups, SampleGroups):
+        members, units = check_groups(groups, len(K))
+        if units < 3:
+            raise ValueError(f"groups must be at least 3, got {units}")
+        assert members is not None
+        groups = SampleGroups(members, DROP)
+    if groups is not None and isinstance(METHODS[method], partial):
+        if groups.within == DROP:
+            raise ValueError(
+                f"method {method!r} weighs all pairs together, and so cannot leave out "
+                "those within groups; take 'pearson' or 'cosine'"
+            )
+        groups = None
+    return _rsa(K, L, check_counts(counts, K), groups, METHODS[method])
 
 
 @partial(jax.jit, static_argnames="measure")
 def _rsa(
-    K: Array, L: Array, counts: Array | None, measure: Measure
+    K: Array,
+    L: Array,
+    counts: Array | None,
+    groups: SampleGroups | None,
+    measure: Measure,
 ) -> Float[Array, ""]:
     # Halved first: the sum of two entries could overflow.
-    return measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts)
+    return measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts, groups)
 
 
-def pair_ranks(K: Float[Array, "*R N N"]) -> Float[Array, "*R N N"]:
+def pair_ranks(
+    K: Float[Array, "*R N N"], groups: SampleGroups | None = None
+) -> Float[Array, "*R N N"]:
     """Symmetric matrices of the ranks of the pairs, whose Pearson is Spearman's."""
     if K.ndim == 3:
-        return jax.vmap(pair_ranks)(K)
+        return jax.vmap(lambda each: pair_ranks(each, groups))(K)
     upper = np.triu_indices(len(K), 1)
-    ranks = correlation.average_ranks(off_diagonal(0.5 * K + 0.5 * K.T))
+    weights = None
+    if groups is not None:
+        weights = off_diagonal(pair_counts(jnp.ones(len(K), K.dtype), groups))
+    ranks = correlation.average_ranks(off_diagonal(0.5 * K + 0.5 * K.T), weights)
     ranks = jnp.zeros_like(K).at[upper].set(ranks)
     return ranks + ranks.T
 
@@ -103,16 +137,23 @@ def off_diagonal(K: Float[Array, "N N"]) -> Float[Array, " P"]:
 def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Measure:
     """The measure that a correlation of vectors is, over the pairs i < j."""
 
-    def measure(K: Array, L: Array, counts: Array | None) -> Float[Array, ""]:
+    def measure(
+        K: Array, L: Array, counts: Array | None, groups: SampleGroups | None
+    ) -> Float[Array, ""]:
         weights = None
-        if counts is not None:
-            weights = off_diagonal(counts[:, None] * counts[None, :])
+        if counts is not None or groups is not None:
+            once = jnp.ones(len(K), K.dtype)
+            weights = off_diagonal(
+                pair_counts(once if counts is None else counts, groups)
+            )
         return of_vectors(off_diagonal(K), off_diagonal(L), weights)
 
     return measure
 
 
-def _whitened(K: Array, L: Array, counts: Array | None, offset: bool) -> Array:
+def _whitened(
+    K: Array, L: Array, counts: Array | None, groups: SampleGroups | None, offset: bool
+) -> Array:
     """Cosine of v' V^-1 v with V the noise covariance of squared distances.
 
     That is the cosine of both doubly centered matrices with zero on the diagonal, so

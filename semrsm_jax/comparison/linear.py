@@ -152,7 +152,7 @@ def products(
     with jax.default_matmul_precision("highest"):
         if c * c + d * d + c * d >= n * (c + d):
             K, L = (centered(Z @ Z.T, estimator) for Z in (X, Y))
-            return inner_products(K, L)
+            return inner_products(K, L, estimator)
         pairs = (X, Y), (X, X), (Y, Y)
         cross, own_x, own_y = (_in_features(*pair, estimator) for pair in pairs)
     return cross, own_x, own_y

@@ -79,7 +79,7 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
     """
     K, L = check_rsms(K, L, "unbiased", shift=True)
     (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
-    products = inner_products(unit_k, unit_l)
+    products = inner_products(unit_k, unit_l, "unbiased")
     return _added(sums, products, jnp.sqrt(scale_k), jnp.sqrt(scale_l), len(K))
 
 

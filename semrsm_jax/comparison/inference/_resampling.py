@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference.interval import Interval
 
 Key = int | jax.Array
@@ -194,34 +195,6 @@ def check_confidence(confidence: float) -> float:
             f"confidence must lie between 0 and 1, got {confidence}; 0.95 is 95 %"
         )
     return float(confidence)
-
-
-def check_groups(
-    groups: ArrayLike | None, samples: int
-) -> tuple[Int[np.ndarray, " n"] | None, int]:
-    """The group of each sample, numbered from 0, or None, and how many there are.
-
-    Raises:
-      TypeError: groups are neither integers nor text.
-      ValueError: not one for each sample, or fewer than 2 groups.
-    """
-    numbers, count = None, samples
-    if groups is not None:
-        groups = np.asarray(groups)
-        if groups.shape != (samples,):
-            raise ValueError(
-                f"groups must have one entry for each of {samples} samples, got shape "
-                f"{groups.shape}"
-            )
-        if groups.dtype.kind not in "iuU":
-            raise TypeError(
-                f"groups must be integers or text, got dtype {groups.dtype}"
-            )
-        names, numbers = np.unique(groups, return_inverse=True)
-        count = len(names)
-    if count < 2:
-        raise ValueError(f"at least 2 samples or groups are needed, got {count}")
-    return numbers, count
 
 
 def check_defined(what: str, value: Any) -> None:

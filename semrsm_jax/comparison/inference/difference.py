@@ -9,11 +9,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.comparison._hsic import check_rsms
+from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     bootstrap,
     check_defined,
-    check_groups,
 )
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import CKA, Statistic

@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison._rsa import pair_ranks
+from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
     Key,
     as_key,
     batch_size,
     check_defined,
-    check_groups,
     check_resamples,
     null_p_value,
 )

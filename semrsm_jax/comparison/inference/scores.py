@@ -11,12 +11,12 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     ScoreStatistic,
     bootstrap,
     check_confidence,
-    check_groups,
 )
 from semrsm_jax.comparison.inference.interval import Interval
 

@@ -1,0 +1,151 @@
+"""Groups of samples that depend on each other, and which pairs of samples count.
+
+Crops of one photograph, frames of one video or images of one class are no independent
+samples. Inference draws and exchanges whole groups; here it is said what the pairs
+within a group count.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from semrsm_jax import _checks
+
+KEEP, DROP = WITHIN = "keep", "drop"
+
+# A test that cannot give a p-value up to this is not one.
+_LEVEL = 0.05
+# Fewer units than this give intervals that cover less than they state.
+_FEW = 10
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["members"], meta_fields=["within"]
+)
+@dataclass(frozen=True)
+class SampleGroups:
+    """The group of each sample, and whether pairs within a group count.
+
+    Attributes:
+      members: (N,), the group of each sample, numbered from 0.
+      within: ``"keep"``: a pair within a group counts as often as its group;
+        ``"drop"``: never.
+    """
+
+    members: Int[Array, " N"] | Int[np.ndarray, " N"]
+    within: str = field(default=DROP)
+
+
+def check_groups(
+    groups: ArrayLike | None, samples: int
+) -> tuple[Int[np.ndarray, " n"] | None, int]:
+    """The group of each sample, numbered from 0, or None, and how many there are.
+
+    Args:
+      groups: (n,) integers or text; None: each sample is a group.
+      samples: n.
+
+    Raises:
+      TypeError: groups are neither integers nor text.
+      ValueError: not one for each sample, or fewer than 2 groups.
+    """
+    numbers, count = None, samples
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (samples,):
+            raise ValueError(
+                f"groups must have one entry for each of {samples} samples, got shape "
+                f"{groups.shape}"
+            )
+        if groups.dtype.kind not in "iuU":
+            raise TypeError(
+                f"groups must be integers or text, got dtype {groups.dtype}"
+            )
+        names, numbers = np.unique(groups, return_inverse=True)
+        count = len(names)
+    if count < 2:
+        raise ValueError(f"at least 2 samples or groups are needed, got {count}")
+    return numbers, count
+
+
+def sample_groups(
+    groups: ArrayLike | None, samples: int, within: str
+) -> SampleGroups | None:
+    """Checks and numbers the groups; None where each sample stands alone.
+
+    Args:
+      groups: (N,) integers or text, or None.
+      samples: N.
+      within: ``"keep"`` or ``"drop"``.
+
+    Raises:
+      TypeError: as `check_groups`.
+      ValueError: as `check_groups`, an unknown `within`, or ``"drop"`` without groups.
+    """
+    _checks.one_of("within_groups", within, WITHIN)
+    if groups is None:
+        if within == DROP:
+            raise ValueError(
+                "within_groups='drop' needs groups, one for each sample, got None"
+            )
+        return None
+    members, _ = check_groups(groups, samples)
+    assert members is not None
+    return SampleGroups(members, within)
+
+
+def check_testable(units: int, least: float, what: str) -> None:
+    """Rejects a test whose smallest p-value is above 0.05.
+
+    Args:
+      units: how many groups, or independent samples.
+      least: its smallest p-value.
+      what: how the p-value comes about, for the error.
+
+    Raises:
+      ValueError: `least` is above 0.05.
+    """
+    if least > _LEVEL:
+        raise ValueError(
+            f"groups, or independent samples, must be more for this test, got {units}: "
+            f"{what} cannot give p below {least:.3g}; take more groups, or give the "
+            "interval without a test"
+        )
+
+
+def least_of_permutations(units: int, two_sided: bool) -> float:
+    """The smallest p-value of all orders of so many units."""
+    return min(1.0, (1 + two_sided) / math.factorial(min(units, 20)))
+
+
+def is_few(units: int) -> bool:
+    """Whether intervals over so many units cover less than they state."""
+    return units < _FEW
+
+
+def pair_counts(
+    counts: Float[Array, " N"], groups: SampleGroups | None
+) -> Float[Array, "N N"]:
+    """How often each pair of different samples counts; zero on the diagonal.
+
+    The product of how often both samples count. A group that is drawn twice is there
+    twice, and a pair within it twice, not four times: its samples would otherwise be
+    paired with those of their own copy.
+
+    Args:
+      counts: (N,), how often each sample counts, the same for all of a group.
+      groups: of the samples; None: each is alone.
+    """
+    pairs = counts[:, None] * counts
+    different = ~jnp.eye(len(counts), dtype=bool)
+    if groups is None:
+        return jnp.where(different, pairs, 0)
+    same = groups.members[:, None] == groups.members
+    within = counts[:, None] * different if groups.within == KEEP else 0.0
+    return jnp.where(same, within, pairs)
