@@ -29,7 +29,11 @@ def cores() -> int:
 
 @contextmanager
 def core_limit(count: int) -> Iterator[None]:
-    """Makes `cores` return `count` in this thread, until the block ends."""
+    """Limits the solver's threads, for work that this thread begins in the block.
+
+    Args:
+      count: threads at most; None outside of any such block stands for all cores.
+    """
     token = _limit.set(count)
     try:
         yield

@@ -15,6 +15,7 @@ of that of matching all pairs, and at S=4096, C=64 at most 0.6 of it.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,12 @@ from jaxtyping import Float
 
 from experiments.frame.command_line import command
 from experiments.frame.measurement import Measurement
-from experiments.frame.networks import LEAST_CONTRAST
+from experiments.frame.networks import photograph_crops
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report
 from semrsm_jax import Cosine, Kernel, Linear
 from semrsm_jax.demo.networks import normalize, random_network
-from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.retrieval import SearchResult, search
@@ -94,15 +94,10 @@ SCALES = {
 def measure(config: PruningConfig, report: Report) -> dict[str, Any]:
     """Both ways of every setting and kernel."""
     count = max(s.queries + s.database for s in config.settings)
-    crops = draw_crops(
-        math.ceil(count / 12),
-        12,
-        config.side,
-        np.random.default_rng(config.seed),
-        lambda crop: crop.std() >= LEAST_CONTRAST,
-        lambda done, total: report("Cutting photographs", done, total),
-    ).images[:count]
-    images = normalize(crops)
+    progress = partial(report, "Cutting photographs")
+    batches = math.ceil(count / 12)
+    crops = photograph_crops(batches, 12, config.side, config.seed, progress)
+    images = normalize(crops[:count])
     model = random_network(config.network, config.seed, images[:24])
     rows = []
     for setting in config.settings:

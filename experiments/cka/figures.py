@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.cka.compare import BOTH, DIFFERENCE, Comparison
 from experiments.cka.measure import SEMANTIC, SPATIO
+from experiments.frame.figures import draw_intervals, styled_figure
 from semrsm_jax.plotting import plot_comparison, plot_comparison_difference
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +25,10 @@ def draw_kinds(comparisons: Sequence[Comparison]) -> "Figure":
     Args:
       comparisons: of `KINDS`, all kernels; a row of panels is an architecture.
     """
-    from matplotlib import rc_context
-
     kernels = list(dict.fromkeys(each.kernel for each in comparisons))
     titles = list(dict.fromkeys(map(_title, comparisons)))
-    figure = new_figure(((len(kernels) + 1.25) * _PANEL, len(titles) * _PANEL + 0.3))
-    with rc_context({"font.size": FONT_SIZE}):
+    size = (len(kernels) + 1.25) * _PANEL, len(titles) * _PANEL + 0.3
+    with styled_figure(size, boxes=True) as figure:
         panels = figure.subplots(len(titles), len(kernels) + 1, squeeze=False)
         for row, title in zip(panels, titles, strict=True):
             of_title = [each for each in comparisons if _title(each) == title]
@@ -47,27 +45,16 @@ def _depth(ax: "Axes", comparisons: Sequence[Comparison]) -> None:
     """CKA of both kinds of RSMs of a layer against depth, a line for each network."""
     for number, each in enumerate(comparisons):
         for line, intervals in enumerate(each.intervals.values()):
-            values, low, high = np.array(list(intervals.values())).T
-            depth = np.arange(len(values)) + 0.12 * (
-                number - (len(comparisons) - 1) / 2
-            )
-            ax.errorbar(
-                depth,
-                values,
-                (np.maximum(values - low, 0), np.maximum(high - values, 0)),
-                color=COLORS[number],
-                marker=MARKERS[number],
-                markersize=3.5,
-                linewidth=1,
-                capsize=1.5,
-                label=each.kernel if line == 0 else None,
-            )
+            beside = 0.12 * (number - (len(comparisons) - 1) / 2)
+            label = "_nolegend_" if line else each.kernel
+            depth = np.arange(len(intervals)) + beside
+            draw_intervals(ax, depth, list(intervals.values()), number, label)
     names, places = short_names(comparisons[0].rows), _named(len(comparisons[0].rows))
     ax.set_xticks(places, [names[place] for place in places])
     ax.set_ylim(min(0, ax.get_ylim()[0]), 1.04)
     ax.set(xlabel="layer", ylabel="CKA of both kinds", title="the same layer")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(loc="lower right")
 
 
 def draw_layers(comparisons: Sequence[Comparison]) -> "Figure":
@@ -76,12 +63,10 @@ def draw_layers(comparisons: Sequence[Comparison]) -> "Figure":
     Args:
       comparisons: of `WITHIN` or of `ACROSS`.
     """
-    from matplotlib import rc_context
-
     differences = [each.cka[DIFFERENCE][ESTIMATOR] for each in comparisons]
     limit = max(float(np.nanmax(np.abs(values))) for values in differences)
-    figure = new_figure((3.6 * _PANEL, len(comparisons) * _PANEL + 0.3))
-    with rc_context({"font.size": FONT_SIZE}):
+    size = 3.6 * _PANEL, len(comparisons) * _PANEL + 0.3
+    with styled_figure(size, boxes=True) as figure:
         panels = figure.subplots(len(comparisons), 3, squeeze=False)
         for (left, middle, right), each in zip(panels, comparisons, strict=True):
             _matrix(left, each, SPATIO)

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def styled_figure(size: tuple[float, float]) -> "Iterator[Figure]":
-    """A figure of a size in inches: text of one size, axes left and below, no boxes."""
+def styled_figure(size: tuple[float, float], boxes: bool = False) -> "Iterator[Figure]":
+    """A figure of a size in inches: text of one size, axes left and below, no boxes.
+
+    Args:
+      size: width and height.
+      boxes: axes on all sides, as matrices have them.
+    """
     from matplotlib import rc_context
 
     settings: dict[Any, Any] = {
         **{"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE},
-        **{"axes.spines.top": False, "axes.spines.right": False},
+        **{"axes.spines.top": boxes, "axes.spines.right": boxes},
         "legend.frameon": False,
     }
     with rc_context(settings):
@@ -30,14 +35,18 @@ def styled_figure(size: tuple[float, float]) -> "Iterator[Figure]":
 
 def draw_legend(
     figure: "Figure",
-    ax: "Axes",
+    *axes: "Axes",
     place: Literal["upper", "lower"] = "upper",
     ncols: int = 3,
 ) -> None:
-    """One legend for all panels, outside of them, with the labels of one panel."""
-    handles, labels = ax.get_legend_handles_labels()
+    """One legend for all panels, outside of them, with the labels of some of them."""
+    handles = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     loc: Any = f"outside {place} center"
-    figure.legend(handles, labels, loc=loc, ncols=ncols)
+    figure.legend(handles.values(), handles.keys(), loc=loc, ncols=ncols)
 
 
 def draw_line(
@@ -55,12 +64,13 @@ def draw_line(
 
 def draw_intervals(
     ax: "Axes",
-    places: Float[np.ndarray, " n"],
+    places: Float[np.ndarray, " n"] | Sequence[float],
     intervals: Sequence[tuple[float, float, float]],
-    kind: int,
-    label: str,
+    kind: int = 0,
+    label: str = "_nolegend_",
     linestyle: str = "-",
     along: Literal["x", "y"] = "x",
+    **look: Any,
 ) -> None:
     """Values with their intervals, joined by a line.
 
@@ -72,20 +82,21 @@ def draw_intervals(
       label: in the legend.
       linestyle: of the line; empty: none.
       along: the axis that the places are on.
+      look: what is drawn otherwise, as arguments of matplotlib.
     """
-    value, low, high = np.array(intervals).T
-    ends = (value - low, high - value)
+    value, low, high = np.array(intervals, float).reshape(-1, 3).T
+    # An estimate of all images may lie beyond an interval of some of them.
+    ends = np.maximum((value - low, high - value), 0)
     flat = along == "x"
+    settings: dict[str, Any] = {
+        **{"color": COLORS[kind % len(COLORS)], "marker": MARKERS[kind % len(MARKERS)]},
+        **{"markersize": 4, "linewidth": 1.2, "capsize": 2},
+        **{"linestyle": linestyle, "label": label},
+    }
     ax.errorbar(
         places if flat else value,
         value if flat else places,
         yerr=ends if flat else None,
         xerr=None if flat else ends,
-        color=COLORS[kind],
-        marker=MARKERS[kind],
-        markersize=4,
-        linewidth=1.2,
-        capsize=2,
-        linestyle=linestyle,
-        label=label,
+        **settings | look,
     )

@@ -1,14 +1,16 @@
 """What a study found, as data: statements of the paper beside our numbers."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from jax.typing import ArrayLike
 
 from semrsm_jax.comparison.inference import mean_interval
 
+_E = TypeVar("_E")
+_K = TypeVar("_K", bound=Hashable)
 Verdict = Literal["agrees", "differs", "not asked"]
 
 
@@ -102,6 +104,14 @@ def count(flags: Iterable[bool], unit: str = "") -> Quantity:
     """How many of the flags are set: "3 of 5 networks"."""
     flags = list(flags)
     return Quantity("", [sum(flags)], f"of {len(flags)} {unit}".strip(), digits=0)
+
+
+def grouped(entries: Iterable[_E], key: Callable[[_E], _K]) -> dict[_K, list[_E]]:
+    """The entries of each key, in their order."""
+    groups: dict[_K, list[_E]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return groups
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from semrsm_jax.demo.networks import normalize, random_network
+from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig, calibrate_batch_norm, load, variant
 
@@ -25,6 +26,34 @@ def token_grid(image_size: Sequence[int], stage: int) -> tuple[int, int]:
     """Rows and columns of the tokens of a stage of a network with the CIFAR stem."""
     rows, columns = (-(-length // 2**stage) for length in image_size)
     return rows, columns
+
+
+def cell_centers(grid: tuple[int, int], cell: float) -> Float[np.ndarray, "S 2"]:
+    """Row and column of the middle of each token's cell of `cell` pixels."""
+    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
+    return np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
+
+
+def photograph_crops(
+    batches: int,
+    crops: int,
+    side: int,
+    seed: int | tuple[int, ...],
+    progress: Callable[[int, int], object] | None = None,
+) -> Images:
+    """Crops of the photographs that come with scikit-image; blank ones are left out.
+
+    Args:
+      batches: in each of which all crops are of different scenes.
+      crops: of a batch.
+      side: of a crop, in pixels.
+      seed: of the draw.
+      progress: called as ``progress(done, total)``.
+    """
+    rng = np.random.default_rng(seed)
+    return draw_crops(
+        batches, crops, side, rng, lambda c: c.std() >= LEAST_CONTRAST, progress
+    ).images
 
 
 class Network(Protocol):

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.frame.figures import draw_legend, draw_line, styled_figure
-from experiments.frame.finding import Number
+from experiments.frame.finding import Number, grouped
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
 from experiments.frame.worker import track
 from experiments.open_questions.networks import PUBLISHED, last_layer, last_tokens
-from experiments.open_questions.question import Result, grouped
+from experiments.open_questions.question import Result
 from experiments.open_questions.retrieval import (
     RSMS,
     SEMANTIC,

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from experiments.frame.figures import draw_legend, styled_figure
-from experiments.frame.finding import Number, mean_number
+from experiments.frame.finding import Number, grouped, mean_number
 from experiments.frame.networks import Network, Published
 from experiments.frame.session import Session
 from experiments.frame.worker import track
 from experiments.open_questions.networks import HALF, all_layers
 from experiments.open_questions.probes import pooled, probe_accuracy
-from experiments.open_questions.question import Result, grouped
+from experiments.open_questions.question import Result
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS

@@ -1,6 +1,6 @@
 """What the studies of all questions have in common."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -15,7 +15,6 @@ from experiments.scenes.compose import SceneConfig, compose
 
 _C = TypeVar("_C")
 _E = TypeVar("_E")
-_K = TypeVar("_K", bound=Hashable)
 _DIFFERS = {
     "bundled": "The paper did not try this. Networks are small ones trained here, and "
     "images are scenes composed of photographs' parts and handwritten digits, in which "
@@ -31,14 +30,6 @@ class Result(NamedTuple, Generic[_C, _E]):
 
     config: _C
     entries: list[_E]
-
-
-def grouped(entries: Iterable[_E], key: Callable[[_E], _K]) -> dict[_K, list[_E]]:
-    """The entries of each key, in their order."""
-    groups: dict[_K, list[_E]] = {}
-    for entry in entries:
-        groups.setdefault(key(entry), []).append(entry)
-    return groups
 
 
 # Images in [0, 1], and the number of the photograph behind each, if known.

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.frame.figures import styled_figure
-from experiments.frame.finding import Number, number
+from experiments.frame.finding import Number, grouped, number
 from experiments.frame.networks import Network, Published
 from experiments.frame.session import Session
 from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
-from experiments.open_questions.question import Result, draw_images, grouped
+from experiments.open_questions.question import Result, draw_images
 from experiments.scenes.compose import SceneConfig
 from semrsm_jax import center
 from semrsm_jax.cli.console import Report
@@ -131,9 +131,7 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
     # tokens, whose mean any matching finds.
     shape = (config.rounds, 2, each, tokens, channels)
-    pairs = [
-        tuple(map(jnp.asarray, pair)) for pair in np.asarray(center(z)).reshape(shape)
-    ]
+    pairs = [tuple(map(jnp.asarray, pair)) for pair in center(z).reshape(shape)]
     matchers = (*config.smaller(tokens), Exact(tolerance=1e-6))
     values: dict[str, list[Array]] = {repr(matcher): [] for matcher in matchers}
 
@@ -193,17 +191,18 @@ def rows(result: Results) -> list[dict[str, Any]]:
             "channels": at.channels,
             "window": at.matcher.window,
             "sweeps": at.matcher.sweeps,
-            "time / exact time": at.ratio.value,
-            "time ratio, low": at.ratio.low,
-            "time ratio, high": at.ratio.high,
+            **_ratio_columns("time", at.ratio),
             "ms a pair": 1e3 * at.seconds,
             "ms a pair, exact": 1e3 * at.exact_seconds,
-            "value / exact value": at.quality.value,
-            "value ratio, low": at.quality.low,
-            "value ratio, high": at.quality.high,
+            **_ratio_columns("value", at.quality),
         }
         for at in result.entries
     ]
+
+
+def _ratio_columns(what: str, ratio: Number) -> dict[str, float]:
+    names = (f"{what} / exact {what}", f"{what} ratio, low", f"{what} ratio, high")
+    return dict(zip(names, ratio, strict=True))
 
 
 def summary(result: Results) -> dict[str, Any]:
@@ -218,10 +217,9 @@ def summary(result: Results) -> dict[str, Any]:
         faster = [at for at in good if at.ratio.high < 1]
         best = min(faster, key=lambda at: at.ratio.value, default=None)
         name = f"{network}, S={tokens}"
-        answers[f"{name}: {fastest}"] = (
-            "exact" if best is None else _label(best.matcher)
-        )
-        answers[f"{name}: its time / exact time"] = 1.0 if best is None else best.ratio
+        matcher, ratio = (_label(best.matcher), best.ratio) if best else ("exact", 1.0)
+        answers[f"{name}: {fastest}"] = matcher
+        answers[f"{name}: its time / exact time"] = ratio
         for at in entries:
             if at.matcher == BatchOptimal(512):
                 answers[f"{name}: window 512, value / exact value"] = at.quality
@@ -264,13 +262,11 @@ def draw(result: Results) -> "Figure":
 
 
 def _points(entries: list[Comparison]) -> dict[str, Points]:
-    windows: Points = {}
-    refined: Points = {}
+    groups: dict[str, Points] = {"windows": {}, "windows, 4 sweeps": {}}
     for at in entries:
-        group = refined if at.matcher.sweeps else windows
+        group = groups["windows, 4 sweeps" if at.matcher.sweeps else "windows"]
         group[str(at.matcher.window)] = (at.ratio.value, at.quality.value)
-    exact = {"exact": (1.0, 1.0)}
-    return {"windows": windows, "windows, 4 sweeps": refined, "exact": exact}
+    return {**groups, "exact": {"exact": (1.0, 1.0)}}
 
 
 def _at(sides: tuple[int, ...], *networks: Network) -> tuple[Layer, ...]:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from experiments.frame.figures import draw_intervals, styled_figure
 from experiments.retrieval.measure import AGAINST, GAIN, Result, Score, select
 from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
 from semrsm_jax.plotting import Retrieved, retrieval_gallery
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
+from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,14 +17,10 @@ if TYPE_CHECKING:
 _NEIGHBORS = 3  # of a query in the gallery
 # What the points of each way look like.
 _STYLES: dict[str, dict[str, Any]] = {
-    WITHOUT: {
-        "color": COLORS[0],
-        "marker": "o",
-        "markerfacecolor": "white",
-        "label": WITHOUT,
-    },
-    WITH: {"color": COLORS[1], "marker": "s", "label": WITH},
+    WITHOUT: {"color": COLORS[0], "marker": "o", "markerfacecolor": "white"},
+    WITH: {"color": COLORS[1], "marker": "s"},
 }
+_STYLES = {name: {**style, "label": name} for name, style in _STYLES.items()}
 _GRAY: dict[str, Any] = {
     "color": "0.35",
     "marker": "D",
@@ -58,7 +53,7 @@ def draw_methods(result: Result) -> "Figure":
             offset = 0.13 if quantity == WITH else -0.13
             for group, shift, look in ((kernels, offset, style), (classical, 0, _GRAY)):
                 places = [methods.index(entry.method) + shift for entry in group]
-                _bars(ax, places, group, **look)
+                _draw_scores(ax, places, group, look)
         ax.axvline(len(KERNELS) - 0.5, color="0.85", linewidth=0.8)
         ax.set_xticks(range(len(methods)), methods, rotation=90)
         ax.set_xlim(-0.6, len(methods) - 0.4)
@@ -91,7 +86,7 @@ def draw_sizes(result: Result) -> "Figure":
         for number, (look, method) in enumerate(zip(_KERNELS, KERNELS, strict=True)):
             points = select(entries, method=method, quantity=GAIN)
             places = [entry.database + (number - 1) * spread for entry in points]
-            _bars(ax, places, points, **look)
+            _draw_scores(ax, places, points, look)
         ax.set_xlabel("images in the database")
         ax.set_xticks(config.sizes)
 
@@ -147,12 +142,11 @@ def _grid(rows: Sequence[Row], title: str, looks: Sequence[Look]) -> "Figure":
 
     The legend, below all, is of the looks.
     """
-    from matplotlib import rc_context
     from matplotlib.lines import Line2D
 
     columns = list(dict.fromkeys((s.network, s.layer, s.tokens) for s in rows[0][1]))
-    figure = new_figure((max(6.4, 1.8 * len(columns) + 0.9), 1.9 * len(rows) + 1.5))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    size = max(6.4, 1.8 * len(columns) + 0.9), 1.9 * len(rows) + 1.5
+    with styled_figure(size) as figure:
         figure.suptitle(title, fontsize=FONT_SIZE + 1)
         axes = figure.subplots(
             len(rows), len(columns), sharex=True, sharey="row", squeeze=False
@@ -161,35 +155,21 @@ def _grid(rows: Sequence[Row], title: str, looks: Sequence[Look]) -> "Figure":
             of_row[0].set_ylabel(label)
             for ax, (network, layer, _) in zip(of_row, columns, strict=True):
                 draw(ax, select(scores, network=network, layer=layer))
-                ax.spines[["top", "right"]].set_visible(False)
         for ax, (network, layer, tokens) in zip(axes[0], columns, strict=True):
             ax.set_title(f"{Path(network).name}\n{_inner(layer)}, {tokens} tokens")
         figure.legend(
             handles=[Line2D([], [], **{"linestyle": "none", **look}) for look in looks],
             loc="outside lower center",
             ncols=3,
-            frameon=False,
         )
     return figure
 
 
-def _bars(
-    ax: "Axes", places: Sequence[float], entries: Sequence[Score], **look: Any
+def _draw_scores(
+    ax: "Axes", places: Sequence[float], entries: Sequence[Score], look: Look
 ) -> None:
-    """Estimates and their intervals."""
-    if not entries:
-        return
-    middle, low, high = np.array([entry.interval for entry in entries]).T
-    ax.errorbar(
-        places,
-        middle,
-        (middle - low, high - middle),
-        linestyle="none",
-        markersize=4.5,
-        linewidth=1.0,
-        capsize=2,
-        **look,
-    )
+    """Estimates and their intervals, not joined."""
+    draw_intervals(ax, places, [e.interval for e in entries], linestyle="", **look)
 
 
 def _inner(layer: str) -> str:

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.data.images import draw_files, read_squares
-from experiments.frame.networks import LEAST_CONTRAST, Network, Tokens
+from experiments.frame.networks import Network, Tokens, photograph_crops
 from experiments.frame.worker import Report
 from experiments.runtime.config import Layer, RuntimeConfig
 from semrsm_jax import affinity
-from semrsm_jax.demo.photographs import PHOTOGRAPHS, draw_crops, load_photograph
+from semrsm_jax.demo.photographs import PHOTOGRAPHS, load_photograph
 
 Features = dict[Layer, Float[np.ndarray, "N S C"]]
 # The affinities of many pairs, compiled; nothing is checked.
@@ -72,14 +72,7 @@ def images(config: RuntimeConfig, side: int) -> Float[np.ndarray, "N side side 3
     """The images of one side, in [0, 1]; they depend on the seed and the side alone."""
     if side >= _LARGE_FROM:
         return np.stack([_central_square(name, side) for name in _LARGE])
-    rng = np.random.default_rng((config.seed, side))
-    return draw_crops(
-        config.batches,
-        config.crops,
-        side,
-        rng,
-        lambda crop: crop.std() >= LEAST_CONTRAST,
-    ).images
+    return photograph_crops(config.batches, config.crops, side, (config.seed, side))
 
 
 def _central_square(file: str, side: int) -> Float[np.ndarray, "side side 3"]:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.frame.figures import styled_figure
+from experiments.frame.figures import draw_intervals, draw_legend, styled_figure
+from experiments.frame.finding import grouped
 from experiments.runtime.depth import UNMATCHED
 from experiments.runtime.sections import Results
 from experiments.runtime.table5 import GROUPS
 from semrsm_jax.plotting import plot_pareto, plot_rsm
-from semrsm_jax.plotting.style import COLORS, FONT_SIZE, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,10 +38,7 @@ def draw_pareto(results: Results) -> "Figure | None":
             lowest = 1 - 1.3 * (1 - least)
             plot_pareto(groups, ax, lowest=lowest, title=title, legend=False)
             ax.label_outer()
-        handles, names = panels[-1].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=6, frameon=False
-        )
+        draw_legend(figure, panels[-1], place="lower", ncols=6)
     return figure
 
 
@@ -63,25 +60,14 @@ def draw_quality(results: Results) -> "Figure | None":
     """Share of the optimum of each matcher by depth, a panel a network, as Fig. 5."""
     if "depth" not in results:
         return None
-    networks = _by_network(results["depth"]["layers"])
+    networks = grouped(results["depth"]["layers"], lambda layer: layer["network"])
     with styled_figure((0.6 + 3.2 * len(networks), 3.2)) as figure:
         panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
         for ax, (network, layers) in zip(panels, networks.items(), strict=True):
             _draw_shares(ax, layers)
             ax.set_title(network)
         panels[0].set_ylabel("k / k_opt [%]")
-        handles = {
-            name: handle
-            for ax in panels
-            for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            handles.values(),
-            handles.keys(),
-            loc="outside lower center",
-            ncols=1 + len(networks),
-            frameon=False,
-        )
+        draw_legend(figure, *panels, place="lower", ncols=1 + len(networks))
     return figure
 
 
@@ -90,43 +76,27 @@ def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
     depth = np.arange(len(layers))
     for k, name in enumerate(names):
         # A window of all tokens is the optimum.
-        shares = [
-            layer["matchers"].get(name, {"mean": 1.0, "low": 1.0, "high": 1.0})
-            for layer in layers
+        shares = [layer["matchers"].get(name) for layer in layers]
+        ends = [
+            (100 * s["mean"], 100 * s["low"], 100 * s["high"]) if s else (100,) * 3
+            for s in shares
         ]
-        mean, low, high = (
-            100 * np.array([share[key] for share in shares])
-            for key in ("mean", "low", "high")
-        )
-        ax.errorbar(
-            # Beside each other, so that their bars do not cover each other.
-            depth + (k - (len(names) - 1) / 2) * 0.1,
-            mean,
-            np.maximum((mean - low, high - mean), 0),
-            color=COLORS[k % len(COLORS)],
-            marker=MARKERS[k % len(MARKERS)],
-            markersize=4,
-            linewidth=1,
-            capsize=2,
-            label=name,
-        )
+        # Beside each other, so that their bars do not cover each other.
+        draw_intervals(ax, depth + (k - (len(names) - 1) / 2) * 0.1, ends, k, name)
     labels = [f"stage {layer['stage']}\nS={layer['tokens']}" for layer in layers]
     ax.set_xticks(depth, labels)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def draw_isotropy(results: Results) -> "Figure | None":
     """Share of the optimum of each pair without matching, by depth, as Fig. 6."""
-    from matplotlib import rc_context
-
     if "depth" not in results:
         return None
-    networks = _by_network(results["depth"]["layers"])
+    networks = grouped(results["depth"]["layers"], lambda layer: layer["network"])
     columns = max(map(len, networks.values()))
-    figure = new_figure((1.0 + 1.7 * columns, 0.3 + 2.0 * len(networks)))
     shares = [np.array(layer["relative"]) for layer in results["depth"]["layers"]]
     lowest = min(share.min() for share in shares)
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    size = 1.0 + 1.7 * columns, 0.3 + 2.0 * len(networks)
+    with styled_figure(size, boxes=True) as figure:
         grid = figure.subplots(len(networks), columns, squeeze=False)
         for row, (network, layers) in zip(grid, networks.items(), strict=True):
             for ax, layer in zip(row, layers, strict=False):
@@ -149,10 +119,3 @@ def draw_isotropy(results: Results) -> "Figure | None":
             aspect=30,
         )
     return figure
-
-
-def _by_network(layers: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    networks: dict[str, list[dict[str, Any]]] = {}
-    for layer in layers:
-        networks.setdefault(layer["network"], []).append(layer)
-    return networks

@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import log
 from typing import Any
 
-from experiments.frame.finding import Finding, Number, Quantity, Section, verdict
+from experiments.frame.finding import (
+    Finding,
+    Number,
+    Quantity,
+    Section,
+    grouped,
+    verdict,
+)
 from experiments.frame.measurement import Measurement
 from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.depth import UNMATCHED
@@ -134,10 +141,8 @@ def findings(results: Results) -> Iterator[Finding]:
             yield from _of_size(size)
     yield from _growth(first)
     layers = results.get("depth", {}).get("layers", ())
-    for network in dict.fromkeys(layer["network"] for layer in layers):
-        yield from _of_depth(
-            network, [layer for layer in layers if layer["network"] == network]
-        )
+    for network, own in grouped(layers, lambda layer: layer["network"]).items():
+        yield from _of_depth(network, own)
 
 
 def _of_size(size: _Entry) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Speed of the solver and of whole RSMs: threads, a plain loop as peer, growth in S."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ from experiments.runtime.config import RSMSize, RuntimeConfig, ThreadsSize
 from experiments.runtime.features import Features, pairs, products
 from experiments.runtime.peers import ortools
 from semrsm_jax import BatchOptimal, Exact, center, match, rsm
-from semrsm_jax.matching import _auction
+from semrsm_jax.engine import core_limit
+from semrsm_jax.matching.assignment import solve
 
 _CHUNK_ENTRIES = 2**24  # affinity entries held at a time, 64 MiB
 
@@ -32,12 +34,12 @@ def _threads(
 ) -> dict[str, Any]:
     x, y = pairs(features[size.layer], size.pairs, config.seed)
     affinity = np.asarray(products(jnp.asarray(x), jnp.asarray(y)))
-    calls = {
-        str(threads): lambda number, threads=threads: _auction.solve(
-            affinity, threads=threads
-        )
-        for threads in (1, 2)
-    }
+
+    def solved(threads: int, number: int) -> np.ndarray:
+        with core_limit(threads):
+            return solve(affinity, None, None, tolerance=1e-6, solver="auction")[0]
+
+    calls = {str(threads): partial(solved, threads) for threads in (1, 2)}
     for call in calls.values():
         call(0)
     turns = take_turns(calls, size.rounds, report, f"threads S={x.shape[1]}")

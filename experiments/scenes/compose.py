@@ -24,6 +24,7 @@ from experiments.scenes.parts import (
     cut_out,
     draw_sprite,
     photograph,
+    relight,
 )
 
 __all__ = ["BACKGROUNDS", "CLASSES", "SceneConfig", "SceneSet", "compose"]
@@ -83,23 +84,21 @@ class SceneConfig:
         if self.placement not in (known := get_args(Placement)):
             raise ValueError(f"placement must be one of {known}, got {self.placement}")
         fewest, most = self.objects
-        if not 1 <= fewest <= most:
-            raise ValueError(
-                f"objects must be two counts from 1 up, rising, got {self.objects}"
-            )
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(
-                f"scale must be two shares in (0, 1], rising, got {self.scale}"
-            )
-        for name in ("shift", "zoom", "lighting"):
-            if not 0 <= getattr(self, name) <= 2:
+        low, high = self.scale
+        some = bool(self.classes) and set(self.classes) <= set(CLASSES)
+        for name, holds, expected in (
+            ("objects", 1 <= fewest <= most, "two counts from 1 up, rising"),
+            ("scale", 0 < low <= high <= 1, "two shares in (0, 1], rising"),
+            ("shift", 0 <= self.shift <= 2, "between 0 and 2"),
+            ("zoom", 0 <= self.zoom <= 2, "between 0 and 2"),
+            ("lighting", 0 <= self.lighting <= 2, "between 0 and 2"),
+            ("repeat", 0 <= self.repeat <= 1, "between 0 and 1"),
+            ("classes", some, f"some of {CLASSES}"),
+        ):
+            if not holds:
                 raise ValueError(
-                    f"{name} must be between 0 and 2, got {getattr(self, name)}"
+                    f"{name} must be {expected}, got {getattr(self, name)}"
                 )
-        if not 0 <= self.repeat <= 1:
-            raise ValueError(f"repeat must be between 0 and 1, got {self.repeat}")
-        if not self.classes or not set(self.classes) <= set(CLASSES):
-            raise ValueError(f"classes must be some of {CLASSES}, got {self.classes}")
         if self.placement == "class" and len(self.classes) > self.grid**2:
             raise ValueError(
                 f"grid must have a cell for each of {len(self.classes)} classes, got "
@@ -298,15 +297,3 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
     counts = np.bincount(np.array(painting.classes)[seen], minlength=len(CLASSES))
     labels = np.array([0, *(label + 1 for label in painting.classes)])[numbers]
     return image, counts, labels
-
-
-def relight(
-    image: Float[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator
-) -> Float[np.ndarray, "H W 3"]:
-    """Another exposure, another color of the light, and a light from one side."""
-    exposure, slope = rng.uniform(-1, 1), rng.uniform(-1, 1, 2) / 2
-    color = rng.uniform(-1, 1, 3) / 2
-    place = np.linspace(-0.5, 0.5, len(image))
-    across = slope[0] * place[:, None] + slope[1] * place[None, :]
-    gain = np.exp(strength * (exposure + across[..., None] + color))
-    return np.clip(image * gain, 0, 1).astype(np.float32)

@@ -10,6 +10,7 @@ import functools
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image, ImageFilter
 
 from experiments.scenes.digits import load_digits
@@ -161,3 +162,15 @@ def _stroke(image: np.ndarray) -> Image.Image:
     large = padded.resize((SPRITE, SPRITE), Image.Resampling.BICUBIC)
     # Steeper edges than the interpolation has.
     return large.point([min(255, max(0, int(2 * (v - 64)))) for v in range(256)])
+
+
+def relight(
+    image: Float[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator
+) -> Float[np.ndarray, "H W 3"]:
+    """Another exposure, another color of the light, and a light from one side."""
+    exposure, slope = rng.uniform(-1, 1), rng.uniform(-1, 1, 2) / 2
+    color = rng.uniform(-1, 1, 3) / 2
+    place = np.linspace(-0.5, 0.5, len(image))
+    across = slope[0] * place[:, None] + slope[1] * place[None, :]
+    gain = np.exp(strength * (exposure + across[..., None] + color))
+    return np.clip(image * gain, 0, 1).astype(np.float32)

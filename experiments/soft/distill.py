@@ -84,7 +84,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
             "score": score,
         }
         for trial in result.trials
-        for measure, scores in _measures(trial).items()
+        for measure, scores in trial.scores.items()
         for shift, score in zip(result.config.shifts, scores, strict=True)
     ]
 
@@ -112,21 +112,12 @@ def scores_by_network(result: Result) -> dict[str, dict[str, np.ndarray]]:
     return {
         measure: {
             name: np.array(
-                [_measures(t)[measure] for t in result.trials if t.network == name]
+                [t.scores[measure] for t in result.trials if t.network == name]
             )
             for name in NETWORKS
         }
-        for measure in _measures(result.trials[0])
+        for measure in result.trials[0].scores
     }
-
-
-def _measures(trial: Trial) -> Mapping[str, tuple[float, ...]]:
-    named = {"linear read-out": trial.probe}
-    for how, scores in trial.retrieval.items():
-        named[f"retrieval, {how}"] = scores
-    for how, scores in trial.recall.items():
-        named[f"own scene found, {how}"] = scores
-    return named
 
 
 def draw(result: Result) -> "Figure":
@@ -139,7 +130,7 @@ def draw(result: Result) -> "Figure":
             _draw_scores(ax, result.config, scores[measure])
             ax.set_title(measure)
         panels[0].set_ylabel("share of the digits found")
-        draw_legend(figure, panels[0], "lower", ncols=4)
+        draw_legend(figure, panels[0], place="lower", ncols=4)
     return figure
 
 

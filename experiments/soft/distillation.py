@@ -86,21 +86,17 @@ class Trial(NamedTuple):
     Attributes:
       network: "teacher", or the name of the student's arm.
       seed: of the repetition.
-      loss: mean of the last tenth of the distillation; None for the teacher.
-      probe: share of the digits present among the most likely ones, by a linear
-        read-out of the mean token fitted on unshifted scenes, for each shift.
-      retrieval: name of a read-out -> share of the digits that the scene found has in
-        common with the shifted query, for each shift.
-      recall: name of a read-out -> share of the queries whose nearest scene is their
-        own, before its shift, for each shift.
+      scores: name of each measure -> for each shift: "linear read-out", the share of
+        the digits present among the most likely ones, by a linear read-out of the mean
+        token fitted on unshifted scenes; of each matching "retrieval, ...", the share
+        of the digits that the nearest other scene has in common with the shifted
+        query, and "own scene found, ...", of the queries whose nearest scene is their
+        own, before its shift.
     """
 
     network: str
     seed: int
-    loss: float | None
-    probe: tuple[float, ...]
-    retrieval: dict[str, tuple[float, ...]]
-    recall: dict[str, tuple[float, ...]]
+    scores: dict[str, tuple[float, ...]]
 
 
 class _Data(NamedTuple):
@@ -118,15 +114,13 @@ class _Training(NamedTuple):
     loss: Callable[..., Array]
     optimizer: optax.GradientTransformation
 
-    def fit(self, model: nnx.Module, batches: Iterable[Any]) -> list[float]:
-        """Trains a model in place and returns the loss of every step."""
+    def fit(self, model: nnx.Module, batches: Iterable[Any]) -> None:
+        """Trains a model in place."""
         graphdef, state = nnx.split(model)
-        moments, losses = self.optimizer.init(state), []
+        moments = self.optimizer.init(state)
         for batch in batches:
-            state, moments, value = _step(graphdef, self, state, moments, *batch)
-            losses.append(value)
+            state, moments = _step(graphdef, self, state, moments, *batch)
         nnx.update(model, state)
-        return [float(value) for value in losses]
 
 
 def distill(config: DistillConfig, report: Report) -> list[Trial]:
@@ -145,10 +139,10 @@ def distill(config: DistillConfig, report: Report) -> list[Trial]:
         teacher = _train_teacher(config, teaching, digits, seed, rng)
         data = _data(config, digits, test_digits, rng)
         of_teacher = _tokens(teacher, data.images)
-        trials.append(_test(config, "teacher", seed, None, teacher, data))
+        trials.append(Trial("teacher", seed, _test(config, teacher, data)))
         for name, training in distilling.items():
-            student, loss = _train_student(config, training, of_teacher, data, seed)
-            trials.append(_test(config, name, seed, loss, student, data))
+            student = _train_student(config, training, of_teacher, data, seed)
+            trials.append(Trial(name, seed, _test(config, student, data)))
     report("Distilling", config.seeds, config.seeds)
     return trials
 
@@ -197,7 +191,7 @@ def _train_student(
     of_teacher: Float[np.ndarray, "N S C"],
     data: _Data,
     seed: int,
-) -> tuple[Student, float]:
+) -> Student:
     """A student; equal seeds give equal weights and batches, whatever the matcher."""
     grid = (config.side // DIGIT, config.side // DIGIT)
     student = Student(
@@ -205,27 +199,25 @@ def _train_student(
     )
 
     rng = np.random.default_rng((1, seed))
-    order = [rng.permutation(len(data.images)) for _ in range(_epochs(config))]
+    epochs = -(-config.steps * config.batch // config.scenes)
+    order = [rng.permutation(len(data.images)) for _ in range(epochs)]
     batches = np.concatenate(order)[: config.steps * config.batch]
     steps = ((data.images[i], of_teacher[i]) for i in np.split(batches, config.steps))
-    losses = training.fit(student, steps)
-    return student, float(np.mean(losses[-max(1, config.steps // 10) :]))
-
-
-def _epochs(config: DistillConfig) -> int:
-    return -(-config.steps * config.batch // config.scenes)
+    training.fit(student, steps)
+    return student
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _step(
     graphdef: Any, training: _Training, state: Any, moments: Any, *batch: Array
-) -> tuple[Any, Any, Array]:
+) -> tuple[Any, Any]:
     def of_state(state):
         return training.loss(nnx.merge(graphdef, state), *batch)
 
-    value, gradient = jax.value_and_grad(of_state)(state)
-    updates, moments = training.optimizer.update(gradient, moments, state)
-    return optax.apply_updates(state, updates), moments, value
+    updates, moments = training.optimizer.update(
+        jax.grad(of_state)(state), moments, state
+    )
+    return optax.apply_updates(state, updates), moments
 
 
 def _adam(config: DistillConfig, steps: int) -> optax.GradientTransformation:
@@ -261,35 +253,35 @@ def _run_tokens(graphdef: Any, state: Any, images: Array) -> Array:
 
 
 def _test(
-    config: DistillConfig,
-    name: str,
-    seed: int,
-    loss: float | None,
-    model: Teacher | Student,
-    data: _Data,
-) -> Trial:
+    config: DistillConfig, model: Teacher | Student, data: _Data
+) -> dict[str, tuple[float, ...]]:
     """Scores a network at every shift; retrieval is from the unshifted test scenes."""
     mean = (train := _tokens(model, data.images)).mean((0, 1))
     database, *queries = (_tokens(model, images) - mean for images in data.shifted)
     read_out = _ridge((train - mean).mean(1), data.present, config.ridge)
-    probe = tuple(
-        _shared(read_out(tokens.mean(1)), data.test_present, config.objects)
-        for tokens in queries
-    )
+    scores = {
+        "linear read-out": tuple(
+            _shared(read_out(tokens.mean(1)), data.test_present, config.objects)
+            for tokens in queries
+        )
+    }
     overlap = data.test_present.astype(int) @ data.test_present.T / config.objects
     others = ~np.eye(len(overlap), dtype=bool)
-    retrieval, recall = {}, {}
-    for how, matcher in READ_OUTS.items():
-        results = []
-        for tokens in queries:
-            K = np.asarray(rsm(tokens, database, matcher, Cosine()))
-            other = np.where(others, K, -np.inf).argmax(1)
-            own = K.argmax(1) == np.arange(len(K))
-            results.append(
-                (float(overlap[np.arange(len(K)), other].mean()), float(own.mean()))
-            )
-        retrieval[how], recall[how] = zip(*results, strict=True)
-    return Trial(name, seed, loss, probe, retrieval, recall)
+    query = np.arange(len(overlap))
+    rsms = {
+        how: [np.asarray(rsm(q, database, matcher, Cosine())) for q in queries]
+        for how, matcher in READ_OUTS.items()
+    }
+    for how, each in rsms.items():
+        nearest = [np.where(others, K, -np.inf).argmax(1) for K in each]
+        scores[f"retrieval, {how}"] = tuple(
+            float(overlap[query, other].mean()) for other in nearest
+        )
+    for how, each in rsms.items():
+        scores[f"own scene found, {how}"] = tuple(
+            float((K.argmax(1) == query).mean()) for K in each
+        )
+    return scores
 
 
 def _ridge(

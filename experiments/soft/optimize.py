@@ -31,12 +31,11 @@ from jaxtyping import Array, Float
 from experiments.frame.command_line import command
 from experiments.frame.figures import styled_figure
 from experiments.frame.finding import mean_number
-from experiments.frame.networks import LEAST_CONTRAST, token_grid
+from experiments.frame.networks import cell_centers, photograph_crops, token_grid
 from experiments.frame.session import Session
 from experiments.frame.study import Study
 from semrsm_jax import Cosine, rsm
 from semrsm_jax.demo.networks import normalize, random_network
-from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
@@ -83,12 +82,8 @@ class OptimizeConfig:
 SCALES = {
     "bundled": OptimizeConfig(),
     "smoke": OptimizeConfig(
-        network=ResNetConfig(18, "cifar", None, width=8),
-        stage=2,
-        pairs=2,
-        side=16,
-        steps=20,
-        recorded=5,
+        ResNetConfig(18, "cifar", None, width=8),
+        **{"stage": 2, "pairs": 2, "side": 16, "steps": 20, "recorded": 5},
     ),
 }
 
@@ -120,10 +115,7 @@ class Result(NamedTuple):
 
 def run(config: OptimizeConfig, session: Session = Session()) -> Result:
     """Optimizes all pairs by both objectives."""
-    rng = np.random.default_rng(config.seed)
-    crops = draw_crops(
-        1, 2 * config.pairs, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
-    ).images
+    crops = photograph_crops(1, 2 * config.pairs, config.side, config.seed)
     starts, targets = np.split(crops, 2)
     model = random_network(config.network, config.seed, normalize(crops))
     layer = f"resnet.encoder.stages.{config.stage}"
@@ -144,17 +136,11 @@ def run(config: OptimizeConfig, session: Session = Session()) -> Result:
     def position_wise(tokens: Tokens) -> Array:
         return -_similarity(tokens, goal, Identity())
 
-    courses = {}
     objectives = {"semantic": semantic, "position-wise": position_wise}
+    courses = {}
     for name, objective in objectives.items():
-        courses[name] = _optimize(
-            config,
-            starts,
-            goal,
-            features,
-            objective,
-            partial(session.report, f"Optimizing, {name}"),
-        )
+        report = partial(session.report, f"Optimizing, {name}")
+        courses[name] = _optimize(config, starts, goal, features, objective, report)
     return Result(config, starts, targets, courses)
 
 
@@ -200,18 +186,18 @@ def _optimize(
     return Course(np.asarray(images), semantic, position_wise, np.asarray(permutation))
 
 
-def displacement(result: Result, course: Course) -> Float[np.ndarray, "P S"]:
+def displacement(
+    config: OptimizeConfig, permutation: np.ndarray
+) -> Float[np.ndarray, "P S"]:
     """How far from each token its partner in the target stands, in pixels."""
-    places = _places(result.config)
-    return np.linalg.norm(places[course.permutation] - places, axis=-1)
+    places = _places(config)
+    return np.linalg.norm(places[permutation] - places, axis=-1)
 
 
 def _places(config: OptimizeConfig) -> Float[np.ndarray, "S 2"]:
     """Row and column of the middle of each token's cell, in pixels."""
     grid = token_grid((config.side, config.side), config.stage)
-    cell = config.side / grid[0]
-    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
-    return np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
+    return cell_centers(grid, config.side / grid[0])
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -232,20 +218,19 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 def summary(result: Result) -> dict[str, Any]:
     """How far both similarities rose under each objective, and the displacement."""
-    entries: dict[str, Any] = {}
-    for name, course in result.courses.items():
-        semantic, position_wise = course.semantic, course.position_wise
-        entries[f"{name}: semantic similarity at the start"] = mean_number(semantic[0])
-        entries[f"{name}: semantic similarity at the end"] = mean_number(semantic[-1])
-        entries[f"{name}: rise of semantic similarity"] = mean_number(
-            semantic[-1] - semantic[0]
-        )
-        entries[f"{name}: rise of position-wise similarity"] = mean_number(
-            position_wise[-1] - position_wise[0]
-        )
-        moved = displacement(result, course).mean(1)
-        entries[f"{name}: mean displacement of matches (px)"] = mean_number(moved)
-    return entries
+    return {
+        f"{name}: {what}": mean_number(values)
+        for name, (_, semantic, position_wise, permutation) in result.courses.items()
+        for what, values in {
+            "semantic similarity at the start": semantic[0],
+            "semantic similarity at the end": semantic[-1],
+            "rise of semantic similarity": semantic[-1] - semantic[0],
+            "rise of position-wise similarity": position_wise[-1] - position_wise[0],
+            "mean displacement of matches (px)": displacement(
+                result.config, permutation
+            ).mean(1),
+        }.items()
+    }
 
 
 def draw(result: Result) -> "Figure":
@@ -255,14 +240,10 @@ def draw(result: Result) -> "Figure":
         above, below = (figure.add_subfigure(part) for part in grid)
         images = above.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.3))
         courses = result.courses
-        shown = {
-            "start": result.starts[0],
-            "target": result.targets[0],
-            "semantic": courses["semantic"].images[0],
-            "position-wise": courses["position-wise"].images[0],
-        }
-        for ax, (title, image) in zip(images, shown.items(), strict=False):
-            ax.imshow(image, vmin=0, vmax=1)
+        shown = {"start": result.starts, "target": result.targets}
+        shown |= {name: course.images for name, course in courses.items()}
+        for ax, (title, pictures) in zip(images, shown.items(), strict=False):
+            ax.imshow(pictures[0], vmin=0, vmax=1)
             ax.set(title=title, xticks=[], yticks=[])
             ax.spines[:].set_visible(True)
         _draw_matches(images[-1], result)
@@ -278,16 +259,13 @@ def draw(result: Result) -> "Figure":
 
 def _draw_matches(ax: "Axes", result: Result) -> None:
     """Every second token's match, both ways."""
-    places = _places(result.config)
+    places, course = _places(result.config), result.courses["semantic"]
     rows, columns = token_grid((result.config.side,) * 2, result.config.stage)
-    chosen = np.zeros((rows, columns), bool)
-    chosen[1::2, 1::2] = True
-    permutation = result.courses["semantic"].permutation[0]
-    (tokens,) = np.nonzero(chosen.ravel())
+    tokens = np.arange(rows * columns).reshape(rows, columns)[1::2, 1::2].ravel()
     plot_displacement(
-        result.courses["semantic"].images[0],
+        course.images[0],
         places[tokens],
-        places[permutation[tokens]],
+        places[course.permutation[0][tokens]],
         ax,
         title="semantic: matches",
         label="pixels",

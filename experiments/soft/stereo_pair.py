@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from experiments.frame.networks import token_grid
+from experiments.frame.networks import cell_centers, token_grid
 from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig
@@ -70,13 +70,12 @@ def stereo_pair(
     model = random_network(network, seed, pixels)
     names = [f"resnet.encoder.stages.{stage}" for stage in stages]
     layers = extract(model, pixels, names)
-    rows, columns = grid = token_grid(small[1:3], max(stages))
+    grid = token_grid(small[1:3], max(stages))
     tokens = [
         _unit(_pooled(np.asarray(layers[name]), grid, 2 ** (max(stages) - stage)))
         for name, stage in zip(names, stages, strict=True)
     ]
-    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in (rows, columns)]
-    places = np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
+    places = cell_centers(grid, cell)
     shift = _median(disparity[:height, :width], grid, cell)
     truth = places - np.stack([np.zeros_like(shift), shift], -1)
     truth[np.isnan(shift)] = np.nan

@@ -24,13 +24,12 @@ from jaxtyping import Float
 
 from experiments.frame.command_line import command
 from experiments.frame.figures import styled_figure
-from experiments.frame.networks import LEAST_CONTRAST
+from experiments.frame.networks import photograph_crops
 from experiments.frame.session import Session
 from experiments.frame.study import Study
 from experiments.frame.worker import track
 from semrsm_jax.comparison import cka
 from semrsm_jax.demo.networks import normalize, random_network
-from semrsm_jax.demo.photographs import draw_crops
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
@@ -141,11 +140,8 @@ def run(config: TemperatureConfig, session: Session = Session()) -> Result:
 
 
 def _tokens(config: TemperatureConfig) -> Float[np.ndarray, "N S C"]:
-    rng = np.random.default_rng(config.seed)
-    crops = draw_crops(
-        1, config.crops, config.side, rng, lambda crop: crop.std() >= LEAST_CONTRAST
-    )
-    pixels = normalize(crops.images)
+    crops = photograph_crops(1, config.crops, config.side, config.seed)
+    pixels = normalize(crops)
     model = random_network(config.network, config.seed, pixels)
     name = f"resnet.encoder.stages.{config.stage}"
     return np.asarray(extract(model, pixels, [name])[name])
@@ -248,7 +244,7 @@ def draw(result: Result) -> "Figure":
         for ax in (entropy, value, similarity):
             ax.set(xscale="log", xlabel="epsilon / spread of the affinity")
             ax.invert_xaxis()
-            return figure
+    return figure
 
 
 def _draw_spread(

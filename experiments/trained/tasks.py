@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from PIL import Image
 
 from experiments.frame.session import Arrays, Session, fingerprint
-from experiments.scenes.compose import SceneConfig, compose, relight
-from experiments.scenes.parts import Split, crop, photograph
+from experiments.scenes.compose import SceneConfig, compose
+from experiments.scenes.parts import Split, crop, photograph, relight
 from experiments.trained import zoo
 from experiments.trained.networks import MOST_COUNTED, split_outputs
 from experiments.trained.training import Lesson, Loss

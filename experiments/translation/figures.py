@@ -5,10 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.frame.figures import draw_intervals
+from experiments.frame.figures import (
+    draw_intervals,
+    draw_legend,
+    draw_line,
+    styled_figure,
+)
 from experiments.translation.measure import Measured
 from semrsm_jax.plotting import translation_figure
-from semrsm_jax.plotting.style import FONT_SIZE, new_figure
+from semrsm_jax.plotting.style import FONT_SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,22 +29,16 @@ def draw_network(measured: Measured) -> "Figure":
 
 def draw_depth(networks: Sequence[Measured]) -> "Figure":
     """AUROC of both kinds of RSM against depth, a panel a network."""
-    from matplotlib import rc_context
-
     # A layer takes as much room in each panel, for its name.
     widths = [0.4 + 0.62 * len(each.result.stages) for each in networks]
-    figure = new_figure((sum(widths) + 0.3, 2.8))
-    with rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE}):
+    with styled_figure((sum(widths) + 0.3, 2.8)) as figure:
         ((*panels,),) = figure.subplots(
             1, len(networks), sharey=True, squeeze=False, width_ratios=widths
         )
         for ax, each in zip(panels, networks, strict=True):
             _draw_scores(ax, each)
         panels[0].set_ylabel("AUROC: shifted pairs against others")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside lower center", ncols=3, frameon=False
-        )
+        draw_legend(figure, panels[0], place="lower")
     return figure
 
 
@@ -50,8 +49,7 @@ def _draw_scores(ax: "Axes", measured: Measured) -> None:
         aurocs = [(s.spatio_semantic, s.semantic)[k].auroc for s in stages]
         # Beside each other, so that their bars do not cover each other.
         draw_intervals(ax, depth + (k - 0.5) * 0.12, aurocs, k, label)
-    ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":", label="chance")
+    draw_line(ax, 0.5, label="chance")
     labels = [f"{stage.layer}\nS={stage.tokens}" for stage in stages]
     ax.set_xticks(depth, labels, rotation=60 if len(labels) > 5 else 0)
     ax.set_title(measured.network.title)
-    ax.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,6 @@
 """Runs of any size: tiles in, statistics out, on one machine or many."""
 
+from semrsm_jax._resources import core_limit
 from semrsm_jax._rows import InputChangedError
 from semrsm_jax.engine._cluster import connected, local_cluster
 from semrsm_jax.engine._inputs import Features, check_features, token_rows
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "check_features",
     "connected",
+    "core_limit",
     "is_computing",
     "local_cluster",
     "plan",
