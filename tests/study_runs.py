@@ -19,17 +19,23 @@ def run_smoke(study, folder):
     """Runs the smoke scale, checks the files, and gives the JSON document."""
     result = run_study(study, folder)
     assert result.exit_code == 0, result.output
+    document = json.loads(study.paths(folder)[".json"].read_text())
+    check_files(study, folder, document)
+    assert all(name in result.stdout for name in document["summary"])
+    return document
+
+
+def check_files(study, folder, document):
+    """Checks the numbers, the table and the figures that a smoke run left."""
     paths = study.paths(folder)
-    assert {p for p in folder.iterdir() if p.is_file()} == set(paths.values())
+    own = {p for p in folder.iterdir() if p.is_file() and p.stem.startswith(study.name)}
+    assert own == set(paths.values())
     for end, path in paths.items():
         assert not end.endswith(".png") or path.read_bytes().startswith(b"\x89PNG")
-    document = json.loads(paths[".json"].read_text())
     with paths[".csv"].open(newline="") as stream:
         table = list(csv.DictReader(stream))
     assert len(table) == len(document["rows"]) > 0
     assert list(table[0]) == list(document["rows"][0])
     assert document["scale"] == "smoke" and document["config"]
     assert {"jax", "flax", "numpy"} <= set(document["environment"]["versions"])
-    assert all(name in result.stdout for name in document["summary"])
     assert document["seconds"] > 0
-    return document

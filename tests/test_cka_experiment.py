@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints import write_torchvision_resnet
 from PIL import Image
-from study_runs import run_smoke, run_study
+from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -30,10 +30,9 @@ from experiments.cka.datasets import (
 from experiments.cka.figures import short_names
 from experiments.cka.findings import findings
 from experiments.cka.measure import ESTIMATORS, SEMANTIC, SPATIO
-from experiments.cka.sources import OnDataSet, OnScenes, Seen
+from experiments.cka.sources import OnDataSet, Seen
 from experiments.cka.study import STUDY
 from experiments.data.draw import Draw
-from experiments.frame.conduct import conduct
 from experiments.frame.finding import Number
 from experiments.frame.session import Session, silent
 from semrsm_jax.models import load
@@ -379,42 +378,3 @@ def test_the_papers_scales_are_the_papers():
 
 
 # The shipped networks
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("smoke") / "new"
-    return folder, run_smoke(STUDY, folder)
-
-
-@pytest.mark.slow
-def test_rows_and_changes_of_the_smoke_scale(smoke):
-    _, document = smoke
-    assert set(STUDY.figures) == {"", "within", "across"}
-    # resnet-10 has 4 layers and vit-2 has 3.
-    assert len(document["rows"]) == (16 + 9) * (2 + 3) + (16 + 12) * 3
-    change = document["summary"][
-        "scenes, resnet-10: change of CKA between layers by matching, mean"
-    ]
-    values = [
-        row["CKA"]
-        for row in document["rows"]
-        if (row["comparison"], row["network"], row["RSMs"])
-        == (WITHIN, "resnet-10", DIFFERENCE)
-        and row["layer"] != row["other layer"]
-    ]
-    assert len(values) == 12 and change == pytest.approx(np.mean(values))
-
-
-@pytest.mark.slow
-def test_a_second_run_computes_nothing(smoke, monkeypatch):
-    def never(*_, **__):
-        raise AssertionError("computed again")
-
-    folder, _ = smoke
-    before = (folder / "cka.csv").read_bytes()
-    monkeypatch.setattr(OnScenes, "look", never)
-    monkeypatch.setattr(Session, "run", never)
-    monkeypatch.setattr(measuring, "hsic_matrix", never)
-    conduct(STUDY, "smoke", STUDY.scales["smoke"], folder)
-    assert (folder / "cka.csv").read_bytes() == before

@@ -3,7 +3,6 @@
 Intervals are of 12 images and 40 resamples throughout, so that they are compiled once.
 """
 
-import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -14,25 +13,22 @@ import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
-from study_runs import run_smoke, run_study
+from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 import semrsm_jax as sj
 from experiments.data.draw import Draw
-from experiments.frame.conduct import conduct
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 from experiments.output_correlation import measure as measuring
-from experiments.output_correlation.classifiers import Answers, OnImageNet, OnScenes
+from experiments.output_correlation.classifiers import Answers, OnImageNet
 from experiments.output_correlation.config import OutputCorrelationConfig
 from experiments.output_correlation.findings import findings
 from experiments.output_correlation.measure import METRICS, Result, measure
 from experiments.output_correlation.paper import TABLE_1, TABLE_4, published
 from experiments.output_correlation.study import STUDY
-from experiments.trained import zoo
-from experiments.trained.networks import NETWORKS
 from semrsm_jax.models import load
 
 KERNELS = {"cosine": sj.Cosine(), "inner product": sj.Linear(), "RBF": sj.RBF()}
@@ -291,69 +287,3 @@ def test_the_papers_scales_are_the_papers():
 
 
 # The shipped classifiers
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("smoke") / "new"
-    return folder, run_smoke(STUDY, folder)
-
-
-@pytest.mark.slow
-def test_summary_counts_the_rows(smoke):
-    _, document = smoke
-    assert len(document["rows"]) == 2 * 3 * 2
-    assert set(STUDY.figures) == {"", "spearman", "pairs"}
-    for metric in METRICS:
-        for kernel in KERNELS:
-            what = f"{metric.capitalize()}, {kernel}: networks where matching makes"
-            (count,) = (v for k, v in document["summary"].items() if k.startswith(what))
-            assert count == sum(
-                row["difference"] < 0
-                for row in document["rows"]
-                if (row["metric"], row["kernel"]) == (metric, kernel)
-            )
-
-
-@pytest.mark.slow
-def test_shipped_classifiers_see_one_view_of_each_scene(smoke, monkeypatch):
-    from experiments.scenes.compose import SceneConfig, compose
-
-    config = STUDY.scales["smoke"]
-    shown = compose(SceneConfig(), config.samples, 1, config.seed)
-    assert len(set(shown.scene.tolist())) == len(shown.images) == config.samples
-    rows = smoke[1]["rows"]
-    network = config.networks[0]
-    model, last = zoo.load(network), NETWORKS[network].last
-    tokens = zoo.tokens(model, shown.images, (last,))[last]
-    logits = zoo.outputs(model, shown.images).name_logits
-    for row in rows:
-        if row["network"] != network:
-            continue
-        values = (
-            expected(tokens, logits, KERNELS[row["kernel"]], matcher)[row["metric"]]
-            for matcher in (sj.Identity(), sj.Exact())
-        )
-        assert [row["spatio_semantic"], row["semantic"]] == pytest.approx(
-            list(values), abs=1e-4
-        )
-        right = np.argmax(logits, 1) == shown.background
-        assert row["accuracy"] == pytest.approx(right.mean())
-
-
-@pytest.mark.slow
-def test_a_second_run_computes_nothing(smoke, monkeypatch):
-    def never(*_, **__):
-        raise AssertionError("computed again")
-
-    folder, _ = smoke
-    before = (folder / f"{STUDY.name}.csv").read_bytes()
-    monkeypatch.setattr(OnScenes, "answers", never)
-    monkeypatch.setattr(Session, "run", never)
-    monkeypatch.setattr(measuring, "_compared", never)
-    conduct(STUDY, "smoke", STUDY.scales["smoke"], folder)
-    assert (folder / f"{STUDY.name}.csv").read_bytes() == before
-    # Another config has steps of its own.
-    other = dataclasses.replace(STUDY.scales["smoke"], seed=2)
-    with pytest.raises(AssertionError, match="computed again"):
-        conduct(STUDY, "smoke", other, folder, overwrite=True)

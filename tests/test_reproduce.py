@@ -1,8 +1,6 @@
 """All experiments run one after the other, and one page says what they found."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -257,27 +255,3 @@ def test_studies_have_their_names_and_are_listed_in_the_help():
     for name, load in STUDIES.items():
         study = load()
         assert study.name == name and study.run
-
-
-def test_entry_point_leaves_thread_counts_to_the_workers():
-    code = (
-        "import sys, experiments.reproduce;"
-        "print([m for m in ('numpy', 'jax') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert done.stdout == b"[]\n"
-
-
-@pytest.mark.slow
-def test_smoke_of_all_experiments(tmp_path):
-    result = reproduce(STUDIES, tmp_path, "--scale", "smoke")
-    assert result.exit_code == 0, result.output
-    page = (tmp_path / "results.md").read_text()
-    for name, load in STUDIES.items():
-        study = load()
-        place = f"{study.folder or name}/{name}"
-        assert study.section.question in page
-        assert f"]({place}.json)" in page
-        for end in study.section.captions:
-            assert f"]({place}{end and '-' + end}.png)" in page
-    assert "Not run yet" not in page

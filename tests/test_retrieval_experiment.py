@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints import write_vit
 from retrieval_data import annotation, frame, write_ego, write_streets
-from study_runs import run_smoke, run_study
+from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -286,39 +286,6 @@ def test_what_only_moved_is_found_with_invariance_and_not_without(tmp_path):
     assert len(gains) == 6 and all(entry.interval.low > 0 for entry in gains)
     text = summary(result)["gains with an interval above 0, F1, all"]
     assert text == "3 of 3, 0 below 0"
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The folder of a run of the scale of that name."""
-    folder = tmp_path_factory.mktemp("smoke") / "out"
-    return folder, run_smoke(STUDY, folder)
-
-
-@pytest.mark.slow
-def test_smoke_writes_numbers_table_and_figures(smoke):
-    _, document = smoke
-    assert set(STUDY.figures) == {"", "sizes", "gallery"}
-    assert len(document["rows"]) == (3 + 3) * 2 * 2 * 2 * 2
-    assert document["config"]["source"]["scene"]["side"] == 64
-
-
-def test_scenes_are_views_of_which_none_is_query_and_entry(smoke):
-    config = SCALES["smoke"]
-    (steps,) = (smoke[0] / "steps").iterdir()
-    before = (steps / "scenes.npz").stat().st_mtime_ns
-    collection = config.source.collect(config, Session(steps))
-    assert (steps / "scenes.npz").stat().st_mtime_ns == before
-    assert list(collection.protocols) == [SAME_SCENE, OTHER_SCENES]
-    scenes = collection.protocols[OTHER_SCENES]
-    drawn = np.concatenate([scenes.queries, scenes.database])
-    assert len(drawn) == 6 + 12 and np.bincount(drawn).max() <= config.source.views
-    np.testing.assert_array_equal(collection.clusters, scenes.queries)
-    every = collection.protocols[SAME_SCENE]
-    assert not np.isin(every.queries, every.database).any()
-    # Half of an object is seen where it counts, and then some of its pixels are there.
-    counts, present = (collection.measures[n].queries for n in ("F1", "IoU"))
-    assert (present[counts > 0]).all() and counts.sum() > 0
 
 
 @pytest.mark.slow

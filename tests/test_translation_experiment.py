@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
-from study_runs import run_smoke, run_study
+from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -270,10 +270,3 @@ def test_published_networks_are_normalized_and_have_no_class_token(monkeypatch):
     found = network.open(images)(images)["vit.encoder.layer.0"]
     expected = extract(model, 2 * images - 1, ["vit.encoder.layer.0"])
     np.testing.assert_allclose(found, expected["vit.encoder.layer.0"][:, 1:], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_smoke_writes_numbers_table_and_figures(tmp_path):
-    document = run_smoke(STUDY, tmp_path / "new")
-    names = {row["network"] for row in document["rows"]}
-    assert names == {"resnet-10", "resnet-10-random", "vit-2", "vit-2-random"}
