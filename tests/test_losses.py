@@ -88,13 +88,10 @@ def test_alignment_loss_is_pearsons_off_the_diagonal(x, target):
     K = np.asarray(rsm(x, matcher=Exact()), np.float64)
     off = ~np.eye(5, dtype=bool)
     expected = 1 - np.corrcoef(K[off], target[off])[0, 1]
-    loss = rsm_alignment_loss(x, target, Exact())
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
     shifted = 3 * target + 7 + 100 * np.eye(5)
-    np.testing.assert_allclose(
-        rsm_alignment_loss(x, shifted, Exact()), expected, rtol=1e-5
-    )
-    np.testing.assert_allclose(rsm_alignment_loss(x, -K, Exact()), 2, rtol=1e-5)
+    for other, value in ((target, expected), (shifted, expected), (-K, 2)):
+        loss = rsm_alignment_loss(x, other, Exact())
+        np.testing.assert_allclose(loss, value, rtol=1e-5)
 
 
 def test_alignment_loss_leaves_out_unknown_entries(x, target):
@@ -103,11 +100,11 @@ def test_alignment_loss_leaves_out_unknown_entries(x, target):
     hidden = np.where(known, target, np.nan)
     K, off = np.asarray(rsm(x, matcher=Exact())), known & ~np.eye(5, dtype=bool)
     expected = 1 - np.corrcoef(K[off], target[off])[0, 1]
-    loss, gradient = jax.jit(
-        jax.value_and_grad(
-            lambda x: rsm_alignment_loss(x, hidden, Exact(), known=known)
-        )
-    )(x)
+
+    def evaluate(x):
+        return rsm_alignment_loss(x, hidden, Exact(), known=known)
+
+    loss, gradient = jax.jit(jax.value_and_grad(evaluate))(x)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     assert np.isfinite(gradient).all()
 
@@ -147,35 +144,31 @@ def test_triplets_may_differ_in_tokens_and_be_masked(rng):
     np.testing.assert_allclose(loss, cut, rtol=1e-5)
 
 
-def test_masked_tokens_change_nothing(x, y, target, rng):
-    mask = np.arange(6) < 4
+@pytest.mark.parametrize(
+    "matcher",
+    [Exact(), pytest.param(SOFT, marks=pytest.mark.slow)],
+    ids=["Exact", "Sinkhorn"],
+)
+def test_masked_tokens_change_nothing(x, y, target, rng, matcher):
     padded = np.concatenate([x, 7 * rng.normal(size=(5, 2, 3))], axis=1)
-    masks = np.tile(mask, (5, 1))
-    for matcher in (Exact(), SOFT):
-        expected = semantic_cka_loss(x, y, matcher)
-        for first, second, side in ((padded, y, "x_mask"), (y, padded, "y_mask")):
-            loss = semantic_cka_loss(first, second, matcher, **{side: masks})
-            np.testing.assert_allclose(loss, expected, rtol=1e-3)
-        np.testing.assert_allclose(
-            rsm_alignment_loss(padded, target, matcher, x_mask=masks),
-            rsm_alignment_loss(x, target, matcher),
-            rtol=1e-3,
-        )
-
-
-def gradient_cases():
-    """One by default, and all with the slow tests."""
-    for loss in LOSSES:
-        yield pytest.param(loss, Exact(), marks=pytest.mark.slow)
-        slow = () if loss == "alignment" else pytest.mark.slow
-        yield pytest.param(loss, FIXED, marks=slow)
+    masks = np.tile(np.arange(6) < 4, (5, 1))
+    expected = semantic_cka_loss(x, y, matcher)
+    for first, second, side in ((padded, y, "x_mask"), (y, padded, "y_mask")):
+        loss = semantic_cka_loss(first, second, matcher, **{side: masks})
+        np.testing.assert_allclose(loss, expected, rtol=1e-3)
+    np.testing.assert_allclose(
+        rsm_alignment_loss(padded, target, matcher, x_mask=masks),
+        rsm_alignment_loss(x, target, matcher),
+        rtol=1e-3,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("loss", "matcher"), [*gradient_cases()])
+@of_every_loss
+@pytest.mark.parametrize("matcher", [Exact(), FIXED], ids=["Exact", "Sinkhorn"])
 def test_gradients(loss, matcher, x, x64):
     def evaluate(x):
-        return LOSSES[loss](x, matcher)
+        return loss(x, matcher)
 
     # Compiled, as finite differences evaluate it again and again; but the solver on the
     # host runs in a thread of its own, where float64 is not on for this test alone.
@@ -195,11 +188,8 @@ def test_implicit_and_unrolled_gradients_agree(loss, x, x64):
     np.testing.assert_allclose(implicit, unrolled, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [pytest.param(LOSSES["alignment"], marks=pytest.mark.slow), LOSSES["triplet"]],
-    ids=["alignment", "triplet"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [LOSSES["alignment"], LOSSES["triplet"]])
 def test_compiled_and_batched_agree_with_one_by_one(loss, rng):
     xs = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
     one_by_one = [loss(x, SOFT) for x in xs]
@@ -248,9 +238,8 @@ def test_half_precision_is_summed_in_float32(rng):
     x = jnp.asarray(rng.normal(size=(5, 4, 3)), jnp.bfloat16)
     value, gradient = jax.value_and_grad(lambda x: LOSSES["cka"](x, SOFT))(x)
     assert value.dtype == jnp.float32 and gradient.dtype == jnp.bfloat16
-    np.testing.assert_allclose(
-        value, LOSSES["cka"](x.astype(jnp.float32), SOFT), rtol=2e-2, atol=1e-3
-    )
+    wide = LOSSES["cka"](x.astype(jnp.float32), SOFT)
+    np.testing.assert_allclose(value, wide, rtol=2e-2, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -275,46 +264,34 @@ def test_optax_brings_a_student_to_its_teacher(rng):
     assert losses[-1] < 0.7 * losses[0]
 
 
+EYE = np.eye(5)
+CKA_LOSS, ALIGNMENT, TRIPLET = (
+    semantic_cka_loss,
+    rsm_alignment_loss,
+    semantic_triplet_loss,
+)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda x: CKA_LOSS(x, x[:3]), ValueError, "same samples, got 5 and 3"),
+        (lambda x: CKA_LOSS(x, x[0]), ValueError, "y must have 3 axes"),
+        (lambda x: CKA_LOSS(x * np.nan, x), ValueError, "x must be finite"),
+        (lambda x: CKA_LOSS(x, x, Exact), TypeError, "matcher must be"),
+        (lambda x: CKA_LOSS(x, x, estimator="b"), ValueError, "estimator"),
+        (lambda x: ALIGNMENT(x[:2], np.eye(2)), ValueError, "at least 3"),
+        (lambda x: ALIGNMENT(x, np.eye(4)), ValueError, r"\(5, 5\).*\(4, 4\)"),
+        (lambda x: ALIGNMENT(x, EYE * np.nan), ValueError, "target must be finite"),
+        (lambda x: ALIGNMENT(x, EYE, known=EYE), TypeError, "known must be boolean"),
+        (lambda x: ALIGNMENT(x, EYE, known=EYE[1:] > 0), ValueError, "known must have"),
+        (lambda x: TRIPLET(x, x[:2], x), ValueError, "as many samples"),
         (
-            lambda x: semantic_cka_loss(x, x[:3]),
+            lambda x: TRIPLET(x, x, x, margin=-1.0),
             ValueError,
-            "same samples, got 5 and 3",
+            "margin must be at least",
         ),
-        (lambda x: semantic_cka_loss(x, x[0]), ValueError, "y must have 3 axes"),
-        (lambda x: semantic_cka_loss(x * np.nan, x), ValueError, "x must be finite"),
-        (lambda x: semantic_cka_loss(x, x, Exact), TypeError, "matcher must be"),
-        (lambda x: semantic_cka_loss(x, x, estimator="b"), ValueError, "estimator"),
-        (lambda x: rsm_alignment_loss(x[:2], np.eye(2)), ValueError, "at least 3"),
-        (lambda x: rsm_alignment_loss(x, np.eye(4)), ValueError, r"\(5, 5\).*\(4, 4\)"),
-        (
-            lambda x: rsm_alignment_loss(x, np.full((5, 5), np.nan)),
-            ValueError,
-            "target must be finite",
-        ),
-        (
-            lambda x: rsm_alignment_loss(x, np.eye(5), known=np.eye(5)),
-            TypeError,
-            "known must be boolean",
-        ),
-        (
-            lambda x: rsm_alignment_loss(x, np.eye(5), known=np.eye(4) > 0),
-            ValueError,
-            "known must have shape",
-        ),
-        (lambda x: semantic_triplet_loss(x, x[:2], x), ValueError, "as many samples"),
-        (
-            lambda x: semantic_triplet_loss(x, x, x, margin=-1.0),
-            ValueError,
-            "margin must be at least 0",
-        ),
-        (
-            lambda x: semantic_triplet_loss(x, x, x, kernel=RBF()),
-            ValueError,
-            r"RBF\(bandwidth=1.0\), got None",
-        ),
+        (lambda x: TRIPLET(x, x, x, kernel=RBF()), ValueError, r"RBF\(band.*got None"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message, x):
@@ -325,7 +302,5 @@ def test_bad_arguments_are_named(call, error, message, x):
 def test_triplets_take_an_rbf_of_given_bandwidth(rng):
     sides = rng.normal(size=(3, 2, 4, 3))
     loss = semantic_triplet_loss(*sides, Identity(), RBF(2.0), margin=1.0)
-    near, far = (
-        np.exp(-np.sum((sides[0] - side) ** 2, (1, 2)) / 8) for side in sides[1:]
-    )
+    near, far = np.exp(-np.sum((sides[0] - sides[1:]) ** 2, (2, 3)) / 8)
     np.testing.assert_allclose(loss, np.mean(1 + far - near), rtol=1e-5)

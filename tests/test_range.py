@@ -105,6 +105,7 @@ def test_under_jit_such_samples_give_nan(x, kernel, bad):
         assert np.isnan(K[~np.eye(4, dtype=bool)]).all()
 
 
+@pytest.mark.slow
 def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
     for call, count in (
         (lambda: pair_statistics(x, matcher=UNFINISHED, memory_budget=1), 10),
@@ -140,6 +141,7 @@ def test_the_warning_gives_the_share_and_the_worst_error(x):
     assert f"by up to {float(matchings.column_error.max()):.2g} of" in message
 
 
+@pytest.mark.slow
 def test_convergence_disturbs_no_transformation(x):
     def total(x):
         return rsm(x, matcher=UNFINISHED).sum()

@@ -75,6 +75,7 @@ def test_rounding_gives_the_matching_of_a_hard_plan(rng):
     np.testing.assert_array_equal(rounded, exact)
 
 
+@pytest.mark.slow
 def test_rounding_leaves_masked_tokens_out(x):
     y_mask = np.ones((3, 9), bool)
     y_mask[1, 4:] = False

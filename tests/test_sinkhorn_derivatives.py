@@ -34,22 +34,25 @@ def fields_of(matcher):
 
 # Of one pair with masked tokens; the gradients of all fields are compared at once.
 @pytest.mark.parametrize(
-    "modes", [("rev",), pytest.param(("fwd",), marks=pytest.mark.slow)]
+    ("matcher", "modes"),
+    [
+        pytest.param(FIXED, ("rev",), id="implicit"),
+        pytest.param(FIXED, ("fwd",), id="implicit, forward", marks=pytest.mark.slow),
+        pytest.param(
+            unrolled(FIXED), ("rev", "fwd"), id="loop", marks=pytest.mark.slow
+        ),
+    ],
 )
-@pytest.mark.parametrize("matcher", [FIXED, unrolled(FIXED)], ids=["implicit", "loop"])
 def test_first_derivatives(rng, x64, modes, matcher):
     x, y, x_mask, y_mask = draw_pair(rng, "masked")
     fields = compiled_fields(matcher, fields_of(matcher), x_mask, y_mask)
     check_grads(fields, (x, y), order=1, modes=modes, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "matcher",
-    [
-        BLOCKED,
-        pytest.param(dataclasses.replace(BLOCKED, block=64), marks=pytest.mark.slow),
-        pytest.param(unrolled(BLOCKED), marks=pytest.mark.slow),
-    ],
+    [BLOCKED, dataclasses.replace(BLOCKED, block=64), unrolled(BLOCKED)],
     ids=["blocks", "one block", "loop"],
 )
 def test_blocks_give_the_matching_and_gradients_of_the_held_plan(rng, x64, matcher):
@@ -124,6 +127,7 @@ def test_derivatives_of_the_cka_loss(rng, x64, estimator):
     check_grads(loss, (x, y), order=1, modes=["rev"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_implicit_and_unrolled_gradients_agree(rng, x64):
     x, y, x_mask, y_mask = draw_pair(rng, "masked")
     implicit = Sinkhorn(0.3, relative=True, tolerance=1e-10)
@@ -154,16 +158,13 @@ EDGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        pytest.param({"implicit_diff": False}, marks=pytest.mark.slow),
-        pytest.param({"block": 4}, marks=pytest.mark.slow),
-    ],
+    [{}, {"implicit_diff": False}, {"block": 4}],
     ids=["implicit", "unrolled", "blocks"],
 )
-@pytest.mark.parametrize("epsilon", [pytest.param(None, marks=pytest.mark.slow), 1e-4])
+@pytest.mark.parametrize("epsilon", [None, 1e-4])
 def test_gradients_stay_finite(rng, options, epsilon):
     """Of a batch of edges, none of which may spoil another."""
     x, y = draw_tokens(rng, 2, 6, 3, dtype=np.float32)
