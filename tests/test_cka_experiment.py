@@ -1,12 +1,9 @@
-"""CKA of layers by both kinds of RSMs: planted answers, oracles, files, resuming."""
+"""CKA of layers by both kinds of RSMs: planted answers, oracles, resuming."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from checkpoints import write_torchvision_resnet
-from PIL import Image
-from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -22,20 +19,13 @@ from experiments.cka.compare import (
     comparisons,
 )
 from experiments.cka.config import Architecture, CKAConfig, Part
-from experiments.cka.datasets import (
-    Cifar100Images,
-    ImageNetImages,
-    TinyImageNetImages,
-)
 from experiments.cka.figures import short_names
 from experiments.cka.findings import findings
 from experiments.cka.measure import ESTIMATORS, SEMANTIC, SPATIO
-from experiments.cka.sources import OnDataSet, Seen
-from experiments.cka.study import STUDY
+from experiments.cka.sources import Seen
 from experiments.data.draw import Draw
 from experiments.frame.finding import Number
-from experiments.frame.session import Session, silent
-from semrsm_jax.models import load
+from experiments.frame.session import Session
 
 
 @dataclass(frozen=True)
@@ -260,121 +250,3 @@ def test_names_of_layers_are_short():
         "vit.layernorm",
     )
     assert short_names(layers) == ["stem", "1.2", "4", "norm"]
-
-
-# The paper's data sets
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A few images of each data set, and two ResNets for small images."""
-    rng = np.random.default_rng(0)
-    records = rng.integers(0, 256, (9, 3074), np.uint8)
-    records[:, 0], records[:, 1] = np.arange(9) % 20, np.arange(9)
-    (tmp_path / "cifar-100-binary").mkdir()
-    (tmp_path / "cifar-100-binary" / "test.bin").write_bytes(records.tobytes())
-    tiny, val = tmp_path / "tiny-imagenet-200", tmp_path / "imagenet" / "val"
-    (tiny / "val/images").mkdir(parents=True)
-    val.mkdir(parents=True)
-    (tiny / "wnids.txt").write_text("n01443537\nn01629819\n")
-    lines = []
-    for number in range(4):
-        image = Image.fromarray(rng.integers(0, 256, (200, 240, 3), np.uint8))
-        image.save(val / f"ILSVRC2012_val_{number + 1:08d}.JPEG")
-        image.resize((64, 64)).save(tiny / f"val/images/val_{number}.JPEG")
-        lines.append(f"val_{number}.JPEG\tn01629819\t0\t0\t9\t9\n")
-    (tiny / "val/val_annotations.txt").write_text("".join(lines))
-    for seed in (0, 1):
-        path = tmp_path / f"checkpoints/cifar100/resnet-seed{seed}.safetensors"
-        write_torchvision_resnet(path, seed)
-    return tmp_path
-
-
-def test_data_sets_are_prepared_as_their_networks_expect(data):
-    images, labels = Cifar100Images().open(data, 8, 0, silent)
-    assert labels is not None
-    assert images.shape == (8, 32, 32, 3) and images.dtype == np.float32
-    raw = np.fromfile(data / "cifar-100-binary/test.bin", np.uint8).reshape(9, 3074)
-    first = raw[labels[0], 2:].reshape(3, 32, 32).transpose(1, 2, 0)
-    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-    np.testing.assert_allclose(images[0], (first / 255 - mean) / std, atol=1e-5)
-    images, labels = TinyImageNetImages().open(data, 4, 0, silent)
-    assert labels is not None
-    assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1] * 4
-    images, labels = ImageNetImages().open(data, 3, 0, silent)
-    assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None
-
-
-@pytest.mark.slow
-def test_the_users_networks_are_read_block_by_block(data, tmp_path):
-    source = OnDataSet(Cifar100Images(), batch_size=4)
-    session = Session(tmp_path / "steps")
-    seen = source.look("tokens", "cifar100/resnet-seed1", Draw(6, 1, data), session)
-    blocks = [f"resnet.encoder.stages.{k}.layers.0" for k in range(4)]
-    assert list(seen.tokens) == ["resnet.embedder", *blocks]
-    # A first convolution of 3x3: stride 1, and no max-pool.
-    shapes = [tokens.shape for tokens in seen.tokens.values()]
-    assert shapes == [
-        (6, s, c)
-        for s, c in zip((1024, 1024, 256, 64, 16), (4, 4, 8, 8, 8), strict=True)
-    ]
-    images, labels = Cifar100Images().open(data, 6, 1, silent)
-    model = load(data / "checkpoints/cifar100/resnet-seed1.safetensors")
-    assert seen.accuracy == np.mean(np.argmax(model(images), 1) == labels)
-    np.testing.assert_allclose(
-        seen.tokens["resnet.embedder"][:],
-        np.reshape(model.resnet.embedder(images), (6, 1024, 4)),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-
-
-def test_a_first_convolution_of_7x7_keeps_the_stem_of_imagenet(tmp_path):
-    for kernel, stem in ((3, "cifar"), (7, "imagenet")):
-        path = write_torchvision_resnet(tmp_path / f"{stem}.safetensors", 0, kernel)
-        assert load(path).config.stem == stem
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "--data must name its folder, got none"),
-        (("--data", "nowhere"), "nowhere does not exist"),
-        (("--data", "empty"), "cifar-100-binary does not exist"),
-    ],
-)
-def test_missing_data_says_where_to_get_it(arguments, message, tmp_path):
-    (tmp_path / "empty").mkdir()
-    arguments = [str(tmp_path / a) if a[0] != "-" else a for a in arguments]
-    result = run_study(STUDY, tmp_path / "out", *arguments, scale="paper")
-    assert result.exit_code == 2 and message in result.output
-    assert "https://www.cs.toronto.edu/~kriz/" in result.output
-    assert "must look like this" in result.output
-
-
-def test_a_missing_checkpoint_is_named(data):
-    source = OnDataSet(Cifar100Images())
-    with pytest.raises(ValueError, match="cifar100/resnet18-seed0 does not exist, nor"):
-        source.look("", "cifar100/resnet18-seed0", Draw(4, 0, data), Session())
-
-
-def test_the_papers_scales_are_the_papers():
-    paper = STUDY.scales["paper"]
-    assert [part.name for part in paper.parts] == [
-        "CIFAR-100",
-        "Tiny-ImageNet",
-        "ImageNet",
-    ]
-    for part in paper.parts:
-        names = [each.name for each in part.architectures]
-        assert names == ["ResNet18", "ResNet34", "ResNet101"]
-        assert part.batch == 250
-    assert [part.matcher for part in paper.parts] == [
-        sj.Exact(),
-        sj.BatchOptimal(512),
-        sj.BatchOptimal(512),
-    ]
-    assert len(paper.parts[0].architectures[0].networks) == 3
-
-
-# The shipped networks

@@ -1,10 +1,7 @@
-"""The report as a file: what is in it, what is refused, and that nothing loads."""
+"""The report as a file: what is in it, and that nothing loads."""
 
 import base64
-import json
 import os
-import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -25,48 +22,17 @@ from semrsm_jax import (
     rsm,
 )
 from semrsm_jax.cli import app
-from semrsm_jax.engine import Features, run
 from semrsm_jax.features.preprocessing import (
     LongestEdge,
     Preprocessing,
-    ShortestEdge,
     preprocessing_from_text,
 )
 from semrsm_jax.reporting import correspondences
 from semrsm_jax.reporting.layers import lost_share
-from semrsm_jax.store import save_features, save_rsm
 
 pytest.importorskip("bokeh")
 
-N, GRID, C = 7, (2, 3), 5
-IDS = tuple(f"{n} <script>alert('{n}')</script>.png" for n in range(N))
-
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, and the data in it."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.scripts, self._inside = [], [], False
-        self.feed(html)
-        text = next(t for t in self.scripts if t.startswith('{"title"'))
-        self.data = json.loads(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self._inside = tag == "script"
-        if self._inside:
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        self._inside = self._inside and tag != "script"
-
-    def handle_data(self, data):
-        if self._inside:
-            self.scripts[-1] += data
-
-    def layer(self, number=0):
-        return self.data["layers"][number]
+from report_pages import GRID, IDS, C, N, Page, folder, stored, x  # noqa: F401
 
 
 def unpacked(packed, dtype="<f4", n=N):
@@ -78,56 +44,10 @@ def unpacked(packed, dtype="<f4", n=N):
     return np.maximum(full, full.T) if dtype == "<u2" else full + np.triu(full, 1).T
 
 
-def stored(layer):
-    matchings, tokens = layer["matchings"], layer["tokens"]
-    pairs = np.frombuffer(base64.b64decode(matchings["pairs"]), "<u4").reshape(-1, 2)
-    permutation = np.frombuffer(
-        base64.b64decode(matchings["permutation"]), f"<u{matchings['width']}"
-    )
-    return dict(zip(map(tuple, pairs), permutation.reshape(-1, tokens), strict=True))
-
-
-@pytest.fixture(scope="module")
-def x():
-    return np.random.default_rng(0).normal(size=(N, 6, C)).astype("f4")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, x):
-    folder = tmp_path_factory.mktemp("with space é")
-    os.makedirs(folder / "images")
-    rng = np.random.default_rng(1)
-    for name in IDS:
-        # A slash has no place in a name.
-        name = name.replace("/", "∕")
-        pixels = rng.integers(0, 256, (30, 44, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / name)
-    ids = [name.replace("/", "∕") for name in IDS]
-    seen = Preprocessing(ShortestEdge(20), 2, (16, 24))
-    layers = {"first": x[..., :3], "second": x}
-    metadata = {"preprocessing": str(seen)}
-    save_features(folder / "features.npz", layers, ids=ids, metadata=metadata)
-    lines = [f'"{name}",class {n % 2}' for n, name in enumerate(ids)]
-    (folder / "labels.csv").write_text("id,label\n" + "\n".join(reversed(lines)))
-    given = {"file": str(folder / "features.npz")}
-    run(
-        {
-            name: Features(values, ids=ids, source={**given, "key": name})
-            for name, values in layers.items()
-        },
-        store=folder / "run.zarr",
-    )
-    return folder
-
-
 @pytest.fixture(scope="module")
 def page(folder):
     found = report(folder / "run.zarr", folder / "images", labels=folder / "labels.csv")
     return Page(found.html)
-
-
-def cli(*arguments):
-    return CliRunner().invoke(app, ["report", *map(str, arguments)])
 
 
 # What is in the page
@@ -319,94 +239,3 @@ def test_what_str_wrote_of_a_preprocessing_is_read():
         assert preprocessing_from_text(str(seen)) == seen
     for text in ("", "<function f>", "__import__('os').getcwd()", "ShortestEdge(3)"):
         assert preprocessing_from_text(text) is None
-
-
-# What is refused
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (
-            {"images": np.zeros((3, 4, 4, 3), np.uint8)},
-            "one a sample, 7 of them, got 3",
-        ),
-        ({"images": np.zeros((N, 4, 4), int)}, "uint8 or floats, got dtype int64"),
-        ({"images": np.full((N, 4, 4), 7.0)}, r"in \[0, 1\] where they are floats"),
-        ({"labels": ["a"] * 3}, "a label for each of 7 samples, got 3"),
-        ({"grid": (3, 3)}, r"at most S=6 tokens, got \(3, 3\)"),
-        ({"also": [(0, 7)]}, "pairs of rows from 0 to 6"),
-        ({"neighbors": 0}, "neighbors must be at least 1"),
-        ({"layers": ["none"]}, "layers must be of 'features', got 'none'"),
-        ({"output": "page.txt"}, "must end in one of .html"),
-    ],
-)
-def test_bad_input_is_named(x, given, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        report(x, **{"grid": GRID, **given})
-
-
-def test_a_grid_that_cannot_be_told_is_asked_for(x):
-    with pytest.raises(ValueError, match="grid must be the rows and columns"):
-        report(x[:, :3])
-
-
-def test_too_many_samples_are_refused_before_they_are_matched():
-    with pytest.raises(ValueError, match=r"at most 1,500 samples, got 1,600.*samples="):
-        report(np.zeros((1600, 4, 2), "f4"))
-
-
-def test_nan_and_other_shapes_are_refused(tmp_path):
-    K = np.eye(3)
-    K[0, 2] = np.nan
-    save_rsm(tmp_path / "nan.npz", K)
-    with pytest.raises(ValueError, match="finite, got 1 NaN or infinite values, the"):
-        report(tmp_path / "nan.npz")
-    np.save(tmp_path / "wide.npy", np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"must hold a square RSM.*\(3, 4\)"):
-        report(tmp_path / "wide.npy")
-
-
-def test_images_that_are_missing_are_named(tmp_path, folder):
-    Image.new("RGB", (4, 4)).save(tmp_path / "another.png")
-    with pytest.raises(ValueError, match="7 of 7 are missing, for example .0 <.*anot"):
-        report(folder / "run.zarr", tmp_path)
-
-
-# The command
-
-
-def test_the_command_writes_the_page_and_keeps_what_is_there(tmp_path, folder):
-    out = tmp_path / "new" / "report.html"
-    common = (folder / "run.zarr", "-i", folder / "images", "-o", out)
-    done = cli(*common, "--layers", "second", "--pairs", "2", "--pair", "1,6", "--k", 2)
-    assert done.exit_code == 0, done.output
-    assert "MiB" in done.stdout and str(out) in done.stdout.replace("\n", "")
-    found = Page(out.read_text(encoding="utf-8"))
-    assert [layer["name"] for layer in found.data["layers"]] == ["second"]
-    assert len(stored(found.layer())) == 2 and (1, 6) in stored(found.layer())
-    assert os.listdir(out.parent) == ["report.html"]
-    again = cli(*common)
-    assert again.exit_code == 2 and "--overwrite" in again.stderr
-    assert cli(*common, "--overwrite", "-q", "--pairs", "all").stdout == ""
-    everything = stored(Page(out.read_text(encoding="utf-8")).layer(1))
-    assert len(everything) == N * (N - 1) // 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--pair", "3"), "--pair must be I,J"),
-        (("--pairs", "few"), "--pairs must be a number of pairs or all"),
-        (("--layers", "third"), "layers must be of 'first', 'second', got 'third'"),
-        (("--bandwidth", "2"), "--bandwidth needs --kernel rbf"),
-        (("--labels", "none.csv"), "none.csv does not exist"),
-        (("-i", "none"), "images: none does not exist"),
-        (("--features", "none.npy"), "none.npy"),
-    ],
-)
-def test_the_command_says_what_is_wrong(tmp_path, folder, arguments, message):
-    done = cli(folder / "run.zarr", "-o", tmp_path / "r.html", *arguments)
-    assert done.exit_code == 2
-    assert message in re.sub(r"\s+", " ", done.stderr)
-    assert os.listdir(tmp_path) == []

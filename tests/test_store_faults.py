@@ -1,15 +1,10 @@
-"""What happens to runs does happen here: kills, full disks, damage, other inputs."""
+"""Damage, full disks, odd folders and inputs that change."""
 
-import multiprocessing
 import os
-import random
 import resource
 import shutil
-import signal
 import tempfile
-import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,7 @@ import pytest
 from stored_runs import contents, features
 
 from semrsm_jax import Identity
-from semrsm_jax.engine import InputChangedError, _cluster, local_cluster, run
+from semrsm_jax.engine import InputChangedError, run
 from semrsm_jax.store import RunStore, open_run, open_similarity
 from semrsm_jax.store.tiles import Tile
 
@@ -25,180 +20,6 @@ from semrsm_jax.store.tiles import Tile
 def calm(folder: Path, x=None, **options) -> RunStore:
     x = features() if x is None else x
     return run(x, store=folder, **{"matcher": Identity(), "tile": 4, **options})
-
-
-# kill -9
-
-MANY = (30, 40, 16)
-
-
-def _child(path: str, folder: str) -> None:
-    calm(Path(folder), np.load(path, mmap_mode="r"), tile=2)
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Processes that start at once: what they import is imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["semrsm_jax.engine", "zarr", __name__])
-    return context
-
-
-def kill_and_resume(server, path: Path, folder: Path, kills: int, seed: int) -> int:
-    """Kills runs of a store at random moments; returns how many tiles they left."""
-    dice, left = random.Random(seed), 0
-    records = folder / "crc32c"
-    for _ in range(kills):
-        child = server.Process(target=_child, args=(str(path), str(folder)))
-        child.start()
-        before, end = count(records), time.monotonic() + 60
-        # Any moment from the first look at the files on; most are between two tiles'
-        # first bytes and last.
-        aim = before + dice.randrange(0, 6)
-        while count(records) < aim and child.is_alive() and time.monotonic() < end:
-            time.sleep(0.0005)
-        time.sleep(dice.random() * 0.03)
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-        assert child.exitcode == -signal.SIGKILL, "the run ended before it was killed"
-        left += count(records) - before
-    return left
-
-
-def count(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("c.*")) if folder.exists() else 0
-
-
-def killed_then_equal(server, tmp_path, samples, kills, seed):
-    path = tmp_path / "x.npy"
-    np.save(path, features(shape=(samples, 40, 16)))
-    undisturbed, folder = tmp_path / "calm.zarr", tmp_path / "killed.zarr"
-    mapped = np.load(path, mmap_mode="r")
-    calm(undisturbed, mapped, tile=2)
-    left = kill_and_resume(server, path, folder, kills, seed)
-    seen = []
-    store = calm(folder, mapped, tile=2, progress=seen.append)
-    assert store.missing(verify=True) == []
-    assert seen[-1].done == seen[-1].total
-    assert left > 0, "no kill found anything done"
-    assert contents(folder) == contents(undisturbed)
-
-
-def test_killed_runs_go_on_and_end_with_the_same_bytes(server, tmp_path):
-    killed_then_equal(server, tmp_path, samples=30, kills=3, seed=0)
-
-
-@pytest.mark.slow
-def test_twenty_five_kills(server, tmp_path):
-    killed_then_equal(server, tmp_path, samples=80, kills=25, seed=1)
-
-
-def workers_killed(tmp_path, kills, seed, starting):
-    """Kills workers of a local cluster while the run goes on.
-
-    starting: also those that have only just been started, which Dask then gives up.
-    """
-    dice, x, killed = random.Random(seed), features(shape=MANY), []
-    folder = tmp_path / "killed.zarr"
-    calm(tmp_path / "calm.zarr", x, tile=2)
-    over = threading.Event()
-
-    def killer(client):
-        while len(killed) < kills and not over.is_set():
-            # Any moment: most are between two tiles' first bytes and last.
-            aim = count(folder / "crc32c") + dice.randrange(0, 4)
-            end = time.monotonic() + 2
-            while count(folder / "crc32c") < aim and time.monotonic() < end:
-                over.wait(0.001)
-            over.wait(dice.random() * 0.1)
-            ready = client.nthreads()
-            alive = [
-                nanny.pid
-                for nanny in list(client.cluster.workers.values())
-                if nanny.pid and (starting or nanny.worker_address in ready)
-            ]
-            if alive:
-                pid = dice.choice(alive)
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-
-    def slowly(progress):
-        # The run is not to end before the kills do.
-        while len(killed) < kills and progress.done > 0.9 * progress.total:
-            time.sleep(0.05)
-
-    with local_cluster(2) as client:
-        thread = threading.Thread(target=killer, args=(client,))
-        thread.start()
-        try:
-            store = calm(folder, x, tile=2, cluster=client, progress=slowly)
-        finally:
-            over.set()
-            thread.join()
-    assert len(killed) == kills
-    assert store.missing(verify=True) == []
-    assert contents(folder) == contents(tmp_path / "calm.zarr")
-
-
-@pytest.mark.slow
-def test_killed_workers_cost_no_more_than_their_tiles(tmp_path):
-    workers_killed(tmp_path, kills=2, seed=0, starting=False)
-
-
-@pytest.mark.slow
-def test_twenty_killed_workers(tmp_path):
-    workers_killed(tmp_path, kills=20, seed=1, starting=True)
-
-
-@pytest.mark.slow
-def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(_cluster, "_WORKERLESS", 0.5)
-    folder = tmp_path / "run.zarr"
-    settings = {"n_workers": 0, "processes": False, "dashboard_address": ":0"}
-    with (
-        distributed.LocalCluster(threads_per_worker=1, **settings) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        hire = threading.Timer(2.5, cluster.scale, (1,))
-        hire.start()
-        with pytest.warns(RuntimeWarning, match="no worker"):
-            store = calm(folder, cluster=client)
-        hire.join()
-    assert store.missing(verify=True) == []
-
-
-def test_two_processes_share_the_work(server, tmp_path):
-    path, folder = tmp_path / "x.npy", tmp_path / "shared.zarr"
-    np.save(path, features(shape=MANY))
-    mapped = np.load(path, mmap_mode="r")
-    calm(tmp_path / "calm.zarr", mapped, tile=2)
-    children = [
-        server.Process(target=_child, args=(str(path), str(folder))) for _ in range(2)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-        assert child.exitcode == 0
-    assert contents(folder) == contents(tmp_path / "calm.zarr")
-
-
-def test_a_claimed_tile_is_left_to_who_claimed_it(tmp_path):
-    store = calm(tmp_path / "run.zarr")
-    tile = Tile(0, 1)
-    with store.claim(tile) as mine:
-        assert not mine  # it is finished
-    store.forget(tile)
-    other = RunStore.open(store.path)
-    with store.claim(tile) as mine:
-        assert mine
-        with other.claim(tile) as also_mine:
-            assert not also_mine
-    with other.claim(tile) as mine:
-        assert mine
-    assert not list((store.path / "crc32c").glob(".lock.*"))
 
 
 # Damage

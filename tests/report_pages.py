@@ -1,0 +1,92 @@
+"""The data in a report, and a folder of a run with its images."""
+
+import base64
+import json
+import os
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semrsm_jax.engine import Features, run
+from semrsm_jax.features.preprocessing import (
+    Preprocessing,
+    ShortestEdge,
+)
+from semrsm_jax.store import save_features
+
+pytest.importorskip("bokeh")
+
+
+N, GRID, C = 7, (2, 3), 5
+IDS = tuple(f"{n} <script>alert('{n}')</script>.png" for n in range(N))
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and the data in it."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.scripts, self._inside = [], [], False
+        self.feed(html)
+        text = next(t for t in self.scripts if t.startswith('{"title"'))
+        self.data = json.loads(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._inside = tag == "script"
+        if self._inside:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = self._inside and tag != "script"
+
+    def handle_data(self, data):
+        if self._inside:
+            self.scripts[-1] += data
+
+    def layer(self, number=0):
+        return self.data["layers"][number]
+
+
+def stored(layer):
+    matchings, tokens = layer["matchings"], layer["tokens"]
+    pairs = np.frombuffer(base64.b64decode(matchings["pairs"]), "<u4").reshape(-1, 2)
+    permutation = np.frombuffer(
+        base64.b64decode(matchings["permutation"]), f"<u{matchings['width']}"
+    )
+    return dict(zip(map(tuple, pairs), permutation.reshape(-1, tokens), strict=True))
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).normal(size=(N, 6, C)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, x):
+    folder = tmp_path_factory.mktemp("with space é")
+    os.makedirs(folder / "images")
+    rng = np.random.default_rng(1)
+    for name in IDS:
+        # A slash has no place in a name.
+        name = name.replace("/", "∕")
+        pixels = rng.integers(0, 256, (30, 44, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name)
+    ids = [name.replace("/", "∕") for name in IDS]
+    seen = Preprocessing(ShortestEdge(20), 2, (16, 24))
+    layers = {"first": x[..., :3], "second": x}
+    metadata = {"preprocessing": str(seen)}
+    save_features(folder / "features.npz", layers, ids=ids, metadata=metadata)
+    lines = [f'"{name}",class {n % 2}' for n, name in enumerate(ids)]
+    (folder / "labels.csv").write_text("id,label\n" + "\n".join(reversed(lines)))
+    given = {"file": str(folder / "features.npz")}
+    run(
+        {
+            name: Features(values, ids=ids, source={**given, "key": name})
+            for name, values in layers.items()
+        },
+        store=folder / "run.zarr",
+    )
+    return folder

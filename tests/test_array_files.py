@@ -1,0 +1,141 @@
+"""Arrays are read from .npy, .npz and .safetensors, and what cannot be is named."""
+
+import os
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from semrsm_jax.store import (
+    load_features,
+)
+
+SUFFIXES = (".npy", ".npz", ".safetensors")
+
+
+def features(dtype="f4", shape=(3, 4, 2)) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (10 * rng.normal(size=shape)).astype(dtype)
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, x=array)
+    else:
+        save_file({"x": array}, path)
+    return path
+
+
+# Reading features
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u1", "i4", "i8"])
+def test_every_format_and_dtype_is_read_as_it_is(tmp_path, suffix, dtype):
+    expected = features(dtype)
+    loaded = load_features(write(tmp_path / f"a b ü{suffix}", expected))
+    assert loaded.dtype == expected.dtype
+    np.testing.assert_array_equal(loaded, expected)
+
+
+def test_bfloat16_in_npy_is_refused_with_the_way_out(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, features(ml_dtypes.bfloat16))
+    with pytest.raises(TypeError, match="bfloat16: use .safetensors"):
+        load_features(path)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_fortran_order_and_byte_order_do_not_matter(tmp_path, suffix):
+    expected = features()
+    swapped = np.asfortranarray(expected.astype(">f4"))
+    loaded = load_features(write(tmp_path / f"x{suffix}", swapped))
+    assert loaded.dtype.isnative
+    np.testing.assert_array_equal(loaded, expected)
+
+
+def test_npy_is_memory_mapped_read_only(tmp_path):
+    loaded = load_features(write(tmp_path / "x.NPY".lower(), features()))
+    assert isinstance(loaded, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        loaded[0] = 0
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_key_chooses_one_of_several_arrays(tmp_path, suffix):
+    path, arrays = tmp_path / f"x{suffix}", {"a": features(), "b/c": features() + 1}
+    if suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        save_file(arrays, path)
+    np.testing.assert_array_equal(load_features(path, "b/c"), arrays["b/c"])
+    with pytest.raises(ValueError, match="several arrays; key must be one of 'a', 'b"):
+        load_features(path)
+    with pytest.raises(ValueError, match="key must be one of 'a', 'b/c'.*got 'd'"):
+        load_features(path, "d")
+
+
+def test_key_of_a_npy_file_is_refused(tmp_path):
+    path = write(tmp_path / "x.npy", features())
+    with pytest.raises(ValueError, match="one array without a name, got key='a'"):
+        load_features(path, "a")
+
+
+def test_missing_folder_and_unknown_suffix_are_named(tmp_path):
+    with pytest.raises(ValueError, match="no.npy does not exist"):
+        load_features(tmp_path / "no.npy")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(ValueError, match="is a folder, expected a file"):
+        load_features(tmp_path / "folder.npy")
+    for name in ("x.pt", "x"):
+        (tmp_path / name).write_bytes(b"some")
+        with pytest.raises(ValueError, match="must end in one of .npy, .npz, .safete"):
+            load_features(tmp_path / name)
+    with pytest.raises(ValueError, match="cannot be read: File name too long"):
+        load_features(tmp_path / ("x" * 300 + ".npy"))
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(ValueError, match="not a regular file"):
+        load_features(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_empty_file_is_refused(tmp_path, suffix):
+    (tmp_path / f"x{suffix}").touch()
+    with pytest.raises(ValueError, match=r"is empty \(0 bytes\)"):
+        load_features(tmp_path / f"x{suffix}")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ones(3, complex),
+        np.ones(3, bool),
+        np.array(["a"]),
+        np.array([b"a"]),
+        np.array(["2020"], "M8[D]"),
+        np.ones(3, np.longdouble),
+        np.ones(3, [("a", "f4")]),
+    ],
+)
+def test_other_dtypes_are_refused(tmp_path, array):
+    with pytest.raises(TypeError, match="must hold floats or integers.*got dtype"):
+        load_features(write(tmp_path / "x.npy", array))
+
+
+@pytest.mark.parametrize("array", [np.ones(3, bool), np.ones(3, np.complex64)])
+def test_other_dtypes_are_refused_in_safetensors(tmp_path, array):
+    with pytest.raises(TypeError, match="must hold floats or integers.*got dtype"):
+        load_features(write(tmp_path / "x.safetensors", array))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_empty_arrays_are_refused(tmp_path, suffix):
+    with pytest.raises(ValueError, match=r"empty array, of shape \(0, 3\)"):
+        load_features(write(tmp_path / f"x{suffix}", np.ones((0, 3))))

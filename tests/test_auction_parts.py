@@ -1,0 +1,222 @@
+"""Candidate lists, proofs and work of the host solver, and its edges."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from assignment_checks import check, features  # noqa: F401
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax.matching import _augment, _bidding
+from semrsm_jax.matching._auction import HostSolution, solve
+from semrsm_jax.matching._bidding import LISTS_FROM
+from semrsm_jax.matching._scans import BLOCK, CANDIDATES, list_candidates
+
+
+@pytest.mark.parametrize("kind", ["features", "noise", "duplicates", "digits"])
+def test_candidate_lists(kind):
+    """Rows long enough for candidate lists, and with more ties than one holds."""
+    rng = np.random.default_rng(0)
+    n, m = 400, LISTS_FROM + 40
+    affinity = features(3, n, m, 32)[:1]
+    if kind == "noise":
+        affinity = rng.standard_normal((1, n, m)).astype(np.float32)
+    elif kind == "duplicates":
+        affinity = affinity[:, :, rng.integers(0, 12, m)]
+    elif kind == "digits":
+        affinity = rng.integers(0, 30, (1, n, m)).astype(np.float32)
+    for tolerance in (1e-6, 0.0):
+        check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+
+
+@pytest.mark.slow
+def test_candidate_lists_square():
+    affinity = features(4, LISTS_FROM, LISTS_FROM, 32)[:1]
+    affinity[:, :, -200:] = affinity[:, :, -1:]
+    check(affinity, solve(affinity))
+
+
+@pytest.mark.parametrize("ties", [1, 8, 60])
+@pytest.mark.parametrize("near", range(CANDIDATES - 2, CANDIDATES + 4))
+def test_a_candidate_list_holds_all_above_its_threshold_and_no_more(near, ties):
+    """`near` columns in few blocks, above the best of all other blocks."""
+    rng = np.random.default_rng(near)
+    profits = rng.integers(0, 100, LISTS_FROM).astype(np.int32)
+    best = 1000 + np.arange(near) // ties
+    profits[rng.permutation(8 * BLOCK)[:near]] = best
+    prices = rng.integers(0, 20, LISTS_FROM).astype(np.int32)
+    a = profits + prices
+    columns = np.full(CANDIDATES + 1, LISTS_FROM, np.uint32)
+    values = np.zeros(CANDIDATES + 1, np.int32)
+    count, threshold = list_candidates(
+        a,
+        prices,
+        np.empty(LISTS_FROM // BLOCK, np.int32),
+        columns[:CANDIDATES],
+        values[:CANDIDATES],
+    )
+    above = np.flatnonzero(profits > threshold)
+    assert 0 < count <= CANDIDATES and columns[CANDIDATES] == LISTS_FROM
+    chosen = columns[:count].astype(int)
+    assert set(above) <= set(chosen) and len(set(chosen)) == count
+    assert (profits[chosen] >= threshold).all()
+    np.testing.assert_array_equal(values[:count], a[chosen])
+
+
+def test_a_row_bids_for_no_column_beyond_its_list():
+    n, m = 5, LISTS_FROM
+    rng = np.random.default_rng(0)
+    profits = rng.integers(-1000, -1, (n, m)).astype(np.int32)
+    best = 100 * np.arange(n) + 7
+    profits[np.arange(n), best] = 0
+    column_of = np.empty(n, np.int32)
+    work = (
+        np.zeros((n, CANDIDATES), np.uint32),
+        np.full((n, CANDIDATES), 1000, np.int32),  # better, but on no list
+        np.zeros(n, np.int64),
+        np.empty(n, np.int32),
+        np.empty(n, np.int32),
+        np.empty(m // BLOCK, np.int32),
+    )
+    state = np.zeros(m, np.int32), np.empty(m, np.int32), column_of
+    ties = np.array([100])
+    _bidding._bid_phase(profits, *state, np.int32(1), 1000, ties, work)
+    np.testing.assert_array_equal(column_of, best)
+
+
+def test_the_proof_is_repeated_where_slack_was_left():
+    """The optimum is 0, so that slack in units of an earlier value is too much.
+
+    The entries differ by less than the units of the fixed point, which the column of
+    large entries sets: the auction ends below the optimum.
+    """
+    rng = np.random.default_rng(0)
+    affinity = rng.choice([0.01, 0.02], (12, 1, 1)) * rng.standard_normal((12, 64, 64))
+    affinity[:, :, 0] += 1e6
+    for matrix in affinity:
+        matrix -= matrix[linear_sum_assignment(matrix, maximize=True)].mean()
+    check(affinity, solve(affinity, tolerance=0.9), 0.9)
+
+
+# The scans measured on these matrices: only another algorithm may need more.
+@pytest.mark.parametrize(
+    ("size", "ceiling"), [(64, [1089, 905, 897]), (256, [5290, 5218, 4524])]
+)
+def test_the_auction_needs_no_more_scans(monkeypatch, size, ceiling):
+    phase, costs = _bidding._bid_phase, []
+
+    def counted(*arguments):
+        costs.append(phase(*arguments))
+        return costs[-1]
+
+    # The compiled phases, called by the uncompiled loop over them.
+    monkeypatch.setattr(_bidding, "_bid_phase", counted)
+    scans = []
+    for seed in range(3):
+        x, y = np.random.default_rng(seed).integers(-20, 40, (2, size, 8)).clip(0)
+        affinity = (x @ y.T).astype(np.float32)
+        best, worst = affinity.max(1).astype(float), affinity.min(1).astype(float)
+        space = np.empty(size * (size + BLOCK), np.int32)
+        matched, prices = np.full(size, -1, np.int32), np.zeros(size)
+        arguments = (affinity, np.arange(size), best, worst, 1e-6, space, matched)
+        assert _bidding.auction.py_func(*arguments, prices)
+        assert len(set(matched.tolist())) == size
+        scans.append(sum(costs))
+        costs.clear()
+    assert all(np.array(scans) <= ceiling), scans
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_non_finite_pair_is_marked(bad, dtype):
+    affinity = np.random.default_rng(0).standard_normal((3, 70, 80)).astype(dtype)
+    affinity[1, 69, 79] = bad
+    solution = solve(affinity)
+    assert np.isnan(solution.upper_bound[1])
+    assert (solution.permutation[1] == -1).all()
+    good = [0, 2]
+    check(affinity[good], HostSolution(*(field[good] for field in solution)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (2, 0, 0)])
+def test_empty(shape):
+    solution = solve(np.zeros(shape, np.float32))
+    assert (solution.permutation == -1).all()
+    assert (solution.upper_bound == 0).all()
+    assert solution.permutation.shape == shape[:2]
+    assert solution.prices.shape == (shape[0], shape[2])
+
+
+def test_deterministic_over_threads_and_position():
+    base = features(5, 64, 64, 8)[:1]
+    filler = features(6, 64, 64, 8)[:1]
+    alone = solve(base, threads=1)
+    batch = np.concatenate([filler, base, filler, filler, base] * 9)
+    for threads in (1, 2, 5):
+        solution = solve(batch, threads=threads)
+        for b in np.flatnonzero((batch == base).all((1, 2))):
+            np.testing.assert_array_equal(solution.permutation[b], alone.permutation[0])
+            assert solution.upper_bound[b] == alone.upper_bound[0]
+            np.testing.assert_array_equal(solution.prices[b], alone.prices[0])
+
+
+def test_input_is_left_alone_and_read_only_input_works():
+    affinity = features(7, 33, 33, 8)
+    before = affinity.copy()
+    affinity.flags.writeable = False
+    check(affinity, solve(affinity))
+    np.testing.assert_array_equal(affinity, before)
+    check(before[:, ::2, ::3], solve(before[:, ::2, ::3]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "error"),
+    [
+        ((np.zeros((1, 2, 2), np.int32),), {}, TypeError),
+        ((np.zeros((2, 2), np.float32),), {}, ValueError),
+        ((np.zeros((1, 2, 3), np.float32), np.ones((1, 3), bool)), {}, ValueError),
+        ((np.zeros((1, 2, 3), "f4"), None, np.ones((1, 2), bool)), {}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"tolerance": -1.0}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"tolerance": np.nan}, ValueError),
+        ((np.zeros((1, 2, 2), np.float32),), {"threads": 0}, ValueError),
+    ],
+)
+def test_errors_name_the_argument(arguments, keywords, error):
+    with pytest.raises(error, match="affinity|mask|tolerance|threads"):
+        solve(*arguments, **keywords)
+
+
+def test_no_cache_folder(monkeypatch):
+    real = numba.njit
+
+    def njit(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    double = _augment.jit(lambda x: 2 * x)
+    assert double(21) == 42
+
+
+def test_import_compiles_nothing_and_survives_a_read_only_home(tmp_path):
+    package = Path(_augment.__file__).parents[2]
+    code = (
+        "import numba.core.caching as c\n"
+        "def refuse(*a, **k): return None\n"
+        "for locator in c.CacheImpl._locator_classes:\n"
+        "    locator.from_function = classmethod(refuse)\n"
+        "from semrsm_jax.matching import _auction, _augment\n"
+        "assert not _auction._solve_range.signatures\n"
+        "assert not _augment.augment.signatures\n"
+        "import numpy as np\n"
+        "out = np.empty(1)\n"
+        "_augment.profits(np.ones((1, 2)), np.arange(1), np.zeros(2), out)\n"
+        "assert out[0] == 1.0\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(package), HOME=str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

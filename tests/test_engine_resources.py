@@ -1,0 +1,189 @@
+"""Runs short of memory, on several devices and on clusters."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from stored_runs import contents, features
+
+from semrsm_jax import Exact, Identity, pair_statistics
+from semrsm_jax.engine import local_cluster, run
+from semrsm_jax.pairs import executor
+
+EXACT = Exact(solver="scipy")
+slow = pytest.mark.slow
+
+
+def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
+    expected = pair_statistics(x, y, matcher, **options)
+    found = store.statistics(0, len(x))
+    for name, values in found._asdict().items():
+        # Chunks of another size may round the last bit otherwise.
+        np.testing.assert_allclose(
+            values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
+        )
+        assert values.dtype == getattr(expected, name).dtype
+
+
+# Memory
+
+
+def out_of_memory_above(most, monkeypatch, error):
+    """Chunks of more pairs fail as a device does; returns the sizes of the others."""
+    sizes, chunk = [], executor.match_pairs
+
+    def limited(inputs, rows, *more):
+        if len(rows) > most:
+            raise error
+        sizes.append(len(rows))
+        return chunk(inputs, rows, *more)
+
+    monkeypatch.setattr(executor, "match_pairs", limited)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), MemoryError()],
+)
+def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, monkeypatch, error):
+    x = features()
+    expected = pair_statistics(x, matcher=EXACT)
+    sizes = out_of_memory_above(3, monkeypatch, error)
+    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT, tile=4)
+    # Halved until it is enough, and the later tiles begin with that.
+    first = store.made["pairs_in_flight"]
+    assert first > 3
+    assert set(sizes) == {next(first >> n for n in range(9) if first >> n <= 3)}
+    np.testing.assert_allclose(store.statistics(0, 11).inner, expected.inner, rtol=1e-5)
+    np.testing.assert_allclose(
+        pair_statistics(x, matcher=EXACT).inner, expected.inner, rtol=1e-5
+    )
+
+
+def test_out_of_memory_for_a_single_pair_is_an_error(tmp_path, monkeypatch):
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    out_of_memory_above(0, monkeypatch, error)
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        run(features(), store=tmp_path / "run.zarr", matcher=EXACT)
+    monkeypatch.undo()
+    out_of_memory_above(0, monkeypatch, RuntimeError("another"))
+    with pytest.raises(RuntimeError, match="another"):
+        pair_statistics(features(), matcher=EXACT)
+
+
+def test_blocks_too_large_for_a_device_stay_on_the_host(tmp_path, monkeypatch):
+    x, asarray = features(), jnp.asarray
+
+    def limited(value, *arguments):
+        if isinstance(value, np.ndarray) and value.shape == (4, 6, 4):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return asarray(value, *arguments)
+
+    from semrsm_jax.engine import _tile
+
+    monkeypatch.setattr(_tile.jnp, "asarray", limited)
+    store = run(x, store=tmp_path / "run.zarr", matcher=Identity(), tile=4)
+    monkeypatch.undo()
+    assert_equals_memory(store, x, None, Identity())
+
+
+def test_the_budget_decides_tiles_and_pairs_in_flight(tmp_path):
+    x = features(shape=(120, 6, 4))
+    small = run(x, store=tmp_path / "a.zarr", matcher=Identity(), memory_budget=10_000)
+    large = run(x, store=tmp_path / "b.zarr", matcher=Identity(), memory_budget=10**8)
+    # Two blocks of 16 samples of 96 bytes take 3 kB, of 32 more than half the budget.
+    assert small.grid.side == 16 < large.grid.side
+    assert small.made["pairs_in_flight"] < large.made["pairs_in_flight"]
+    assert_equals_memory(small, x, None, Identity())
+
+
+# Devices and clusters
+
+DEVICES = """
+import sys
+import jax, numpy as np
+from semrsm_jax import Exact
+from semrsm_jax.engine import run
+
+x, folder = np.load(sys.argv[1], mmap_mode="r"), sys.argv[2]
+assert len(jax.local_devices()) == 8
+for count in (1, 8):
+    run(x, store=f"{folder}/{count}.zarr", matcher=Exact(solver="scipy"), tile=4,
+        devices=jax.local_devices()[:count])
+"""
+
+
+@slow
+def test_eight_devices_give_what_one_gives(tmp_path):
+    np.save(tmp_path / "x.npy", features(shape=(30, 6, 4)))
+    subprocess.run(
+        [sys.executable, "-c", DEVICES, tmp_path / "x.npy", tmp_path],
+        check=True,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+    )
+    one, eight = (contents(tmp_path / f"{count}.zarr") for count in (1, 8))
+    assert len(one) > 36 * 4
+    assert one == eight
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_cluster(2) as client:
+        yield client
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_disk", [False, pytest.param(True, marks=slow)])
+def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
+    x, y = features(shape=(22, 6, 4)), features(1, (13, 6, 4))
+    if on_disk:
+        for name, array in {"x": x, "y": y}.items():
+            np.save(tmp_path / f"{name}.npy", array)
+        x, y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+    here = run(x, y, store=tmp_path / "a.zarr", matcher=EXACT, tile=4)
+    seen = []
+    there = run(
+        x,
+        y,
+        store=tmp_path / "b.zarr",
+        matcher=EXACT,
+        tile=4,
+        cluster=cluster,
+        progress=seen.append,
+    )
+    assert there.missing(verify=True) == []
+    assert seen[-1].done == seen[-1].total == 22 * 13
+    for a, b in zip(here.statistics(0, 22), there.statistics(0, 22), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
+    x, here = features(), os.getpid()
+    from semrsm_jax._rows import Rows
+
+    def read(start, stop):
+        if os.getpid() != here:
+            raise FileNotFoundError("x.npy")
+        return x[start:stop]
+
+    rows = Rows(x.shape, x.dtype, read)
+    store = run(rows, store=tmp_path / "run.zarr", matcher=EXACT, cluster=cluster)
+    assert_equals_memory(store, x)
+
+
+def test_a_store_that_workers_cannot_see_is_an_error(tmp_path, cluster):
+    from semrsm_jax.engine import _cluster
+
+    write = _cluster._write
+    with pytest.raises(ValueError, match="cannot see .*folder that all workers share"):
+        cluster.submit(write, MissingStore(str(tmp_path / "no"))).result()
+
+
+class MissingStore:
+    def __init__(self, store):
+        self.store = store

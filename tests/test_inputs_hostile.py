@@ -1,0 +1,190 @@
+"""Hostile files take little memory, and large ones are read in parts."""
+
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from safetensors.numpy import save_file
+from stored_runs import Trap, npy_header
+from zarr import codecs
+
+SHAPE = (6, 5, 3)
+
+
+def features(dtype="f4", shape=SHAPE) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (10 * rng.normal(size=shape)).astype(dtype)
+
+
+def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Path:
+    array = zarr.create_array(
+        path,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        zarr_format=zarr_format,
+        **settings,
+    )
+    array[:] = values
+    return path
+
+
+def changed(path: Path, **fields) -> Path:
+    metadata = json.loads((path / "zarr.json").read_text())
+    (path / "zarr.json").write_text(json.dumps(metadata | fields))
+    return path
+
+
+# With little memory
+
+HOSTILE = """
+import resource, sys
+from pathlib import Path
+import zarr
+import semrsm_jax
+from semrsm_jax.store import load_features
+import numpy as np
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        np.asarray(load_features(path)[:])
+        print(path.name, "READ")
+    except (TypeError, ValueError) as error:
+        print(path.name, type(error).__name__, str(error).replace("\\n", " "))
+    except MemoryError:
+        print(path.name, "MEMORY")
+    except BaseException as error:
+        print(path.name, "OTHER", repr(error))
+"""
+
+
+def bomb(path: Path, size: int) -> None:
+    """A whole array of zeros: nothing that it says of itself is wrong."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as stream,
+    ):
+        stream.write(npy_header(f"({size // 4},)"))
+        piece = bytes(2**22)
+        for _ in range(size // len(piece)):
+            stream.write(piece)
+
+
+def zarr_bomb(path: Path, codec, chunk: bytes) -> None:
+    an_array(path, features(), chunks=SHAPE, compressors=codec)
+    (path / "c" / "0" / "0" / "0").write_bytes(chunk)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hostile")
+    folder, large = root / "inputs", 2**28 + 2**25
+    folder.mkdir()
+    trap = np.empty(1, object)
+    trap[0] = Trap(root / "sprung")
+    np.save(folder / "object.npy", trap)
+    np.savez(folder / "object.npz", trap)
+    (folder / "pickle.npy").write_bytes(pickle.dumps(trap[0]))
+    (folder / "claims.npy").write_bytes(npy_header((10**12, 3)) + bytes(24))
+    huge = b"\x93NUMPY\x02\x00" + (2**32 - 16).to_bytes(4, "little")
+    with (folder / "header.npy").open("wb") as stream:
+        stream.write(huge + b"{")
+        stream.truncate(2**33)
+    bomb(folder / "bomb.npz", large)
+    with zipfile.ZipFile(folder / "out.npz", "w") as archive:
+        archive.writestr("../out.npy", npy_header((1,)) + bytes(4))
+    with (folder / "header.safetensors").open("wb") as stream:
+        stream.write((2**40).to_bytes(8, "little") + b"{")
+        stream.truncate(2**33)
+    claims = {"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+    text = json.dumps(claims).encode()
+    (folder / "claims.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    for name, codec, packer in (
+        ("zstd", codecs.ZstdCodec(), numcodecs.Zstd(1)),
+        ("gzip", codecs.GzipCodec(), numcodecs.GZip(1)),
+        ("blosc", codecs.BloscCodec(), numcodecs.Blosc("zstd")),
+    ):
+        zarr_bomb(folder / f"{name}.zarr", codec, packer.encode(bytes(large)))
+    changed(an_array(folder / "shape.zarr", features()), shape=[2**40, 2**10, 3])
+    with (an_array(folder / "json.zarr", features()) / "zarr.json").open("r+b") as file:
+        file.truncate(2**33)
+    return root
+
+
+@pytest.fixture(scope="module")
+def verdicts(hostile):
+    command = [sys.executable, "-c", HOSTILE, str(hostile / "inputs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("object.npy", "TypeError"),
+        ("object.npz", "TypeError"),
+        ("pickle.npy", "ValueError"),
+        ("claims.npy", "ValueError"),
+        ("header.npy", "ValueError"),
+        ("bomb.npz", "ValueError"),
+        ("out.npz", "ValueError"),
+        ("header.safetensors", "ValueError"),
+        ("claims.safetensors", "ValueError"),
+        ("zstd.zarr", "ValueError"),
+        ("gzip.zarr", "ValueError"),
+        ("blosc.zarr", "ValueError"),
+        ("shape.zarr", "ValueError"),
+        ("json.zarr", "ValueError"),
+    ],
+)
+def test_hostile_files_are_refused_within_256_mib(verdicts, name, verdict):
+    found = verdicts[name]
+    assert found.split()[0] == verdict, found
+    assert name in found
+
+
+def test_nothing_of_the_hostile_files_is_run_or_unpacked(verdicts, hostile):
+    assert not (hostile / "sprung").exists()
+    assert not [*hostile.rglob("out.npy")]
+    assert "READ" not in " ".join(verdicts.values())
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from semrsm_jax.store import load_features
+from semrsm_jax import Identity, pair_statistics
+x = load_features(sys.argv[1])
+pair_statistics(x[:32], x[:1], Identity(), memory_budget=2**22)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pair_statistics(x, x[:1], Identity(), memory_budget=2**22)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["safetensors", pytest.param("zarr", marks=pytest.mark.slow)]
+)
+def test_nothing_larger_than_what_is_worked_on_is_read(tmp_path, kind):
+    values = np.ones((320, 256, 256), np.float32)  # 80 MiB
+    if kind == "zarr":
+        path = an_array(tmp_path / "x", values, chunks=(8, 256, 256), compressors=None)
+    else:
+        path = tmp_path / "x.safetensors"
+        save_file({"x": values}, path)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 40 * 2**20

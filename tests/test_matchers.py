@@ -1,0 +1,184 @@
+"""What sets each matcher apart, and the dual bound."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax import (
+    BatchOptimal,
+    CircularShift,
+    DualBound,
+    Greedy,
+    Identity,
+    TopKGreedy,
+    match,
+)
+from semrsm_jax.matching import _windows
+
+GRID = (4, 6)
+TOKENS = 24
+
+
+def tokens(rng, *shape):
+    return np.maximum(rng.normal(size=shape) + 0.2, 0).astype(np.float32)
+
+
+def optimum(x, y):
+    matrix = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
+    return matrix[linear_sum_assignment(matrix, maximize=True)].sum()
+
+
+def test_batch_optimal_is_the_papers_algorithm(rng):
+    """Appendix F: sorted by norm, cut into windows of b, each matched exactly."""
+    x, y = tokens(rng, 2, 23, 4)
+    x_order, y_order = (np.argsort((t**2).sum(1), kind="stable") for t in (x, y))
+    expected = np.empty(23, int)
+    for start in range(0, 23, 5):
+        rows, columns = x_order[start : start + 5], y_order[start : start + 5]
+        picked = linear_sum_assignment(x[rows] @ y[columns].T, maximize=True)
+        expected[rows[picked[0]]] = columns[picked[1]]
+    m = match(x, y, matcher=BatchOptimal(window=5))
+    np.testing.assert_array_equal(m.permutation, expected)
+
+
+def test_batch_optimal_of_one_window_is_exact(rng):
+    for sizes in ((24, 24), (24, 9)):
+        x, y = tokens(rng, sizes[0], 4), tokens(rng, sizes[1], 4)
+        m = match(x, y, matcher=BatchOptimal(window=24))
+        np.testing.assert_allclose(m.value, optimum(x, y), rtol=1e-6)
+        np.testing.assert_allclose(m.upper_bound, m.value, rtol=2e-6)
+
+
+@pytest.mark.slow
+def test_sweeps_never_lower_the_value_and_approach_the_optimum(rng):
+    x, y = tokens(rng, 2, 4, 96, 6)
+    values = [
+        np.asarray(match(x, y, matcher=BatchOptimal(window=24, sweeps=s)).value)
+        for s in range(9)
+    ]
+    assert (np.diff(values, axis=0) >= -1e-6 * values[0]).all()
+    best = [optimum(a, b) for a, b in zip(x, y, strict=True)]
+    assert (values[-1] > 0.99 * np.array(best)).all()
+    assert (values[-1] > values[0]).all()
+
+
+@pytest.mark.slow
+def test_floor_keeps_the_better_of_the_two(rng):
+    x = tokens(rng, 4, 48, 6)
+    # Two nearly aligned pairs, where position by position is hard to beat, and two not.
+    y = x + 0.05 * rng.normal(size=x.shape).astype(np.float32)
+    y[2:] = tokens(rng, 2, 48, 6)
+    plain = match(x, y, matcher=BatchOptimal(window=6))
+    aligned = match(x, y, matcher=Identity())
+    floored = match(x, y, matcher=BatchOptimal(window=6, floor="identity"))
+    np.testing.assert_array_equal(floored.value, np.maximum(plain.value, aligned.value))
+    won = np.asarray(aligned.value > plain.value)
+    assert won[:2].all() and not won[2:].any()
+    np.testing.assert_array_equal(floored.permutation[won], aligned.permutation[won])
+    np.testing.assert_array_equal(floored.permutation[~won], plain.permutation[~won])
+    assert (floored.upper_bound >= floored.value).all()
+    with pytest.raises(ValueError, match="same number of tokens"):
+        match(x[0], x[1, :9], matcher=BatchOptimal(6, floor="identity"))
+
+
+def test_greedy_serves_rows_in_descending_norm(rng):
+    x, y = tokens(rng, 2, 12, 4)
+    affinity, expected = x @ y.T, np.full(12, -1)
+    for row in np.argsort(-(x**2).sum(1), kind="stable"):
+        expected[row] = affinity[row].argmax()
+        affinity[:, expected[row]] = -np.inf
+    np.testing.assert_array_equal(match(x, y, matcher=Greedy()).permutation, expected)
+
+
+def test_topk_greedy_matches_the_top_block_exactly(rng):
+    x, y = tokens(rng, 2, 12, 4)
+    x_top, y_top = (np.argsort(-(t**2).sum(1), kind="stable")[:5] for t in (x, y))
+    rows, columns = linear_sum_assignment(x[x_top] @ y[y_top].T, maximize=True)
+    m = match(x, y, matcher=TopKGreedy(k=5))
+    np.testing.assert_array_equal(
+        np.asarray(m.permutation)[x_top[rows]], y_top[columns]
+    )
+    every = match(x, y, matcher=TopKGreedy(k=12))
+    np.testing.assert_allclose(every.value, optimum(x, y), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (-1, 2), (-1, -2), (2, 3)])
+def test_circular_shift_finds_the_shift(rng, shift):
+    x = rng.normal(size=(*GRID, 5)).astype(np.float32)
+    y = np.roll(x, shift, axis=(0, 1))
+    x, y = x.reshape(TOKENS, 5), y.reshape(TOKENS, 5)
+    matcher = CircularShift(GRID)
+    np.testing.assert_array_equal(matcher.shift(x, y), shift)
+    m = match(x, y, matcher=matcher)
+    np.testing.assert_allclose(y[m.permutation], x)
+    assert match(x, y, matcher=Identity()).value <= m.value
+
+
+def test_circular_shift_finds_all_shifts_of_an_odd_grid(rng):
+    grid = (3, 7)
+    x = rng.normal(size=(*grid, 4)).astype(np.float32)
+    shifts = [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]
+    y = np.stack([np.roll(x, shift, axis=(0, 1)).reshape(21, 4) for shift in shifts])
+    x = np.broadcast_to(x.reshape(21, 4), y.shape)
+    np.testing.assert_array_equal(CircularShift(grid).shift(x, y), shifts)
+
+
+def test_circular_shift_is_the_best_of_all(rng):
+    x, y = rng.normal(size=(2, TOKENS, 3)).astype(np.float32)
+    image = y.reshape(*GRID, 3)
+    best = max(
+        np.sum(x * np.roll(image, (-a, -b), (0, 1)).reshape(TOKENS, 3))
+        for a in range(GRID[0])
+        for b in range(GRID[1])
+    )
+    m = match(x, y, matcher=CircularShift(GRID))
+    np.testing.assert_allclose(m.value, best, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(40, 40), (40, 25), (25, 40)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+def test_dual_bound_holds_and_is_tight_at_stride_one(rng, sizes, masked, signed):
+    x, y = tokens(rng, sizes[0], 4), tokens(rng, sizes[1], 4)
+    if signed:
+        x = x - x.mean(0)
+    x_mask, y_mask = (rng.random(size) > 0.3 * masked for size in sizes)
+    best = optimum(x[x_mask], y[y_mask])
+    bounds = []
+    for stride in (1, 2, 4):
+        m = match(
+            x,
+            y,
+            matcher=Greedy(),
+            x_mask=x_mask,
+            y_mask=y_mask,
+            bound=DualBound(stride, block=16),
+        )
+        bounds.append(float(m.upper_bound))
+        assert m.value <= m.upper_bound
+    slack = 1e-5 * abs(best) + 1e-5
+    assert min(bounds) >= best - slack
+    assert bounds[0] <= best + slack
+
+
+@pytest.mark.slow
+def test_dual_bound_is_below_that_of_the_norms(rng):
+    x, y = tokens(rng, 2, 3, 128, 6)
+    best = [optimum(a, b) for a, b in zip(x, y, strict=True)]
+    plain = match(x, y, matcher=BatchOptimal(32)).upper_bound
+    tight = match(x, y, matcher=BatchOptimal(32), bound=DualBound(4)).upper_bound
+    assert (tight < plain).all()
+    assert (tight < 1.1 * np.array(best)).all()
+    jitted = jax.jit(lambda x, y: match(x, y, matcher=Greedy(), bound=DualBound(4)))
+    np.testing.assert_allclose(jitted(x, y).upper_bound, tight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("most", [7, 741_000, 5_000_001, 2**23])
+def test_windows_of_many_tokens_have_their_share_of_the_smaller_side(rng, most):
+    edges = np.append(rng.integers(0, most, 50), most)
+    for count in (1, most // 3, most - 1, most):
+        share = _windows._share(jnp.asarray(edges), jnp.array([count]), jnp.array(most))
+        np.testing.assert_array_equal(share, edges.astype(np.int64) * count // most)
