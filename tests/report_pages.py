@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 
 from semrsm_jax.engine import Features, run
-from semrsm_jax.features.preprocessing import (
-    Preprocessing,
-    ShortestEdge,
-)
+from semrsm_jax.features.preprocessing import Preprocessing, ShortestEdge
 from semrsm_jax.store import save_features
 
 pytest.importorskip("bokeh")

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from semrsm_jax.store import (
-    load_features,
-)
+from semrsm_jax.store import load_features
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from stored_runs import Trap, npy_header
 
-from semrsm_jax.store import (
-    load_features,
-)
+from semrsm_jax.store import load_features
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)

@@ -10,11 +10,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 import semrsm_jax as sj
-from experiments.cka.datasets import (
-    Cifar100Images,
-    ImageNetImages,
-    TinyImageNetImages,
-)
+from experiments.cka.datasets import Cifar100Images, ImageNetImages, TinyImageNetImages
 from experiments.cka.sources import OnDataSet
 from experiments.cka.study import STUDY
 from experiments.data.draw import Draw

@@ -10,14 +10,7 @@ pytest.importorskip("skimage")
 
 import semrsm_jax as sj
 from experiments.cka import measure as measuring
-from experiments.cka.compare import (
-    ACROSS,
-    BOTH,
-    DIFFERENCE,
-    KINDS,
-    WITHIN,
-    comparisons,
-)
+from experiments.cka.compare import ACROSS, BOTH, DIFFERENCE, KINDS, WITHIN, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.figures import short_names
 from experiments.cka.findings import findings

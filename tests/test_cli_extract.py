@@ -163,10 +163,7 @@ def test_another_preprocessor(folder, expected):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            ("--layers", "vit.layernom"),
-            f"layer 'vit.layernom'; nearest.*{LAST}",
-        ),
+        (("--layers", "vit.layernom"), f"layer 'vit.layernom'; nearest.*{LAST}"),
         (("--layers", "a,,b"), "layers must be names"),
         (("--model", "vit-b61"), "vit-b16"),
         (("--model", "images"), "images"),

@@ -5,20 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semrsm_jax.demo import (
-    DEMO_NETWORK,
-    Stage,
-    TranslationConfig,
-    run,
-    windows,
-)
+from semrsm_jax.demo import DEMO_NETWORK, Stage, TranslationConfig, run, windows
 from semrsm_jax.demo import photographs as photographs_module
-from semrsm_jax.demo.photographs import (
-    PHOTOGRAPHS,
-    SCENES,
-    draw_crops,
-    load_photograph,
-)
+from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, draw_crops, load_photograph
 from semrsm_jax.matching import Exact
 from semrsm_jax.models import ResNetConfig
 

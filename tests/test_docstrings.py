@@ -85,12 +85,11 @@ def sections(member, kind):
 def raises(function) -> bool:
     """Whether its own body raises, or calls the checks that do."""
     body = ast.parse(textwrap.dedent("\n".join(function.lines)))
-    for node in ast.walk(body):
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            return True
-        if isinstance(node, ast.Call) and CHECKS.match(ast.unparse(node.func)):
-            return True
-    return False
+    return any(
+        (isinstance(node, ast.Raise) and node.exc is not None)
+        or (isinstance(node, ast.Call) and CHECKS.match(ast.unparse(node.func)))
+        for node in ast.walk(body)
+    )
 
 
 def shape_faults(items, described, what):
@@ -111,9 +110,9 @@ def function_faults(function):
         yield f"Args does not fit the parameters: {name}"
     yield from shape_faults(parameters, described, "parameter")
     returned = str(function.returns)
-    if returned != "None" and not sections(function, "returns")[1]:
-        if not sections(function, "yields")[1]:
-            yield "no Returns"
+    stated = any(sections(function, kind)[1] for kind in ("returns", "yields"))
+    if returned != "None" and not stated:
+        yield "no Returns"
     if ARRAYS.search(returned) and not JAXTYPED.search(returned):
         texts = [s.description for s in sections(function, "returns")[0].values()]
         if not SHAPE.search(" ".join(texts)):
@@ -250,6 +249,10 @@ class Made:
 '''
 
 
+UNDESCRIBED = "field second is not described"
+NO_RAISES = "__init__ raises, but there is no Raises"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -267,20 +270,10 @@ class Made:
                 "no source: an equation, an appendix, or a paper with its year",
             ],
         ),
-        (
-            "Pair",
-            [
-                "field second is not described",
-                "field first is an array, but its shape is not said",
-            ],
-        ),
+        ("Pair", [UNDESCRIBED, "field first is an array, but its shape is not said"]),
         (
             "Made",
-            [
-                "parameter size is not described",
-                "__init__ raises, but there is no Raises",
-                "use has no docstring",
-            ],
+            ["parameter size is not described", NO_RAISES, "use has no docstring"],
         ),
     ],
 )

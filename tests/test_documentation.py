@@ -11,11 +11,7 @@ import pytest
 
 sybil = pytest.importorskip("sybil")
 from sybil.example import Example  # noqa: E402
-from sybil.parsers.markdown import (  # noqa: E402
-    CodeBlockParser,
-    PythonCodeBlockParser,
-    SkipParser,
-)
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))

@@ -177,13 +177,11 @@ def test_output_correlation_sees_one_view_of_each_scene(of):
     logits = zoo.outputs(model, shown.images).name_logits
     right = np.mean(np.argmax(logits, 1) == shown.background)
     own = [row for row in document["rows"] if row["network"] == network]
+    fields = {"spatio_semantic": sj.Identity(), "semantic": sj.Exact()}
     assert len(own) == 6
     for row in own:
         assert row["accuracy"] == pytest.approx(right)
-        for field, matcher in (
-            ("spatio_semantic", sj.Identity()),
-            ("semantic", sj.Exact()),
-        ):
+        for field, matcher in fields.items():
             K = sj.rsm(sj.center(tokens), None, matcher, KERNELS[row["kernel"]])
             correlation = sj.output_correlation(K, logits, from_logits=True)
             value = getattr(correlation, row["metric"])

@@ -45,10 +45,7 @@ def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Pa
         {"zarr_format": 3, "compressors": [codecs.ZstdCodec(), codecs.Crc32cCodec()]},
         {"zarr_format": 3, "filters": [codecs.TransposeCodec(order=(2, 0, 1))]},
         {"zarr_format": 3, "serializer": codecs.BytesCodec(endian="big")},
-        {
-            "zarr_format": 3,
-            "chunk_key_encoding": {"name": "v2", "separator": "/"},
-        },
+        {"zarr_format": 3, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
         {"zarr_format": 2, "compressors": None},
         {"zarr_format": 2, "compressors": "auto"},
     ],

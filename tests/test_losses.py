@@ -137,10 +137,10 @@ def test_triplet_loss_is_the_hinge_of_cosines(rng):
 def test_triplets_may_differ_in_tokens_and_be_masked(rng):
     a, p, n = (rng.normal(size=(2, s, 3)) for s in (4, 5, 6))
     kept = np.arange(6) < 4
-    loss = semantic_triplet_loss(
-        a, p, n, Exact(), Linear(), margin=9.0, negative_mask=np.tile(kept, (2, 1))
-    )
-    cut = semantic_triplet_loss(a, p, n[:, kept], Exact(), Linear(), margin=9.0)
+    options = {"matcher": Exact(), "kernel": Linear(), "margin": 9.0}
+    masks = np.tile(kept, (2, 1))
+    loss = semantic_triplet_loss(a, p, n, negative_mask=masks, **options)
+    cut = semantic_triplet_loss(a, p, n[:, kept], **options)
     np.testing.assert_allclose(loss, cut, rtol=1e-5)
 
 
@@ -156,11 +156,9 @@ def test_masked_tokens_change_nothing(x, y, target, rng, matcher):
     for first, second, side in ((padded, y, "x_mask"), (y, padded, "y_mask")):
         loss = semantic_cka_loss(first, second, matcher, **{side: masks})
         np.testing.assert_allclose(loss, expected, rtol=1e-3)
-    np.testing.assert_allclose(
-        rsm_alignment_loss(padded, target, matcher, x_mask=masks),
-        rsm_alignment_loss(x, target, matcher),
-        rtol=1e-3,
-    )
+    aligned = rsm_alignment_loss(padded, target, matcher, x_mask=masks)
+    expected = rsm_alignment_loss(x, target, matcher)
+    np.testing.assert_allclose(aligned, expected, rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -193,11 +191,10 @@ def test_implicit_and_unrolled_gradients_agree(loss, x, x64):
 def test_compiled_and_batched_agree_with_one_by_one(loss, rng):
     xs = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
     one_by_one = [loss(x, SOFT) for x in xs]
-    np.testing.assert_allclose(
-        jax.jit(lambda x: loss(x, SOFT))(xs[0]), one_by_one[0], rtol=1e-4, atol=1e-5
-    )
+    first = jax.jit(lambda x: loss(x, SOFT))(xs[0])
     batched = jax.vmap(lambda x: loss(x, SOFT))(xs)
-    np.testing.assert_allclose(batched, one_by_one, rtol=1e-4, atol=1e-5)
+    for values in ([first, batched[1]], batched):
+        np.testing.assert_allclose(values, one_by_one, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -244,9 +241,8 @@ def test_half_precision_is_summed_in_float32(rng):
 
 @pytest.mark.slow
 def test_optax_brings_a_student_to_its_teacher(rng):
-    teacher = jnp.asarray(rng.normal(size=(8, 5, 4)), jnp.float32)
-    images = jnp.asarray(rng.normal(size=(8, 5, 10)), jnp.float32)
-    weights = jnp.asarray(rng.normal(size=(10, 4)), jnp.float32)
+    shapes = (8, 5, 4), (8, 5, 10), (10, 4)
+    teacher, images, weights = (jnp.float32(rng.normal(size=s)) for s in shapes)
     optimizer = optax.adam(0.05)
 
     @jax.jit

@@ -1,11 +1,9 @@
-"""CKA and HSIC from batches."""
+"""CKA and HSIC from batches, and sums that are carried on."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from semrsm_jax import (
     cka,
@@ -20,17 +18,6 @@ from semrsm_jax import (
 )
 
 
-def rsms(rng, n=8, symmetric=True):
-    K, L = rng.normal(size=(2, n, n))
-    return (K + K.T, L + L.T) if symmetric else (K, L)
-
-
-def biased(K, L):
-    n = len(K)
-    H = np.eye(n) - 1 / n
-    return np.trace(K @ H @ L @ H) / (n - 1) ** 2
-
-
 def unbiased(K, L):
     """Song et al. 2012, Eq. 5, word for word."""
     n = len(K)
@@ -41,19 +28,6 @@ def unbiased(K, L):
         + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2))
         - 2 / (n - 2) * (one @ K @ L @ one)
     ) / (n * (n - 3))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(4, 9), st.integers(0, 2**31 - 1))
-def test_cka_is_symmetric_and_invariant_to_the_order_of_samples(n, seed):
-    rng = np.random.default_rng(seed)
-    K, L = rsms(rng, n)
-    order = rng.permutation(n)
-    for estimator in ("biased", "unbiased"):
-        value = float(cka(K, L, estimator))
-        assert np.isclose(value, cka(L, K, estimator), atol=1e-5)
-        shuffled = cka(K[order][:, order], L[order][:, order], estimator)
-        assert np.isclose(value, shuffled, atol=1e-4)
 
 
 def related(rng, n=96):

@@ -8,9 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from semrsm_jax import (
-    report,
-)
+from semrsm_jax import report
 from semrsm_jax.cli import app
 from semrsm_jax.store import save_rsm
 

@@ -11,10 +11,7 @@ from retrieval_frames import GROUPS, VIDEOS, checkpoint, ego, of_frames  # noqa:
 
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
-from experiments.retrieval.collection import (
-    OTHER_SCENES,
-    SAME_SCENE,
-)
+from experiments.retrieval.collection import OTHER_SCENES, SAME_SCENE
 from experiments.retrieval.findings import findings, rows, summary
 from experiments.retrieval.measure import GAIN, LEAD, run, select
 from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
@@ -86,12 +83,7 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
         shared = np.minimum(queries, database[index]).sum(1)
         return 2 * shared / (queries.sum(1) + database[index].sum(1))
 
-    where = {
-        "method": "cosine",
-        "protocol": SAME_SCENE,
-        "database": 10,
-        "k": 1,
-    }
+    where = {"method": "cosine", "protocol": SAME_SCENE, "database": 10, "k": 1}
     for quantity, expected in (
         (WITH, f1(WITH).mean()),
         (WITHOUT, f1(WITHOUT).mean()),

@@ -14,11 +14,7 @@ pytest.importorskip("sklearn")
 from retrieval_frames import checkpoint, ego, of_frames  # noqa: F401
 
 from experiments.frame.session import Session
-from experiments.retrieval.collection import (
-    Collection,
-    Groups,
-    Measure,
-)
+from experiments.retrieval.collection import Collection, Groups, Measure
 from experiments.retrieval.config import SCALES, RetrievalConfig
 from experiments.retrieval.datasets import Cityscapes, EgoObjects
 from experiments.retrieval.findings import summary

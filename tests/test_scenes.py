@@ -8,12 +8,7 @@ import pytest
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
-from experiments.scenes.compose import (
-    BACKGROUNDS,
-    CLASSES,
-    SceneConfig,
-    compose,
-)
+from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
 from experiments.scenes.parts import (
     OBJECTS,
     _digits,

@@ -30,6 +30,7 @@ from semrsm_jax.retrieval._summaries import summarize
 # Of 8 pairs, so that there is something to prune.
 BUDGET = 8 * (3 * 12 * 4 + 12 * 12) * 4
 KERNELS = (Linear(), Cosine(), RBF(4.0))
+SLOW = [HealthCheck.too_slow]
 
 
 def clustered(rng, count, tokens=12, channels=4, dtype=np.float32):
@@ -126,12 +127,7 @@ def test_masks_and_other_numbers_of_tokens(data, kernel):
         check(result, expected(queries, database, 4, kernel, **masked))
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=SLOW)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, 25),

@@ -9,14 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from soft_matchings import (
-    FIXED,
-    SHAPES,
-    SOFT,
-    assert_close,
-    draw_pair,
-    draw_tokens,
-)
+from soft_matchings import FIXED, SHAPES, SOFT, assert_close, draw_pair, draw_tokens
 
 from semrsm_jax import (
     Exact,

@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from soft_matchings import (
-    FIXED,
-    assert_close,
-    compiled_fields,
-    draw_pair,
-    draw_tokens,
-)
+from soft_matchings import FIXED, assert_close, compiled_fields, draw_pair, draw_tokens
 
 from semrsm_jax import RBF, Cosine, Linear, Sinkhorn, rsm, semantic_cka_loss
 

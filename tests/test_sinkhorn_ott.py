@@ -8,13 +8,7 @@ from ott.geometry import geometry
 from ott.problems.linear import linear_problem
 from ott.solvers.linear import implicit_differentiation
 from ott.solvers.linear import sinkhorn as ott_sinkhorn
-from soft_matchings import (
-    SHAPES,
-    assert_close,
-    compiled_fields,
-    draw_pair,
-    draw_tokens,
-)
+from soft_matchings import SHAPES, assert_close, compiled_fields, draw_pair, draw_tokens
 
 from semrsm_jax import Sinkhorn, match
 

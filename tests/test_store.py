@@ -14,13 +14,7 @@ from safetensors.numpy import save as safetensors_bytes
 from safetensors.numpy import save_file
 
 from semrsm_jax import RBF, Identity, pair_statistics
-from semrsm_jax.store import (
-    check_output,
-    load_rsm,
-    new_file,
-    save_rsm,
-    sha256,
-)
+from semrsm_jax.store import check_output, load_rsm, new_file, save_rsm, sha256
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 
@@ -105,10 +99,7 @@ def test_failed_write_leaves_nothing_new_and_the_old_file_whole(tmp_path, raised
 
 def test_file_that_appeared_meanwhile_is_not_replaced(tmp_path):
     path = tmp_path / "x.npz"
-    with (
-        pytest.raises(ValueError, match="--overwrite"),
-        new_file(path) as temporary,
-    ):
+    with pytest.raises(ValueError, match="--overwrite"), new_file(path) as temporary:
         temporary.write_text("ours")
         path.write_text("theirs")
     assert path.read_text() == "theirs"

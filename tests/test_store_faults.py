@@ -45,8 +45,7 @@ def removed(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [truncated, zeroed, flipped, removed])
 @pytest.mark.parametrize(
-    "chunk",
-    ["inner/c.0.1", "sq_dist/c.1.0", "upper_bound/c.2.2", "crc32c/c.1.2.0"],
+    "chunk", ["inner/c.0.1", "sq_dist/c.1.0", "upper_bound/c.2.2", "crc32c/c.1.2.0"]
 )
 def test_damaged_tiles_are_named_and_computed_again(tmp_path, harm, chunk):
     folder = tmp_path / "run.zarr"

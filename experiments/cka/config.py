@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.cka.datasets import (
-    Cifar100Images,
-    ImageNetImages,
-    TinyImageNetImages,
-)
+from experiments.cka.datasets import Cifar100Images, ImageNetImages, TinyImageNetImages
 from experiments.cka.sources import OnDataSet, OnScenes, Source
 from semrsm_jax import RBF, BatchOptimal, Exact, Kernel, Linear, Matcher
 

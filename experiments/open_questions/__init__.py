@@ -54,14 +54,7 @@ channels - no: -0.14 [-0.24, -0.04] by both RSMs, and pruning is as good at rand
 """
 
 from experiments.frame.command_line import questions
-from experiments.open_questions import (
-    ablation,
-    channels,
-    gain,
-    layers,
-    prior,
-    windows,
-)
+from experiments.open_questions import ablation, channels, gain, layers, prior, windows
 from experiments.open_questions.question import question
 
 STUDIES = {

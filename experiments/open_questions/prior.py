@@ -180,8 +180,6 @@ SCALES = {
     ),
     "smoke": PriorConfig((last_layer("vit-2"),), count=12),
     "paper": PriorConfig(
-        PUBLISHED,
-        dataclasses.replace(PriorConfig(()).scenes, side=224),
-        count=1000,
+        PUBLISHED, dataclasses.replace(PriorConfig(()).scenes, side=224), count=1000
     ),
 }

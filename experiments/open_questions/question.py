@@ -104,11 +104,7 @@ def question(
         findings=findings,
         figures={"": module.draw},
         section=Section(
-            title,
-            asks,
-            _DIFFERS,
-            {"": caption},
-            {"bundled": minutes, "smoke": 0.3},
+            title, asks, _DIFFERS, {"": caption}, {"bundled": minutes, "smoke": 0.3}
         ),
         data=data,
         folder="open_questions",

@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.output_correlation.classifiers import (
-    Classifiers,
-    OnImageNet,
-    OnScenes,
-)
+from experiments.output_correlation.classifiers import Classifiers, OnImageNet, OnScenes
 from experiments.output_correlation.paper import TABLE_1
 from semrsm_jax import RBF, BatchOptimal, Cosine, Kernel, Linear, Matcher
 

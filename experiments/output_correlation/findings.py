@@ -5,12 +5,7 @@ from typing import Any
 
 from experiments.frame.finding import Finding, Quantity, Section, count, verdict
 from experiments.output_correlation.measure import METRICS, Result
-from experiments.output_correlation.paper import (
-    KERNELS,
-    TABLE_1,
-    TABLE_4,
-    published,
-)
+from experiments.output_correlation.paper import KERNELS, TABLE_1, TABLE_4, published
 
 _TABLES = {
     "pearson": ("Pearson correlation", TABLE_1, "Table 1"),

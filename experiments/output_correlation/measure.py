@@ -11,13 +11,7 @@ from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.output_correlation.classifiers import Answers
 from experiments.output_correlation.config import OutputCorrelationConfig
-from semrsm_jax import (
-    RSA,
-    Identity,
-    Kernel,
-    bootstrap_interval,
-    difference_test,
-)
+from semrsm_jax import RSA, Identity, Kernel, bootstrap_interval, difference_test
 from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
 from semrsm_jax.store import RunStore, open_similarity
 

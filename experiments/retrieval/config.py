@@ -115,10 +115,6 @@ SCALES = {
         matcher=_MATCHER,
     ),
     "paper-cityscapes": RetrievalConfig(
-        Cityscapes(),
-        networks=_EXTRACTORS,
-        queries=500,
-        sizes=(2975,),
-        matcher=_MATCHER,
+        Cityscapes(), networks=_EXTRACTORS, queries=500, sizes=(2975,), matcher=_MATCHER
     ),
 }

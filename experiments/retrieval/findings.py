@@ -5,14 +5,7 @@ from itertools import product
 from statistics import mean
 from typing import Any
 
-from experiments.frame.finding import (
-    Finding,
-    Number,
-    Quantity,
-    Section,
-    count,
-    verdict,
-)
+from experiments.frame.finding import Finding, Number, Quantity, Section, count, verdict
 from experiments.retrieval.measure import (
     AGAINST,
     GAIN,
@@ -26,16 +19,7 @@ from experiments.retrieval.measure import (
 from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
 from experiments.retrieval.paper import EGOOBJECTS_F1
 
-_CELL = (
-    "network",
-    "layer",
-    "tokens",
-    "method",
-    "protocol",
-    "database",
-    "measure",
-    "k",
-)
+_CELL = ("network", "layer", "tokens", "method", "protocol", "database", "measure", "k")
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

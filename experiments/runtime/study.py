@@ -5,13 +5,7 @@ from experiments.data.images import IMAGES
 from experiments.frame.study import Study
 from experiments.runtime.config import SCALES
 from experiments.runtime.figures import draw_isotropy, draw_pareto, draw_quality
-from experiments.runtime.findings import (
-    SECTION,
-    findings,
-    measurements,
-    rows,
-    summary,
-)
+from experiments.runtime.findings import SECTION, findings, measurements, rows, summary
 from experiments.runtime.sections import SECTIONS, run
 from experiments.runtime.tables import tables
 

@@ -18,10 +18,7 @@ from semrsm_jax import Cosine, center, rsm, semantic_cka_loss
 from semrsm_jax.cli.console import Report
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn
 
-READ_OUTS: Mapping[str, Matcher] = {
-    "semantic": Exact(),
-    "spatio-semantic": Identity(),
-}
+READ_OUTS: Mapping[str, Matcher] = {"semantic": Exact(), "spatio-semantic": Identity()}
 
 
 @dataclass(frozen=True)

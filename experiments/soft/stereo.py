@@ -35,9 +35,7 @@ from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.frame.study import Study
 from experiments.soft.stereo_pair import StereoPair, stereo_pair
-from semrsm_jax.comparison.inference import (
-    score_interval,
-)
+from semrsm_jax.comparison.inference import score_interval
 from semrsm_jax.matching import Exact, Identity, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
 from semrsm_jax.plotting import plot_correspondences

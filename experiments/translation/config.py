@@ -90,10 +90,7 @@ class WindowsConfig:
 
 _STAGES = tuple(f"resnet.encoder.stages.{k}" for k in range(4))
 _VIT_2 = ("vit.encoder.layer.0", "vit.encoder.layer.1", "vit.layernorm")
-_VIT_4 = (
-    *(f"vit.encoder.layer.{k}" for k in range(4)),
-    "vit.layernorm",
-)
+_VIT_4 = (*(f"vit.encoder.layer.{k}" for k in range(4)), "vit.layernorm")
 # Of twelve layers those that a figure has room for.
 _BLOCKS = tuple(f"vit.encoder.layer.{k}" for k in (0, 3, 6, 9, 11))
 _HALF = (0.5, 0.5, 0.5)  # what Google's checkpoints of ViT expect
@@ -113,9 +110,7 @@ def _vit(network: str, layers: tuple[str, ...]) -> Case:
 
 SCALES = {
     "bundled": WindowsConfig(
-        pictures=Photographs(),
-        resnet=_resnet("resnet-18"),
-        vit=_vit("vit-4", _VIT_4),
+        pictures=Photographs(), resnet=_resnet("resnet-18"), vit=_vit("vit-4", _VIT_4)
     ),
     "smoke": WindowsConfig(
         pictures=Photographs(),

@@ -3,13 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.frame.finding import (
-    Finding,
-    Quantity,
-    Section,
-    count,
-    verdict,
-)
+from experiments.frame.finding import Finding, Quantity, Section, count, verdict
 from experiments.translation.measure import Measured
 from semrsm_jax.demo import StageResult, table_rows
 

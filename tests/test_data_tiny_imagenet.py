@@ -1,0 +1,126 @@
+"""The loader of Tiny-ImageNet on a small tree of its format."""
+
+import shutil
+
+import numpy as np
+import pytest
+from class_images import AS_IS, break_image, rejected, values, write_image  # noqa: F401
+
+from experiments.data.tiny_imagenet import open_tiny_imagenet
+
+# Tiny-ImageNet
+
+
+WNIDS = ("n02124075", "n01443537", "n04067472")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    root = tmp_path / "tiny-imagenet-200"
+    root.mkdir()
+    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in WNIDS))
+    (root / "words.txt").write_text("n01443537\tgoldfish, Carassius auratus\n")
+    lines = []
+    for number, wnid in enumerate((*WNIDS, WNIDS[0])):
+        name = f"val_{number}.JPEG"
+        mode = "L" if number == 2 else "RGB"
+        write_image(root / "val/images" / name, 50 * number, 64, mode)
+        lines.append(f"{name}\t{wnid}\t0\t32\t44\t62\n")
+    (root / "val/val_annotations.txt").write_text("".join(lines))
+    for label, wnid in enumerate(sorted(WNIDS)):
+        for number in (0, 2, 10):
+            path = root / "train" / wnid / "images" / f"{wnid}_{number}.JPEG"
+            write_image(path, 60 * label + number, 64)
+        boxes = root / "train" / wnid / f"{wnid}_boxes.txt"
+        boxes.write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+    write_image(root / "test/images/test_0.JPEG", 7, 64)
+    return root
+
+
+def test_tiny_imagenet_validation_images_have_their_classes(tiny):
+    found = open_tiny_imagenet(tiny, AS_IS)
+    assert values(found.images) == [0, 50, 100, 150]
+    assert found.images.read(0, 4).shape == (4, 64, 64, 3)
+    assert found.wnids == tuple(sorted(WNIDS))
+    assert [found.wnids[label] for label in found.labels] == [*WNIDS, WNIDS[0]]
+
+
+def test_tiny_imagenet_training_images_have_their_classes(tiny):
+    found = open_tiny_imagenet(tiny, AS_IS, split="train")
+    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    expected = [60 * label + number for label in range(3) for number in (0, 2, 10)]
+    assert np.abs(np.subtract(values(found.images), expected)).max() <= 1
+
+
+def test_tiny_imagenet_draws_images_with_their_classes(tiny):
+    whole = open_tiny_imagenet(tiny, AS_IS)
+    of = dict(zip(whole.images.ids, whole.labels, strict=True))
+    for seed in range(5):
+        drawn = open_tiny_imagenet(tiny, AS_IS, 2, seed)
+        assert len(drawn.images) == len(drawn.labels) == 2
+        assert [of[name] for name in drawn.images.ids] == drawn.labels.tolist()
+    rejected("holds 4 images, 5 are needed", open_tiny_imagenet, tiny, AS_IS, 5)
+
+
+def test_tiny_imagenet_leaves_other_files_alone(tiny):
+    before = (
+        open_tiny_imagenet(tiny, AS_IS),
+        open_tiny_imagenet(tiny, AS_IS, split="train"),
+    )
+    write_image(tiny / "val/images/val_99.JPEG", 1, 64)
+    (tiny / "val/images/Thumbs.db").write_bytes(b"no image")
+    write_image(tiny / "train/n09999999/images/n09999999_0.JPEG", 1, 64)
+    (tiny / "train/n02124075/images/notes.txt").write_text("mine")
+    (tiny / "val/val_annotations.txt").open("a").write("\r\n\n")
+    after = (
+        open_tiny_imagenet(tiny, AS_IS),
+        open_tiny_imagenet(tiny, AS_IS, split="train"),
+    )
+    for one, other in zip(before, after, strict=True):
+        assert one.images.ids == other.images.ids
+        assert one.labels.tolist() == other.labels.tolist()
+
+
+def test_tiny_imagenet_names_what_is_missing(tiny):
+    (tiny / "val/images/val_1.JPEG").unlink()
+    rejected(
+        "(?s)1 of 4 listed images do not exist.*val/images/val_1.JPEG",
+        *(open_tiny_imagenet, tiny, AS_IS),
+    )
+    shutil.rmtree(tiny / "train" / WNIDS[1])
+    rejected(
+        f"(?s)1 of 3 folders of classes.*train/{WNIDS[1]}/images",
+        *(open_tiny_imagenet, tiny, AS_IS),
+        split="train",
+    )
+    (tiny / "val/val_annotations.txt").unlink()
+    rejected(
+        "val_annotations.txt cannot be read: No such file",
+        *(open_tiny_imagenet, tiny, AS_IS),
+    )
+    (tiny / "wnids.txt").write_text("\n")
+    rejected("wnids.txt is empty", open_tiny_imagenet, tiny, AS_IS)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("val_0.JPEG\tn02124075", "line 5: expected name, WordNet id and 4 numbers"),
+        ("val_7.JPEG n02124075 0 0 1 1", "line 5: expected name"),
+        ("val_7.JPEG\tn02124075\t0\t0\t1\tx", "line 5: expected name"),
+        ("val_7.JPEG\tn00000000\t0\t0\t1\t1", "'n00000000' is none of the 3 classes"),
+        ("val_0.JPEG\tn02124075\t0\t0\t1\t1", "line 5: val_0.JPEG is listed twice"),
+    ],
+)
+def test_tiny_imagenet_rejects_damaged_annotations(tiny, line, message):
+    with (tiny / "val/val_annotations.txt").open("a") as stream:
+        stream.write(line + "\n")
+    rejected(message, open_tiny_imagenet, tiny, AS_IS)
+
+
+def test_tiny_imagenet_names_broken_files(tiny):
+    break_image(tiny / "val/images/val_1.JPEG")
+    text = rejected("1 of 4 images", open_tiny_imagenet, tiny, AS_IS)
+    assert "val/images/val_1.JPEG: " in text
+    (tiny / "val/val_annotations.txt").write_bytes(b"\xff\xfe\x00")
+    rejected("cannot be read: no text", open_tiny_imagenet, tiny, AS_IS)

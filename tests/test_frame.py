@@ -1,0 +1,199 @@
+"""The frame of all experiments: steps, benchmarks, parts, findings, commands."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from study_runs import run_smoke, run_study
+from typer.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+
+from experiments.frame.command_line import command
+from experiments.frame.conduct import conduct
+from experiments.frame.finding import Finding, Number, Quantity, count, number
+from experiments.frame.measurement import Measurement
+from experiments.frame.session import Session, fingerprint
+from experiments.frame.study import Study, benchmark
+from experiments.soft import stereo
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Runs a study once and checks its files; gives its folder and its JSON."""
+    done = {}
+
+    def of(study):
+        if study.name not in done:
+            folder = tmp_path_factory.mktemp(study.name) / "new"
+            done[study.name] = folder, run_smoke(study, folder)
+        return done[study.name]
+
+    return of
+
+
+def test_steps_are_done_once_and_kept_whole(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"x": np.arange(3), "name": "a"}
+
+    def broken():
+        raise ZeroDivisionError
+
+    session = Session(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        session.step("part/one", broken)
+    for _ in range(2):
+        found = Session(tmp_path).step("part/one", compute)
+        np.testing.assert_array_equal(found["x"], np.arange(3))
+        assert str(found["name"]) == "a"
+    assert len(calls) == 1
+    assert [p.name for p in (tmp_path / "part").iterdir()] == ["one.npz"]
+
+
+def test_matchings_are_kept_and_configs_have_names_of_their_own(tmp_path):
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    store = Session(tmp_path).run("layer", x)
+    before = {p: p.stat().st_mtime_ns for p in store.path.rglob("c.*")}
+    seen = []
+    again = Session(tmp_path, lambda *step: seen.append(step)).run("layer", x)
+    assert before == {p: p.stat().st_mtime_ns for p in again.path.rglob("c.*")}
+    assert seen[-1] == ("Matching layer", 6, 6)
+    first, second = (stereo.SCALES[name] for name in ("bundled", "smoke"))
+    assert fingerprint(first) == fingerprint(first) != fingerprint(second)
+
+
+def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
+    app = command(stereo.STUDY)
+    text = CliRunner().invoke(app, ["--help"]).output
+    for part in ("--scale", "--overwrite", "Expected", "python -m"):
+        assert part in text
+    result = CliRunner().invoke(app, ["--scale", "huge", "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "bundled" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):
+    study = stereo.STUDY
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run_study(study, tmp_path)
+    assert result.exit_code == 2 and "pip install" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "not_loaded"),
+    [
+        # Thread counts are left to the workers, which set them before.
+        ("experiments.runtime, experiments.reproduce", ("numpy", "jax")),
+        ("experiments.frame.command_line", ("matplotlib", "skimage", "sklearn")),
+    ],
+)
+def test_entry_points_do_not_load_what_is_not_asked_for(modules, not_loaded):
+    code = f"import sys, {modules}; print(sorted({{*{not_loaded}}} & {{*sys.modules}}))"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
+
+
+# The frame
+
+
+def test_quantities_read_as_sentences():
+    interval = Number(0.0684, 0.0462, 0.0911)
+    texts = {
+        "gain 0.07 [0.05, 0.09], 0.10": Quantity("gain", [interval, 0.1], digits=2),
+        "3 of 4 networks": count([True, True, False, True], "networks"),
+        "42,100 ms": Quantity("", [42123.4], "ms", digits=None),
+        "left open": Quantity("left open"),
+        "?": Quantity("", [None]),
+    }
+    for text, quantity in texts.items():
+        assert str(quantity) == text
+    assert number({"value": 1.0, "low": None, "high": None}).value == 1
+    assert number(interval) is interval
+    assert interval.columns("x") == {"x": 0.0684, "x, low": 0.0462, "x, high": 0.0911}
+
+
+def test_measurements_know_their_goals():
+    most = Measurement("ratio", 0.9, goal=1.0)
+    assert str(most) == "ratio: 0.9; goal at most 1: met" and most.met
+    least = Measurement("pairs", 5.0, "1/s", ">=", 6.0)
+    assert str(least) == "pairs: 5 1/s; goal at least 6: MISSED"
+    assert least.row()["met"] is False
+    assert Measurement("time", 2.0, "s").met is None
+    assert Measurement("pairs", 2, "", ">=", 2.0).met
+
+
+@dataclass(frozen=True)
+class Config:
+    count: int = 2
+
+
+def measure_counts(config, report):
+    report("Counting", config.count, config.count)
+    return {"counts": list(range(config.count))}
+
+
+BENCHMARK = benchmark(
+    "counting",
+    "Counts.",
+    {"bundled": Config(), "smoke": Config(1)},
+    measure_counts,
+    lambda config, result: [Measurement("most", max(result["counts"]), goal=0.5)],
+)
+
+
+@pytest.mark.parametrize("name", ["", "other.json"])
+def test_benchmark_leaves_one_file_and_measures_anew(tmp_path, name):
+    path = tmp_path / (name or "counting.json")
+    for scale, text in (("smoke", "met"), ("bundled", "MISSED")):
+        result = run_study(BENCHMARK, tmp_path / name, "--overwrite", scale=scale)
+        assert result.exit_code == 0 and f"at most 0.5: {text}" in result.output
+        assert f"Written: {path}" in result.output
+        assert [p for p in tmp_path.iterdir()] == [path]
+    document = json.loads(path.read_text())
+    assert document["counts"] == [0, 1]
+    (row,) = document["measurements"]
+    assert (row["value"], row["goal"], row["met"]) == (1, 0.5, False)
+    # Another run of the same scale would be other numbers.
+    again = run_study(BENCHMARK, tmp_path / name, scale="bundled")
+    assert again.exit_code == 2 and "--overwrite" in again.output
+
+
+def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
+    def run(config, session):
+        wanted = session.only or ("one", "two")
+        return {part: config.count for part in wanted}
+
+    study = Study(
+        name="parts",
+        doc="In parts.",
+        scales={"bundled": Config()},
+        run=run,
+        rows=lambda result: [{"part": p, "count": n} for p, n in result.items()],
+        summary=lambda result: {"parts": len(result), "interval": Number(1, 0.5, 2)},
+        findings=lambda result: [Finding("a", "b", (), (Quantity("c", [1]),))],
+        figures={"": lambda result: None},
+        parts=("one", "two"),
+        needs={},
+        folder="shared",
+    )
+    result = run_study(study, tmp_path, "--only", "two", scale="bundled")
+    assert result.exit_code == 0 and "1.000 [0.500, 2.000]" in result.output
+    assert not (tmp_path / "parts.png").exists()
+    document = json.loads((tmp_path / "parts.json").read_text())
+    assert document["rows"] == [{"part": "two", "count": 2}]
+    assert document["summary"]["interval"] == {"value": 1, "low": 0.5, "high": 2}
+    (finding,) = document["findings"]
+    assert str(Finding.from_json(finding).ours[0]) == "c 1.000"
+    conduct(study, "bundled", Config(), tmp_path)
+    document = json.loads((tmp_path / "parts.json").read_text())
+    assert len(document["rows"]) == 2
+    refused = run_study(study, tmp_path, "--only", "three", scale="bundled")
+    assert refused.exit_code == 2 and "one, two" in refused.output
