@@ -44,14 +44,13 @@ def target(rng):
     return K + K.T
 
 
+CURVE = np.cos(np.arange(25.0)).reshape(5, 5)
 LOSSES = {
     "cka": lambda x, matcher: semantic_cka_loss(x, jnp.roll(x, 1, 2) ** 2, matcher),
     "unbiased cka": lambda x, matcher: semantic_cka_loss(
         x, jnp.roll(x, 1, 2) ** 2, matcher, Cosine(), estimator="unbiased"
     ),
-    "alignment": lambda x, matcher: rsm_alignment_loss(
-        x, jnp.cos(jnp.arange(25.0)).reshape(5, 5), matcher
-    ),
+    "alignment": lambda x, matcher: rsm_alignment_loss(x, CURVE, matcher),
     "triplet": lambda x, matcher: semantic_triplet_loss(
         x, jnp.roll(x, 1, 0), jnp.roll(x, 2, 0) ** 2, matcher, margin=2.0
     ),
@@ -80,8 +79,8 @@ def test_losses_do_not_depend_on_where_tokens_stand(x, y, target, rng, matcher):
     ):
         np.testing.assert_allclose(loss(moved), loss(x), atol=2e-4)
     # What the position-wise baseline is for: it does.
-    before, after = (semantic_cka_loss(z, y, Identity()) for z in (x, moved))
-    assert abs(before - after) > 1e-3
+    moving = semantic_cka_loss(moved, y, Identity())
+    assert abs(moving - semantic_cka_loss(x, y, Identity())) > 1e-3
 
 
 def test_alignment_loss_is_pearsons_off_the_diagonal(x, target):
@@ -214,14 +213,13 @@ def test_constant_structure_has_loss_one_and_no_gradient(y, target):
         lambda x: rsm_alignment_loss(x, target, Identity()),
     ):
         value, gradient = jax.jit(jax.value_and_grad(loss))(same)
-        assert value == 1
-        np.testing.assert_array_equal(gradient, 0)
+        assert value == 1 and not gradient.any()
 
 
 @pytest.mark.slow
 def test_a_vanishing_cotangent_gives_a_vanishing_gradient(rng):
     # The unbiased estimate leaves the diagonal a weight of rounding errors alone.
-    x = jnp.asarray(rng.normal(size=(8, 9, 6)), jnp.float32)
+    x = jnp.float32(rng.normal(size=(8, 9, 6)))
     compiled = jax.jit(jax.grad(lambda x, s: s * rsm(x, matcher=SOFT).sum()))
     plain = np.asarray(compiled(x, 1.0))
     for scale in (1e-8, 1e-12, 1e-16, 1e-20):
