@@ -3,12 +3,19 @@ import os
 # Set before JAX starts: each worker of a parallel run keeps to its own core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import resource
 from pathlib import Path
 
 import cli_data
 import jax
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """The default run compiles quickly; slow tests have programs as users have them."""
+    if "not slow" in config.option.markexpr:
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,9 +44,10 @@ def x64():
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs():
-    """Those of a module leave memory with it: a worker would hold gigabytes of them."""
+    """They leave memory once it is 2 GiB: a worker would hold more and more of them."""
     yield
-    jax.clear_caches()
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 2**21:  # KiB
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def smoke(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_comparison_agrees_with_its_peers(smoke):
     _, text, document = smoke("comparison")
     sections = document["sections"]
@@ -46,6 +47,7 @@ def test_comparison_agrees_with_its_peers(smoke):
     assert sum(row.goal is not None for row in rows) == 4
 
 
+@pytest.mark.slow
 def test_existing_output_is_kept_without_overwrite(smoke):
     folder, _, _ = smoke("comparison")
     arguments = ["--scale", "smoke", "-o", str(folder)]

@@ -100,6 +100,7 @@ def test_semantic_rsms_see_that_tokens_only_moved(found):
         assert interval.value == across.cka[DIFFERENCE]["unbiased"][layer, layer]
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_public_functions(found):
     config = planted()
     draw = Draw(24, config.seed, None)
@@ -132,6 +133,7 @@ def test_values_are_those_of_the_public_functions(found):
         )
 
 
+@pytest.mark.slow
 def test_all_comparisons_are_made(found):
     made = [(each.what, each.titles, each.kernel) for each in found[0]]
     assert made == [
@@ -148,6 +150,7 @@ def test_all_comparisons_are_made(found):
     assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
 
 
+@pytest.mark.slow
 def test_findings_judge_depth_and_changes(found):
     kinds = one(found, KINDS)
     cells = kinds.intervals["a", "a"]
@@ -172,6 +175,7 @@ def test_findings_judge_depth_and_changes(found):
     assert sources == ["Fig. 15"] * 4 + ["Fig. 16"] * 2 + ["Fig. 17"] * 2
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_again(found, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")
@@ -190,6 +194,7 @@ def test_nothing_is_computed_again(found, monkeypatch):
                 np.testing.assert_array_equal(values, other.cka[kind][estimator])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     """It stops within the second network: what was matched stays as it is."""
     run, names = Session.run, []

@@ -112,6 +112,7 @@ def test_the_trained_network_names_what_it_has_seen(crops):
     assert np.mean(np.asarray(random) == truth) < 0.5
 
 
+@pytest.mark.slow
 def test_the_seed_fixes_every_number(small):
     again, other = run(SMALL), run(replace(SMALL, seed=1))
     assert to_json(again) == to_json(small)

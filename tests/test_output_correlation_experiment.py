@@ -110,11 +110,13 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
     assert r == pytest.approx(found.correlations["cosine"]["pearson"].semantic.value)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_scipy(shuffled):
     answers = Planted().answers("one", Draw(12, 1, None), None)
     check_values(shuffled[0].correlations, answers.tokens, answers.logits)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
     found, folder = shuffled
 
@@ -127,6 +129,7 @@ def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
     assert again.correlations == found.correlations
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
     """It stops between two kernels: neither the first nor a matching is done again."""
     compared, done, computed = measuring._compared, [], []
@@ -164,6 +167,7 @@ def test_more_images_than_are_resampled(tmp_path):
     assert found.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("better", [3, 2])
 def test_findings_agree_where_most_networks_do(shuffled, better):
     def network(number):

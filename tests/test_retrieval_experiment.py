@@ -50,6 +50,7 @@ def test_neighbors_are_those_of_the_plain_computation(result, of_frames, checkpo
                     assert index.max() < size
 
 
+@pytest.mark.slow
 def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbor(
     result, of_frames
 ):
@@ -69,6 +70,7 @@ def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbor(
     assert len(set(pictures)) == 16
 
 
+@pytest.mark.slow
 def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
     collection, scores = result[0].collection, result[0].scores
     assert collection.measures["F1"].score is instance_f1
@@ -102,6 +104,7 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
     assert lead.interval.value == pytest.approx(f1(WITH).mean() - pooled.interval.value)
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_everything(result, of_frames):
     table = rows(result[0])
     # kernels and a descriptor, protocols, sizes, measures, k of 1 and 3
@@ -117,6 +120,7 @@ def test_table_has_a_row_for_everything(result, of_frames):
     assert text.split(" of ")[1].startswith("3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [0.01, -0.01])
 def test_findings_judge_gains_by_their_intervals(result, checkpoint, low):
     def changed(score):
@@ -140,6 +144,7 @@ def test_findings_judge_gains_by_their_intervals(result, checkpoint, low):
     assert "over average pooling" in lead.statement and lead.verdict == "not asked"
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("computed again")
@@ -150,6 +155,7 @@ def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
     assert again.scores == result[0].scores
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on(of_frames, result, tmp_path, monkeypatch):
     extracted, whole = [], Session.run
 

@@ -40,6 +40,7 @@ def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
     assert run_study(temperature.STUDY, folder).exit_code == 0
 
 
+@pytest.mark.slow
 def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
     _, document = smoke(temperature.STUDY)
     *soft, limit = document["rows"]
@@ -66,6 +67,7 @@ def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
         assert row["error, position-wise"] == pytest.approx(row["disparity"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_truth_of_the_stereo_pair_is_where_the_same_colors_are():
     pair = stereo.run(stereo.SCALES["smoke"]).pair
     pixels = [image.mean(-1) for image in (pair.left, pair.right)]

@@ -121,6 +121,7 @@ def test_a_state_of_another_network_is_rejected(lessons, tmp_path, monkeypatch):
         train(other, lessons, TINY.loss, resume=path)
 
 
+@pytest.mark.slow
 def test_make_writes_weights_and_numbers_once(tmp_path, monkeypatch):
     job, calls = Job(NETWORK, TINY), []
 

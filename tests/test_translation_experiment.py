@@ -127,6 +127,7 @@ def test_crops_are_of_tiles_that_no_network_was_trained_on(tmp_path, monkeypatch
     np.testing.assert_allclose(crops.read(1)[2], np.asarray(expected) / np.float32(255))
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on_and_second_run_computes_nothing(
     done, tmp_path, monkeypatch
 ):
@@ -162,6 +163,7 @@ def test_interrupted_run_goes_on_and_second_run_computes_nothing(
     assert len(Pixels.opened) == 4
 
 
+@pytest.mark.slow
 def test_rows_and_summary_say_what_was_found(done):
     result, _ = done
     table = rows(result)
@@ -177,6 +179,7 @@ def test_rows_and_summary_say_what_was_found(done):
     assert entries[f"{title}: AUROC, semantic, last layer"] == last.semantic.auroc
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [0.01, -0.01])
 def test_findings_agree_where_all_gains_are_above_zero(done, low):
     networks = []
