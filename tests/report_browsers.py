@@ -56,7 +56,7 @@ def made(tmp_path_factory):
     labels = [f"class {n % 3}" for n in range(12)]
     images = rng.integers(0, 256, (12, 40, 60, 3), np.uint8)
     path = tmp_path_factory.mktemp("a report") / "page é.html"
-    found = report(
+    written = report(
         {HOSTILE: x + rng.normal(size=x.shape).astype("f4") / 9, "last": x},
         images,
         path,
@@ -64,7 +64,7 @@ def made(tmp_path_factory):
         grid=(4, 6),
         title=HOSTILE,
     )
-    return Made(path.as_uri(), x, labels, found)
+    return Made(path.as_uri(), x, labels, written)
 
 
 class Opened(NamedTuple):

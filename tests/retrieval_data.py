@@ -26,7 +26,7 @@ def frame(number, group="G1", video="01", size=(1920, 1080), subset="test"):
 
 
 def annotation(number, image, category, instance="a"):
-    found = {
+    values = {
         "id": number,
         "image_id": image,
         "bbox": [1.0, 2.0, 30.0, 40.0],
@@ -34,7 +34,7 @@ def annotation(number, image, category, instance="a"):
         "instance_id": instance,
         "category_freeform": "a mug",
     }
-    return found if category is None else {**found, "category_id": category}
+    return values if category is None else {**values, "category_id": category}
 
 
 def write_ego(folder, images, annotations, pixels=None):

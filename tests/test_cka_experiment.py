@@ -56,15 +56,15 @@ def planted(samples=24, batch=12):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     return comparisons(planted(), Session(folder)), folder
 
 
-def one(found, what, title="net", kernel="linear"):
+def one(compared, what, title="net", kernel="linear"):
     (each,) = (
         each
-        for each in found[0]
+        for each in compared[0]
         if (each.what, each.titles[0], each.kernel) == (what, title, kernel)
         and "seed" in each.titles[1] + "seed" * (what != ACROSS or title == "other")
     )
@@ -88,9 +88,9 @@ def oracle(row, column, kernel, matchers, estimator):
 
 
 @pytest.mark.slow
-def test_semantic_rsms_see_that_tokens_only_moved(found):
+def test_semantic_rsms_see_that_tokens_only_moved(compared):
     """And so they are the same for both networks; spatio-semantic ones are not."""
-    across = one(found, ACROSS)
+    across = one(compared, ACROSS)
     assert across.networks == (("a", "b"),)
     for layer in (0, 1):
         assert across.cka[SEMANTIC]["unbiased"][layer, layer] == pytest.approx(1)
@@ -101,18 +101,18 @@ def test_semantic_rsms_see_that_tokens_only_moved(found):
 
 
 @pytest.mark.slow
-def test_values_are_those_of_the_public_functions(found):
+def test_values_are_those_of_the_public_functions(compared):
     config = planted()
     draw = Draw(24, config.seed, None)
     a, b, c = (Planted().look("", n, draw, None).tokens for n in "abc")
     spatio, semantic, linear = sj.Identity(), sj.Exact(), sj.Linear()
     for estimator in ("unbiased", "biased"):
-        kinds = one(found, KINDS, "other", "RBF").cka[BOTH][estimator]
+        kinds = one(compared, KINDS, "other", "RBF").cka[BOTH][estimator]
         assert kinds[0, 1] == pytest.approx(
             oracle(c["first"], c["second.0"], sj.RBF(), (semantic, spatio), estimator),
             abs=1e-4,
         )
-        within = one(found, WITHIN)
+        within = one(compared, WITHIN)
         for kind, matcher in ((SPATIO, spatio), (SEMANTIC, semantic)):
             values = [
                 oracle(x["first"], x["second.0"], linear, (matcher,) * 2, estimator)
@@ -122,7 +122,7 @@ def test_values_are_those_of_the_public_functions(found):
             assert ours[0, 1] == pytest.approx(np.mean(values), abs=1e-4)
             np.testing.assert_allclose(ours, ours.T, rtol=1e-6)
             np.testing.assert_allclose(np.diag(ours), 1, rtol=1e-6)
-        across = one(found, ACROSS)
+        across = one(compared, ACROSS)
         assert across.cka[SPATIO][estimator][1, 0] == pytest.approx(
             oracle(a["second.0"], b["first"], linear, (spatio,) * 2, estimator),
             abs=1e-4,
@@ -134,8 +134,8 @@ def test_values_are_those_of_the_public_functions(found):
 
 
 @pytest.mark.slow
-def test_all_comparisons_are_made(found):
-    made = [(each.what, each.titles, each.kernel) for each in found[0]]
+def test_all_comparisons_are_made(compared):
+    made = [(each.what, each.titles, each.kernel) for each in compared[0]]
     assert made == [
         *((KINDS, (name, name), "linear") for name in ("net", "other")),
         *((WITHIN, (name, name), "linear") for name in ("net", "other")),
@@ -143,16 +143,16 @@ def test_all_comparisons_are_made(found):
         (ACROSS, ("net", "other"), "linear"),
         *((KINDS, (name, name), "RBF") for name in ("net", "other")),
     ]
-    kinds = one(found, KINDS)
+    kinds = one(compared, KINDS)
     assert set(kinds.intervals) == {("a", "a"), ("b", "b")}
     assert set(kinds.intervals["b", "b"]) == {(0, 0), (1, 1)}
-    assert set(one(found, WITHIN).intervals["a", "a"]) == {(0, 1)}
+    assert set(one(compared, WITHIN).intervals["a", "a"]) == {(0, 1)}
     assert kinds.tokens == ((9, 9), (9, 9)) and kinds.accuracy == (0.25, 0.25)
 
 
 @pytest.mark.slow
-def test_findings_judge_depth_and_changes(found):
-    kinds = one(found, KINDS)
+def test_findings_judge_depth_and_changes(compared):
+    kinds = one(compared, KINDS)
     cells = kinds.intervals["a", "a"]
     for rising in (True, False):
         ends = [Number(0.5, 0.4, 0.6), Number(0.9, 0.8, 1.0)][:: 1 if rising else -1]
@@ -163,7 +163,7 @@ def test_findings_judge_depth_and_changes(found):
         assert finding.source == "Fig. 15"
         assert [q.values[0] for q in finding.ours] == ends
     for what, paper in ((WITHIN, "Fig. 16"), (ACROSS, "Fig. 17")):
-        each = one(found, what)
+        each = one(compared, what)
         for change, agrees in ((-0.1, True), (0.3, False)):
             cka = {DIFFERENCE: dict.fromkeys(ESTIMATORS, np.full((2, 2), change))}
             (finding,) = findings([each._replace(cka=cka)])
@@ -171,12 +171,12 @@ def test_findings_judge_depth_and_changes(found):
             assert finding.verdict == ("agrees" if agrees else "differs")
             assert finding.ours[0].values[0].value == pytest.approx(change)
     # Both kinds first, then what changes.
-    sources = [finding.source[-7:] for finding in findings(found[0])]
+    sources = [finding.source[-7:] for finding in findings(compared[0])]
     assert sources == ["Fig. 15"] * 4 + ["Fig. 16"] * 2 + ["Fig. 17"] * 2
 
 
 @pytest.mark.slow
-def test_nothing_is_computed_again(found, monkeypatch):
+def test_nothing_is_computed_again(compared, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")
 
@@ -186,8 +186,8 @@ def test_nothing_is_computed_again(found, monkeypatch):
         (measuring, "hsic_matrix"),
     ):
         monkeypatch.setattr(owner, name, never)
-    again = comparisons(planted(), Session(found[1]))
-    for one, other in zip(found[0], again, strict=True):
+    again = comparisons(planted(), Session(compared[1]))
+    for one, other in zip(compared[0], again, strict=True):
         assert one.intervals == other.intervals
         for kind, estimates in one.cka.items():
             for estimator, values in estimates.items():

@@ -23,12 +23,12 @@ from semrsm_jax.store import save_rsm
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_compare_gives_the_matrix_of_each_with_each(matrices, estimator):
     arguments = ("compare", "a.npy", "b.npy", "c.npy", "--estimator", estimator)
-    found = as_json(*arguments)
-    assert found["rsms"] == ["a.npy", "b.npy", "c.npy"]
-    assert (found["method"], found["estimator"]) == ("cka", estimator)
-    assert found["samples"] == N and found["pairs"] == []
+    document = as_json(*arguments)
+    assert document["rsms"] == ["a.npy", "b.npy", "c.npy"]
+    assert (document["method"], document["estimator"]) == ("cka", estimator)
+    assert document["samples"] == N and document["pairs"] == []
     expected = sj.cka_matrix(load(*"abc"), estimator=estimator)
-    np.testing.assert_array_equal(found["matrix"], expected)
+    np.testing.assert_array_equal(document["matrix"], expected)
     out = done(*arguments)
     assert f"CKA ({estimator}) over {N} samples" in out
     assert f"{expected[0, 1]:.4f}" in out and "b.npy" in out
@@ -42,30 +42,30 @@ def test_compare_by_other_measures(matrices, method):
         "spearman": lambda: sj.rsa(a, b, "spearman"),
         "kendall-tau-a": lambda: sj.rsa(a, b, "kendall_tau_a"),
     }[method]()
-    found = as_json("compare", "a.npy", "b.npy", "--method", method)
-    assert found["matrix"][0][1] == pytest.approx(float(expected), rel=1e-5)
-    assert found["matrix"][0][1] == found["matrix"][1][0]
+    document = as_json("compare", "a.npy", "b.npy", "--method", method)
+    assert document["matrix"][0][1] == pytest.approx(float(expected), rel=1e-5)
+    assert document["matrix"][0][1] == document["matrix"][1][0]
 
 
 @pytest.mark.slow
 def test_compare_with_intervals_and_p_values(matrices):
     options = ("--bootstrap", 20, "--permutations", 19, "--seed", 3)
-    found = as_json(
+    document = as_json(
         "compare", "a.npy", "b.npy", "c.npy", "--method", "pearson", *options
     )
-    assert [(row["a"], row["b"]) for row in found["pairs"]] == [
+    assert [(row["a"], row["b"]) for row in document["pairs"]] == [
         ("a.npy", "b.npy"),
         ("a.npy", "c.npy"),
         ("b.npy", "c.npy"),
     ]
     b, c = load(*"bc")
-    row = found["pairs"][2]
+    row = document["pairs"][2]
     interval = bootstrap_interval(b, c, RSA("pearson"), key=3, resamples=20)
     test = permutation_test(b, c, RSA("pearson"), key=3, resamples=19)
     assert row["low"] == float(interval.low) and row["high"] == float(interval.high)
     assert row["p_value"] == float(test.p_value)
-    corrected = holm(np.array([row["p_value"] for row in found["pairs"]]))
-    assert [row["p_holm"] for row in found["pairs"]] == corrected.tolist()
+    corrected = holm(np.array([row["p_value"] for row in document["pairs"]]))
+    assert [row["p_holm"] for row in document["pairs"]] == corrected.tolist()
     out = done("compare", "a.npy", "b.npy", "--estimator", "unbiased", *options)
     interval = bootstrap_interval(*load(*"ab"), CKA("unbiased"), key=3, resamples=20)
     assert f"95% {float(interval.low):.4f} to {float(interval.high):.4f}" in out
@@ -105,11 +105,11 @@ def test_compare_writes_nan_as_null(matrices):
     k = np.triu(np.arange(36.0).reshape(6, 6) ** 2) - np.tril(np.ones((6, 6)) * 900)
     np.save("k.npy", k)
     np.save("l.npy", np.cov(np.random.default_rng(1).normal(size=(6, 9))))
-    found = as_json(
+    document = as_json(
         "compare", "k.npy", "l.npy", "--estimator", "unbiased", "--plot", "k.png"
     )
-    assert found["matrix"][0] == [None, None]
-    assert found["matrix"][1][1] == pytest.approx(1)
+    assert document["matrix"][0] == [None, None]
+    assert document["matrix"][1][1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -150,29 +150,33 @@ def outputs(matrices, rng) -> np.ndarray:
 
 
 def test_correlate_equals_the_function(outputs):
-    found = as_json("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
-    assert (found["against"], found["samples"], found["classes"]) == ("JSD", N, 4)
-    for name, row in zip("ab", found["correlations"], strict=True):
+    document = as_json("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
+    assert (document["against"], document["samples"], document["classes"]) == (
+        "JSD",
+        N,
+        4,
+    )
+    for name, row in zip("ab", document["correlations"], strict=True):
         expected = sj.output_correlation(*load(name), outputs, from_logits=True)
         assert row == {"rsm": f"{name}.npy", **expected._asdict()}
     probabilities = ("--probabilities", "p.npz", "--key", "p", "--negative")
     other = as_json("correlate", "a.npy", *probabilities, "--no-ranks", "--all-pairs")
     assert other["against"] == "-JSD"
     (row,) = other["correlations"]
-    assert row["pearson"] == pytest.approx(-found["correlations"][0]["pearson"])
+    assert row["pearson"] == pytest.approx(-document["correlations"][0]["pearson"])
     assert row["spearman"] is None and row["pairs"] == N * (N - 1)
     out = done("correlate", "a.npy", "--logits", "logits.npy")
-    assert f"Pearson   {found['correlations'][0]['pearson']:+.6f}" in out
+    assert f"Pearson   {document['correlations'][0]['pearson']:+.6f}" in out
 
 
 @pytest.mark.slow
 def test_correlate_with_intervals_and_a_figure(outputs):
     arguments = ("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
-    found = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")
+    document = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
     divergence = sj.jensen_shannon_matrix(outputs, from_logits=True)
     a, b = load(*"ab")
-    first, second = found["correlations"]
+    first, second = document["correlations"]
     interval = bootstrap_interval(a, divergence, RSA("spearman"), key=0, resamples=20)
     assert first["spearman_low"] == pytest.approx(float(interval.low))
     assert "less_first" not in first

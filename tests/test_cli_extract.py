@@ -55,8 +55,8 @@ def test_default_is_the_papers_layer_with_all_tokens(folder, expected):
     assert (code, err) == (0, "")
     assert LAST in out
     assert "17 tokens, 8 channels" in out
-    found = load_features("f.npz")
-    np.testing.assert_allclose(found, expected[LAST], rtol=1e-5, atol=1e-5)
+    loaded = load_features("f.npz")
+    np.testing.assert_allclose(loaded, expected[LAST], rtol=1e-5, atol=1e-5)
     assert feature_ids("f.npz") == IDS
     assert sorted(os.listdir()) == ["f.npz", "images", "vit"]
 
@@ -70,8 +70,8 @@ def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, outp
     )
     assert code == 0
     for name in (FIRST, LAST):
-        found = np.asarray(load_features(output, name))
-        np.testing.assert_allclose(found, expected[name][:, 1:], rtol=1e-5, atol=1e-5)
+        loaded = np.asarray(load_features(output, name))
+        np.testing.assert_allclose(loaded, expected[name][:, 1:], rtol=1e-5, atol=1e-5)
     assert feature_ids(output) == IDS
     # What the report proposes works as it stands.
     proposed = out.splitlines()[-1].removeprefix("Next: semrsm ").split()
@@ -133,9 +133,9 @@ def test_broken_images_are_refused_or_skipped_as_told(folder, shared):
 def test_bfloat16(folder, expected):
     arguments = ("extract", "-m", "vit", "-i", "images", "--dtype", "bfloat16")
     assert run(*arguments, "-o", "f.safetensors")[0] == 0
-    found = load_features("f.safetensors")
-    assert found.dtype == jnp.bfloat16
-    x, y = (np.asarray(a, np.float32).reshape(-1, 8) for a in (found, expected[LAST]))
+    loaded = load_features("f.safetensors")
+    assert loaded.dtype == jnp.bfloat16
+    x, y = (np.asarray(a, np.float32).reshape(-1, 8) for a in (loaded, expected[LAST]))
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     assert ((x * y).sum(1) / norms).min() > 0.98
     assert "bfloat16 does not fit an .npz output" in refused(*arguments, "-o", "f.npz")
@@ -180,8 +180,8 @@ def test_another_preprocessor(folder, expected):
 def test_refused(folder, change, message):
     options = {"--model": "vit", "--images": "images", "-o": "f.npz"}
     options |= dict(zip(change[::2], change[1::2], strict=True))
-    found = refused("extract", *(part for item in options.items() for part in item))
-    assert re.search(message, found), found
+    text = refused("extract", *(part for item in options.items() for part in item))
+    assert re.search(message, text), text
     assert not Path("f.npz").exists()
 
 

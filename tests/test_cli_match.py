@@ -26,10 +26,10 @@ def test_match_equals_the_function_in_every_output(features_folder):
         assert file["upper_bound"] == expected.upper_bound
     _, out, _ = run(*arguments, "--json")
     for text in (out, Path("m.json").read_text()):
-        found = json.loads(text)
-        assert found["permutation"] == np.asarray(expected.permutation).tolist()
-        assert found["value"] == float(expected.value)
-        assert found["upper_bound"] == float(expected.upper_bound)
+        document = json.loads(text)
+        assert document["permutation"] == np.asarray(expected.permutation).tolist()
+        assert document["value"] == float(expected.value)
+        assert document["upper_bound"] == float(expected.upper_bound)
 
 
 def test_soft_match_tells_how_soft_it_is(features_folder):
@@ -39,16 +39,16 @@ def test_soft_match_tells_how_soft_it_is(features_folder):
     arguments += ("--epsilon", 0.3, "--relative")
     code, out, _ = run(*arguments, "--json", "-o", "m.npz")
     assert code == 0
-    found = json.loads(out)
+    document = json.loads(out)
     for name in ("value", "upper_bound", "epsilon", "converged", "n_iters"):
-        assert found[name] == getattr(expected, name).item(), name
+        assert document[name] == getattr(expected, name).item(), name
     plan = np.asarray(expected.plan, np.float64)
     entropy = -(plan * np.log(plan)).sum(1).mean()
-    np.testing.assert_allclose(found["entropy"], entropy, rtol=1e-5)
+    np.testing.assert_allclose(document["entropy"], entropy, rtol=1e-5)
     with np.load("m.npz") as file:
         np.testing.assert_array_equal(file["plan"], expected.plan)
         np.testing.assert_array_equal(file["permutation"], expected.permutation)
-        assert file["entropy"] == found["entropy"]
+        assert file["entropy"] == document["entropy"]
     code, out, _ = run(*arguments)
     assert code == 0
     for name in ("epsilon", "converged", "n iters", "entropy", "Sinkhorn(epsilon=0.3"):
@@ -64,10 +64,10 @@ def test_ladder_equals_the_function(features_folder):
     expected = sj.invariance_ladder(x, y, grid=(3, 4))
     code, out, _ = run(*arguments, "--json")
     assert code == 0
-    found = json.loads(out)
-    assert [s["value"] for s in found["steps"]] == expected.value.tolist()
-    assert [s["share"] for s in found["steps"]] == expected.share.tolist()
-    assert found["attainable"] == float(expected.attainable)
+    document = json.loads(out)
+    assert [s["value"] for s in document["steps"]] == expected.value.tolist()
+    assert [s["share"] for s in document["steps"]] == expected.share.tolist()
+    assert document["attainable"] == float(expected.attainable)
     code, out, _ = run(*arguments)
     assert code == 0
     for name in ("Identity", "CircularShift", "BatchOptimal", "Exact"):
@@ -98,9 +98,9 @@ def test_floor_reaches_the_matcher(features_folder):
     np.save("a.npy", x)
     arguments = ("match", "a.npy", "a.npy", "--i", 0, "--j", 1, "--floor", "identity")
     batch = ("--matcher", "batch-optimal", "--window", 3)
-    found = json.loads(run(*arguments, *batch, "--json")[1])
+    document = json.loads(run(*arguments, *batch, "--json")[1])
     matcher = sj.BatchOptimal(window=3, floor="identity")
-    assert found["value"] == float(sj.match(x[0], x[1], matcher=matcher).value)
+    assert document["value"] == float(sj.match(x[0], x[1], matcher=matcher).value)
     assert "--floor does not fit --matcher exact" in refused(*arguments)
 
 

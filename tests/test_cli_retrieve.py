@@ -49,9 +49,9 @@ def labels(matrices, rng) -> tuple[np.ndarray, np.ndarray]:
 def test_retrieve_scores_what_is_nearest(labels):
     q, db = labels
     both = ("--queries", "q.csv", "--database", "db.npz", "--exclude", "none", "--k", 4)
-    found = retrieved("d.npy", "e.npy", *both)
-    assert (found["queries"], found["database"], found["k"]) == (N, M, 4)
-    for name, row in zip("de", found["scores"], strict=True):
+    document = retrieved("d.npy", "e.npy", *both)
+    assert (document["queries"], document["database"], document["k"]) == (N, M, 4)
+    for name, row in zip("de", document["scores"], strict=True):
         index = sj.nearest(*load(name), 4).index
         scores = sj.scores_at_k(index, q, db)
         np.testing.assert_allclose(row["mean"], scores.mean.mean(0), rtol=1e-6)
@@ -60,7 +60,7 @@ def test_retrieve_scores_what_is_nearest(labels):
     expected = sj.scores_at_k(sj.nearest(*load("d"), 4).index, q, db, sj.class_iou)
     np.testing.assert_allclose(iou["scores"][0]["best"], expected.best.mean(0), 1e-6)
     _, out, _ = run("retrieve", "d.npy", *both)
-    assert f"F1 best  @1 {found['scores'][0]['best'][0]:.4f}" in out
+    assert f"F1 best  @1 {document['scores'][0]['best'][0]:.4f}" in out
 
 
 def test_retrieve_excludes_the_group_then_the_query_itself(labels):
@@ -95,8 +95,8 @@ def test_retrieve_goes_by_ids_where_there_are_any(labels, rng):
     index = sj.nearest(K, 3, sj.same_group(np.arange(N) % 3)).index
     expected = sj.scores_at_k(index, labels[0], labels[0]).mean.mean(0)
     for name in ("q.csv", "reversed.csv"):
-        found = retrieved("run.zarr", "--queries", name, "--k", 3)
-        np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-5)
+        document = retrieved("run.zarr", "--queries", name, "--k", 3)
+        np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-5)
     message = refused("retrieve", "run.zarr", "--queries", "db.csv")
     assert "8 of 8 are missing, for example 'q/0.png'" in message
 
@@ -106,10 +106,14 @@ def test_retrieve_takes_the_results_of_a_search(labels):
     index, similarity = sj.nearest(*load("d"), 5)
     np.savez("found.npz", index=index, similarity=similarity)
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 4)
-    found = retrieved("found.npz", *both)
+    document = retrieved("found.npz", *both)
     expected = sj.scores_at_k(index[:, :4], q, db).mean.mean(0)
-    np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-6)
-    assert (found["queries"], found["database"], found["exclude"]) == (N, None, None)
+    np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-6)
+    assert (document["queries"], document["database"], document["exclude"]) == (
+        N,
+        None,
+        None,
+    )
     assert f"{N} queries\n" in run("retrieve", "found.npz", *both)[1]
     for arguments, message in (
         (("found.npz", "d.npy"), "cannot be given together"),
@@ -128,17 +132,17 @@ def test_retrieve_scores_what_search_wrote(labels, rng):
     np.save("y.npy", y.astype(np.float32))
     done("search", "x.npy", "y.npy", "-k", 3, "--matcher", "identity", "-o", "xy.npz")
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
-    found = retrieved("xy.npz", *both)
+    document = retrieved("xy.npz", *both)
     index = sj.nearest(np.einsum("nsc,msc->nm", x, y), 3).index
     expected = sj.scores_at_k(index, q, db).mean.mean(0)
-    np.testing.assert_allclose(found["scores"][0]["mean"], expected, rtol=1e-6)
+    np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-6)
 
 
 @pytest.mark.slow
 def test_retrieve_with_intervals_and_paired_tests(labels):
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
     arguments = ("d.npy", "e.npy", *both, "--resamples", 20)
-    found = retrieved(*arguments, "--plot", "s.svg")
+    document = retrieved(*arguments, "--plot", "s.svg")
     assert Path("s.svg").read_bytes().startswith(b"<?xml")
     groups = np.arange(N) % 3
     rule = sj.same_group(groups, np.arange(M) % 3)
@@ -147,11 +151,11 @@ def test_retrieve_with_intervals_and_paired_tests(labels):
         for K in load(*"de")
     )
     test = paired_test(e, d, key=0, resamples=20, groups=groups)
-    less = found["scores"][1]["mean_less_first"]
+    less = document["scores"][1]["mean_less_first"]
     np.testing.assert_allclose(less["p_value"], test.p_value)
     np.testing.assert_allclose(less["difference"], test.difference, atol=1e-6)
-    interval = found["scores"][0]["mean_interval"]
-    mean = np.array(found["scores"][0]["mean"])
+    interval = document["scores"][0]["mean_interval"]
+    mean = np.array(document["scores"][0]["mean"])
     assert (interval["low"] <= mean).all() and (mean <= interval["high"]).all()
     assert "F1@1 less that of the first" in run("retrieve", *arguments)[1]
 
@@ -175,8 +179,8 @@ def test_retrieve_draws_a_gallery(labels, rng):
     message = refused("retrieve", "d.npy", "--gallery", "h.png", "--images", "images/q")
     assert "images/q must hold 11 images, one a sample" in message
     np.savez("s.npz", index=[[10]] * N, similarity=np.ones((N, 1)))
-    found = ("retrieve", "s.npz", "--k", 1, "--gallery", "h.png")
-    message = refused(*found, "--images", "images/q")
+    result = ("retrieve", "s.npz", "--k", 1, "--gallery", "h.png")
+    message = refused(*result, "--images", "images/q")
     assert "there must be an image for each sample, got 8" in message
 
 

@@ -51,11 +51,11 @@ def test_every_output_holds_the_same_bits(folder, inputs, center):
         for output in ("k.npy", "k.npz", "k.safetensors"):
             options = ("-o", output, "--kernel", name, "--overwrite")
             assert run(*command, *options)[0] == 0
-            found = load_rsm(output)
-            np.testing.assert_array_equal(found.rsm, expected)
-            if found.statistics is not None:
+            loaded = load_rsm(output)
+            np.testing.assert_array_equal(loaded.rsm, expected)
+            if loaded.statistics is not None:
                 stored = open_run("k.zarr").statistics(0, 11)
-                for a, b in zip(found.statistics, stored, strict=True):
+                for a, b in zip(loaded.statistics, stored, strict=True):
                     np.testing.assert_array_equal(a, b)
     assert not list(folder.glob("*.partial"))
 
@@ -133,9 +133,9 @@ def test_resuming_status_and_log(folder):
     assert "resumed" in out
     code, out, _ = run("status", "x.zarr", "--json", "--verify")
     assert code == 0
-    found = json.loads(out)
-    (one,) = found["runs"]
-    assert found["finished"]
+    document = json.loads(out)
+    (one,) = document["runs"]
+    assert document["finished"]
     assert (one["pairs"], one["pairs_done"], one["tiles_missing"]) == (55, 55, 0)
     lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines].count("finished") == 2

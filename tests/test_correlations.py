@@ -125,10 +125,10 @@ def test_output_correlation_is_scipys_over_the_triangle(case, x64, small_blocks,
     K = np.round(K, 1) if ties else K
     divergence = np.asarray(sj.jensen_shannon_matrix(p))
     expected = _expected(K, divergence, np.triu_indices(23, 1))
-    found = sj.output_correlation(K, p)
-    np.testing.assert_allclose(found[:2], expected, atol=1e-12, rtol=0)
-    assert found.pearson < -0.3
-    assert found.pairs == 253
+    correlation = sj.output_correlation(K, p)
+    np.testing.assert_allclose(correlation[:2], expected, atol=1e-12, rtol=0)
+    assert correlation.pearson < -0.3
+    assert correlation.pairs == 253
     both = sj.output_correlation(K, p, triangle=False)
     np.testing.assert_allclose(both[:2], expected, atol=1e-12, rtol=0)
     assert both.pairs == 506
@@ -138,10 +138,10 @@ def test_output_correlation_is_scipys_over_the_triangle(case, x64, small_blocks,
 
 def test_output_correlation_in_float32_and_one_tile(case):
     K, p = case
-    found = sj.output_correlation(np.float32(K), np.float32(p))
+    correlation = sj.output_correlation(np.float32(K), np.float32(p))
     divergence = np.asarray(sj.jensen_shannon_matrix(np.float32(p)))
     expected = _expected(np.float32(K), divergence, np.triu_indices(23, 1))
-    np.testing.assert_allclose(found[:2], expected, atol=1e-6)
+    np.testing.assert_allclose(correlation[:2], expected, atol=1e-6)
     assert sj.output_correlation(K, p, ranks=False).spearman is None
 
 
@@ -159,8 +159,10 @@ def test_output_correlation_of_two_sets_reads_rows_only(case, x64, small_blocks,
     divergence = np.asarray(sj.jensen_shannon_matrix(p, q))
     expected = _expected(K, divergence, np.ones(K.shape, bool))
     calls = []
-    found = sj.output_correlation(Rows(), p, q, progress=lambda *a: calls.append(a))
-    np.testing.assert_allclose(found[:2], expected, atol=1e-12, rtol=0)
+    correlation = sj.output_correlation(
+        Rows(), p, q, progress=lambda *a: calls.append(a)
+    )
+    np.testing.assert_allclose(correlation[:2], expected, atol=1e-12, rtol=0)
     assert calls[-1] == (253, 253)
 
 
@@ -177,8 +179,8 @@ def test_output_correlation_from_logits(case, rng):
 
 def test_output_correlation_of_a_constant_is_nan(case):
     K, p = case
-    found = sj.output_correlation(np.full_like(K, 0.1), p)
-    assert np.isnan(found.pearson) and np.isnan(found.spearman)
+    correlation = sj.output_correlation(np.full_like(K, 0.1), p)
+    assert np.isnan(correlation.pearson) and np.isnan(correlation.spearman)
 
 
 def test_output_correlation_rejects(case):

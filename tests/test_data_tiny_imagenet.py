@@ -38,18 +38,18 @@ def tiny(tmp_path):
 
 
 def test_tiny_imagenet_validation_images_have_their_classes(tiny):
-    found = open_tiny_imagenet(tiny, AS_IS)
-    assert values(found.images) == [0, 50, 100, 150]
-    assert found.images.read(0, 4).shape == (4, 64, 64, 3)
-    assert found.wnids == tuple(sorted(WNIDS))
-    assert [found.wnids[label] for label in found.labels] == [*WNIDS, WNIDS[0]]
+    data = open_tiny_imagenet(tiny, AS_IS)
+    assert values(data.images) == [0, 50, 100, 150]
+    assert data.images.read(0, 4).shape == (4, 64, 64, 3)
+    assert data.wnids == tuple(sorted(WNIDS))
+    assert [data.wnids[label] for label in data.labels] == [*WNIDS, WNIDS[0]]
 
 
 def test_tiny_imagenet_training_images_have_their_classes(tiny):
-    found = open_tiny_imagenet(tiny, AS_IS, split="train")
-    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    data = open_tiny_imagenet(tiny, AS_IS, split="train")
+    assert data.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     expected = [60 * label + number for label in range(3) for number in (0, 2, 10)]
-    assert np.abs(np.subtract(values(found.images), expected)).max() <= 1
+    assert np.abs(np.subtract(values(data.images), expected)).max() <= 1
 
 
 def test_tiny_imagenet_draws_images_with_their_classes(tiny):

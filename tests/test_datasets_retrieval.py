@@ -51,19 +51,19 @@ def test_egoobjects_counts_instances_and_keeps_frames_of_16_to_9(tmp_path):
     # Surplus files are none of the loader's business.
     (folder / "EgoObjectsV1_unified_metadata.json").write_text("{}")
     (folder / "images" / "notes.txt").write_text("")
-    found = load_egoobjects(folder)
-    assert [path.name for path in found.paths] == [
+    result = load_egoobjects(folder)
+    assert [path.name for path in result.paths] == [
         "G1_01_1.jpg",
         "G1_02_2.jpg",
         "G2_01_3.jpg",
     ]
-    assert all(path.is_file() for path in found.paths)
-    assert found.categories == ("12", "5", "7")
-    np.testing.assert_array_equal(found.counts, [[0, 2, 1], [1, 0, 0], [0, 0, 1]])
+    assert all(path.is_file() for path in result.paths)
+    assert result.categories == ("12", "5", "7")
+    np.testing.assert_array_equal(result.counts, [[0, 2, 1], [1, 0, 0], [0, 0, 1]])
     # The same number of a video in another group is another video.
-    assert len(set(found.videos)) == 3
-    np.testing.assert_array_equal(found.groups, ["G1", "G1", "G2"])
-    assert found.left_out == {"not 16:9": 2, "no object of a category": 1}
+    assert len(set(result.videos)) == 3
+    np.testing.assert_array_equal(result.groups, ["G1", "G1", "G2"])
+    assert result.left_out == {"not 16:9": 2, "no object of a category": 1}
 
 
 def test_egoobjects_has_subsets(tmp_path):
@@ -159,15 +159,15 @@ def test_cityscapes_pairs_images_with_their_classes(tmp_path):
     (folder / "README").write_text("")
     (folder / "leftImg8bit" / "val" / "lindau" / "._x_leftImg8bit.png").write_text("")
     (folder / "leftImg8bit" / "train_extra").mkdir()
-    found = load_cityscapes(folder, "val")
-    assert [path.name for path in found.paths] == [
+    result = load_cityscapes(folder, "val")
+    assert [path.name for path in result.paths] == [
         "frankfurt_000001_000294_leftImg8bit.png",
         "lindau_000000_000019_leftImg8bit.png",
     ]
     np.testing.assert_array_equal(
-        found.sequences, ["frankfurt_000001", "lindau_000000"]
+        result.sequences, ["frankfurt_000001", "lindau_000000"]
     )
-    present = classes_present(found)
+    present = classes_present(result)
     names = np.array(list(CLASSES.values()))
     assert [list(names[row]) for row in present] == [
         ["sky", "person"],
@@ -181,10 +181,10 @@ def test_cityscapes_pairs_images_with_their_classes(tmp_path):
 
 
 def test_classes_of_few_pixels_may_be_left_out(tmp_path):
-    found = load_cityscapes(write_streets(tmp_path / "streets"), "val")
+    result = load_cityscapes(write_streets(tmp_path / "streets"), "val")
     # 11 pixels of sky and as many of person, 16 of road and of bicycle.
-    np.testing.assert_array_equal(classes_present(found, 11).sum(1), [2, 2])
-    np.testing.assert_array_equal(classes_present(found, 12).sum(1), [0, 2])
+    np.testing.assert_array_equal(classes_present(result, 11).sum(1), [2, 2])
+    np.testing.assert_array_equal(classes_present(result, 12).sum(1), [0, 2])
 
 
 def test_classes_are_the_19_that_the_data_set_scores():
@@ -234,12 +234,12 @@ TRUNCATED = truncated()
     ],
 )
 def test_broken_annotations_of_cityscapes_are_named(tmp_path, broken, wrong):
-    found = load_cityscapes(write_streets(tmp_path / "streets"), "val")
+    result = load_cityscapes(write_streets(tmp_path / "streets"), "val")
     if isinstance(broken, bytes):
-        found.labels[0].write_bytes(broken)
+        result.labels[0].write_bytes(broken)
     else:
-        Image.fromarray(broken).save(found.labels[0])
+        Image.fromarray(broken).save(result.labels[0])
     with pytest.raises(ValueError, match=wrong) as error:
-        classes_present(found)
+        classes_present(result)
     assert "1 of 2 annotations" in str(error.value)
-    assert str(found.labels[0]) in str(error.value)
+    assert str(result.labels[0]) in str(error.value)

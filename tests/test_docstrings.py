@@ -46,20 +46,20 @@ WITHOUT_SOURCE = {
 def packages():
     """The package and its public subpackages, each with an ``__all__``."""
     yield "semrsm_jax"
-    for found in pkgutil.walk_packages(semrsm_jax.__path__, "semrsm_jax."):
-        if found.ispkg and not re.search(r"\._|\.cli", found.name):
-            yield found.name
+    for result in pkgutil.walk_packages(semrsm_jax.__path__, "semrsm_jax."):
+        if result.ispkg and not re.search(r"\._|\.cli", result.name):
+            yield result.name
 
 
 def public_names():
     """Each public object once: its name, and the first package that exports it."""
-    found = {}
+    values = {}
     for package in packages():
         module = importlib.import_module(package)
         assert hasattr(module, "__all__"), f"{package} says not what is public"
         for name in module.__all__:
-            found.setdefault((name, id(getattr(module, name))), (name, package))
-    return sorted(pair for pair in found.values() if pair[0] != "__version__")
+            values.setdefault((name, id(getattr(module, name))), (name, package))
+    return sorted(pair for pair in values.values() if pair[0] != "__version__")
 
 
 def needs_source(name: str, package: str) -> bool:
@@ -77,9 +77,9 @@ def sections(member, kind):
     """The items of one kind of section, and whether there is such a section."""
     if member.docstring is None:
         return {}, False
-    found = [s for s in member.docstring.parse("google") if s.kind.value == kind]
-    items = [item for section in found for item in section.value]
-    return {getattr(i, "name", str(n)): i for n, i in enumerate(items)}, bool(found)
+    values = [s for s in member.docstring.parse("google") if s.kind.value == kind]
+    items = [item for section in values for item in section.value]
+    return {getattr(i, "name", str(n)): i for n, i in enumerate(items)}, bool(values)
 
 
 def raises(function) -> bool:
@@ -175,9 +175,9 @@ def faults(member, sourced: bool):
 
 def definition(package, name: str, exported: str):
     """The public object where it is defined; `semrsm_jax.rsm` is a module too."""
-    found = getattr(importlib.import_module(exported), name)
-    if hasattr(found, "__qualname__"):
-        path = f"{found.__module__}.{found.__qualname__}"
+    result = getattr(importlib.import_module(exported), name)
+    if hasattr(result, "__qualname__"):
+        path = f"{result.__module__}.{result.__qualname__}"
         return package[path.removeprefix("semrsm_jax.")]
     return package[f"{exported}.{name}".removeprefix("semrsm_jax.")].final_target
 

@@ -19,8 +19,8 @@ EXACT = Exact(solver="scipy")
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
     expected = pair_statistics(x, y, matcher, **options)
-    found = store.statistics(0, len(x))
-    for name, values in found._asdict().items():
+    stored = store.statistics(0, len(x))
+    for name, values in stored._asdict().items():
         # Chunks of another size may round the last bit otherwise.
         np.testing.assert_allclose(
             values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
@@ -245,15 +245,15 @@ def test_progress_tells_rate_and_remaining_time(monkeypatch):
 @pytest.mark.slow
 def test_plan_is_what_the_run_then_takes(tmp_path):
     x = features(shape=(60, 6, 4))
-    found = plan(x, matcher=EXACT)
+    planned = plan(x, matcher=EXACT)
     store = run(x, store=tmp_path / "run.zarr", matcher=EXACT)
-    assert found.pairs == store.grid.pair_count == 60 * 59 // 2
-    assert (found.tile, found.tiles) == (store.grid.side, len(list(store.grid)))
-    assert found.pairs_in_flight == store.made["pairs_in_flight"]
+    assert planned.pairs == store.grid.pair_count == 60 * 59 // 2
+    assert (planned.tile, planned.tiles) == (store.grid.side, len(list(store.grid)))
+    assert planned.pairs_in_flight == store.made["pairs_in_flight"]
     arrays = sum(
         p.stat().st_size for name in MATRICES for p in (store.path / name).glob("c.*")
     )
-    assert arrays < found.disk < 1.1 * arrays
-    assert found.rate > 0
-    assert found.seconds == pytest.approx(found.pairs / found.rate)
+    assert arrays < planned.disk < 1.1 * arrays
+    assert planned.rate > 0
+    assert planned.seconds == pytest.approx(planned.pairs / planned.rate)
     assert plan(x, features(1, (9, 5, 4)), matcher=EXACT, workers=2).pairs == 540

@@ -20,8 +20,8 @@ slow = pytest.mark.slow
 
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
     expected = pair_statistics(x, y, matcher, **options)
-    found = store.statistics(0, len(x))
-    for name, values in found._asdict().items():
+    stored = store.statistics(0, len(x))
+    for name, values in stored._asdict().items():
         # Chunks of another size may round the last bit otherwise.
         np.testing.assert_allclose(
             values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name

@@ -37,9 +37,9 @@ def test_rsatoolbox_and_back(rsms):
     np.testing.assert_allclose(rdms.get_matrices()[0], 1 - rsms["cosine"], atol=1e-6)
     back = exchange.from_rsatoolbox(rdms, exchange.OneMinus())
     assert list(back) == ["cosine", "rbf"]
-    for name, found in back.items():
-        np.testing.assert_allclose(found.rsm, rsms[name], atol=1e-6)
-        assert found.x_ids == found.y_ids == tuple(IDS)
+    for name, result in back.items():
+        np.testing.assert_allclose(result.rsm, rsms[name], atol=1e-6)
+        assert result.x_ids == result.y_ids == tuple(IDS)
 
 
 def test_negative_keeps_all_but_the_diagonal(rsms):
@@ -69,11 +69,11 @@ def test_squared_distances_are_rsatoolboxs(features, x64):
 
 def test_rdms_without_names_or_ids():
     rdms = rsatoolbox.rdm.RDMs(np.array([[1.0, 2, 3], [4, 5, 6]]))
-    found = exchange.from_rsatoolbox(rdms, exchange.Negative())
-    assert list(found) == ["0", "1"]
-    assert found["0"].x_ids is None
+    result = exchange.from_rsatoolbox(rdms, exchange.Negative())
+    assert list(result) == ["0", "1"]
+    assert result["0"].x_ids is None
     np.testing.assert_array_equal(
-        found["1"].rsm, [[0, -4, -5], [-4, 0, -6], [-5, -6, 0]]
+        result["1"].rsm, [[0, -4, -5], [-4, 0, -6], [-5, -6, 0]]
     )
 
 
@@ -107,9 +107,9 @@ def test_xarray_and_back(rsms):
     assert array.dims == ("x", "y") and array.attrs == {"kernel": "rbf"}
     assert array.dtype == K.dtype
     assert array.sel(x=IDS[2], y="d") == K[2, 3]
-    found = exchange.from_xarray(array)
-    np.testing.assert_array_equal(found.rsm, K)
-    assert found.x_ids == tuple(IDS) and found.y_ids == tuple("abcde")
+    result = exchange.from_xarray(array)
+    np.testing.assert_array_equal(result.rsm, K)
+    assert result.x_ids == tuple(IDS) and result.y_ids == tuple("abcde")
     plain = exchange.from_xarray(exchange.to_xarray(K))
     assert plain.x_ids is None and plain.y_ids is None
 
@@ -145,9 +145,9 @@ def test_csv_reads_back_bit_for_bit(tmp_path, rng, dtype):
     K = (100 * rng.normal(size=(300, 3))).astype(dtype)
     ids = [f'row "{i}", ä' for i in range(300)]
     exchange.write_csv(tmp_path / "K.csv", K, ids, ["a,b", "c", "d"])
-    found = exchange.read_csv(tmp_path / "K.csv")
-    np.testing.assert_array_equal(found.rsm.astype(dtype), K)
-    assert found.x_ids == tuple(ids) and found.y_ids == ("a,b", "c", "d")
+    result = exchange.read_csv(tmp_path / "K.csv")
+    np.testing.assert_array_equal(result.rsm.astype(dtype), K)
+    assert result.x_ids == tuple(ids) and result.y_ids == ("a,b", "c", "d")
     frame = pandas.read_csv(tmp_path / "K.csv", index_col=0)
     np.testing.assert_allclose(frame.to_numpy().astype(dtype), K, rtol=1e-15)
     assert list(frame.columns) == ["a,b", "c", "d"]
@@ -157,18 +157,18 @@ def test_csv_takes_nested_lists_and_odd_names(tmp_path):
     names = ["a,b", 'a "quote"', "two\nlines", "\u00fcn\u00ef \u4e2d", "", " space "]
     rows = [[float(6 * i + j) for j in range(6)] for i in range(6)]
     exchange.write_csv(tmp_path / "rsm.csv", rows, names, names)
-    found = exchange.read_csv(tmp_path / "rsm.csv")
-    assert found.rsm.tolist() == rows
-    assert found.x_ids == found.y_ids == tuple(names)
+    result = exchange.read_csv(tmp_path / "rsm.csv")
+    assert result.rsm.tolist() == rows
+    assert result.x_ids == result.y_ids == tuple(names)
 
 
 def test_csv_numbers_samples_without_ids_and_reads_pandas(tmp_path):
     exchange.write_csv(tmp_path / "K.csv", np.eye(2))
     assert (tmp_path / "K.csv").read_text().splitlines()[0] == ",0,1"
     pandas.DataFrame(np.eye(2), list("ab"), list("cd")).to_csv(tmp_path / "p.csv")
-    found = exchange.read_csv(tmp_path / "p.csv")
-    assert found.y_ids == ("c", "d")
-    np.testing.assert_array_equal(found.rsm, np.eye(2))
+    result = exchange.read_csv(tmp_path / "p.csv")
+    assert result.y_ids == ("c", "d")
+    np.testing.assert_array_equal(result.rsm, np.eye(2))
 
 
 def test_csv_is_never_overwritten_silently(tmp_path):

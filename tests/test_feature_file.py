@@ -34,15 +34,15 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
         load_features(path)
     if suffix == ".npz":
         with np.load(path) as file:
-            found = file["ids"].tolist(), json.loads(str(file["metadata"]))
+            document = file["ids"].tolist(), json.loads(str(file["metadata"]))
     else:
         with safe_open(path, "numpy") as file:
-            found = tuple(
+            document = tuple(
                 map(json.loads, map(file.metadata().get, ("ids", "metadata")))
             )
-    assert found[0] == IDS
-    assert found[1]["model"] == "m"
-    assert set(found[1]["versions"]) == {"semrsm_jax", "jax"}
+    assert document[0] == IDS
+    assert document[1]["model"] == "m"
+    assert set(document[1]["versions"]) == {"semrsm_jax", "jax"}
     assert set(feature_names(path)) == set(layers)
     assert feature_ids(path) == tuple(IDS)
     with pytest.raises(ValueError, match="exists; --overwrite"):

@@ -50,9 +50,9 @@ def test_steps_are_done_once_and_kept_whole(tmp_path):
     with pytest.raises(ZeroDivisionError):
         session.step("part/one", broken)
     for _ in range(2):
-        found = Session(tmp_path).step("part/one", compute)
-        np.testing.assert_array_equal(found["x"], np.arange(3))
-        assert str(found["name"]) == "a"
+        result = Session(tmp_path).step("part/one", compute)
+        np.testing.assert_array_equal(result["x"], np.arange(3))
+        assert str(result["name"]) == "a"
     assert len(calls) == 1
     assert [p.name for p in (tmp_path / "part").iterdir()] == ["one.npz"]
 

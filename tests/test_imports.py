@@ -96,9 +96,9 @@ def test_no_name_of_a_package_hides_one_of_its_modules():
     for init in PACKAGE.rglob("__init__.py"):
         package = ".".join(init.parent.relative_to(PACKAGE.parent).parts)
         module = importlib.import_module(package)
-        for found in pkgutil.iter_modules([str(init.parent)]):
-            value = getattr(module, found.name, None)
-            assert value is None or inspect.ismodule(value), f"{package}.{found.name}"
+        for result in pkgutil.iter_modules([str(init.parent)]):
+            value = getattr(module, result.name, None)
+            assert value is None or inspect.ismodule(value), f"{package}.{result.name}"
 
 
 def test_each_class_name_stands_once_outside_models():

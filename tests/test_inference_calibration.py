@@ -66,8 +66,8 @@ def test_type_1_error_of_max_statistic_over_layers():
         test = permutation_test(K, gram(normal(b)), key=draws, resamples=99)
         return test.statistic, test.null
 
-    found = zip(*simulate(one), strict=True)
-    p_values = np.array([max_statistic(*test).min() for test in found])
+    results = zip(*simulate(one), strict=True)
+    p_values = np.array([max_statistic(*test).min() for test in results])
     assert 0.03 <= rejects(p_values) <= 0.07
 
 
@@ -134,7 +134,7 @@ def test_coverage_of_the_interval_of_cka(samples):
         z = normal(z, samples, CHANNELS)
         x = z + 0.5 * normal(a, *z.shape)
         y = z @ A + 0.7 * normal(b, *z.shape)
-        found = bootstrap_interval(gram(x), gram(y), key=draws, resamples=500)
-        return (found.low <= truth) & (truth <= found.high)
+        interval = bootstrap_interval(gram(x), gram(y), key=draws, resamples=500)
+        return (interval.low <= truth) & (truth <= interval.high)
 
     assert 0.92 <= simulate(one).mean() <= 0.98

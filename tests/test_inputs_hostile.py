@@ -147,9 +147,9 @@ def verdicts(hostile):
     ],
 )
 def test_hostile_files_are_refused_within_256_mib(verdicts, name, verdict):
-    found = verdicts[name]
-    assert found.split()[0] == verdict, found
-    assert name in found
+    values = verdicts[name]
+    assert values.split()[0] == verdict, values
+    assert name in values
 
 
 def test_nothing_of_the_hostile_files_is_run_or_unpacked(verdicts, hostile):

@@ -58,8 +58,8 @@ def test_spread_is_that_of_single_samples_and_pairs(rng):
 
 @pytest.mark.slow
 def test_identical_rsms_have_an_interval_of_one_point(rsms):
-    found = bootstrap_interval(rsms[0], rsms[0], key=0, resamples=500)
-    np.testing.assert_allclose(found[:3], 1, rtol=1e-5)
+    interval = bootstrap_interval(rsms[0], rsms[0], key=0, resamples=500)
+    np.testing.assert_allclose(interval[:3], 1, rtol=1e-5)
     pair, statistic = (rsms[0], rsms[1]), RSA("pearson")
     none = difference_test(pair, pair, statistic, key=0, resamples=500)
     assert none.difference == none.low == none.high == 0
@@ -73,23 +73,28 @@ def test_difference_of_definitions_is_found_and_antisymmetric(features):
     )
     statistic = RSA("pearson")
     test = partial(difference_test, statistic=statistic, key=2, resamples=500)
-    found = test((near, output), (far, output))
-    np.testing.assert_allclose(found.first, rsa(near, output, "pearson"), rtol=1e-4)
+    difference = test((near, output), (far, output))
     np.testing.assert_allclose(
-        found.difference, found.first - found.second, rtol=1e-3, atol=1e-6
+        difference.first, rsa(near, output, "pearson"), rtol=1e-4
     )
-    assert 0 < found.low < found.difference < found.high
-    t = found.difference / found.standard_error
     np.testing.assert_allclose(
-        found.p_value, 2 * scipy.stats.t.sf(t, 19), rtol=1e-3, atol=1e-7
+        difference.difference,
+        difference.first - difference.second,
+        rtol=1e-3,
+        atol=1e-6,
     )
-    assert found.p_value < 0.05
+    assert 0 < difference.low < difference.difference < difference.high
+    t = difference.difference / difference.standard_error
+    np.testing.assert_allclose(
+        difference.p_value, 2 * scipy.stats.t.sf(t, 19), rtol=1e-3, atol=1e-7
+    )
+    assert difference.p_value < 0.05
     turned = test((far, output), (near, output))
-    np.testing.assert_allclose(turned.difference, -found.difference, rtol=1e-4)
+    np.testing.assert_allclose(turned.difference, -difference.difference, rtol=1e-4)
     np.testing.assert_allclose(
-        [turned.low, turned.high], [-found.high, -found.low], atol=1e-4
+        [turned.low, turned.high], [-difference.high, -difference.low], atol=1e-4
     )
-    np.testing.assert_allclose(turned.p_value, found.p_value, atol=1e-4)
+    np.testing.assert_allclose(turned.p_value, difference.p_value, atol=1e-4)
 
 
 @pytest.mark.slow

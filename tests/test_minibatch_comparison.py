@@ -113,13 +113,13 @@ def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x
         parts = sums.cross * k * m, sums.own_k * k**2, sums.own_l * m**2
         return jnp.stack(parts) / sums.samples
 
-    found = jax.jit(jax.vmap(split))(jax.random.split(jax.random.key(0), 1000))
+    result = jax.jit(jax.vmap(split))(jax.random.split(jax.random.key(0), 1000))
     expected = [linear_hsic(*pair, "unbiased") for pair in ((X, Y), (X, X), (Y, Y))]
-    error = found.std(0) / np.sqrt(1000)
+    error = result.std(0) / np.sqrt(1000)
     # Three standard errors: one is left by each of the three every third time.
-    assert np.all(np.abs(found.mean(0) - np.array(expected)) < 3 * error)
+    assert np.all(np.abs(result.mean(0) - np.array(expected)) < 3 * error)
     # The accumulated ratio meets the full-batch value; a mean of ratios does not.
-    cross, own_x, own_y = found.mean(0)
+    cross, own_x, own_y = result.mean(0)
     full = linear_cka(X, Y, "unbiased")
     np.testing.assert_allclose(cross / np.sqrt(own_x * own_y), full, atol=2e-3)
 

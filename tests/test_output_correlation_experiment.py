@@ -49,12 +49,12 @@ def expected(tokens, logits, kernel, matcher):
     }
 
 
-def check_values(found, tokens, logits):
+def check_values(result, tokens, logits):
     for name, kernel in KERNELS.items():
         spatio = expected(tokens, logits, kernel, sj.Identity())
         semantic = expected(tokens, logits, kernel, sj.Exact())
         for metric in METRICS:
-            ours = found[name][metric]
+            ours = result[name][metric]
             assert ours.spatio_semantic.value == pytest.approx(spatio[metric], abs=1e-4)
             assert ours.semantic.value == pytest.approx(semantic[metric], abs=1e-4)
             assert ours.difference.value == pytest.approx(
@@ -98,16 +98,16 @@ def shuffled(tmp_path_factory):
 
 @pytest.mark.slow
 def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
-    found = shuffled[0]
-    for metrics in found.correlations.values():
+    values = shuffled[0]
+    for metrics in values.correlations.values():
         assert metrics["pearson"].semantic.high < -0.5
         assert metrics["pearson"].spatio_semantic.value > -0.4
         assert metrics["pearson"].difference.high < 0
-    assert found.title == "ONE" and found.accuracy == 0.5
-    pairs = found.pairs["cosine"]
+    assert values.title == "ONE" and values.accuracy == 0.5
+    pairs = values.pairs["cosine"]
     assert pairs.divergence.shape == pairs.semantic.shape == (12 * 11 // 2,)
     r = scipy.stats.pearsonr(pairs.semantic, pairs.divergence)[0]
-    assert r == pytest.approx(found.correlations["cosine"]["pearson"].semantic.value)
+    assert r == pytest.approx(values.correlations["cosine"]["pearson"].semantic.value)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_values_are_those_of_scipy(shuffled):
 
 @pytest.mark.slow
 def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
-    found, folder = shuffled
+    result, folder = shuffled
 
     def never(*_):
         raise AssertionError("computed again")
@@ -126,7 +126,7 @@ def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
     monkeypatch.setattr(Planted, "answers", never)
     monkeypatch.setattr(Session, "run", never)
     again = measure(planted(), "one", Session(folder))
-    assert again.correlations == found.correlations
+    assert again.correlations == result.correlations
 
 
 @pytest.mark.slow
@@ -161,10 +161,10 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
 def test_more_images_than_are_resampled(tmp_path):
     """Estimates are of all images; intervals of some, and narrower than theirs."""
     config = planted(samples=24, interval_samples=12)
-    found = measure(config, "one", Session(tmp_path))
+    result = measure(config, "one", Session(tmp_path))
     answers = Planted().answers("one", Draw(24, 1, None), None)
-    check_values(found.correlations, answers.tokens, answers.logits)
-    assert found.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
+    check_values(result.correlations, answers.tokens, answers.logits)
+    assert result.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
 
 
 @pytest.mark.slow
@@ -223,8 +223,8 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
         OnImageNet(batch_size=3), (str(checkpoint),), 12, resamples=40, data=imagenet
     )
     session = Session(tmp_path / "steps")
-    found = measure(config, str(checkpoint), session)
-    assert np.isnan(found.accuracy) and found.title == str(checkpoint)
+    result = measure(config, str(checkpoint), session)
+    assert np.isnan(result.accuracy) and result.title == str(checkpoint)
     # All that was written lies below the session's folder.
     assert {p.name for p in checkpoint.iterdir()} == {
         "model.safetensors",
@@ -242,7 +242,7 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
     logits = load(checkpoint)(images.astype(np.float32))
     np.testing.assert_allclose(answers.logits, logits, rtol=1e-3, atol=1e-4)
     assert answers.tokens.shape == (12, 16, 8)
-    check_values(found.correlations, np.asarray(answers.tokens), logits)
+    check_values(result.correlations, np.asarray(answers.tokens), logits)
 
 
 @pytest.mark.slow

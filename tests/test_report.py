@@ -46,8 +46,8 @@ def unpacked(packed, dtype="<f4", n=N):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    found = report(folder / "run.zarr", folder / "images", labels=folder / "labels.csv")
-    return Page(found.html)
+    made = report(folder / "run.zarr", folder / "images", labels=folder / "labels.csv")
+    return Page(made.html)
 
 
 # What is in the page
@@ -78,25 +78,25 @@ def test_matrices_are_those_of_both_definitions(page, x):
     assert [layer["name"] for layer in page.data["layers"]] == ["first", "second"]
     for layer, values in zip(page.data["layers"], (x[..., :3], x), strict=True):
         for kind, matcher in (("semantic", Exact()), ("spatio-semantic", Identity())):
-            found = unpacked(layer["rsms"][kind])
-            np.testing.assert_allclose(found, rsm(values, matcher=matcher), 1e-4, 1e-4)
+            items = unpacked(layer["rsms"][kind])
+            np.testing.assert_allclose(items, rsm(values, matcher=matcher), 1e-4, 1e-4)
         lost = lost_share(
             pair_statistics(values), pair_statistics(values, None, Identity())
         )
         levels = unpacked(layer["lost"], "<u2")
-        found = layer["lost"]["low"] + layer["lost"]["step"] * levels
-        np.testing.assert_allclose(found, lost, atol=1e-4)
+        items = layer["lost"]["low"] + layer["lost"]["step"] * levels
+        np.testing.assert_allclose(items, lost, atol=1e-4)
         gap = unpacked(layer["bound"], "<u2") * layer["bound"]["step"]
-        assert (gap <= 2e-6 * np.abs(found).max() + 1e-3).all()
+        assert (gap <= 2e-6 * np.abs(items).max() + 1e-3).all()
 
 
 def test_permutations_are_those_of_match(page, x):
     for number, values in enumerate((x[..., :3], x)):
         layer = page.layer(number)
         assert layer["grid"] == list(GRID) and layer["tokens"] == 6
-        found = stored(layer)
-        assert set(found) == {(i, j) for i in range(N) for j in range(i + 1, N)}
-        for (i, j), permutation in found.items():
+        permutations = stored(layer)
+        assert set(permutations) == {(i, j) for i in range(N) for j in range(i + 1, N)}
+        for (i, j), permutation in permutations.items():
             wanted = match(values[i], values[j], matcher=Exact()).permutation
             assert permutation.tolist() == np.asarray(wanted).tolist()
 
@@ -134,25 +134,25 @@ def test_cka_is_that_of_cka_matrix(page, x):
 def test_arrays_need_no_file(x):
     images = np.random.default_rng(2).uniform(size=(N, 8, 12, 3))
     z = x.reshape(N, *GRID, C)
-    found = report({"z": z}, images, kernel=RBF(), also=[(3, 1)], pairs=0)
-    layer = Page(found.html).layer()
+    made = report({"z": z}, images, kernel=RBF(), also=[(3, 1)], pairs=0)
+    layer = Page(made.html).layer()
     assert layer["grid"] == list(GRID) and set(stored(layer)) == {(1, 3)}
     sigma = float(RBF().sigma(pair_statistics(x)))
     assert layer["kernel"] == f"rbf (bandwidth {sigma!r})"
     np.testing.assert_allclose(
         unpacked(layer["rsms"]["semantic"]), rsm(x, kernel=RBF()), 1e-4
     )
-    assert found._repr_html_().startswith("<iframe") and "MB" in repr(found)
-    assert len(found.html) < 3e6
+    assert made._repr_html_().startswith("<iframe") and "MB" in repr(made)
+    assert len(made.html) < 3e6
 
 
 def test_a_matcher_that_is_not_symmetric_keeps_both_directions(x):
-    found = stored(Page(report(x, grid=GRID, matcher=Greedy()).html).layer())
+    shown = stored(Page(report(x, grid=GRID, matcher=Greedy()).html).layer())
     # Each sample with itself too, and of the rest all that fit.
-    assert set(found) == {(i, j) for i in range(N) for j in range(N)}
+    assert set(shown) == {(i, j) for i in range(N) for j in range(N)}
     for i, j in ((0, 4), (4, 0), (2, 2)):
         wanted = match(x[i], x[j], matcher=Greedy()).permutation
-        assert found[i, j].tolist() == np.asarray(wanted).tolist()
+        assert shown[i, j].tolist() == np.asarray(wanted).tolist()
 
 
 def test_files_of_both_definitions_are_put_together(tmp_path, folder, x):
@@ -163,15 +163,15 @@ def test_files_of_both_definitions_are_put_together(tmp_path, folder, x):
         done = CliRunner().invoke(app, [*map(str, arguments), *common])
         assert done.exit_code == 0, done.output
     files = [tmp_path / "exact.npz", tmp_path / "identity.npz"]
-    found = Page(report(files, folder / "images").html)
-    assert len(found.data["layers"]) == 1
+    shown = Page(report(files, folder / "images").html)
+    assert len(shown.data["layers"]) == 1
     centered = np.asarray(center(x))
     for kind, matcher in (("semantic", Exact()), ("spatio-semantic", Identity())):
         wanted = rsm(centered, matcher=matcher, kernel=Cosine())
-        found_rsm = unpacked(found.layer()["rsms"][kind])
+        found_rsm = unpacked(shown.layer()["rsms"][kind])
         np.testing.assert_allclose(found_rsm, wanted, 1e-4, 1e-5)
     wanted = match(centered[0], centered[5], matcher=Exact()).permutation
-    assert stored(found.layer())[0, 5].tolist() == np.asarray(wanted).tolist()
+    assert stored(shown.layer())[0, 5].tolist() == np.asarray(wanted).tolist()
     with pytest.raises(ValueError, match="spatio-semantic RSM alone"):
         report(files[1])
 
@@ -191,21 +191,21 @@ def test_features_that_were_moved_are_named_by_hand(tmp_path, x):
     os.rename(tmp_path / "x.npy", tmp_path / "moved.npy")
     layer = Page(report(tmp_path / "run.zarr").html).layer()
     assert layer["matchings"] is None and "--features" in layer["note"]
-    found = report(tmp_path / "run.zarr", features=tmp_path / "moved.npy", grid=GRID)
-    assert stored(Page(found.html).layer())
+    made = report(tmp_path / "run.zarr", features=tmp_path / "moved.npy", grid=GRID)
+    assert stored(Page(made.html).layer())
     np.save(tmp_path / "other.npy", x[::-1])
     with pytest.raises(ValueError, match="must be those that its RSM was computed"):
         report(tmp_path / "run.zarr", features=tmp_path / "other.npy", grid=GRID)
 
 
 def test_some_of_many_samples_are_taken(x):
-    found = Page(report(x, grid=GRID, samples=3).html)
-    assert found.data["numbers"] == [0, 3, 6]
+    shown = Page(report(x, grid=GRID, samples=3).html)
+    assert shown.data["numbers"] == [0, 3, 6]
     wanted = np.asarray(rsm(x))[::3, ::3]
     np.testing.assert_allclose(
-        unpacked(found.layer()["rsms"]["semantic"], n=3), wanted, 1e-4, 1e-4
+        unpacked(shown.layer()["rsms"]["semantic"], n=3), wanted, 1e-4, 1e-4
     )
-    assert found.data["facts"]["samples"] == "3 of 7, evenly spread"
+    assert shown.data["facts"]["samples"] == "3 of 7, evenly spread"
 
 
 # Its parts

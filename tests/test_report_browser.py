@@ -38,9 +38,9 @@ def patch(page, which, row, column, grid=(4, 6)):
 
 def lit(page, name, which, grid=(4, 6)):
     """The grid position of a patch that is lit up."""
-    found = page.locator(f"#overlay .{name}").bounding_box()
+    lit_box = page.locator(f"#overlay .{name}").bounding_box()
     box = page.locator(f"#{which} img").bounding_box()
-    x, y = found["x"] + found["width"] / 2, found["y"] + found["height"] / 2
+    x, y = lit_box["x"] + lit_box["width"] / 2, lit_box["y"] + lit_box["height"] / 2
     return (
         int((y - box["y"]) / box["height"] * grid[0]),
         int((x - box["x"]) / box["width"] * grid[1]),
@@ -52,17 +52,17 @@ def lit(page, name, which, grid=(4, 6)):
 def test_a_click_shows_what_match_finds(opened, made, pair):
     i, j = pair
     choose(opened.page, "right", i, j)
-    found = match(made.x[i], made.x[j], matcher=Exact())
+    matching = match(made.x[i], made.x[j], matcher=Exact())
     shown = opened.page.evaluate(f"RSM.layers[1].matching({i}, {j}).permutation")
-    assert shown == np.asarray(found.permutation).tolist()
+    assert shown == np.asarray(matching.permutation).tolist()
     numbers = shown_numbers(opened.page)
     spatial = float((made.x[i] * made.x[j]).sum())
-    assert float(numbers["semantic"]) == pytest.approx(float(found.value), rel=2e-5)
+    assert float(numbers["semantic"]) == pytest.approx(float(matching.value), rel=2e-5)
     assert float(numbers["spatio-semantic"]) == pytest.approx(spatial, rel=2e-4)
     bound = float(numbers["proven bound"].split()[0])
-    assert bound == pytest.approx(float(found.upper_bound), rel=2e-5)
+    assert bound == pytest.approx(float(matching.upper_bound), rel=2e-5)
     lost = float(numbers["lost to misalignment"].removesuffix("%"))
-    assert lost == pytest.approx(100 * (1 - spatial / float(found.value)), abs=0.06)
+    assert lost == pytest.approx(100 * (1 - spatial / float(matching.value)), abs=0.06)
 
 
 @pytest.mark.parametrize("token", [1, 9, 24])
@@ -99,13 +99,13 @@ def test_lines_are_those_of_the_strongest_matches(opened, made):
         (float(line.get_attribute("y1")), float(line.get_attribute("x1")))
         for line in lines.all()
     ]
-    found = {
+    values = {
         1
         + 6 * int((y - box["y"] + whole["y"]) / box["height"] * 4)
         + int((x - box["x"] + whole["x"]) / box["width"] * 6)
         for y, x in started
     }
-    assert found == {int(t) for t in inside[:4]}
+    assert values == {int(t) for t in inside[:4]}
 
 
 def test_keys_move_and_choose_the_cell_and_the_patch(opened, made):
@@ -189,8 +189,8 @@ def test_neighbors_are_those_of_each_definition(opened, made):
         K = np.array(rsm(made.x, matcher=matcher))
         K[4, 4] = -np.inf
         buttons = shown.locator("button")
-        found = [int(b.get_attribute("data-sample")) for b in buttons.all()]
-        assert found == np.argsort(-K[4])[:5].tolist()
+        values = [int(b.get_attribute("data-sample")) for b in buttons.all()]
+        assert values == np.argsort(-K[4])[:5].tolist()
     wanted = lists.first.locator("button").nth(2)
     sample = wanted.get_attribute("data-sample")
     wanted.click()

@@ -82,9 +82,9 @@ def test_the_command_writes_the_page_and_keeps_what_is_there(tmp_path, folder):
     done = cli(*common, "--layers", "second", "--pairs", "2", "--pair", "1,6", "--k", 2)
     assert done.exit_code == 0, done.output
     assert "MiB" in done.stdout and str(out) in done.stdout.replace("\n", "")
-    found = Page(out.read_text(encoding="utf-8"))
-    assert [layer["name"] for layer in found.data["layers"]] == ["second"]
-    assert len(stored(found.layer())) == 2 and (1, 6) in stored(found.layer())
+    document = Page(out.read_text(encoding="utf-8"))
+    assert [layer["name"] for layer in document.data["layers"]] == ["second"]
+    assert len(stored(document.layer())) == 2 and (1, 6) in stored(document.layer())
     assert os.listdir(out.parent) == ["report.html"]
     again = cli(*common)
     assert again.exit_code == 2 and "--overwrite" in again.stderr

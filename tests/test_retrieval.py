@@ -43,14 +43,14 @@ def test_nearest_is_a_stable_sort(k, seed, share):
     rng = np.random.default_rng(seed)
     K = rng.integers(-2, 2, (7, 9)).astype(np.float32) * 1.0
     excluded = rng.uniform(size=K.shape) < share
-    found = sj.nearest(
+    values = sj.nearest(
         np.where(K == 0, rng.choice([-0.0, 0.0], K.shape), K), k, excluded
     )
-    np.testing.assert_array_equal(found.index, sorted_neighbors(K, k, excluded))
-    there = found.index >= 0
-    expected = np.take_along_axis(K, np.maximum(found.index, 0), 1)
-    np.testing.assert_array_equal(found.similarity[there], expected[there])
-    assert np.isnan(found.similarity[~there]).all()
+    np.testing.assert_array_equal(values.index, sorted_neighbors(K, k, excluded))
+    there = values.index >= 0
+    expected = np.take_along_axis(K, np.maximum(values.index, 0), 1)
+    np.testing.assert_array_equal(values.similarity[there], expected[there])
+    assert np.isnan(values.similarity[~there]).all()
 
 
 def test_nearest_streams_rows_of_anything(rng, blocks_of_two_rows, tmp_path):
@@ -65,10 +65,10 @@ def test_nearest_streams_rows_of_anything(rng, blocks_of_two_rows, tmp_path):
             return K[rows]
 
     calls = []
-    found = sj.nearest(Rows(), 3, progress=lambda *a: calls.append(a))
+    result = sj.nearest(Rows(), 3, progress=lambda *a: calls.append(a))
     expected = sorted_neighbors(K, 3, np.zeros(K.shape, bool))
-    np.testing.assert_array_equal(found.index, expected)
-    assert found.index.dtype == np.int32
+    np.testing.assert_array_equal(result.index, expected)
+    assert result.index.dtype == np.int32
     assert calls == [(2, 7), (4, 7), (6, 7), (7, 7)]
     mapped = np.load(tmp_path / "K.npy", mmap_mode="r")
     np.testing.assert_array_equal(sj.nearest(mapped, 3).index, expected)
@@ -83,24 +83,24 @@ def test_nearest_takes_lists_and_half_precision():
 def test_nearest_orders_64_bits_without_x64():
     """Float32 would take these for equal and give the lower column."""
     K = np.array([[1.0, 1 + 1e-12, 1 + 2e-12]])
-    found = sj.nearest(K, 3)
-    np.testing.assert_array_equal(found.index, [[2, 1, 0]])
-    assert found.similarity.dtype == np.float64
+    result = sj.nearest(K, 3)
+    np.testing.assert_array_equal(result.index, [[2, 1, 0]])
+    assert result.similarity.dtype == np.float64
 
 
 def test_nearest_leaves_out_the_same_video(rng, blocks_of_two_rows):
     K = rng.normal(size=(7, 9))
     videos, others = rng.choice(["a", "b", "c"], 7), rng.choice(["a", "b", "d"], 9)
-    found = sj.nearest(K, 9, same_group(videos, others))
+    result = sj.nearest(K, 9, same_group(videos, others))
     expected = sorted_neighbors(K, 9, videos[:, None] == others)
-    np.testing.assert_array_equal(found.index, expected)
+    np.testing.assert_array_equal(result.index, expected)
 
 
 def test_nearest_of_an_rsm_with_itself(rng):
     K = rng.normal(size=(6, 6)) + 10 * np.eye(6)
     np.testing.assert_array_equal(sj.nearest(K, 1).index[:, 0], np.arange(6))
-    found = sj.nearest(K, 5, same_sample(6)).index
-    np.testing.assert_array_equal(found, sorted_neighbors(K, 5, np.eye(6, dtype=bool)))
+    result = sj.nearest(K, 5, same_sample(6)).index
+    np.testing.assert_array_equal(result, sorted_neighbors(K, 5, np.eye(6, dtype=bool)))
     scenes = [0, 0, 1, 1, 2, 2]
     assert (sj.nearest(K, 5, same_group(scenes)).index[:, 4] == -1).all()
 
@@ -208,16 +208,16 @@ def test_scores_at_k_is_a_loop(rng, score):
     index = np.stack([rng.permutation(8) for _ in range(6)])[:, :4]
     index[1, 2:] = -1
     index[2] = -1
-    found = sj.scores_at_k(index, q, d, score)
-    assert found.mean.shape == found.best.shape == (6, 4)
+    result = sj.scores_at_k(index, q, d, score)
+    assert result.mean.shape == result.best.shape == (6, 4)
     for row in range(6):
         for k in range(1, 5):
             scores = [float(score(q[row], d[i])) for i in index[row, :k] if i >= 0]
             expected = (np.mean(scores), max(scores)) if scores else (np.nan, np.nan)
-            ours = found.mean[row, k - 1], found.best[row, k - 1]
+            ours = result.mean[row, k - 1], result.best[row, k - 1]
             np.testing.assert_allclose(ours, expected, rtol=1e-6)
     jitted = jax.jit(sj.scores_at_k, static_argnums=3)(index, q, d, score)
-    np.testing.assert_allclose(jitted.mean, found.mean, rtol=1e-6)
+    np.testing.assert_allclose(jitted.mean, result.mean, rtol=1e-6)
 
 
 def test_scores_at_k_refuses():

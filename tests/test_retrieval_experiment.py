@@ -28,11 +28,11 @@ def result(of_frames, tmp_path_factory):
 
 @pytest.mark.slow
 def test_neighbors_are_those_of_the_plain_computation(result, of_frames, checkpoint):
-    collection, found = result[0].collection, result[0].neighbors[checkpoint]
+    collection, outcome = result[0].collection, result[0].neighbors[checkpoint]
     ((layer, (x, y)),) = collection.features(checkpoint).items()
     x, y = np.asarray(x), np.asarray(y)
     mean = y.mean((0, 1))
-    assert found.tokens == {layer: 17}
+    assert outcome.tokens == {layer: 17}
     for how, matcher in ((WITH, of_frames.matcher), (WITHOUT, Identity())):
         for name, kernel in KERNELS.items():
             K = np.array(rsm(x - mean, y - mean, matcher, kernel=kernel))
@@ -42,7 +42,7 @@ def test_neighbors_are_those_of_the_plain_computation(result, of_frames, checkpo
                     allowed &= np.arange(10) < size
                     ranked = np.where(allowed, K, -np.inf)
                     best = ranked.argmax(1)
-                    index = found.index[Key(layer, name, how, protocol, size)]
+                    index = outcome.index[Key(layer, name, how, protocol, size)]
                     assert index.shape == (6, 3)
                     there = allowed.any(1)
                     np.testing.assert_array_equal(index[there, 0], best[there])
@@ -60,8 +60,8 @@ def test_queries_and_database_share_no_frame_and_no_video_is_its_own_neighbor(
     # A group has two videos; scenes are left out whole.
     assert len({*videos.queries, *videos.database}) == GROUPS * VIDEOS
     assert len({*scenes.queries, *scenes.database}) == GROUPS
-    for found in result[0].neighbors.values():
-        for key, index in found.index.items():
+    for outcome in result[0].neighbors.values():
+        for key, index in outcome.index.items():
             groups = collection.protocols[key.protocol]
             for query, row in enumerate(index):
                 assert groups.queries[query] not in groups.database[row[row >= 0]]
@@ -75,13 +75,13 @@ def test_scores_are_means_over_queries_and_gains_are_paired(result, checkpoint):
     collection, scores = result[0].collection, result[0].scores
     assert collection.measures["F1"].score is instance_f1
     assert collection.measures["IoU"].score is class_iou
-    found = result[0].neighbors[checkpoint]
-    (layer,) = found.tokens
+    values = result[0].neighbors[checkpoint]
+    (layer,) = values.tokens
     key = Key(layer, "cosine", WITH, SAME_SCENE, 10)
     _, queries, database = collection.measures["F1"]
 
     def f1(how):
-        index = found.index[key._replace(how=how)][:, 0]
+        index = values.index[key._replace(how=how)][:, 0]
         shared = np.minimum(queries, database[index]).sum(1)
         return 2 * shared / (queries.sum(1) + database[index].sum(1))
 

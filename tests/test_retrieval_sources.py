@@ -98,12 +98,12 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
         baselines=(),
         data=write_streets(tmp_path / "streets", streets),
     )
-    found = run(config, Session(tmp_path / "steps"))
-    assert {entry.measure for entry in found.scores} == {"IoU"}
-    assert {entry.database for entry in found.scores} == {4}
+    outcome = run(config, Session(tmp_path / "steps"))
+    assert {entry.measure for entry in outcome.scores} == {"IoU"}
+    assert {entry.database for entry in outcome.scores} == {4}
     # Road alone of three classes, or both of two.
     allowed = {1 / 3, 1.0, 2 / 3}
-    scores = [e.interval.value for e in found.scores if e.quantity == WITH]
+    scores = [e.interval.value for e in outcome.scores if e.quantity == WITH]
     assert all(min(abs(s - a) for a in allowed) < 1e-6 for s in scores)
     few = dataclasses.replace(config, sizes=(5,))
     with pytest.raises(ValueError, match="'train' has 4 images, 5 are needed"):
@@ -116,9 +116,9 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
 )
 def test_missing_data_say_where_to_get_them(tmp_path, scale, name):
     for given in ([], ["--data", tmp_path / "none"]):
-        found = run_study(STUDY, tmp_path / "out", *given, scale=scale)
-        assert found.exit_code == 2
-        assert "https://" in found.output and name in found.output
+        outcome = run_study(STUDY, tmp_path / "out", *given, scale=scale)
+        assert outcome.exit_code == 2
+        assert "https://" in outcome.output and name in outcome.output
 
 
 def test_too_few_frames_say_so(of_frames):

@@ -94,8 +94,8 @@ def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
 
     config = dataclasses.replace(SMOKE, data=tmp_path)
     layers = [Layer(8, 0, Colors(trained)) for trained in (True, False)]
-    found = features.compute(config, layers, lambda *at: None)
-    assert found[layers[0]].shape == found[layers[1]].shape == (4, 64, 3)
+    extracted = features.compute(config, layers, lambda *at: None)
+    assert extracted[layers[0]].shape == extracted[layers[1]].shape == (4, 64, 3)
     files = draw_files(tmp_path, 4, np.random.default_rng(config.seed))
     expected = read_squares(tmp_path, files, 8)
     np.testing.assert_array_equal(np.concatenate(seen[True]), expected)

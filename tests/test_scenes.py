@@ -92,9 +92,9 @@ def test_objects_have_the_scale_asked_for():
         config = dataclasses.replace(
             STILL, objects=(1, 1), scale=(scale, scale), classes=("gravel",)
         )
-        found = compose(config, 10, 1, seed=2)
-        assert (found.counts.sum(1) == 1).all()
-        areas.append((found.labels > 0).sum((1, 2)))
+        result = compose(config, 10, 1, seed=2)
+        assert (result.counts.sum(1) == 1).all()
+        areas.append((result.labels > 0).sum((1, 2)))
     # The same scenes, four times the area.
     np.testing.assert_allclose(areas[1] / areas[0], 4, rtol=0.3)
 
@@ -107,11 +107,11 @@ def test_there_are_as_many_objects_as_asked_for(objects):
 
 def test_objects_apart_from_clutter_are_of_the_classes_asked_for():
     config = SceneConfig(classes=("digit 3", "retina"), clutter=3)
-    found = compose(config, 10, 1, seed=2)
+    result = compose(config, 10, 1, seed=2)
     others = [k for k, name in enumerate(CLASSES) if name not in config.classes]
-    assert found.counts.sum() > 10 and found.counts[:, others].sum() == 0
+    assert result.counts.sum() > 10 and result.counts[:, others].sum() == 0
     bare = compose(dataclasses.replace(config, clutter=0), 10, 1, seed=2)
-    assert np.abs(found.images - bare.images).mean() > 0.01
+    assert np.abs(result.images - bare.images).mean() > 0.01
 
 
 @pytest.mark.parametrize("side", [32, 96])
@@ -135,22 +135,22 @@ def test_location_as_the_label():
     config = dataclasses.replace(
         STILL, placement="cell", grid=2, objects=(1, 1), scale=(0.3, 0.3)
     )
-    found = compose(config, 24, 1, seed=6)
-    assert set(found.cell) == {0, 1, 2, 3}
-    for labels, cell in zip(found.labels, found.cell, strict=True):
+    result = compose(config, 24, 1, seed=6)
+    assert set(result.cell) == {0, 1, 2, 3}
+    for labels, cell in zip(result.labels, result.cell, strict=True):
         row, column = _center(labels)
         assert 2 * int(row > 0.5) + int(column > 0.5) == cell
     # What stands there does not tell where.
-    classes = found.counts.argmax(1)
-    assert all(len(set(classes[found.cell == cell])) > 1 for cell in range(4))
+    classes = result.counts.argmax(1)
+    assert all(len(set(classes[result.cell == cell])) > 1 for cell in range(4))
 
 
 def test_location_as_the_class():
     config = dataclasses.replace(
         STILL, placement="class", objects=(1, 1), scale=(0.2, 0.2)
     )
-    found = compose(config, 24, 1, seed=6)
-    for labels, counts in zip(found.labels, found.counts, strict=True):
+    result = compose(config, 24, 1, seed=6)
+    for labels, counts in zip(result.labels, result.counts, strict=True):
         row, column = (4 * _center(labels)).astype(int)
         assert 4 * row + column == counts.argmax()
 

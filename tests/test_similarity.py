@@ -28,22 +28,22 @@ def store(tmp_path_factory):
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_every_kernel_reads_the_store_row_by_row(store, kernel):
     expected = np.asarray(kernel(pair_statistics(features(), matcher=Identity())))
-    found = open_similarity(store.path, kernel)
-    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    whole = found[:]
+    result = open_similarity(store.path, kernel)
+    assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
+    whole = result[:]
     np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-5)
     for start, stop in ((0, 1), (3, 9), (10, 11), (4, 8), (5, 5)):
-        np.testing.assert_array_equal(found[start:stop], whole[start:stop])
-    np.testing.assert_array_equal(found[[7, 1]], whole[[7, 1]])
-    assert found.x_ids == found.y_ids == tuple(f"{n}.png" for n in range(11))
-    assert cka(found[:], whole) == pytest.approx(1, abs=1e-6)
+        np.testing.assert_array_equal(result[start:stop], whole[start:stop])
+    np.testing.assert_array_equal(result[[7, 1]], whole[[7, 1]])
+    assert result.x_ids == result.y_ids == tuple(f"{n}.png" for n in range(11))
+    assert cka(result[:], whole) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("rule", [None, "official", "paper"])
 def test_the_streamed_bandwidth_is_that_of_the_whole(store, rule):
     statistics = store.statistics(0, 11)
-    found = open_similarity(store.path, RBF(rule)).kernel
-    assert found.bandwidth == float(RBF(rule).sigma(statistics))
+    result = open_similarity(store.path, RBF(rule)).kernel
+    assert result.bandwidth == float(RBF(rule).sigma(statistics))
 
 
 def test_all_samples_alike_have_similarity_one(tmp_path):
@@ -95,9 +95,9 @@ def test_files_of_rsms(tmp_path):
     save_rsm(tmp_path / "named.npz", matrix, x_ids=ids, y_ids=ids)
     assert open_similarity(tmp_path / "named.npz").x_ids == tuple(ids)
     for name in ("x.npz", "x.npy"):
-        found = open_similarity(tmp_path / name)
-        np.testing.assert_array_equal(found[2:5], matrix[2:5])
-        assert found.x_ids is None
+        result = open_similarity(tmp_path / name)
+        np.testing.assert_array_equal(result[2:5], matrix[2:5])
+        assert result.x_ids is None
     np.testing.assert_array_equal(
         open_similarity(tmp_path / "x.npz", Linear())[:], statistics.inner
     )
@@ -121,10 +121,10 @@ def test_medians_are_those_of_a_sort(dtype, data):
     # Ties: some values twice.
     values = np.concatenate([values, values[::3]])
     cut = data.draw(st.integers(1, len(values)))
-    found = middle_positive(lambda: (values[:cut], values[cut:]))
+    items = middle_positive(lambda: (values[:cut], values[cut:]))
     ranked = np.sort(values[values > 0])
     if not len(ranked):
-        assert found is None
+        assert items is None
         return
-    assert found == (ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2])
-    assert all(value.dtype == dtype for value in found)
+    assert items == (ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2])
+    assert all(value.dtype == dtype for value in items)

@@ -34,9 +34,9 @@ def zeroed(path: Path) -> None:
 
 
 def flipped(path: Path) -> None:
-    found = bytearray(path.read_bytes())
-    found[len(found) // 3] ^= 1
-    path.write_bytes(found)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
 
 
 def removed(path: Path) -> None:

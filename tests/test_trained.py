@@ -71,10 +71,10 @@ def test_all_weights_are_there_and_small():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_shipped_network_is_as_good_as_stated(name, tested):
     stated = _stated(zoo.checkpoint(name))
-    found = tested.evaluate(zoo.load(name), silent)
+    accuracy = tested.evaluate(zoo.load(name), silent)
     for measure in ("name", "count", "f1"):
         slack = _sampling_error(stated[measure], IMAGES, stated["images"])
-        assert found[measure] == pytest.approx(stated[measure], abs=slack)
+        assert accuracy[measure] == pytest.approx(stated[measure], abs=slack)
     # It learned both: more than naming at random and than counting nothing.
     assert stated["name"] > 4 / len(BACKGROUNDS)
     assert stated["count"] > stated["count_if_none"]
@@ -84,8 +84,8 @@ def test_a_shipped_network_is_as_good_as_stated(name, tested):
 def test_the_demos_network_is_as_good_as_stated():
     stated = _stated(DEMO)["name"]
     few = dataclasses.replace(CROPS, test=Draw(CropConfig(), IMAGES))
-    found = few.evaluate(trained_network(), silent)["name"]
-    assert found == pytest.approx(stated, abs=_sampling_error(stated, IMAGES, 1000))
+    accuracy = few.evaluate(trained_network(), silent)["name"]
+    assert accuracy == pytest.approx(stated, abs=_sampling_error(stated, IMAGES, 1000))
 
 
 # --- the zoo -------------------------------------------------------------------------
@@ -96,11 +96,11 @@ def test_the_demos_network_is_as_good_as_stated():
 def test_layers_give_tokens_and_the_head_both_answers(name, tested):
     images = compose(SceneConfig(), 4, 1, 0).images
     model = zoo.load(name)
-    found = zoo.tokens(model, images, NETWORKS[name].layers)
-    assert list(found) == list(NETWORKS[name].layers)
-    tokens = [x.shape[1] for x in found.values()]
+    features = zoo.tokens(model, images, NETWORKS[name].layers)
+    assert list(features) == list(NETWORKS[name].layers)
+    tokens = [x.shape[1] for x in features.values()]
     assert tokens == sorted(tokens, reverse=True)
-    assert found[NETWORKS[name].last].shape[:2] == (4, 64)
+    assert features[NETWORKS[name].last].shape[:2] == (4, 64)
     said = zoo.outputs(model, images)
     assert said.name_logits.shape == (4, len(BACKGROUNDS))
     assert said.count_logits.shape == (4, len(CLASSES), MOST_COUNTED + 1)

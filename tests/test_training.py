@@ -156,6 +156,6 @@ def test_the_smallest_network_trained_again_is_as_good_as_shipped(tmp_path):
     stated = _stated(zoo.checkpoint(SMALLEST))
     sizes = {name: zoo.checkpoint(name).stat().st_size for name in NETWORKS}
     assert min(sizes, key=lambda name: sizes[name]) == SMALLEST
-    found = make(SMALLEST, JOBS[SMALLEST], tmp_path, silent)
+    values = make(SMALLEST, JOBS[SMALLEST], tmp_path, silent)
     for measure in ("name", "count", "f1"):
-        assert found[measure] == pytest.approx(stated[measure], abs=0.03)
+        assert values[measure] == pytest.approx(stated[measure], abs=0.03)

@@ -86,16 +86,16 @@ def test_rsms_are_those_of_the_windows(done):
     network, *_ = CONFIG.resnet.networks
     tokens = network.open(windows(crops.read(0), 16))
     features = tokens(windows(crops.read(1), 16))
-    for layer, found in zip(network.layers, result[0].result.stages, strict=True):
+    for layer, outcome in zip(network.layers, result[0].result.stages, strict=True):
         x = center(features[layer])
         for matcher, scores in (
-            (Identity(), found.spatio_semantic),
-            (Exact(), found.semantic),
+            (Identity(), outcome.spatio_semantic),
+            (Exact(), outcome.semantic),
         ):
             expected = rsm(x, matcher=matcher, kernel=RBF())
             np.testing.assert_allclose(scores.rsms[1], expected, atol=1e-5)
-        assert (found.tokens, found.channels) == x.shape[1:]
-        scores = found.semantic
+        assert (outcome.tokens, outcome.channels) == x.shape[1:]
+        scores = outcome.semantic
         assert scores.auroc.value == pytest.approx(
             auroc(scores.overlapping, scores.unrelated)
         )
@@ -270,6 +270,8 @@ def test_published_networks_are_normalized_and_have_no_class_token(monkeypatch):
     network = Published("vit-b16", ("vit.encoder.layer.0",), half, half)
     assert network.trained and network.title == "ViT-B/16, trained"
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    found = network.open(images)(images)["vit.encoder.layer.0"]
+    values = network.open(images)(images)["vit.encoder.layer.0"]
     expected = extract(model, 2 * images - 1, ["vit.encoder.layer.0"])
-    np.testing.assert_allclose(found, expected["vit.encoder.layer.0"][:, 1:], atol=1e-5)
+    np.testing.assert_allclose(
+        values, expected["vit.encoder.layer.0"][:, 1:], atol=1e-5
+    )

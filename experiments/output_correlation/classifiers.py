@@ -81,8 +81,8 @@ class OnScenes:
                 "accuracy": np.mean(logits.argmax(1) == shown.background),
             }
 
-        found = session.step(f"{network}/answers", compute)
-        return Answers(found["tokens"], found["logits"], float(found["accuracy"]))
+        stored = session.step(f"{network}/answers", compute)
+        return Answers(stored["tokens"], stored["logits"], float(stored["accuracy"]))
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,22 @@ from experiments.reproduce.run import Outcome
 from semrsm_jax.cli.console import duration
 
 _INTRODUCTION = """\
-Networks for images turn a picture into many *tokens*, one for each place in it. How
-alike two pictures look to a network is usually computed place by place: the token at
-each place of one with the token at the same place of the other. A matrix of such
-numbers, for all pairs of a set of pictures, is a *representational similarity matrix*,
-RSM; computed like this it is called **spatio-semantic**. [Wald et al.
-(2024)](https://arxiv.org/abs/2410.23107), here "the paper", propose to first pair the
-tokens of the two pictures so that they fit best, wherever they stand. The RSM is then
-called **semantic**, and the pairing a *matching*, or *permutation invariance*. How
-alike two pictures are is then the inner product of their tokens, its cosine, or a
-function of their distance (RBF): the *kernel*. The experiments below ask what matching
-is good for, and what it costs.
+Networks for images turn an image into many *tokens*: feature vectors, one for each
+position. The similarity of two images is usually computed position by position: each
+token of one image is compared with the token at the same position of the other. The
+matrix of these similarities, for all pairs of a set of images, is a *representational
+similarity matrix* (RSM); computed in this way it is called **spatio-semantic**. [Wald
+et al. (2024)](https://arxiv.org/abs/2410.23107), "the paper" below, first match the
+tokens of the two images so that the sum of their inner products is largest, regardless
+of position. The RSM is then called **semantic**, and this property *permutation
+invariance*. A *kernel* turns matched tokens into a similarity: the inner product, the
+cosine, or a function of the distance (RBF). The experiments on this page measure what
+matching improves, and what it costs.
 
-*Agrees* means that what was found here points the same way as in the paper; numbers are
-not expected to be the same, as networks and pictures are not (each section says how
-they differ). Where the paper claims an improvement, the 95 % confidence interval of
-ours must lie above zero. Such intervals stand in brackets."""
+*Agrees* means that our result has the same direction as the paper's. The numbers
+themselves are not expected to be equal, because networks and images differ; each
+section says how. Where the paper claims an improvement, the 95 % confidence interval of
+our result must lie above zero. Intervals are given in brackets."""
 
 
 def page(scale: str, command: str, outcomes: Sequence[Outcome], folder: Path) -> str:

@@ -55,8 +55,8 @@ class Photographs:
             images = [_crop(BACKGROUNDS[scene], case, rng) for scene in scenes.flat]
             return {"images": np.stack(images), "scenes": scenes}
 
-        found = session.step(f"{case.name}/crops", draw)
-        scenes, images = found["scenes"], found["images"]
+        stored = session.step(f"{case.name}/crops", draw)
+        scenes, images = stored["scenes"], stored["images"]
         return Crops(
             scenes, images.reshape(*scenes.shape, *images.shape[1:]).__getitem__
         )
