@@ -12,12 +12,6 @@ import numpy as np
 import pytest
 
 
-def pytest_configure(config):
-    """The default run compiles quickly; slow tests have programs as users have them."""
-    if "not slow" in config.option.markexpr:
-        jax.config.update("jax_disable_most_optimizations", True)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Programs that many tests and all workers compile alike are compiled once."""

@@ -9,7 +9,6 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
 import semrsm_jax as sj
-from experiments.cka import measure as measuring
 from experiments.cka.compare import ACROSS, BOTH, DIFFERENCE, KINDS, WITHIN, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.figures import short_names
@@ -173,25 +172,6 @@ def test_findings_judge_depth_and_changes(compared):
     # Both kinds first, then what changes.
     sources = [finding.source[-7:] for finding in findings(compared[0])]
     assert sources == ["Fig. 15"] * 4 + ["Fig. 16"] * 2 + ["Fig. 17"] * 2
-
-
-@pytest.mark.slow
-def test_nothing_is_computed_again(compared, monkeypatch):
-    def never(*_, **__):
-        raise AssertionError("computed again")
-
-    for owner, name in (
-        (Planted, "look"),
-        (Session, "run"),
-        (measuring, "hsic_matrix"),
-    ):
-        monkeypatch.setattr(owner, name, never)
-    again = comparisons(planted(), Session(compared[1]))
-    for one, other in zip(compared[0], again, strict=True):
-        assert one.intervals == other.intervals
-        for kind, estimates in one.cka.items():
-            for estimator, values in estimates.items():
-                np.testing.assert_array_equal(values, other.cka[kind][estimator])
 
 
 @pytest.mark.slow

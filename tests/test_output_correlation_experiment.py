@@ -13,7 +13,6 @@ import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
-from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -114,19 +113,6 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
 def test_values_are_those_of_scipy(shuffled):
     answers = Planted().answers("one", Draw(12, 1, None), None)
     check_values(shuffled[0].correlations, answers.tokens, answers.logits)
-
-
-@pytest.mark.slow
-def test_what_is_done_is_not_done_again(shuffled, monkeypatch):
-    result, folder = shuffled
-
-    def never(*_):
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(Planted, "answers", never)
-    monkeypatch.setattr(Session, "run", never)
-    again = measure(planted(), "one", Session(folder))
-    assert again.correlations == result.correlations
 
 
 @pytest.mark.slow
@@ -253,25 +239,6 @@ def test_a_network_without_classes_is_refused(imagenet, tmp_path):
     draw = Draw(2, 0, imagenet)
     with pytest.raises(ValueError, match="must be classifiers, got .*vit"):
         OnImageNet().answers(network, draw, Session(tmp_path / "steps"))
-
-
-@pytest.mark.parametrize("scale", ["paper", "paper-table4"])
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [(None, "--data must name its folder"), ("nowhere", "does not exist")],
-)
-def test_missing_data_is_told_before_a_network_is_fetched(
-    scale, data, message, tmp_path, monkeypatch
-):
-    def never(*_):
-        raise AssertionError("fetched")
-
-    module = "experiments.output_correlation.classifiers.load_network"
-    monkeypatch.setattr(module, never)
-    arguments = [] if data is None else ["--data", tmp_path / data]
-    result = run_study(STUDY, tmp_path, *arguments, scale=scale)
-    assert result.exit_code == 2 and message in result.output
-    assert "image-net.org" in result.output and "ILSVRC2012_val_" in result.output
 
 
 def test_the_papers_scales_are_the_papers():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from study_runs import run_study
 from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib")
@@ -232,6 +233,31 @@ def test_data_reaches_the_experiment_that_it_is_for(tmp_path):
 def test_bad_data_is_refused(given):
     with pytest.raises(ValueError, match="EXPERIMENT=FOLDER|must be one of"):
         folders([given], ["first"])
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "text"),
+    [
+        ("translation", "paper", "*.JPEG"),
+        ("retrieval", "paper", "EgoObjectsV1_unified_eval.json"),
+        ("retrieval", "paper-cityscapes", "gtFine/val"),
+        ("output_correlation", "paper", "ILSVRC2012_val_"),
+        ("output_correlation", "paper-table4", "image-net.org"),
+        ("cka", "paper", "https://www.cs.toronto.edu/~kriz/"),
+    ],
+)
+def test_missing_data_say_where_to_get_them_before_a_network_is_fetched(
+    name, scale, text, tmp_path, monkeypatch
+):
+    study = STUDIES[name]()
+    monkeypatch.setattr("semrsm_jax.models.locate", lambda *_: pytest.fail("fetched"))
+    for given, message in (
+        ((), "--data must name its folder"),
+        (("--data", tmp_path / "nowhere"), "nowhere does not exist"),
+    ):
+        result = run_study(study, tmp_path / "out", *given, scale=scale)
+        assert result.exit_code == 2 and message in result.output
+        assert "http" in result.output and text in result.output
 
 
 def test_time_remaining_follows_the_pace_of_this_machine(fakes, tmp_path):

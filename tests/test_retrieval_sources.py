@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 from retrieval_data import write_streets
-from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -21,7 +20,6 @@ from experiments.retrieval.findings import summary
 from experiments.retrieval.measure import GAIN, hub_share, run, select
 from experiments.retrieval.neighbors import WITH, WITHOUT, cosines
 from experiments.retrieval.paper import CITYSCAPES_IOU, EGOOBJECTS_F1
-from experiments.retrieval.study import STUDY
 from semrsm_jax.retrieval import AveragePooling, instance_f1
 
 
@@ -108,17 +106,6 @@ def test_cityscapes_compares_the_classes_of_both_splits(tmp_path, checkpoint):
     few = dataclasses.replace(config, sizes=(5,))
     with pytest.raises(ValueError, match="'train' has 4 images, 5 are needed"):
         run(few, Session(tmp_path / "few"))
-
-
-@pytest.mark.parametrize(
-    ("scale", "name"),
-    [("paper", "EgoObjectsV1_unified_eval.json"), ("paper-cityscapes", "gtFine/val")],
-)
-def test_missing_data_say_where_to_get_them(tmp_path, scale, name):
-    for given in ([], ["--data", tmp_path / "none"]):
-        outcome = run_study(STUDY, tmp_path / "out", *given, scale=scale)
-        assert outcome.exit_code == 2
-        assert "https://" in outcome.output and name in outcome.output
 
 
 def test_too_few_frames_say_so(of_frames):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
-from study_runs import run_study
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
@@ -25,7 +24,6 @@ from experiments.translation.config import SCALES, Case, WindowsConfig
 from experiments.translation.findings import findings, rows, summary
 from experiments.translation.measure import run
 from experiments.translation.pictures import ImageFiles, Photographs
-from experiments.translation.study import STUDY
 from semrsm_jax import RBF, Exact, Identity, center, rsm
 from semrsm_jax.demo import windows
 from semrsm_jax.demo.separation import Estimate, auroc
@@ -251,12 +249,6 @@ def test_bad_folders_are_told_of_with_where_to_get_the_data(case, tmp_path):
         read_squares(given, files, 8)
     if case != "broken":
         assert "image-net.org" in str(error.value) and "*.JPEG" in str(error.value)
-
-
-def test_paper_scale_without_data_says_what_it_needs(tmp_path):
-    result = run_study(STUDY, tmp_path, scale="paper")
-    assert result.exit_code == 2
-    assert "image-net.org" in result.output and "--data" in result.output
 
 
 @pytest.mark.slow
