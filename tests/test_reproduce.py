@@ -229,6 +229,29 @@ def test_data_reaches_the_experiment_that_it_is_for(tmp_path):
     assert result.exit_code == 1 and "second takes no data" in result.output
 
 
+def test_pretrained_scale_has_the_studies_that_know_it_and_takes_one_folder(tmp_path):
+    first, second, third = (
+        Fake(name, data="A folder." if name != "third" else "")
+        for name in ("first", "second", "third")
+    )
+    for fake in (first, third):
+        scales = {**fake.study.scales, "pretrained": Config(parts=1)}
+        fake.study = replace(fake.study, scales=scales)
+    studies = loads(first, second, third)
+    arguments = ("--scale", "pretrained", "--images", "some/folder")
+    result = reproduce(studies, tmp_path, *arguments)
+    assert result.exit_code == 0, result.output
+    assert str(first.seen.data) == "some/folder" and third.seen.data is None
+    assert second.seen is None
+    page = (tmp_path / "results.md").read_text()
+    assert "The third, tried" in page and "The second, tried" not in page
+    # One that is named fails where it has no such scale.
+    result = reproduce(studies, tmp_path, *arguments, "--only", "second")
+    assert result.exit_code == 1 and "no scale 'pretrained'" in result.output
+    result = reproduce(studies, tmp_path, "--images", "some/folder")
+    assert result.exit_code == 2 and "--images is for the scale" in result.output
+
+
 @pytest.mark.parametrize("given", ["first", "first=", "third=folder"])
 def test_bad_data_is_refused(given):
     with pytest.raises(ValueError, match="EXPERIMENT=FOLDER|must be one of"):

@@ -60,8 +60,10 @@ class Pixels:
 
 CONFIG = WindowsConfig(
     pictures=Photographs(),
-    resnet=Case("resnet", (Pixels("one"), Pixels("two", trained=False)), 20, 16),
-    vit=Case("vit", (Pixels("three"),), 23, 16),
+    cases=(
+        Case("resnet", (Pixels("one"), Pixels("two", trained=False)), 20, 16),
+        Case("vit", (Pixels("three"),), 23, 16),
+    ),
     batches=2,
     crops=3,
     replicates=50,
@@ -78,10 +80,10 @@ def done(tmp_path_factory):
 @pytest.mark.slow
 def test_rsms_are_those_of_the_windows(done):
     result, folder = done
-    crops = CONFIG.pictures(CONFIG, CONFIG.resnet, Session(folder))
+    crops = CONFIG.pictures(CONFIG, CONFIG.cases[0], Session(folder))
     assert crops.scenes.shape == (2, 3)
     assert all(len(set(scenes)) == 3 for scenes in crops.scenes)
-    network, *_ = CONFIG.resnet.networks
+    network, *_ = CONFIG.cases[0].networks
     tokens = network.open(windows(crops.read(0), 16))
     features = tokens(windows(crops.read(1), 16))
     for layer, outcome in zip(network.layers, result[0].result.stages, strict=True):
@@ -100,10 +102,12 @@ def test_rsms_are_those_of_the_windows(done):
 
 
 def test_windows_overlap_as_the_paper_says():
-    paper = SCALES["paper"]
-    assert (paper.resnet.crop, paper.resnet.window) == (84, 64)
-    assert (paper.vit.crop, paper.vit.window, paper.vit.shift % 16) == (324, 224, 4)
-    assert SCALES["bundled"].vit.shift % 8 == 4
+    resnet, vit = SCALES["paper"].cases
+    assert (resnet.crop, resnet.window) == (84, 64)
+    assert (vit.crop, vit.window, vit.shift % 16) == (324, 224, 4)
+    assert SCALES["bundled"].cases[1].shift % 8 == 4
+    (ours,) = SCALES["pretrained"].cases
+    assert (ours.crop, ours.window) == (324, 224)
     with pytest.raises(ValueError, match="overlap"):
         Case("far", (), 40, 16)
 
@@ -117,7 +121,7 @@ def test_crops_are_of_tiles_that_no_network_was_trained_on(tmp_path, monkeypatch
         return box
 
     monkeypatch.setattr("experiments.translation.pictures.crop", spy)
-    crops = Photographs()(CONFIG, CONFIG.resnet, Session(tmp_path))
+    crops = Photographs()(CONFIG, CONFIG.cases[0], Session(tmp_path))
     assert {split for _, split, _ in boxes} == {"test"}
     scene, _, box = boxes[-1]
     assert scene == BACKGROUNDS[crops.scenes[1, 2]]
@@ -198,7 +202,7 @@ def test_findings_agree_where_all_gains_are_above_zero(done, low):
     assert "coarse (spatio-semantic 0." in claim.reason or low > 0
     assert "1 tokens" in claim.reason or low > 0  # 4 of 16 pixels, 4 x 4 tokens
     # The other network is a case of its own, without random weights.
-    assert [f.source for f in others].count("Appendix B, Fig. 7") == 2
+    assert [f.source for f in others].count("Appendix B, Fig. 7") == 3
     for each in (claim, *others):
         fields = json.loads(json.dumps(plain(asdict(each))))
         assert Finding.from_json(fields) == each
@@ -217,7 +221,7 @@ def _tree(folder, count):
 def test_images_of_a_folder_are_drawn_and_resampled_whole(tmp_path):
     _tree(tmp_path / "data", 7)
     config = replace(CONFIG, pictures=ImageFiles(), data=tmp_path / "data")
-    crops = ImageFiles()(config, config.vit, Session(tmp_path / "steps"))
+    crops = ImageFiles()(config, config.cases[1], Session(tmp_path / "steps"))
     assert sorted(crops.scenes.flat) == [0, 1, 2, 3, 4, 5]
     images = np.concatenate([crops.read(0), crops.read(1)])
     assert images.shape == (6, 23, 23, 3) and 0 <= images.min() < images.max() <= 1

@@ -175,6 +175,7 @@ class _RSMs(NamedTuple):
     ) -> Number:
         """By the images of the first batch, for the value of all batches."""
         settings: Any = {"key": self.config.seed, "resamples": self.config.resamples}
+        settings["groups"] = self.networks[pair[0]].groups
         share = self.part.batch / self.part.samples
         sides: list[tuple[np.ndarray, np.ndarray]] = []
         values: list[float] = []

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.cka.datasets import Cifar100Images, ImageNetImages, TinyImageNetImages
-from experiments.cka.sources import OnDataSet, OnScenes, Source
+from experiments.cka.sources import OnDataSet, OnPhotographs, OnScenes, Source
+from experiments.frame.pretrained import WHEELS
 from semrsm_jax import RBF, BatchOptimal, Exact, Kernel, Linear, Matcher
 
 
@@ -164,6 +165,22 @@ SCALES = {
             ),
         ),
         resamples=20,
+    ),
+    "pretrained": CKAConfig(
+        (
+            Part(
+                "photographs",
+                OnPhotographs(),
+                tuple(Architecture(name, (name,)) for name in WHEELS),
+                across=(
+                    ("efficientnet-lite0", "efficientnet-lite1"),
+                    ("efficientnet-lite0", "efficientnet-lite2"),
+                ),
+                # Four crops of each of scikit-image's photographs.
+                samples=72,
+                batch=72,
+            ),
+        )
     ),
     "paper": CKAConfig(tuple(_PAPER.values()), rbf=RBF("official")),
     **{name: CKAConfig((part,), rbf=RBF("official")) for name, part in _PAPER.items()},

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from experiments.cka.config import CKAConfig, Part
 from experiments.data.draw import Draw
@@ -33,12 +33,14 @@ class Network(NamedTuple):
       accuracy: share of the images whose class it names; NaN where none is known.
       rsms: name of the kernel -> RSMs (kinds, layers, batches, n, n), the
         spatio-semantic ones first.
+      groups: (n,), equal for images of the first batch that depend on each other.
     """
 
     layers: tuple[str, ...]
     tokens: tuple[int, ...]
     accuracy: float
     rsms: Mapping[str, Float[np.ndarray, "2 L B n n"]]
+    groups: Int[np.ndarray, " n"]
 
 
 class Alike(NamedTuple):
@@ -106,6 +108,7 @@ def network_rsms(
             "layers": list(seen.tokens),
             "tokens": [tokens.shape[1] for tokens in seen.tokens.values()],
             "accuracy": seen.accuracy,
+            "groups": np.arange(part.samples) if seen.groups is None else seen.groups,
             **rsms,
         }
 
@@ -115,6 +118,7 @@ def network_rsms(
         tuple(map(int, stored["tokens"])),
         float(stored["accuracy"]),
         {kernel: stored[kernel] for kernel in config.kernels},
+        stored["groups"][: part.batch],
     )
 
 

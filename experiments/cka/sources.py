@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 
 from experiments.cka.datasets import DATA, Images
 from experiments.data.draw import Draw
+from experiments.data.photographs import PhotographCrops
+from experiments.frame.pretrained import WHEELS, load_pretrained, seen
 from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
@@ -30,10 +32,12 @@ class Seen(NamedTuple):
       tokens: name of each layer, by depth -> its tokens (N, S, C); arrays, or rows that
         are read.
       accuracy: share of the images whose class it names; NaN where none is known.
+      groups: (N,), equal for images that depend on each other; None: all independent.
     """
 
     tokens: Mapping[str, Any]
     accuracy: float
+    groups: Int[np.ndarray, " N"] | None = None
 
 
 class Source(Protocol):
@@ -65,6 +69,20 @@ class OnScenes:
         tokens = zoo.tokens(model, shown.images, NETWORKS[network].layers)
         named = np.asarray(zoo.outputs(model, shown.images).name_logits).argmax(1)
         return Seen(tokens, float(np.mean(named == shown.background)))
+
+
+@dataclass(frozen=True)
+class OnPhotographs:
+    """Networks that ImageNet trained, from wheels, on crops of photographs."""
+
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
+        """As in `Source`; crops of one photograph are one group."""
+        wheel = WHEELS[network]
+        model = load_pretrained(network)
+        drawn = PhotographCrops(wheel.side).draw(draw.data, draw.samples, draw.seed)
+        tokens = seen(model, drawn.pixels, wheel.stages)
+        arrays = {layer: np.asarray(each) for layer, each in tokens.items()}
+        return Seen(arrays, float("nan"), drawn.photographs)
 
 
 # The stem, and each residual block.

@@ -6,6 +6,7 @@ from experiments.cka.config import SCALES
 from experiments.cka.datasets import DATA
 from experiments.cka.figures import draw_kinds, draw_layers
 from experiments.cka.findings import SECTION, findings, rows, summary
+from experiments.data.photographs import HELP
 from experiments.frame.study import Study
 
 STUDY = Study(
@@ -23,5 +24,5 @@ STUDY = Study(
     },
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
-    data=DATA.help,
+    data=f"{DATA.help} {HELP}",
 )

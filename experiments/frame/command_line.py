@@ -80,6 +80,8 @@ def questions(
         data: Annotated[
             Path | None,
             typer.Option(
+                "--data",
+                "--images",
                 help=" ".join(dict.fromkeys(s.data for s in takers.values())),
                 hidden=not takers,
             ),

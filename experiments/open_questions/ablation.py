@@ -13,7 +13,7 @@ from experiments.frame.finding import Number, grouped
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
 from experiments.frame.worker import track
-from experiments.open_questions.networks import PUBLISHED, last_layer, last_tokens
+from experiments.open_questions.networks import LITE, PUBLISHED, last_layer, last_tokens
 from experiments.open_questions.question import Result
 from experiments.open_questions.retrieval import (
     RSMS,
@@ -295,5 +295,6 @@ SCALES = {
     "smoke": AblationConfig(
         (last_layer("vit-2"),), count=8, bandwidths=(0.5, 2.0), rules=(), resamples=50
     ),
+    "pretrained": AblationConfig(LITE[:1], SceneConfig(side=224)),
     "paper": AblationConfig(PUBLISHED, SceneConfig(side=224), 1000, resamples=2000),
 }

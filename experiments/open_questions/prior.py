@@ -13,7 +13,7 @@ from experiments.frame.finding import mean_number
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
 from experiments.frame.worker import track
-from experiments.open_questions.networks import PUBLISHED, last_layer, last_tokens
+from experiments.open_questions.networks import LITE, PUBLISHED, last_layer, last_tokens
 from experiments.open_questions.question import Result
 from experiments.open_questions.retrieval import (
     RSMS,
@@ -179,6 +179,10 @@ SCALES = {
         )
     ),
     "smoke": PriorConfig((last_layer("vit-2"),), count=12),
+    "pretrained": PriorConfig(
+        (*LITE, dataclasses.replace(LITE[0], seed=0)),
+        dataclasses.replace(PriorConfig(()).scenes, side=224),
+    ),
     "paper": PriorConfig(
         PUBLISHED, dataclasses.replace(PriorConfig(()).scenes, side=224), count=1000
     ),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.data.images import draw_files, read_squares
+from experiments.data.photographs import PhotographCrops
 from experiments.frame.finding import Finding, Quantity, Section
 from experiments.frame.study import Study
 from experiments.scenes.compose import SceneConfig, compose
@@ -20,6 +21,9 @@ _DIFFERS = {
     "images are scenes composed of photographs' parts and handwritten digits, in which "
     "one thing can be changed at a time.",
     "smoke": "Everything is tiny: the numbers mean nothing.",
+    "pretrained": "The paper did not try this. Networks are EfficientNet-Lite as "
+    "ImageNet trained them; images are crops of photographs where the window is asked "
+    "for, with intervals over photographs, and composed scenes in other questions.",
     "paper": "The paper did not try this. Networks are those of its retrieval and "
     "output experiments; images are composed scenes unless a folder is given.",
 }
@@ -37,19 +41,23 @@ DrawnImages = tuple[Float[np.ndarray, "N side side 3"], Int[np.ndarray, " N"] | 
 
 
 def draw_images(
-    scenes: SceneConfig, count: int, seed: int, data: Path | None
+    scenes: SceneConfig | PhotographCrops, count: int, seed: int, data: Path | None
 ) -> DrawnImages:
     """Images in [0, 1], and the number of the photograph behind each, if known.
 
     Args:
-      scenes: what the images show, no two the same scene; `side` holds in any case.
+      scenes: what the images show, no two the same scene, or how photographs are
+        cropped; `side` holds in any case.
       count: how many images, N.
       seed: of the draws.
-      data: folder of photographs, which are read in place of scenes.
+      data: folder of photographs, which are read in place of scenes, or cropped.
 
     Raises:
       ValueError: the folder does not hold so many images.
     """
+    if isinstance(scenes, PhotographCrops):
+        crops = scenes.draw(data, count, seed)
+        return crops.pixels, crops.photographs
     if data is not None:
         files = draw_files(data, count, np.random.default_rng(seed))
         return read_squares(data, files, scenes.side), None
@@ -79,7 +87,7 @@ def question(
       title: of its section on the results page.
       asks: the question in words that do not need the paper.
       caption: of the figure.
-      minutes: that it takes at the scale bundled.
+      minutes: that it takes at the scales bundled and pretrained.
       data: what the folder given as ``--data`` must hold; empty: there is no option.
     """
 
@@ -104,7 +112,11 @@ def question(
         findings=findings,
         figures={"": module.draw},
         section=Section(
-            title, asks, _DIFFERS, {"": caption}, {"bundled": minutes, "smoke": 0.3}
+            title,
+            asks,
+            _DIFFERS,
+            {"": caption},
+            {"bundled": minutes, "smoke": 0.3, "pretrained": minutes},
         ),
         data=data,
         folder="open_questions",

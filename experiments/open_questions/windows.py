@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from experiments.data.photographs import PhotographCrops, median_over_pairs
 from experiments.frame.figures import styled_figure
 from experiments.frame.finding import Number, grouped, number
 from experiments.frame.networks import Network, Published
+from experiments.frame.pretrained import WHEELS, Pretrained
 from experiments.frame.session import Session
 from experiments.frame.timing import take_turns
 from experiments.open_questions.networks import last_layer
@@ -52,7 +54,8 @@ class WindowsConfig:
       rounds: turns that every matcher takes, each with pairs of its own.
       tokens_a_round: a round has as many pairs as have so many tokens together, but at
         least two, one for each of two cores.
-      scenes: what the images show; the side is the layer's.
+      scenes: what the images show, or how photographs are cropped; the side is the
+        layer's.
       seed: of the scenes.
       good: the quality, as a share of the exact value, that an answer must have.
       data: folder of photographs instead of scenes.
@@ -65,7 +68,7 @@ class WindowsConfig:
     )
     rounds: int = 7
     tokens_a_round: int = 4096
-    scenes: SceneConfig = SceneConfig()
+    scenes: SceneConfig | PhotographCrops = SceneConfig()
     seed: int = 0
     good: float = 0.99
     data: Path | None = None
@@ -109,7 +112,8 @@ def run(config: WindowsConfig, session: Session = Session()) -> Results:
     results = []
     for layer in config.layers:
         step = partial(_measured, config, layer, session.report)
-        arrays = session.step(f"{layer.network.name}/{layer.side} px", step)
+        name = f"{layer.network.name}/{layer.network.layers[-1]}/{layer.side} px"
+        arrays = session.step(name, step)
         results += _compared(config, layer, arrays)
     return Result(config, results)
 
@@ -125,7 +129,11 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
     # Few at a time: a network's attention and first maps grow with the tokens too.
     part = max(1, config.tokens_a_round // tokens)
     each = max(2, part)
-    images, _ = draw(2 * each * config.rounds)
+    images, numbers = draw(2 * each * config.rounds)
+    arrays: dict[str, Any] = {"tokens": tokens, "channels": channels}
+    if isinstance(scenes, PhotographCrops) and numbers is not None:
+        photographs = numbers.reshape(config.rounds, 2, each)
+        arrays["photographs"] = np.moveaxis(photographs, 1, 0).reshape(2, -1)
     parts = (images[start : start + part] for start in range(0, len(images), part))
     z = np.concatenate([np.asarray(read(some)[name]) for some in parts])
     # As RSMs for retrieval and CKA are built: approximations lose more than on raw
@@ -145,11 +153,9 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
         call(0)  # compiled beforehand
     what = f"Matching S={tokens}, {layer.network.name}"
     turns = take_turns(calls, config.rounds, report, what)
-    return {
+    return arrays | {
         "seconds": np.array(list(turns.seconds.values())) / each,
         "values": np.array([np.concatenate(v[1:]) for v in values.values()]),
-        "tokens": tokens,
-        "channels": channels,
     }
 
 
@@ -166,19 +172,27 @@ def _compared(
             number(median_interval(own / exact_seconds)),
             float(np.median(own)),
             float(np.median(exact_seconds)),
-            _share(value, exact),
+            _share(value, exact, arrays.get("photographs"), config.seed),
         )
         for matcher, own, value in zip(matchers, seconds, values, strict=True)
     ]
 
 
-def _share(value: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> Number:
+def _share(
+    value: Float[np.ndarray, " n"],
+    exact: Float[np.ndarray, " n"],
+    photographs: Int[np.ndarray, "2 n"] | None,
+    seed: int,
+) -> Number:
     """The median share of the exact value, over the pairs where that is positive."""
     # Centered tokens of two images can be opposite wherever they are put.
     positive = exact > 0
     if not positive.any():
         return Number(np.nan)
-    return number(median_interval(value[positive] / exact[positive]))
+    share = value[positive] / exact[positive]
+    if photographs is not None:
+        return median_over_pairs(share, *photographs[:, positive], seed)
+    return number(median_interval(share))
 
 
 def rows(result: Results) -> list[dict[str, Any]]:
@@ -282,6 +296,13 @@ SCALES = {
         matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
         rounds=6,
         tokens_a_round=128,
+    ),
+    "pretrained": WindowsConfig(
+        tuple(
+            Layer(Pretrained("efficientnet-lite0", (stage,), 256), 256)
+            for stage in WHEELS["efficientnet-lite0"].stages[2::-1]
+        ),
+        scenes=PhotographCrops(),
     ),
     "paper": WindowsConfig(
         (

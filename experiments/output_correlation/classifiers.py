@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from experiments.data.draw import Draw
 from experiments.data.imagenet import IMAGENET, Split, open_imagenet
+from experiments.data.photographs import PhotographCrops
+from experiments.frame.pretrained import HEAD, WHEELS, load_pretrained, seen
 from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
@@ -28,11 +30,13 @@ class Answers(NamedTuple):
       tokens: (N, S, C) of its last hidden layer; an array, or rows that are read.
       logits: (N, classes), before the softmax.
       accuracy: share of the images whose class it names; NaN where none is known.
+      groups: (N,), equal for images that depend on each other; None: all independent.
     """
 
     tokens: Any
     logits: Float[np.ndarray, "N classes"]
     accuracy: float
+    groups: Int[np.ndarray, " N"] | None = None
 
 
 class Classifiers(Protocol):
@@ -83,6 +87,37 @@ class OnScenes:
 
         stored = session.step(f"{network}/answers", compute)
         return Answers(stored["tokens"], stored["logits"], float(stored["accuracy"]))
+
+
+@dataclass(frozen=True)
+class OnPhotographs:
+    """Networks that ImageNet trained, from wheels, on crops of photographs."""
+
+    def title(self, network: str) -> str:
+        """As in `Classifiers`."""
+        return WHEELS[network].title
+
+    def answers(self, network: str, draw: Draw, session: Session) -> Answers:
+        """As in `Classifiers`; crops of one photograph are one group."""
+        wheel = WHEELS[network]
+        last = wheel.stages[-1]
+
+        def compute() -> dict[str, Any]:
+            model = load_pretrained(network)
+            crops = PhotographCrops(wheel.side)
+            drawn = crops.draw(draw.data, draw.samples, draw.seed)
+            session.report(f"Showing photographs to {wheel.title}", 0, None)
+            outputs = seen(model, drawn.pixels, (last, HEAD))
+            return {
+                "tokens": outputs[last],
+                "logits": outputs[HEAD][:, 0],
+                "groups": drawn.photographs,
+            }
+
+        stored = session.step(f"{network}/answers", compute)
+        return Answers(
+            stored["tokens"], stored["logits"], float("nan"), stored["groups"]
+        )
 
 
 @dataclass(frozen=True)

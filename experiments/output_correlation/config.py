@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.output_correlation.classifiers import Classifiers, OnImageNet, OnScenes
+from experiments.frame.pretrained import WHEELS
+from experiments.output_correlation.classifiers import (
+    Classifiers,
+    OnImageNet,
+    OnPhotographs,
+    OnScenes,
+)
 from experiments.output_correlation.paper import TABLE_1
 from semrsm_jax import RBF, BatchOptimal, Cosine, Kernel, Linear, Matcher
 
@@ -54,6 +60,10 @@ SCALES = {
     ),
     "smoke": OutputCorrelationConfig(
         OnScenes(), networks=("resnet-10", "vit-2"), samples=12, resamples=40
+    ),
+    # As often each of scikit-image's photographs, of which there are 18.
+    "pretrained": OutputCorrelationConfig(
+        OnPhotographs(), networks=tuple(WHEELS), samples=288
     ),
     "paper": _PAPER,
     "paper-table4": replace(_PAPER, samples=20_000),

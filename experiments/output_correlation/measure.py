@@ -141,17 +141,23 @@ def _compared(
     stores: list[RunStore],
     kernel: Kernel,
 ) -> dict[str, np.ndarray]:
-    """Each metric's four intervals (4, 3) as `Correlations` has them, and pairs."""
+    """Each metric's four intervals (4, 3) as `Correlations` has them, and pairs.
+
+    Where images come in groups, the intervals resample these.
+    """
     rsms = [open_similarity(store.path, kernel) for store in stores]
     all_images = [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
     chosen = _some(config.samples, config.interval_samples, config.seed)
-    share = len(chosen) / config.samples
+    groups = None if answers.groups is None else answers.groups[chosen]
+    # More images of the same groups narrow no interval.
+    share = 1.0 if groups is not None else len(chosen) / config.samples
     divergence = np.asarray(
         jensen_shannon_matrix(answers.logits[chosen], from_logits=True)
     )
     parts = [K[chosen][:, chosen] for K in rsms]
     spatial, semantic, _ = parts
     settings: Any = {"key": config.seed, "resamples": config.resamples}
+    settings["groups"] = groups
     intervals = {}
     for metric in METRICS:
         values = [float(getattr(each, metric)) for each in all_images]

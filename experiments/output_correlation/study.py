@@ -4,6 +4,7 @@ from functools import partial
 
 from experiments import output_correlation
 from experiments.data.imagenet import IMAGENET
+from experiments.data.photographs import HELP
 from experiments.frame.study import Study
 from experiments.output_correlation.config import SCALES
 from experiments.output_correlation.figures import draw_correlations, draw_pairs
@@ -25,5 +26,5 @@ STUDY = Study(
     },
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
-    data=IMAGENET.help,
+    data=f"{IMAGENET.help} {HELP}",
 )

@@ -10,12 +10,20 @@ import typer
 from experiments import reproduce
 from experiments.frame.command_line import app_of, check_choice
 from experiments.reproduce.page import page
-from experiments.reproduce.run import Load, Outcome, Plan, remaining, run, stored
+from experiments.reproduce.run import (
+    Load,
+    Outcome,
+    Plan,
+    loaded,
+    remaining,
+    run,
+    stored,
+)
 from semrsm_jax.cli import options
 from semrsm_jax.cli.console import Report, duration, progress_bar, say
 from semrsm_jax.store import check_output, new_file
 
-_SCALES = ("bundled", "smoke", "paper")
+_SCALES = ("bundled", "smoke", "pretrained", "paper")
 _PAGE = "results.md"
 
 
@@ -46,6 +54,13 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
                 "repeatable.",
             ),
         ] = None,
+        images: Annotated[
+            Path | None,
+            typer.Option(
+                help="Folder of your photographs, for all experiments of the scale "
+                "pretrained; by default those that scikit-image brings along."
+            ),
+        ] = None,
         overwrite: options.Overwrite = False,
         quiet: options.Quiet = False,
     ) -> None:
@@ -53,8 +68,21 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
         check_choice("scale", scale, _SCALES)
         for name in only or ():
             check_choice("only", name, studies)
-        chosen = {n: load for n, load in studies.items() if not only or n in only}
+        if images is not None and scale != "pretrained":
+            raise ValueError(
+                f"--images is for the scale pretrained, got it with {scale}; --data "
+                "EXPERIMENT=FOLDER is for the scale paper"
+            )
+        known = {name: loaded(load) for name, load in studies.items()}
+        # Others have no such scale, and are not on its page; none: they all fail.
+        having = {n for n, s in known.items() if s is None or scale in s.scales}
+        named = having.union(only or ()) if having else set(studies)
+        shown = {name: load for name, load in studies.items() if name in named}
+        chosen = {n: load for n, load in shown.items() if not only or n in only}
         given = folders(data or (), tuple(studies))
+        if images is not None:
+            takers = [n for n in chosen if (s := known[n]) is not None and s.data]
+            given = {**dict.fromkeys(takers, images), **given}
         plan = Plan(chosen, scale, output, given, overwrite)
         path = check_output(output / _PAGE, True, suffixes=(".md",))
         done: dict[str, Outcome] = {}
@@ -71,12 +99,12 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
 
         for outcome in run(plan, progress):
             done[outcome.name] = outcome
-            shown = [
+            outcomes = [
                 done.get(name) or stored(name, load, scale, output)
-                for name, load in studies.items()
+                for name, load in shown.items()
             ]
             made_by = f"python -m experiments.reproduce --scale {scale} -o {output}"
-            text = page(scale, made_by, shown, output)
+            text = page(scale, made_by, outcomes, output)
             with new_file(path, overwrite=True) as temporary:
                 temporary.write_text(text)
             if outcome.error:

@@ -148,11 +148,18 @@ def stored(name: str, load: Load, scale: str, output: Path) -> Outcome:
         return replace(outcome, error=_message(error))
 
 
+def loaded(load: Load) -> Study[Any, Any] | None:
+    """A study, or None where it cannot be imported."""
+    try:
+        return load()
+    except Exception:
+        return None
+
+
 def _blank(name: str, load: Load) -> Outcome:
     """A study that was not run; one that cannot be imported has only its name."""
-    try:
-        study = load()
-    except Exception:
+    study = loaded(load)
+    if study is None:
         return Outcome(name, Section(name, ""), name)
     return Outcome(name, study.section or Section(name, ""), study.folder or name)
 

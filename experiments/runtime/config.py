@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.frame.networks import Network, Published, Shipped, Untrained
+from experiments.frame.pretrained import WHEELS, Pretrained
 
 UNTRAINED = Untrained()
 _SLOW = ("SciPy", "lapx")  # a minute and half a minute for a matrix at S=4096
@@ -71,6 +72,9 @@ class RuntimeConfig:
     Attributes:
       table: the columns of Table 5.
       depth: the layers of Fig. 5 and 6, network by network, each by depth.
+      sections: those that are run, of `experiments.runtime.sections.SECTIONS`.
+      photographs: whether trained networks see crops of whole photographs, those of
+        `data` or scikit-image's, each crop of another where there are enough.
       has_goals: whether its sizes are those that the goals are set for.
       seed: of crops and adversarial matrices.
       batches: of photograph crops of each size; those of a batch show other scenes.
@@ -98,6 +102,10 @@ class RuntimeConfig:
 
     table: tuple[TableSize, ...]
     depth: tuple[Layer, ...]
+    sections: tuple[str, ...] = (
+        *("table5", "depth", "adversarial", "threads", "rsm", "scaling", "large"),
+    )
+    photographs: bool = False
     has_goals: bool = False
     seed: int = 0
     batches: int = 2
@@ -139,6 +147,8 @@ _TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
 _RESNET18 = Published("resnet18", _RESNET_STAGES)
 _RESNET101 = Published("resnet101", _RESNET_STAGES)
 _TINY = Untrained(width=8)
+# Its last blocks at each resolution have 4096, 1024, 256 and 64 tokens for 256 pixels.
+_LITE0 = Pretrained("efficientnet-lite0", WHEELS["efficientnet-lite0"].stages, 256)
 
 SCALES = {
     "bundled": RuntimeConfig(
@@ -175,6 +185,27 @@ SCALES = {
         ),
         depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
         has_goals=True,
+    ),
+    # One crop of each of scikit-image's photographs.
+    "pretrained": RuntimeConfig(
+        table=(
+            TableSize(Layer(256, 2, _LITE0), pairs=32, rounds=16, centered=True),
+            TableSize(Layer(256, 1, _LITE0), pairs=16, rounds=6, centered=True),
+            TableSize(*(Layer(256, 0, _LITE0), 4, 1, 1), centered=True, without=_SLOW),
+        ),
+        depth=_stages(256, _LITE0),
+        sections=("table5", "depth", "threads", "rsm"),
+        photographs=True,
+        batches=1,
+        crops=18,
+        threads=(
+            ThreadsSize(Layer(256, 2, _LITE0), pairs=128, rounds=15),
+            ThreadsSize(Layer(256, 1, _LITE0), pairs=32, rounds=9),
+        ),
+        rsm=(
+            RSMSize(Layer(256, 2, _LITE0), samples=16, rounds=3, goal=0.15),
+            RSMSize(Layer(256, 1, _LITE0), samples=10, rounds=1, goal=0.1),
+        ),
     ),
     # The network and the sizes of Table 5, and those of Fig. 5, on the user's images:
     # at 256 pixels the stages of a ResNet have 4096, 1024, 256 and 64 tokens.

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.data.images import draw_files, read_squares
+from experiments.data.photographs import PhotographCrops
 from experiments.frame.networks import Network, Tokens, photograph_crops
 from experiments.frame.worker import Report
 from experiments.runtime.config import Layer, RuntimeConfig
@@ -61,6 +62,9 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
 def _pixels(
     config: RuntimeConfig, network: Network, side: int
 ) -> Float[np.ndarray, "N side side 3"]:
+    if config.photographs and network.trained:
+        count = config.batches * config.crops
+        return PhotographCrops(side).draw(config.data, count, config.seed).pixels
     if config.data is None or not network.trained:
         return images(config, side)
     rng = np.random.default_rng(config.seed)

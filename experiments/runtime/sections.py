@@ -89,7 +89,7 @@ def run(config: RuntimeConfig, session: Session) -> Results:
             return {"json": np.array(json.dumps(result))}
 
         results = {}
-        for name in SECTIONS:
+        for name in config.sections:
             if not session.only or name in session.only:
                 step = session.step(name, functools.partial(section, name))
                 results[name] = json.loads(str(step["json"]))

@@ -2,6 +2,7 @@
 
 from experiments import runtime
 from experiments.data.images import IMAGES
+from experiments.data.photographs import HELP
 from experiments.frame.study import Study
 from experiments.runtime.config import SCALES
 from experiments.runtime.figures import draw_isotropy, draw_pareto, draw_quality
@@ -23,7 +24,7 @@ STUDY = Study(
     show=tables,
     section=SECTION,
     needs={"skimage": "scikit-image", "matplotlib": "matplotlib", "lap": "lapx"},
-    data=IMAGES.help,
+    data=f"{IMAGES.help} {HELP}",
     parts=tuple(SECTIONS),
     packages=(
         *("semrsm_jax", "jax", "jaxlib", "flax", "numpy", "numba", "scipy"),

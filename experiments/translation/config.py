@@ -6,8 +6,14 @@ from typing import Protocol
 
 from experiments.frame.checks import check_counts, check_windows
 from experiments.frame.networks import Network, Published, Shipped
+from experiments.frame.pretrained import WHEELS, Pretrained
 from experiments.frame.session import Session
-from experiments.translation.pictures import Crops, ImageFiles, Photographs
+from experiments.translation.pictures import (
+    Crops,
+    ImageFiles,
+    Photographs,
+    WholePhotographs,
+)
 from semrsm_jax import RBF, Exact, Kernel, Matcher
 
 
@@ -53,8 +59,7 @@ class WindowsConfig:
 
     Attributes:
       pictures: where crops come from.
-      resnet: section 4.1 and Fig. 2.
-      vit: Appendix B and Fig. 7.
+      cases: the networks, each case with windows of its own.
       batches: how many RSMs of each kind.
       crops: in one RSM, each giving two windows; 10 in the paper.
       seed: of crops and bootstrap.
@@ -66,8 +71,7 @@ class WindowsConfig:
     """
 
     pictures: Pictures
-    resnet: Case
-    vit: Case
+    cases: tuple[Case, ...]
     batches: int = 12
     crops: int = 10
     seed: int = 0
@@ -81,11 +85,6 @@ class WindowsConfig:
         """Checks the counts."""
         check_counts(self, "batches")
         check_counts(self, "crops", "replicates", minimum=2)
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        """Both figures."""
-        return self.resnet, self.vit
 
 
 _STAGES = tuple(f"resnet.encoder.stages.{k}" for k in range(4))
@@ -108,34 +107,51 @@ def _vit(network: str, layers: tuple[str, ...]) -> Case:
     return Case("vit", both, 92, 64)
 
 
+def _efficientnet(network: str) -> Case:
+    stages = WHEELS[network].stages
+    # Of random weights the coarser maps are enough.
+    both = Pretrained(network, stages), Pretrained(network, stages[1:], seed=0)
+    return Case("efficientnet", both, 324, 224)
+
+
 SCALES = {
     "bundled": WindowsConfig(
-        pictures=Photographs(), resnet=_resnet("resnet-18"), vit=_vit("vit-4", _VIT_4)
+        pictures=Photographs(),
+        cases=(_resnet("resnet-18"), _vit("vit-4", _VIT_4)),
     ),
     "smoke": WindowsConfig(
         pictures=Photographs(),
-        resnet=_resnet("resnet-10"),
-        vit=_vit("vit-2", _VIT_2),
+        cases=(_resnet("resnet-10"), _vit("vit-2", _VIT_2)),
         batches=2,
         crops=3,
         replicates=50,
     ),
+    "pretrained": WindowsConfig(
+        pictures=WholePhotographs(),
+        cases=(_efficientnet("efficientnet-lite0"),),
+        batches=5,
+    ),
     "paper": WindowsConfig(
         pictures=ImageFiles(),
-        resnet=Case(
-            "resnet",
-            (Published("resnet18", _STAGES), Published("resnet18", _STAGES, seed=0)),
-            84,
-            64,
-        ),
-        vit=Case(
-            "vit",
-            (
-                Published("vit-b16", _BLOCKS, _HALF, _HALF),
-                Published("vit-b16", _BLOCKS, _HALF, _HALF, seed=0),
+        cases=(
+            Case(
+                "resnet",
+                (
+                    Published("resnet18", _STAGES),
+                    Published("resnet18", _STAGES, seed=0),
+                ),
+                84,
+                64,
             ),
-            324,
-            224,
+            Case(
+                "vit",
+                (
+                    Published("vit-b16", _BLOCKS, _HALF, _HALF),
+                    Published("vit-b16", _BLOCKS, _HALF, _HALF, seed=0),
+                ),
+                324,
+                224,
+            ),
         ),
         batches=100,
     ),

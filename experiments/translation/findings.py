@@ -10,6 +10,7 @@ from semrsm_jax.demo import StageResult, table_rows
 _SOURCES = {
     "resnet": ("ResNet", "section 4.1, Fig. 2"),
     "vit": ("vision transformer", "Appendix B, Fig. 7"),
+    "efficientnet": ("EfficientNet-Lite0 of ImageNet", "section 4.1, Fig. 2"),
 }
 
 
@@ -42,9 +43,11 @@ def summary(networks: Sequence[Measured]) -> dict[str, Any]:
 
 
 def findings(networks: Sequence[Measured]) -> Iterator[Finding]:
-    """The claims of both figures."""
+    """The claims of both figures, of the cases that ran."""
     for case, (title, source) in _SOURCES.items():
         of_case = [each for each in networks if each.case.name == case]
+        if not of_case:
+            continue
         trained, untrained = (
             [s for n in of_case if n.network.trained is kind for s in n.result.stages]
             for kind in (True, False)
@@ -72,23 +75,30 @@ def findings(networks: Sequence[Measured]) -> Iterator[Finding]:
                     "with"
                 ),
             ),
-            _aurocs(trained),
+            _of_both(trained, "auroc"),
         )
         yield Finding(
             f"{title}: the same network with random weights",
             "",
             (Quantity("not asked"),),
-            _aurocs(untrained),
+            _of_both(untrained, "auroc"),
         )
-        if case == "resnet":
-            yield _last_layer(trained, source)
+        yield Finding(
+            f"{title}: windows whose nearest neighbor in their RSM is their own "
+            "shifted copy, by depth",
+            source,
+            (Quantity("no numbers"),),
+            _of_both(trained, "nearest_partner"),
+        )
+        if case != "vit":
+            yield _last_layer(title, trained, source)
 
 
-def _last_layer(stages: Sequence[StageResult], source: str) -> Finding:
+def _last_layer(title: str, stages: Sequence[StageResult], source: str) -> Finding:
     *earlier, last = [stage.spatio_semantic.auroc.value for stage in stages]
     most = max(earlier, default=last)
     return Finding(
-        "ResNet: without matching the overlap shows in the last layer at most, after "
+        f"{title}: without matching the overlap shows in the last layer at most, after "
         "much pooling",
         source,
         (Quantity("the last layer only, slightly"),),
@@ -102,12 +112,12 @@ def _last_layer(stages: Sequence[StageResult], source: str) -> Finding:
     )
 
 
-def _aurocs(stages: Sequence[StageResult]) -> tuple[Quantity, ...]:
-    return (
-        Quantity(
-            "spatio-semantic", [s.spatio_semantic.auroc for s in stages], digits=2
-        ),
-        Quantity("semantic", [s.semantic.auroc for s in stages], digits=2),
+def _of_both(stages: Sequence[StageResult], score: str) -> tuple[Quantity, ...]:
+    """A score of both kinds of RSM, by depth."""
+    kinds = {"spatio-semantic": "spatio_semantic", "semantic": "semantic"}
+    return tuple(
+        Quantity(name, [getattr(getattr(s, kind), score) for s in stages], digits=2)
+        for name, kind in kinds.items()
     )
 
 
@@ -138,6 +148,11 @@ SECTION = Section(
         "shifted by 28, which is 3.5 of its patches (in the paper 224 shifted by 100, "
         "6.25 patches).",
         "smoke": "Everything is tiny: the numbers mean nothing.",
+        "pretrained": "The network is EfficientNet-Lite0 as ImageNet trained it, and "
+        "the crops are of photographs at many scales, several of each; the paper has "
+        "ResNet18 and ViT-B/16, and ImageNet's pictures. The windows are those of "
+        "Appendix B: 224 pixels, shifted by 100, which is 25 tokens of the first layer "
+        "and no whole number of those of the others. Intervals resample photographs.",
         "paper": "ResNet18 is the published one for ImageNet, whose first stage has a "
         "quarter of the paper's rows and columns of tokens.",
     },
@@ -150,6 +165,10 @@ SECTION = Section(
         "resnet-random": "The same ResNet with random weights.",
         "vit": "The trained vision transformer.",
         "vit-random": "The same transformer with random weights.",
+        "efficientnet": "EfficientNet-Lite0, trained on ImageNet: windows, RSMs of one "
+        "batch (the bright diagonals beside the main one are shifted pairs), and "
+        "distributions over all batches.",
+        "efficientnet-random": "The same network with random weights.",
     },
-    minutes={"bundled": 4, "smoke": 0.5},
+    minutes={"bundled": 4, "smoke": 0.5, "pretrained": 4},
 )

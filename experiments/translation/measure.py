@@ -39,7 +39,7 @@ class Measured(NamedTuple):
 
 
 def run(config: WindowsConfig, session: Session = Session()) -> list[Measured]:
-    """Compares both RSMs at every layer of every network of both cases."""
+    """Compares both RSMs at every layer of every network of all cases."""
     results = []
     networks = sum(len(case.networks) for case in config.cases)
     for case in config.cases:

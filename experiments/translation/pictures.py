@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from experiments.data.images import draw_files, read_squares
+from experiments.data.photographs import FOLDER, PhotographCrops, readers
 from experiments.frame.networks import LEAST_CONTRAST
 from experiments.frame.session import Session
 from experiments.scenes.parts import BACKGROUNDS, crop, photograph
@@ -74,6 +75,45 @@ def _crop(
         if pixels[case.shift : case.window, : case.window].std() >= LEAST_CONTRAST:
             return pixels
     raise ValueError(f"all of {_MOST_TRIES} crops of {scene!r} are blank")
+
+
+@dataclass(frozen=True)
+class WholePhotographs:
+    """Crops of photographs as they are, at many scales, a batch of different ones.
+
+    The photographs are those of the user's folder, or scikit-image's.
+    """
+
+    def __call__(
+        self, config: "WindowsConfig", case: "Case", session: Session
+    ) -> Crops:
+        """Draws the crops; those of one photograph are of one scene.
+
+        Raises:
+          ImportError, ValueError: as `PhotographCrops.draw`.
+        """
+
+        def draw() -> dict[str, np.ndarray]:
+            sources = readers(config.data)
+            if len(sources) < config.crops:
+                raise FOLDER.error(
+                    f"{config.data} must hold at least {config.crops} photographs, "
+                    f"found {len(sources)}"
+                )
+            rng = np.random.default_rng((config.seed, 0))
+            scenes = np.stack(
+                [
+                    rng.choice(len(sources), config.crops, replace=False)
+                    for _ in range(config.batches)
+                ]
+            )
+            drawn = PhotographCrops(case.crop).of(sources, scenes.ravel(), config.seed)
+            return {"images": drawn.images, "scenes": scenes}
+
+        drawn = session.step(f"{case.name}/crops", draw)
+        scenes, images = drawn["scenes"], drawn["images"]
+        batches = images.reshape(*scenes.shape, *images.shape[1:])
+        return Crops(scenes, lambda batch: batches[batch].astype(np.float32) / 255)
 
 
 @dataclass(frozen=True)

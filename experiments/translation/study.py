@@ -1,17 +1,31 @@
 """The study of `experiments.translation`."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from experiments import translation
 from experiments.data.images import IMAGES
+from experiments.data.photographs import HELP
 from experiments.frame.study import Study
 from experiments.translation.config import SCALES
 from experiments.translation.figures import draw_depth, draw_network
 from experiments.translation.findings import SECTION, findings, rows, summary
-from experiments.translation.measure import run
+from experiments.translation.measure import Measured, run
 
-# Each of the networks has a figure.
-_NETWORKS = ("resnet", "resnet-random", "vit", "vit-random")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CASES = ("resnet", "vit", "efficientnet")
+
+
+def _draw(name: str, networks: Sequence[Measured]) -> "Figure | None":
+    """The figure of a network; None where it is not of this scale."""
+    for each in networks:
+        if name == each.case.name + ("" if each.network.trained else "-random"):
+            return draw_network(each)
+    return None
+
 
 STUDY = Study(
     name="translation",
@@ -24,11 +38,12 @@ STUDY = Study(
     figures={
         "": draw_depth,
         **{
-            name: partial(lambda number, result: draw_network(result[number]), number)
-            for number, name in enumerate(_NETWORKS)
+            name: partial(_draw, name)
+            for case in _CASES
+            for name in (case, f"{case}-random")
         },
     },
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
-    data=IMAGES.help,
+    data=f"{IMAGES.help} {HELP}",
 )
