@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_images import odd_images
+from PIL import Image, ImageOps
 
 from semrsm_jax.features import (
     load_preprocessing,
+    open_files,
     preprocessing_from_config,
     preprocessor_config,
+    read_image,
 )
 from semrsm_jax.features.preprocessing import (
     Exactly,
@@ -31,6 +35,7 @@ def square(side: int) -> dict[str, int]:
     return {"height": side, "width": side}
 
 
+LAST = "channels_last"
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}
 IMAGENET = {"image_mean": MEAN, "image_std": STD, "resample": 3}
 OLD = {"do_normalize": True, "do_resize": True}
@@ -127,10 +132,12 @@ def reference(config: dict):
         plain = importlib.import_module(f"{module}_{stem.lower()}")
         processor = getattr(plain, f"{stem}ImageProcessor")(**config)
 
-    def process(image: np.ndarray) -> np.ndarray:
-        batch = processor(image, input_data_format="channels_last")
+    def process(image: np.ndarray | Image.Image) -> np.ndarray:
+        order = {} if isinstance(image, Image.Image) else {"input_data_format": LAST}
+        batch = processor(image, **order)
         return np.moveaxis(np.asarray(batch["pixel_values"][0]), 0, -1)
 
+    process.processor = processor
     return process
 
 
@@ -144,6 +151,46 @@ def test_equals_the_hugging_face_processor(name):
         assert pixels.dtype == np.float32
         assert pixels.shape == expected.shape, shape
         np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
+
+
+CONFIGS |= {f"silent-{k}": of(k) for k in ("ViT", "DeiT", "CLIP", "Bit", "ConvNext")}
+CONFIGS["clip-as-it-comes"] = CONFIGS["clip"] | {"do_convert_rgb": False}
+CONFIGS["vit-converted"] = CONFIGS["vit"] | {"do_convert_rgb": True}
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory):
+    folder, images = tmp_path_factory.mktemp("odd"), odd_images()
+    assert len(images) == 41
+    for name, (image, options) in images.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in images]
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:.*gray of 16 bits")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_odd_images_are_those_of_the_hugging_face_processor(name, odd_files):
+    config = CONFIGS[name]
+    process, ours = reference(config), preprocessing_from_config(config)
+    converts = ours.transparency == "white"
+    assert converts == bool(process.processor.do_convert_rgb)
+    for path in odd_files:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+        # A processor that converts nothing takes RGB alone, as `load_image` gives it.
+        expected = process(image if converts else image.convert("RGB"))
+        pixels = open_files(path.parent, [path], ours).read(0, 1)[0]
+        assert pixels.shape == expected.shape, path
+        np.testing.assert_allclose(pixels, expected, 1e-6, 1e-6, err_msg=path.name)
+
+
+def test_gray_that_becomes_white_is_warned_of(tmp_path):
+    Image.fromarray(np.full((4, 4), 300, np.uint16)).save(tmp_path / "deep.png")
+    ours = Preprocessing(resize=None, crop=None)
+    with pytest.warns(UserWarning, match="deep.png: gray of 16 bits.*become white"):
+        assert ours.read(tmp_path / "deep.png").min() == 255
+    assert read_image(tmp_path / "deep.png").max() == 1
 
 
 @pytest.mark.torch
@@ -166,6 +213,8 @@ def test_the_side_before_a_crop_by_a_share_is_truncated():
 def test_the_default_is_torchvisions(rng):
     ours = Preprocessing()
     config = of("Bit", IMAGENET, resample=2, size=256)
+    # As of torchvision's own transforms, transparency is dropped.
+    config |= {"do_convert_rgb": False}
     assert ours == preprocessing_from_config(config)
     white = np.full((300, 400, 3), 255, np.uint8)
     expected = (1 - np.asarray(MEAN)) / STD

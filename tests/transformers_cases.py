@@ -52,6 +52,11 @@ def clip(model, x):
     return output.hidden_states, output.pooler_output
 
 
+def projected(model, x):
+    output = model(x, output_hidden_states=True, interpolate_pos_encoding=True)
+    return output.hidden_states, output.image_embeds
+
+
 def segmentation(model, x):
     """The tower's states and the decoder's, the image being its own prompt."""
     decoded = []
@@ -87,6 +92,8 @@ CLIPSEG_LAYERS = layers(f"{SEG}.encoder.layers", 4, f"{SEG}.pre_layrnorm")
 CLIPSEG_LAYERS += [f"decoder.layers.{k}" for k in range(3)]
 SAM_LAYERS = layers("vision_encoder.layers", 3, "vision_encoder.embeddings")
 TWO_SIZES, ODD = ((32, 32), (40, 56)), ((64, 64), (75, 96))
+# As many patches as the position embeddings have, in another shape.
+SAME_COUNT = ((16, 64), (64, 16))
 
 CONVNET, VIT_RUN = (convolutional, stages("resnet"), ODD), (transformer, VIT_LAYERS)
 BIT_RUN = (convolutional, stages("bit"))
@@ -124,7 +131,7 @@ CASES = {
         stages("convnextv2", "embeddings"),
         ODD,
     ),
-    "vit-b16": (hub(VIT_NET, **VIT_5), *VIT_RUN, TWO_SIZES),
+    "vit-b16": (hub(VIT_NET, **VIT_5), *VIT_RUN, TWO_SIZES + SAME_COUNT),
     "vit-l32": (hub(VIT_NET, **L32), *VIT_RUN, TWO_SIZES),
     "vit-headless": (hub("ViTModel", **HEADLESS), *VIT_RUN, TWO_SIZES[:1]),
     "dinov2-giant": (hub("Dinov2Model", **SWIGLU), *DINOV2_RUN, ((32, 32), (43, 24))),
@@ -140,6 +147,12 @@ CASES = {
     ),
     "clip-b32": (hub("CLIPModel", **CLIP), clip, CLIP_LAYERS, TWO_SIZES),
     "clip-tower": (hub("CLIPVisionModel", **TOWER), clip, CLIP_LAYERS, TWO_SIZES[:1]),
+    "clip-projection": (
+        hub("CLIPVisionModelWithProjection", **TOWER | {"projection_dim": 24}),
+        projected,
+        CLIP_LAYERS,
+        TWO_SIZES,
+    ),
     "clipseg-rd64": (hub(SEGMENTS, **CLIPSEG), *SEG_RUN, ((64, 64), (96, 96))),
     "clipseg-refined": (hub(SEGMENTS, **REFINED), *SEG_RUN, ODD[:1]),
     "sam-b": (hub("SamModel", vision_config=SAM), *SAM_RUN),

@@ -5,12 +5,17 @@ import io
 import os
 import stat
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from semrsm_jax import _checks
+
+# Modes of more than 8 bits a pixel.
+_DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 # What Pillow raises for damaged files of any format.
 _DAMAGE = (
     OSError,
@@ -24,25 +29,44 @@ _DAMAGE = (
 )
 
 
-def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(
+    path: str | os.PathLike, *, transparency: str = "drop", deep: str = "scale"
+) -> UInt8[np.ndarray, "H W 3"]:
     """Reads the first frame of an image file as RGB, with its EXIF rotation applied.
 
-    Transparency is dropped, as Hugging Face's ``convert("RGB")`` does: the color below
-    it is kept. Grayscale is repeated over the channels, one of 16 bits by its upper 8;
-    palettes are looked up; CMYK is converted without a color profile.
+    Grayscale is repeated over the channels; palettes are looked up; CMYK is converted
+    without a color profile. `Preprocessing.read` chooses the settings that the image
+    processor of a network has.
 
     Args:
       path: the file.
+      transparency: ``"drop"`` keeps the color below it; ``"white"`` composes the image
+        onto white. Both are done by Hugging Face's processors.
+      deep: what becomes of gray of 16 bits: ``"scale"`` keeps its upper 8, so that it
+        looks the same; ``"clip"`` makes values above 255 white, as Pillow and with it
+        all image processors do, and warns of it.
 
     Returns:
       (H, W, 3), uint8.
 
     Raises:
       ValueError: the file is missing, not a regular file, not an image, damaged, of
-        floating or 32-bit pixels, or has more than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        floating or 32-bit pixels, or has more than ``PIL.Image.MAX_IMAGE_PIXELS``; a
+        setting is none of its choices.
     """
+    _checks.one_of("transparency", transparency, ("drop", "white"))
+    _checks.one_of("deep", deep, ("scale", "clip"))
     try:
-        return _decoded(_file_bytes(Path(path)), thumbnail=False)
+        image = _decoded(_file_bytes(Path(path)))
+        pixels = np.asarray(_as_rgb(image, transparency, deep))
+        if deep == "clip" and image.mode in _DEEP and np.asarray(image).max() > 255:
+            warnings.warn(
+                f"{path}: gray of 16 bits, whose values above 255 become white, as in "
+                "the image processors of Hugging Face; save it with 8 bits to have its "
+                "whole range",
+                stacklevel=2,
+            )
+        return pixels
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -51,7 +75,7 @@ def examine(path: Path) -> bytes | ValueError:
     """The SHA-256 of an image that can be decoded, or the error."""
     try:
         content = _file_bytes(path)
-        _decoded(content, thumbnail=True)
+        _as_rgb(_decoded(content, thumbnail=True), "drop", "scale")
     except ValueError as error:
         return error
     return hashlib.sha256(content).digest()
@@ -67,7 +91,8 @@ def _file_bytes(path: Path) -> bytes:
         raise ValueError(error.strerror or str(error)) from error
 
 
-def _decoded(content: bytes, *, thumbnail: bool) -> UInt8[np.ndarray, "H W 3"]:
+def _decoded(content: bytes, *, thumbnail: bool = False) -> Image.Image:
+    """The first frame, turned upright, in the file's own mode."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             limit = Image.MAX_IMAGE_PIXELS
@@ -79,18 +104,29 @@ def _decoded(content: bytes, *, thumbnail: bool) -> UInt8[np.ndarray, "H W 3"]:
             if thumbnail:
                 # Reads the whole file, but decodes at an eighth of the size.
                 image.draft("RGB", (1, 1))
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+            image.load()
+            return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ValueError("not an image that Pillow can read") from error
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image)
-        if image.mode == "F" or pixels.min() < 0 or pixels.max() >= 2**16:
-            raise ValueError(f"pixels of mode {image.mode} have no known range")
-        # Pillow itself would show all above 255 as white.
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))
-    return image.convert("RGB")
+def _as_rgb(image: Image.Image, transparency: str, deep: str) -> Image.Image:
+    try:
+        if image.mode in _DEEP:
+            pixels = np.asarray(image)
+            if image.mode == "F" or pixels.min() < 0 or pixels.max() >= 2**16:
+                raise ValueError(f"pixels of mode {image.mode} have no known range")
+            if deep == "scale":
+                image = Image.fromarray((pixels >> 8).astype(np.uint8))
+        # As transformers' `convert_to_rgb` decides it.
+        known = image.info.get("transparency") is not None
+        transparent = "A" in image.getbands() or known
+        if transparency == "white" and transparent:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image)
+        return image.convert("RGB")
+    except _DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from error

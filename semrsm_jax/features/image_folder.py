@@ -80,7 +80,8 @@ class ImageFolder:
         return np.stack(images)
 
     def _prepared(self, path: Path) -> Float[np.ndarray, "h w 3"]:
-        image = read_image(path)
+        known = isinstance(self.preprocess, Preprocessing)
+        image = self.preprocess.read(path) if known else read_image(path)
         try:
             return self.preprocess(image)
         except ValueError as error:

@@ -7,11 +7,14 @@ level of 255, where an image shrinks).
 
 import ast
 import dataclasses
+import os
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
+
+from semrsm_jax.features.image_file import read_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Preprocessing:
       mean: of the three channels, subtracted after scaling.
       std: of the three channels, divided by.
       pad: (height, width) reached by zeros at the bottom and the right, at the end.
+      transparency: what `read` does with it: ``"drop"`` keeps the color below it,
+        ``"white"`` composes the image onto white.
     """
 
     resize: ShortestEdge | LongestEdge | Exactly | None = ShortestEdge(256)
@@ -76,6 +81,27 @@ class Preprocessing:
     mean: tuple[float, float, float] | None = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] | None = (0.229, 0.224, 0.225)
     pad: tuple[int, int] | None = None
+    transparency: str = "drop"
+
+    def read(self, path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
+        """Reads an image file as the image processor of the network does.
+
+        Transparency is dropped or composed by `transparency`, and gray of 16 bits
+        becomes white above 255, with a warning. Two things differ on purpose from the
+        processors of Hugging Face, given an image that Pillow opened: the EXIF rotation
+        is applied, and images of other modes, which those of ViT, DeiT and ConvNeXt
+        reject, are converted to RGB. The `load_image` of transformers does both.
+
+        Args:
+          path: the file.
+
+        Returns:
+          (H, W, 3), uint8, RGB, what `__call__` takes.
+
+        Raises:
+          ValueError: as `read_image`.
+        """
+        return read_image(path, transparency=self.transparency, deep="clip")
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
         """Prepares one image.

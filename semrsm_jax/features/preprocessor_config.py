@@ -44,6 +44,8 @@ class _Processor(NamedTuple):
     # Whether a `size` of one number means both sides, or the shorter one.
     square: bool = False
     crop_pct: float | None = None
+    # Whether it converts images to RGB itself, and so composes transparency onto white.
+    convert_rgb: bool = False
 
 
 _HALF = (0.5, 0.5, 0.5)
@@ -62,10 +64,12 @@ _PROCESSORS = {
     "DeiT": _Processor(
         {"height": 256, "width": 256}, 3, _HALF, _HALF, crop=224, square=True
     ),
-    "CLIP": _Processor({"shortest_edge": 224}, 3, *_CLIP, crop=224),
-    "Bit": _Processor({"shortest_edge": 224}, 3, *_CLIP, crop=224),
+    "CLIP": _Processor({"shortest_edge": 224}, 3, *_CLIP, crop=224, convert_rgb=True),
+    "Bit": _Processor({"shortest_edge": 224}, 3, *_CLIP, crop=224, convert_rgb=True),
     "ConvNext": _Processor({"shortest_edge": 384}, 3, _HALF, _HALF, crop_pct=0.875),
-    "Sam": _Processor({"longest_edge": 1024}, 2, *_IMAGENET, pad=1024),
+    "Sam": _Processor(
+        {"longest_edge": 1024}, 2, *_IMAGENET, pad=1024, convert_rgb=True
+    ),
 }
 
 
@@ -169,7 +173,9 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
     scale = None
     if setting("do_rescale", True):
         scale = float(setting("rescale_factor", 1 / 255))
-    return Preprocessing(resize, resample, crop, scale, mean, std, pad)
+    converts = setting("do_convert_rgb", processor.convert_rgb)
+    transparency = "white" if converts else "drop"
+    return Preprocessing(resize, resample, crop, scale, mean, std, pad, transparency)
 
 
 def _sides(size: Any, square: bool) -> Mapping[str, int]:

@@ -3,7 +3,8 @@
 A vision transformer whose tokens are normalized before the first layer, and whose last
 normalization reads only the CLS token. Layers, named as in Hugging Face's checkpoints:
 `vision_model.pre_layrnorm`, `vision_model.encoder.layers.0` and on,
-`vision_model.post_layernorm`.
+`vision_model.post_layernorm`; and `visual_projection`, whose output is the
+`image_embeds` of CLIPVisionModelWithProjection.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import dataclasses
 from flax import nnx
 from jaxtyping import Array, Float
 
-from semrsm_jax.models._layers import LayerNorm, quick_gelu
+from semrsm_jax.models._layers import LayerNorm, linear, quick_gelu
 from semrsm_jax.models.vit import Embeddings, Layer, ViTConfig
 
 
@@ -84,18 +85,26 @@ class CLIPVision(nnx.Module):
         """Builds the network with random weights."""
         self.config = config
         self.vision_model = VisionTower(config, rngs)
+        shape = (config.width, config.projection or 0)
+        self.visual_projection = (
+            None
+            if config.projection is None
+            else linear(shape, config.dtype, rngs, use_bias=False)
+        )
 
     def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N D"]:
-        """Computes the normalized CLS token.
+        """Computes the normalized CLS token, or the image embedding made of it.
 
         Args:
           images: normalized images, (N, H, W, in_channels), floating.
 
         Returns:
-          (N, width) in `config.dtype`.
+          (N, width), or (N, projection) where the config has one, in `config.dtype`.
 
         Raises:
           ValueError: `images` has another rank or number of channels, or holds no
             patch.
         """
-        return self.vision_model(images)
+        token = self.vision_model(images)
+        project = self.visual_projection
+        return token if project is None else project(token)

@@ -52,6 +52,8 @@ class ViTConfig:
       qkv_bias: whether queries, keys and values have a bias.
       layer_scale: whether learned factors scale what each half of a layer adds.
       swiglu: whether the feed-forward part is gated: silu(gate) * up.
+      projection: channels of the image embeddings of a whole CLIP; None: the network
+        ends with its tokens.
       mask_token: whether the embeddings hold the token that hides patches in
         pre-training; nothing is computed from it.
       dtype: of parameters and features; normalizations and softmax use float32 at
@@ -76,6 +78,7 @@ class ViTConfig:
     layer_scale: bool = False
     swiglu: bool = False
     mask_token: bool = False
+    projection: int | None = None
     dtype: DTypeLike = jnp.float32
 
     prefix_tokens = 1  # the CLS token comes before the patches
@@ -83,6 +86,8 @@ class ViTConfig:
     def __post_init__(self) -> None:
         """Checks the fields and brings equal settings to one form."""
         positive(self, "width", "depth", "heads", "hidden", "in_channels")
+        if self.projection is not None:
+            positive(self, "projection")
         check_heads(self.width, self.heads)
         to_one_form(self)
         if 0 in self.token_grid(*self.image_size):

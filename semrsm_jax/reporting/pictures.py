@@ -53,8 +53,10 @@ def draw(
 
     def one(image: Any) -> tuple[str, tuple[int, int]]:
         if isinstance(image, str | os.PathLike):
-            pixels = read_image(image)
-            pixels = pixels if preprocessing is None else preprocessing.seen(pixels)
+            if preprocessing is None:
+                pixels = read_image(image)
+            else:
+                pixels = preprocessing.seen(preprocessing.read(image))
         else:
             pixels = _pixels(image)
         small = Image.fromarray(pixels)

@@ -28,6 +28,11 @@ def _tower_config(settings: Settings, num_classes: int | None, dtype: Any) -> Vi
         in_channels=settings.count("num_channels", 3),
         activation=settings.activation("hidden_act", "quick_gelu"),
         epsilon=settings.number("layer_norm_eps", 1e-5),
+        projection=(
+            settings.count("projection_dim", 512)
+            if settings.is_of("CLIPVisionModelWithProjection")
+            else None
+        ),
         dtype=dtype,
     )
 
@@ -92,7 +97,10 @@ CLIP_VISION = Architecture(
     classes={"CLIPVisionModelWithProjection": False, "CLIPVisionModel": False},
     config=_tower_config,
     build=CLIPVision,
-    rules=_tower("vision_model"),
+    rules=(
+        *_tower("vision_model"),
+        *dense("visual_projection", "visual_projection"),
+    ),
     # Transformers 5 omits the prefix for the tower alone.
     prefixes=("vision_model.", ""),
     ignored=(*_IGNORED, r"visual_projection\.weight"),

@@ -75,6 +75,10 @@ class Settings:
             raise self._error(key, value, "an object")
         return Settings(f"{self._where}, {key}", value)
 
+    def is_of(self, name: str) -> bool:
+        """Whether the checkpoint is of this class of transformers."""
+        return name in self._get("architectures", [])
+
     def count(self, key: str, default: int, least: int = 1) -> int:
         """An integer of at least `least`."""
         value = self._get(key, default)
