@@ -143,6 +143,7 @@ class Planted:
         return Seen({"first": x, "last": x[..., :2]}, float("nan"), groups)
 
 
+@pytest.mark.slow
 def test_output_correlation_resamples_groups(tmp_path):
     config = OutputCorrelationConfig(
         Planted(), ("one",), samples=30, resamples=60, matcher=sj.Exact()
@@ -160,6 +161,7 @@ def test_output_correlation_resamples_groups(tmp_path):
     assert ours.high == pytest.approx(float(expected.high), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_cka_resamples_groups(tmp_path):
     part = Part(
         "crops",

@@ -136,12 +136,13 @@ def _untrained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, _ = _built(network, side)
+    model.eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the statistics are those of these very images
+            module.train()
     with torch.no_grad():
-        pixels = torch.from_numpy(np.moveaxis(_normalized(images), -1, 1).copy())
-        model.train()(pixels)
+        model(torch.from_numpy(np.moveaxis(_normalized(images), -1, 1).copy()))
     return model.eval()
 
 
