@@ -17,6 +17,19 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from semrsm_jax._kernels import RBF, Cosine, Linear
+from semrsm_jax.comparison import (
+    CKA,
+    CKNNA,
+    HSIC,
+    PWCCA,
+    RSA,
+    SVCCA,
+    AngularShape,
+    Jaccard,
+    LinearPredictivity,
+    MutualKNN,
+    Procrustes,
+)
 from semrsm_jax.matching import (
     BatchOptimal,
     CircularShift,
@@ -36,6 +49,7 @@ __all__ = [
     "BOUNDS",
     "KERNELS",
     "MATCHERS",
+    "MEASURES",
     "SOLVERS",
     "Entry",
     "Setting",
@@ -125,6 +139,21 @@ BASELINES: dict[str, Entry] = {
     "vlad": Entry(VLAD),
 }
 
+# Of two RSMs over the same samples, or of features where the class states it.
+MEASURES: dict[str, Entry] = {
+    "cka": Entry(CKA),
+    "hsic": Entry(HSIC),
+    "rsa": Entry(RSA),
+    "mutual-knn": Entry(MutualKNN),
+    "jaccard": Entry(Jaccard),
+    "cknna": Entry(CKNNA),
+    "procrustes": Entry(Procrustes),
+    "angular-shape": Entry(AngularShape),
+    "svcca": Entry(SVCCA),
+    "pwcca": Entry(PWCCA),
+    "linear-predictivity": Entry(LinearPredictivity),
+}
+
 
 def rebuild(description: Mapping[str, Any] | None) -> Any:
     """The matcher, kernel, bound or baseline that a manifest describes.
@@ -154,7 +183,7 @@ def label(algorithm: Any) -> str:
     """An algorithm in a few words, for legends and reports.
 
     Args:
-      algorithm: a matcher, a kernel, a bound or a baseline; one that is not in the
+      algorithm: a matcher, kernel, bound, baseline or measure; one that is not in the
         table is given by its `repr`.
 
     Returns:
@@ -174,7 +203,7 @@ def label(algorithm: Any) -> str:
 
 
 def _tables() -> tuple[dict[str, Entry], ...]:
-    return MATCHERS, KERNELS, BOUNDS, BASELINES
+    return MATCHERS, KERNELS, BOUNDS, BASELINES, MEASURES
 
 
 def _entries() -> Iterator[Entry]:

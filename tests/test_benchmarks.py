@@ -73,6 +73,16 @@ def test_extraction_gives_the_tokens_of_transformers(smoke):
     assert "goal at most 1.5" in text
 
 
+@pytest.mark.torch
+def test_layers_agree_with_their_peer(smoke):
+    pytest.importorskip("torch")
+    pytest.importorskip("cka")
+    written = smoke("layers")[2]
+    assert written["disagreement"] < 1e-4 < written["batches"]
+    seconds = written["seconds"]
+    assert written["ratio"] == seconds["ours"] / seconds["peer"] > 0
+
+
 @pytest.mark.slow
 def test_large_analysis_measures_each_analysis(smoke):
     rows = smoke("large_analysis")[2]["results"]

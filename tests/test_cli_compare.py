@@ -17,6 +17,7 @@ from semrsm_jax.comparison.inference import (
     permutation_test,
 )
 from semrsm_jax.engine import run as engine_run
+from semrsm_jax.registry import label
 from semrsm_jax.store import save_rsm
 
 
@@ -25,7 +26,8 @@ def test_compare_gives_the_matrix_of_each_with_each(matrices, estimator):
     arguments = ("compare", "a.npy", "b.npy", "c.npy", "--estimator", estimator)
     document = as_json(*arguments)
     assert document["rsms"] == ["a.npy", "b.npy", "c.npy"]
-    assert (document["method"], document["estimator"]) == ("cka", estimator)
+    shown = {"biased": "cka (estimator biased)", "unbiased": "cka"}[estimator]
+    assert (document["measure"], document["estimator"]) == (shown, estimator)
     assert document["samples"] == N and document["pairs"] == []
     expected = sj.cka_matrix(load(*"abc"), estimator=estimator)
     np.testing.assert_array_equal(document["matrix"], expected)
@@ -34,17 +36,45 @@ def test_compare_gives_the_matrix_of_each_with_each(matrices, estimator):
     assert f"{expected[0, 1]:.4f}" in out and "b.npy" in out
 
 
-@pytest.mark.parametrize("method", ["hsic", "spearman", "kendall-tau-a"])
-def test_compare_by_other_measures(matrices, method):
-    a, b = load(*"ab")
-    expected = {
-        "hsic": lambda: sj.hsic(a, b),
-        "spearman": lambda: sj.rsa(a, b, "spearman"),
-        "kendall-tau-a": lambda: sj.rsa(a, b, "kendall_tau_a"),
-    }[method]()
-    document = as_json("compare", "a.npy", "b.npy", "--method", method)
-    assert document["matrix"][0][1] == pytest.approx(float(expected), rel=1e-5)
-    assert document["matrix"][0][1] == document["matrix"][1][0]
+@pytest.mark.parametrize(
+    ("options", "measure"),
+    [
+        (("--measure", "hsic"), sj.HSIC("biased")),
+        (("--method", "spearman"), sj.RSA("spearman")),
+        (("--measure", "rsa", "--method", "kendall-tau-a"), sj.RSA("kendall_tau_a")),
+        (("--measure", "mutual-knn", "--k", "2"), sj.MutualKNN(2)),
+        (("--k", "3"), sj.MutualKNN(3)),
+        (("--measure", "linear-predictivity"), sj.LinearPredictivity()),
+    ],
+    ids=str,
+)
+def test_compare_by_other_measures(matrices, options, measure):
+    document = as_json("compare", "a.npy", "b.npy", *options)
+    assert document["measure"] == label(measure)
+    expected = sj.measure_matrix(load(*"ab"), measure=measure)
+    np.testing.assert_allclose(document["matrix"], expected, rtol=1e-5)
+
+
+def test_compare_of_features(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    x, y = rng.normal(size=(20, 3, 2)), rng.normal(size=(20, 2, 2))
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    document = as_json("compare", "x.npy", "y.npy", "--measure", "pwcca")
+    assert document["matrix"][0][1] == pytest.approx(float(sj.PWCCA()(x, y)), rel=1e-5)
+    assert document["samples"] == 20
+    message = refused(
+        "compare", "x.npy", "y.npy", "--measure", "pwcca", *("--kernel", "rbf")
+    )
+    assert "does not fit --measure pwcca" in message
+
+
+def test_compare_shows_the_noise_ceiling(matrices):
+    arguments = ("compare", "a.npy", "b.npy", "c.npy", "--method", "pearson")
+    shown = as_json(*arguments, "--noise-ceiling")["noise_ceiling"]
+    expected = sj.noise_ceiling(np.stack(load(*"abc")), sj.RSA("pearson"))
+    assert shown["lower"] == pytest.approx(float(expected.lower), rel=1e-5)
+    assert f"Noise ceiling: {shown['lower']:.4f}" in done(*arguments, "--noise-ceiling")
 
 
 @pytest.mark.slow
@@ -64,6 +94,7 @@ def test_compare_with_intervals_and_p_values(matrices):
     test = permutation_test(b, c, RSA("pearson"), key=3, resamples=19)
     assert row["low"] == float(interval.low) and row["high"] == float(interval.high)
     assert row["p_value"] == float(test.p_value)
+    assert row["null_share"] == float(test.null_share)
     corrected = holm(np.array([row["p_value"] for row in document["pairs"]]))
     assert [row["p_holm"] for row in document["pairs"]] == corrected.tolist()
     out = done("compare", "a.npy", "b.npy", "--estimator", "unbiased", *options)
@@ -124,7 +155,16 @@ def test_compare_writes_nan_as_null(matrices):
         (("a.npy", "none.png"), "none.png does not exist"),
         (("tiny.npy", "small.npy", "--estimator", "unbiased"), "at least 4 samples"),
         (("a.npy", "b.npy", "--bandwidth", "2"), "--bandwidth needs --kernel rbf"),
-        (("a.npy", "b.npy", "--method", "hsic", "--bootstrap", 9), "do not fit"),
+        (("a.npy", "b.npy", "--measure", "hsic", "--bootstrap", 9), "does not fit"),
+        (("a.npy", "b.npy", "--measure", "cca"), "--measure must be one of cka, hsic"),
+        (("a.npy", "b.npy", "--measure", "svcca", "--k", 3), "--k does not fit"),
+        (("a.npy", "b.npy", "--k", 3, "--noise-ceiling"), "needs --measure cka or rsa"),
+        (("a.npy", "b.npy", "--align"), "--align needs a measure of features"),
+        (("a.npy", "b.npy", "--method", "t"), "method must be one of"),
+        (
+            ("a.npy", "b.npy", "--measure", "mutual-knn", "--k", 9),
+            "k must be less than",
+        ),
         (("a.npy", "b.npy", "--plot", "c.jpg"), "must end in one of .png, .pdf, .svg"),
         (("a.npy", "b.npy", "--bootstrap", 9, "--confidence", 2), "confidence must"),
     ],

@@ -12,11 +12,19 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import semrsm_jax as sj
 from semrsm_jax.cli import build_app
-from semrsm_jax.registry import BASELINES, BOUNDS, KERNELS, MATCHERS, label, rebuild
+from semrsm_jax.registry import (
+    BASELINES,
+    BOUNDS,
+    KERNELS,
+    MATCHERS,
+    MEASURES,
+    label,
+    rebuild,
+)
 from semrsm_jax.store.manifest import described
 
-TABLES = {"matcher": MATCHERS, "kernel": KERNELS, "bound": BOUNDS, "base": BASELINES}
-ENTRIES = {name: e for table in TABLES.values() for name, e in table.items()}
+TABLES = (MATCHERS, KERNELS, BOUNDS, BASELINES, MEASURES)
+ENTRIES = {name: e for table in TABLES for name, e in table.items()}
 REQUIRED = {"circular-shift": {"grid": (2, 3)}}
 EXTENDING = Path(__file__).parent.parent / "docs" / "extending.md"
 

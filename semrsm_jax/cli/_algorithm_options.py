@@ -1,4 +1,4 @@
-"""Options of matchers and kernels, made from `semrsm_jax.registry`."""
+"""Options of matchers, kernels and measures, made from `semrsm_jax.registry`."""
 
 import contextlib
 import functools
@@ -6,12 +6,12 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from semrsm_jax.registry import KERNELS, MATCHERS, SOLVERS, Entry, Setting
+from semrsm_jax.registry import KERNELS, MATCHERS, MEASURES, SOLVERS, Entry, Setting
 
 # Settings whose values are the names of another table.
 _NAMES = {"solver": SOLVERS}
@@ -45,6 +45,17 @@ class Selection:
     table: _Table
     name: str | None
     settings: Mapping[str, Any]
+
+    def fitting(self, default: str) -> "Selection":
+        """Itself, or without a name the first algorithm with the settings given.
+
+        Args:
+          default: the algorithm that is preferred.
+        """
+        given = {k for k, v in self.settings.items() if v is not None}
+        offered = self.table.offered()
+        names = [n for n in (default, *offered) if given <= {*_by_name(offered[n])}]
+        return replace(self, name=self.name or (names or [default])[0])
 
     def build(self) -> Any:
         """The algorithm with the settings that are given; None without a name.
@@ -102,6 +113,15 @@ StatisticsKernel = Annotated[
         None,
         "Apply this kernel to the statistics of a file or run. Default: a file's RSM "
         "as it is, linear for a run.",
+    ),
+]
+MeasureOptions = Annotated[
+    Selection,
+    _Table(
+        "measure",
+        MEASURES,
+        None,
+        "What is compared. Default: cka, or what the options given belong to.",
     ),
 ]
 
@@ -191,6 +211,8 @@ def _spelled(setting: str) -> str:
 
 
 def _parsed(setting: Setting, value: Any) -> Any:
+    if setting.name == "method":  # spelled as options are
+        value = value.replace("-", "_")
     for kind in setting.types:
         with contextlib.suppress(ValueError):
             return _PARSERS[kind][0](value)
@@ -253,6 +275,6 @@ def _option(default: Any, option: Any, kind: type = str) -> Any:
 
 def _plain(text: str) -> str:
     """A text of a docstring with the names that the command line has."""
-    names = {e.cls.__name__: n for n, e in (MATCHERS | KERNELS).items()}
+    names = {e.cls.__name__: n for n, e in (MATCHERS | KERNELS | MEASURES).items()}
     text = re.sub(r"`+([^`]*)`+", lambda m: names.get(m[1], m[1]), text)
     return re.sub(r"\bNone( or|:)", r"By default\1", text)

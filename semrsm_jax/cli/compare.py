@@ -1,5 +1,6 @@
 """``semrsm compare``: how alike similarity structures are."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,29 +8,43 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from semrsm_jax import CKA, RSA, cka_matrix, hsic_matrix
-from semrsm_jax.cli import options
-from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli.console import progress_bar, say, say_json
-from semrsm_jax.comparison.inference import (
-    PairInference,
-    infer_each_pair,
-    rsa_matrix,
+from semrsm_jax import (
+    CKA,
+    HSIC,
+    RSA,
+    NoiseCeiling,
+    align_tokens,
+    measure_matrix,
+    noise_ceiling,
+    to_tokens,
 )
-from semrsm_jax.store import open_similarities
+from semrsm_jax.cli import options
+from semrsm_jax.cli._algorithm_options import (
+    MeasureOptions,
+    Selection,
+    StatisticsKernel,
+)
+from semrsm_jax.cli._inputs import fitting_layout, naming
+from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.comparison.inference import PairInference, infer_each_pair
+from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
+from semrsm_jax.registry import label
+from semrsm_jax.store import load_features, open_similarities
 
 NAME = "compare"
-HELP = """Compare RSMs over the same samples, each with each: CKA, HSIC or RSA.
+HELP = """Compare RSMs over the same samples, each with each: CKA, RSA, nearest neighbors and more.
 
-Each must be square, over the same samples in the same order: files that semrsm rsm writes, a .npy of any square matrix, or a .zarr of a run, whose layers are compared.
+Each must be square, over the same samples in the same order: files that semrsm rsm writes, a .npy of any square matrix, or a .zarr of a run, whose layers are compared. --measure pwcca takes features instead.
 
 Example: semrsm compare layer1.npz layer2.npz layer3.npz --estimator unbiased --plot cka.pdf
 
 Example: semrsm compare semantic.npz spatial.npz --bootstrap 2000 --permutations 999
 
-CKA is 1 where both RSMs distinguish samples in the same way; HSIC is its numerator, without scale. The others are representational similarity analysis: a correlation of the entries off the diagonal. CKA and HSIC read RSMs of any size row by row; RSA, intervals and p-values need both RSMs in memory.
+Example: semrsm compare run.zarr --measure mutual-knn --k 5
 
---bootstrap gives the interval of each value, samples resampled (not pairs, which share samples). --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm). CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
+CKA is 1 where both RSMs distinguish samples in the same way; HSIC is its numerator, without scale. rsa is representational similarity analysis: a correlation of the entries off the diagonal. CKA and HSIC read RSMs of any size row by row; the others, intervals and p-values need two RSMs in memory. Of measures that are not symmetric, the row comes first.
+
+--bootstrap gives the interval of each value, samples resampled (not pairs, which share samples). --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm), and the share of the permutations that a value exceeds is given: a score that means the same for every measure. CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
 
 
 class EstimatorName(StrEnum):
@@ -39,42 +54,18 @@ class EstimatorName(StrEnum):
     UNBIASED = "unbiased"
 
 
-class MethodName(StrEnum):
-    """Measures; those of `rsa` are named as there, with dashes."""
-
-    CKA = "cka"
-    HSIC = "hsic"
-    PEARSON = "pearson"
-    SPEARMAN = "spearman"
-    KENDALL_TAU_A = "kendall-tau-a"
-    KENDALL_TAU_B = "kendall-tau-b"
-    COSINE = "cosine"
-    WHITENED_COSINE = "whitened-cosine"
-    WHITENED_PEARSON = "whitened-pearson"
-
-
-_MATRICES = (MethodName.CKA, MethodName.HSIC)
-
-
 def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
-    method: Annotated[
-        MethodName,
-        typer.Option(
-            metavar="NAME",
-            case_sensitive=False,
-            help="cka, hsic, pearson, spearman, kendall-tau-a, kendall-tau-b, cosine, "
-            "whitened-cosine or whitened-pearson.",
-        ),
-    ] = MethodName.CKA,
+    measure: MeasureOptions,
     estimator: Annotated[
-        EstimatorName,
+        EstimatorName | None,
         typer.Option(
             case_sensitive=False,
-            help="Of HSIC; unbiased leaves out the diagonals and needs 4 samples.",
+            help="cka, hsic: of HSIC; unbiased leaves out the diagonals and needs 4 "
+            "samples. Default: biased.",
         ),
-    ] = EstimatorName.BIASED,
+    ] = None,
     bootstrap: Annotated[
         int | None,
         typer.Option(
@@ -93,6 +84,24 @@ def command(
             rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
+    ceiling: Annotated[
+        bool,
+        typer.Option(
+            "--noise-ceiling",
+            help="cka, rsa: take the RSMs as repeats, of several seeds for example, "
+            "and show how well any model can agree with them; with --bootstrap, the "
+            "interval of that.",
+            rich_help_panel=options.STATISTICS_PANEL,
+        ),
+    ] = False,
+    align: Annotated[
+        bool,
+        typer.Option(
+            "--align",
+            help="pwcca: first bring the tokens of all samples into one order, by an "
+            "exact matching with a reference sample.",
+        ),
+    ] = False,
     confidence: options.Confidence = 0.95,
     seed: options.Seed = 0,
     plot: Annotated[Path | None, options.figure_option("A heatmap")] = None,
@@ -101,61 +110,119 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Reads the RSMs and shows what they have in common."""
-    if method is MethodName.HSIC and (bootstrap or permutations):
-        raise ValueError("--bootstrap and --permutations do not fit --method hsic")
+    rule = _measure(measure, estimator)
+    if isinstance(rule, HSIC) and bootstrap:
+        raise ValueError("--bootstrap does not fit --measure hsic, which has no scale")
+    if ceiling and not isinstance(rule, CKA | RSA):
+        raise ValueError("--noise-ceiling needs --measure cka or rsa")
     options.check_figure(plot, overwrite, rsms)
-    opened = open_similarities(rsms, kernel.build())
+    opened = _opened(rsms, rule, kernel.build(), align)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
-    rule = method.value.replace("-", "_")
-    if method in _MATRICES:
-        of_all = cka_matrix if method is MethodName.CKA else hsic_matrix
-        matrix = of_all(opened, estimator=estimator.value)
-        label = f"{method.value.upper()} ({estimator.value})"
-    else:
-        matrix = rsa_matrix(opened, rule)
-        label = f"RSA ({method.value})"
+    matrix = measure_matrix(opened, measure=rule)
     with progress_bar("pairs", quiet or as_json) as report:
         pairs = infer_each_pair(
             opened,
-            CKA(estimator.value) if method is MethodName.CKA else RSA(rule),
+            rule,
             key=seed,
             resamples=bootstrap,
             permutations=permutations,
             confidence=confidence,
             progress=lambda done, total: report("Resampling", done, total),
         )
+    limits = None
+    if ceiling:
+        result = noise_ceiling(
+            np.stack([np.asarray(each) for each in opened.values()]),
+            rule,
+            key=seed if bootstrap else None,
+            resamples=bootstrap or 2,
+            confidence=confidence,
+        )
+        limits = _limits(result)
     names = list(opened)
     if plot is not None:
         from semrsm_jax.plotting import plot_comparison
 
-        # HSIC has no natural scale.
         vmin, vmax = float(np.nanmin(matrix, initial=0)), 1.0
-        if method is MethodName.HSIC:
-            vmin = vmax = None
-        axes = plot_comparison(matrix, names, label=label, vmin=vmin, vmax=vmax)
+        if isinstance(rule, HSIC) or is_distance(rule):
+            vmin = vmax = None  # they have no natural scale
+        axes = plot_comparison(matrix, names, label=_title(rule), vmin=vmin, vmax=vmax)
         options.save_figure(axes.figure, plot, overwrite)
     samples = next(iter(opened.values())).shape[0]
     if as_json:
         say_json(
             {
-                "method": method.value,
-                "estimator": estimator.value if method in _MATRICES else None,
+                "measure": label(rule),
+                "estimator": getattr(rule, "estimator", None),
                 "samples": samples,
                 "rsms": names,
                 "matrix": matrix.tolist(),
                 "pairs": [_as_dict(pair) for pair in pairs],
+                "noise_ceiling": limits,
             }
         )
         return
     if quiet:
         return
-    say(f"{label} over {samples} samples")
+    say(f"{_title(rule)} over {samples} samples")
     _show_matrix(names, matrix)
     for pair in pairs:
         _show_pair(names, pair, confidence)
+    if limits is not None:
+        say(f"Noise ceiling: {limits['lower']:.4f} to {limits['upper']:.4f}")
+        if "low" in limits:
+            ends = f"{limits['low']:.4f} to {limits['high']:.4f}"
+            say(f"  {confidence:.0%}, of the lower and the upper end: {ends}")
     if plot is not None:
         say(f"Heatmap: {plot}")
+
+
+def _measure(measure: Selection, estimator: EstimatorName | None) -> Any:
+    """The measure that the options state."""
+    estimators = {"estimator": None if estimator is None else estimator.value}
+    measure = replace(measure, settings={**measure.settings, **estimators})
+    measure = measure.fitting("cka")
+    if estimator is None and measure.name in ("cka", "hsic"):
+        estimators = {"estimator": "biased"}
+    return replace(measure, settings={**measure.settings, **estimators}).build()
+
+
+def _title(rule: Any) -> str:
+    """The measure, with the setting that changes what it is."""
+    kind = getattr(rule, "estimator", getattr(rule, "method", None))
+    if kind is None:
+        return label(rule)
+    return f"{type(rule).__name__} ({kind.replace('_', '-')})"
+
+
+def _limits(ceiling: NoiseCeiling) -> dict[str, Any]:
+    row: dict[str, Any] = {"lower": float(ceiling.lower), "upper": float(ceiling.upper)}
+    if ceiling.interval is not None:
+        low, high = ceiling.interval.low, ceiling.interval.high
+        row |= {"low": float(low[0]), "high": float(high[1])}
+    return row
+
+
+def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str, Any]:
+    """By name, RSMs read by rows, or features where the measure takes those."""
+    if not is_of_features(rule):
+        if align:
+            raise ValueError("--align needs a measure of features: --measure pwcca")
+        return open_similarities(paths, kernel)
+    if kernel is not None:
+        raise ValueError(f"--kernel does not fit --measure {label(rule)}, of features")
+    features = {}
+    for path in paths:
+        if str(path) in features:
+            raise ValueError(f"{path} was given twice")
+        with naming(path):
+            layer = load_features(path)
+            if align:
+                layout = fitting_layout(layer.shape, None).value
+                layer = align_tokens(to_tokens(layer, layout))
+            features[str(path)] = np.asarray(layer)
+    return features
 
 
 def _as_dict(pair: PairInference) -> dict[str, Any]:
@@ -164,6 +231,7 @@ def _as_dict(pair: PairInference) -> dict[str, Any]:
         row |= {"low": float(pair.interval.low), "high": float(pair.interval.high)}
     if pair.p_value is not None:
         row |= {"p_value": pair.p_value, "p_holm": pair.p_holm}
+        row["null_share"] = pair.null_share
     return row
 
 
@@ -188,4 +256,5 @@ def _show_pair(names: list[str], pair: PairInference, confidence: float) -> None
         parts.append(f"{confidence:.0%} {low:.4f} to {high:.4f}")
     if pair.p_value is not None:
         parts.append(f"p {pair.p_value:.3g}, corrected {pair.p_holm:.3g}")
+        parts.append(f"beyond {pair.null_share:.1%} of the permutations")
     say(f"  {places}: {'; '.join(parts)}")

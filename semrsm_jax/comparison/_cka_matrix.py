@@ -69,6 +69,11 @@ def cka_matrix(
     _checks.one_of("within_groups", within_groups, WITHIN)
     groups = groups if within_groups == DROP else None
     products, _, _, _ = _products(rsms, others, estimator, groups)
+    return ratios(products)
+
+
+def ratios(products: Products) -> Float[np.ndarray, "R Q"]:
+    """CKA from inner products; 0 where an RSM has no structure."""
     structured = (products.left != 0)[:, None] & (products.right != 0)
     with np.errstate(invalid="ignore"):
         own = np.sqrt(products.left)[:, None] * np.sqrt(products.right)

@@ -164,7 +164,7 @@ def inner_products(
     count, n = len(left), rsms[0].rsm.shape[0]
     split = 0 if right is None else count
     asymmetric = [k for k, each in enumerate(rsms) if not each.symmetric]
-    dtype = np.result_type(*(_dtype(each.rsm) for each in rsms))
+    dtype = np.result_type(*(compute_dtype(each.rsm) for each in rsms))
     unbiased = rsms[0].estimator == "unbiased"
     share = transposed_share(n) if unbiased else 0.0
     room = _ROOM if asymmetric else _CACHE
@@ -182,9 +182,9 @@ def inner_products(
             transposed[k] = rsms[k].columns(start, stop)
             own[k] = np.einsum("bx,bx->b", block[k], transposed[k]).sum(dtype=float)
         squares = np.einsum("kbx,kbx->kb", block, block).sum(1, dtype=float)
-        cross = _products(block[:count], transposed[split:])
+        cross = block_products(block[:count], transposed[split:])
         if asymmetric and unbiased:
-            cross += share * (_products(block[:count], block[split:]) - cross)
+            cross += share * (block_products(block[:count], block[split:]) - cross)
         return cross, squares, own
 
     cross, squares, own = np.zeros((count, len(rsms) - split)), 0.0, 0.0
@@ -202,7 +202,7 @@ def inner_products(
     return Products(cross, own[:count], own[split:])
 
 
-def _products(
+def block_products(
     left: Float[np.ndarray, "R b N"], right: Float[np.ndarray, "Q b N"]
 ) -> Float[np.ndarray, "R Q"]:
     """Inner products over rows and columns, those of each row summed in float64.
@@ -229,17 +229,17 @@ def block_rows(rsms: int, n: int, rsm: RowSliced, room: int) -> int:
     chunks = getattr(rsm, "chunks", None)
     # A compressed chunk is decoded as a whole: reading less would decode it again.
     least = chunks[0] if chunks else 1
-    return min(n, max(least, room // (rsms * n * _dtype(rsm).itemsize), 1))
+    return min(n, max(least, room // (rsms * n * compute_dtype(rsm).itemsize), 1))
 
 
 def _read(rsm: RowSliced, start: int, stop: int, offset: float) -> np.ndarray:
     """A copy of some rows, less the offset, in the dtype to compute in."""
-    block = np.array(rsm[start:stop], _dtype(rsm))
+    block = np.array(rsm[start:stop], compute_dtype(rsm))
     block -= offset
     return block
 
 
-def _dtype(rsm: RowSliced) -> np.dtype:
+def compute_dtype(rsm: RowSliced) -> np.dtype:
     """float64 for itself and integers, else float32."""
     dtype = np.dtype(rsm.dtype)
     return np.dtype(float if dtype.kind in "iu" else accumulation_dtype(dtype))

@@ -4,6 +4,7 @@ Pairs share samples and so are not independent: everything here permutes or resa
 *samples*. Keys are explicit: the same key gives the same numbers.
 """
 
+from semrsm_jax.comparison.inference._noise_ceiling import NoiseCeiling, noise_ceiling
 from semrsm_jax.comparison.inference.bootstrap import bootstrap_interval
 from semrsm_jax.comparison.inference.correction import (
     benjamini_hochberg,
@@ -14,7 +15,7 @@ from semrsm_jax.comparison.inference.difference import Difference, difference_te
 from semrsm_jax.comparison.inference.each_pair import (
     PairInference,
     infer_each_pair,
-    rsa_matrix,
+    measure_matrix,
 )
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.paired import PairedTest, paired_test
@@ -27,17 +28,19 @@ from semrsm_jax.comparison.inference.scores import (
     median_interval,
     score_interval,
 )
-from semrsm_jax.comparison.inference.statistic import CKA, RSA, Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, HSIC, RSA, Statistic
 
 __all__ = [
+    "NoiseCeiling",
+    "noise_ceiling",
     "CKA",
+    "HSIC",
     "RSA",
     "Difference",
     "Interval",
     "PairInference",
     "PairedTest",
     "infer_each_pair",
-    "rsa_matrix",
     "PermutationTest",
     "Statistic",
     "benjamini_hochberg",
@@ -46,6 +49,7 @@ __all__ = [
     "holm",
     "max_statistic",
     "mean_interval",
+    "measure_matrix",
     "median_interval",
     "paired_test",
     "permutation_test",

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.inference._resampling import Key, bootstrap, check_defined
 from semrsm_jax.comparison.inference.interval import Interval
-from semrsm_jax.comparison.inference.statistic import CKA, Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, Statistic, check_arguments
 
 
 def bootstrap_interval(
@@ -63,7 +62,7 @@ def bootstrap_interval(
       >>> bool(interval.low < interval.estimate < interval.high)
       True
     """
-    K, L = check_rsms(K, L)
+    K, L = check_arguments(statistic, K, L)
     interval = bootstrap(
         _OfRSMs(statistic),
         (K, L),

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     Key,
@@ -16,7 +15,7 @@ from semrsm_jax.comparison.inference._resampling import (
     check_defined,
 )
 from semrsm_jax.comparison.inference.interval import Interval
-from semrsm_jax.comparison.inference.statistic import CKA, Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, Statistic, check_arguments
 
 
 class Difference(NamedTuple):
@@ -96,8 +95,8 @@ def difference_test(
     # Loaded here: it takes longer than the rest of the package.
     from scipy.stats import t as student
 
-    first, second = check_rsms(*first), check_rsms(*second)
-    if first[0].shape != second[0].shape:
+    first, second = (check_arguments(statistic, *each) for each in (first, second))
+    if len(first[0]) != len(second[0]):
         raise ValueError(
             "first and second must be over the same samples, got shapes "
             f"{first[0].shape} and {second[0].shape}"

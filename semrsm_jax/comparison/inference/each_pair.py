@@ -1,16 +1,17 @@
 """Intervals and tests of every two of several RSMs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from semrsm_jax.comparison._rsa import rsa
+from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
 from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
 from semrsm_jax.comparison.inference.correction import holm
 from semrsm_jax.comparison.inference.permutation import permutation_test
-from semrsm_jax.comparison.inference.statistic import Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, HSIC, Statistic
 
 
 class PairInference(NamedTuple):
@@ -23,6 +24,7 @@ class PairInference(NamedTuple):
       interval: of the statistic; None where none was asked for.
       p_value: of the permutation test; None where none was asked for.
       p_holm: corrected for the number of pairs (Holm).
+      null_share: the null-calibrated score, see `PermutationTest`; None without test.
 
     References:
       Holm, "A simple sequentially rejective multiple test procedure", 1979.
@@ -34,6 +36,7 @@ class PairInference(NamedTuple):
     interval: Interval | None = None
     p_value: float | None = None
     p_holm: float | None = None
+    null_share: float | None = None
 
 
 def infer_each_pair(
@@ -52,7 +55,7 @@ def infer_each_pair(
 
     Args:
       rsms: by name, RSMs (N, N) over the same samples, or what reads as such an array.
-      statistic: `CKA` or `RSA`, or any `Statistic`.
+      statistic: `CKA`, `RSA`, `MutualKNN` or any other `Statistic`.
       key: the seed of resamples and permutations, the same for all pairs.
       resamples: of the samples, for `bootstrap_interval`. None: no intervals.
       permutations: for `permutation_test`. None: no tests.
@@ -78,7 +81,7 @@ def infer_each_pair(
     pairs = list(combinations(rsms, 2))
     for done, (first, second) in enumerate(pairs, 1):
         K, L = np.asarray(rsms[first]), np.asarray(rsms[second])
-        interval, estimate, p_value = None, np.nan, None
+        interval, estimate, p_value, share = None, np.nan, None, None
         if resamples is not None:
             interval = bootstrap_interval(
                 K, L, statistic, key=key, resamples=resamples, confidence=confidence
@@ -87,7 +90,9 @@ def infer_each_pair(
         if permutations is not None:
             test = permutation_test(K, L, statistic, key=key, resamples=permutations)
             estimate, p_value = float(test.statistic), float(test.p_value)
-        results.append(PairInference(first, second, estimate, interval, p_value))
+            share = float(test.null_share)
+        pair = PairInference(first, second, estimate, interval, p_value)
+        results.append(pair._replace(null_share=share))
         if progress is not None:
             progress(done, len(pairs))
     if permutations is None:
@@ -96,29 +101,60 @@ def infer_each_pair(
     return [each._replace(p_holm=p) for each, p in zip(results, corrected, strict=True)]
 
 
-def rsa_matrix(rsms: Mapping[str, Any], method: str = "spearman") -> np.ndarray:
-    """RSA (Kriegeskorte et al. 2008) of every two of several RSMs, see `rsa`.
+def measure_matrix(
+    inputs: Sequence[Any] | Mapping[str, Any],
+    others: Sequence[Any] | Mapping[str, Any] | None = None,
+    measure: Statistic | HSIC = CKA(),
+) -> Float[np.ndarray, "R Q"]:
+    """A measure of every two RSMs over the same samples: layers, models, definitions.
 
-    Two RSMs at a time are held in memory.
+    CKA and HSIC are those of `cka_matrix` and `hsic_matrix`, which read rows alone. For
+    other measures two inputs at a time are held in memory.
 
     Args:
-      rsms: by name, RSMs (N, N), or what reads as such an array.
-      method: of `rsa`.
+      inputs: R RSMs (N, N), or features (N, ...) for a measure of features, a sequence
+        or a mapping whose order is that of the result; arrays, or what reads as such,
+        as an opened run.
+      others: Q others of the same samples, as of another model; None compares `inputs`
+        with themselves.
+      measure: `CKA`, `RSA`, `MutualKNN` or any other.
 
     Returns:
-      (R, R) in float64, symmetric.
+      (R, Q) in float64; row r and column q hold the measure of input r and other q.
 
     Raises:
-      TypeError: as `rsa`.
-      ValueError: as `rsa`.
+      TypeError: as the measure.
+      ValueError: as the measure, or no inputs.
 
     References:
-      Kriegeskorte et al., "Representational similarity analysis", 2008.
+      Kornblith et al., "Similarity of neural network representations revisited", 2019
+      (layers by layers).
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import MutualKNN, measure_matrix
+      >>> X = np.random.default_rng(0).normal(size=(3, 20, 4))
+      >>> rsms = {f"layer{i}": x @ x.T for i, x in enumerate(X)}
+      >>> measure_matrix(rsms, measure=MutualKNN(k=5)).diagonal()
+      array([1., 1., 1.])
     """
-    names, matrix = list(rsms), np.empty((len(rsms), len(rsms)))
-    for i, first in enumerate(names):
-        K = np.asarray(rsms[first])
-        for j in range(i, len(names)):
-            L = K if i == j else np.asarray(rsms[names[j]])
-            matrix[i, j] = matrix[j, i] = float(rsa(K, L, method))
+    if isinstance(measure, CKA):
+        return cka_matrix(inputs, others, measure.estimator)
+    if isinstance(measure, HSIC):
+        return hsic_matrix(inputs, others, measure.estimator)
+    rows = [*(inputs.values() if isinstance(inputs, Mapping) else inputs)]
+    columns = rows if others is None else others
+    columns = [*(columns.values() if isinstance(columns, Mapping) else columns)]
+    for name, values in (("inputs", rows), ("others", columns)):
+        if not values:
+            raise ValueError(f"{name} must hold at least one RSM, got none")
+    mirrored = others is None and getattr(measure, "is_symmetric", True)
+    matrix = np.empty((len(rows), len(columns)))
+    for i, first in enumerate(rows):
+        K = np.asarray(first)
+        for j in range(i if mirrored else 0, len(columns)):
+            L = K if columns[j] is first else np.asarray(columns[j])
+            matrix[i, j] = float(measure(K, L))
+            if mirrored:
+                matrix[j, i] = matrix[i, j]
     return matrix

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
-from semrsm_jax.comparison._rsa import pair_ranks
 from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
@@ -22,7 +21,16 @@ from semrsm_jax.comparison.inference._resampling import (
     check_resamples,
     null_p_value,
 )
-from semrsm_jax.comparison.inference.statistic import CKA, RSA, Statistic
+from semrsm_jax.comparison.inference.statistic import (
+    CKA,
+    Statistic,
+    check_arguments,
+    compare_prepared,
+    is_distance,
+    is_of_features,
+    permuted,
+    prepared,
+)
 
 
 class PermutationTest(NamedTuple):
@@ -33,11 +41,16 @@ class PermutationTest(NamedTuple):
       p_value: of each, not corrected for the number of tests.
       null: (B,) or (B, R), the statistic of each permutation. All R share it, so that
         `max_statistic` corrects for their number.
+      null_share: of each, the null-calibrated score: the share of the null that the
+        statistic exceeds, or of a distance stays below; half of the ties count. About
+        1/2 where nothing is related, whatever the measure, the number of samples and
+        of features; 1 where it lies beyond the whole null.
     """
 
     statistic: Float[Array, "*R"]
     p_value: Float[Array, "*R"]
     null: Float[Array, "B *R"]
+    null_share: Float[Array, "*R"]
 
 
 def permutation_test(
@@ -47,7 +60,7 @@ def permutation_test(
     *,
     key: Key,
     resamples: int = 999,
-    alternative: str = "greater",
+    alternative: str | None = None,
     groups: ArrayLike | None = None,
 ) -> PermutationTest:
     """Tests whether K and L are related: a Mantel test, for any statistic.
@@ -61,7 +74,8 @@ def permutation_test(
       statistic: `CKA`, `RSA` or any other hashable function of two RSMs.
       key: a seed or a JAX key.
       resamples: permutations, B. The smallest p-value is 1 / (B + 1).
-      alternative: ``"greater"``, ``"less"`` or ``"two-sided"``.
+      alternative: ``"greater"``, ``"less"`` or ``"two-sided"``. None: ``"less"`` for a
+        distance such as `Procrustes`, else ``"greater"``.
       groups: (N,) integers or text, equal for samples that depend on each other, as
         frames of one video do: whole groups are exchanged, the samples of each in their
         order. So all must have the same number of samples. None: samples are
@@ -89,11 +103,19 @@ def permutation_test(
       >>> print(permutation_test(X @ X.T, Y @ Y.T, key=0).p_value)  # 1 / (999 + 1)
       0.001
     """
+    if alternative is None:
+        alternative = "less" if is_distance(statistic) else "greater"
     _checks.one_of("alternative", alternative, ALTERNATIVES)
-    K, L = check_stacks(K, L)
-    rsms = max([len(m) for m in (K, L) if m.ndim == 3], default=1)
+    if is_of_features(statistic):
+        K, L = check_arguments(statistic, K, L)
+        rsms, samples = 1, len(K)
+    else:
+        K, L = check_stacks(K, L)
+        rsms = max([len(m) for m in (K, L) if m.ndim == 3], default=1)
+        samples = K.shape[-1]
+        check_arguments(statistic, *(m.reshape(-1, *m.shape[-2:])[0] for m in (K, L)))
     resamples = check_resamples(resamples, 1, rsms)
-    places = _places(groups, K.shape[-1])
+    places = _places(groups, samples)
     result = _permutation_test(
         K, L, places, statistic, as_key(key), resamples, alternative
     )
@@ -144,26 +166,24 @@ def _permutation_test(
     resamples: int,
     alternative: str,
 ) -> PermutationTest:
-    if statistic == RSA("spearman"):
-        # A permutation of samples permutes the ranks of their pairs.
-        K, L, statistic = pair_ranks(K), pair_ranks(L), RSA("pearson")
-    n = K.shape[-1]
-    stacked = K.ndim == 3 or L.ndim == 3
+    n = places.size
+    axes = [0 if m.ndim == 3 else None for m in (K, L)]
+    K, L = (prepared(statistic, m) for m in (K, L))
+    compare = partial(compare_prepared, statistic)
+    if 0 in axes:
+        compare = jax.vmap(compare, axes)
 
-    def value(L: Array) -> Array:
-        if not stacked:
-            return statistic(K, L)
-        axes = [0 if m.ndim == 3 else None for m in (K, L)]
-        return jax.vmap(lambda K, L: statistic(K, L), axes)(K, L)
-
-    def permuted(key: jax.Array) -> Array:
+    def reordered(key: jax.Array) -> Array:
         drawn = places[jax.random.permutation(key, len(places))]
         order = jnp.zeros(n, int).at[places].set(drawn, unique_indices=True)
-        return value(L[..., order[:, None], order[None, :]])
+        return compare(K, permuted(statistic, L, order))
 
-    observed = value(L)
+    observed = compare(K, L)
     batch = batch_size(n**2 * observed.size, resamples)
-    null = jax.lax.map(permuted, jax.random.split(key, resamples), batch_size=batch)
-    return PermutationTest(
-        observed, null_p_value(observed, null, alternative), jnp.asarray(null)
-    )
+    null = jax.lax.map(reordered, jax.random.split(key, resamples), batch_size=batch)
+    p_value = null_p_value(observed, null, alternative)
+    # The observed value is counted in both tails; without it, half of the ties remain.
+    above, below = (null_p_value(observed, null, tail) for tail in ("greater", "less"))
+    share = (1 + (below - above) * (resamples + 1) / resamples) / 2
+    share = 1 - share if is_distance(statistic) else share
+    return PermutationTest(observed, p_value, jnp.asarray(null), share)

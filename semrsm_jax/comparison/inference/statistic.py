@@ -1,13 +1,22 @@
-"""Statistics of two RSMs, to be tested or given an interval."""
+"""Statistics of two RSMs, to be tested or given an interval.
+
+Any hashable function of two RSMs and counts is one. A `Measure` is one that says more:
+how each argument is prepared once for many comparisons, and whether it takes features
+in place of RSMs. What follows from that is decided here.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
 
+import jax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from semrsm_jax import _checks
 from semrsm_jax.comparison._cka import cka
-from semrsm_jax.comparison._rsa import rsa
+from semrsm_jax.comparison._hsic import check_rsms, hsic
+from semrsm_jax.comparison._rsa import METHODS, pair_ranks, rsa
+from semrsm_jax.comparison.measure import Measure
 
 
 class Statistic(Protocol):
@@ -47,6 +56,29 @@ class CKA:
 
 
 @dataclass(frozen=True)
+class HSIC:
+    """The Hilbert-Schmidt independence criterion, see `hsic`; it has no interval.
+
+    Attributes:
+      estimator: ``"unbiased"`` or ``"biased"``.
+
+    References:
+      Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms",
+      2005; the unbiased one is that of Song et al., 2012.
+    """
+
+    estimator: str = "unbiased"
+
+    def __call__(
+        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+    ) -> Float[Array, ""]:
+        """The HSIC of K and L; ValueError with counts."""
+        if counts is not None:
+            raise ValueError("HSIC has no scale and no interval; take CKA for one")
+        return hsic(K, L, self.estimator)
+
+
+@dataclass(frozen=True)
 class RSA:
     """A correlation of the off-diagonals, see `rsa`.
 
@@ -54,7 +86,8 @@ class RSA:
     correlation of similarity with output similarity.
 
     Attributes:
-      method: of `rsa`.
+      method: ``"pearson"``, ``"spearman"``, ``"kendall_tau_a"``, ``"kendall_tau_b"``,
+        ``"cosine"``, ``"whitened_cosine"`` or ``"whitened_pearson"``, see `rsa`.
 
     References:
       Kriegeskorte et al., "Representational similarity analysis", 2008.
@@ -62,8 +95,59 @@ class RSA:
 
     method: str = "spearman"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown method."""
+        _checks.one_of("method", self.method, tuple(METHODS))
+
     def __call__(
         self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
     ) -> Float[Array, ""]:
         """The correlation of K and L."""
         return rsa(K, L, self.method, counts=counts)
+
+
+def is_of_features(statistic: Statistic) -> bool:
+    """Whether a statistic takes features (N, ...) in place of RSMs."""
+    return isinstance(statistic, Measure) and statistic.of_features
+
+
+def is_distance(statistic: Statistic) -> bool:
+    """Whether it is smaller where both arguments are more similar."""
+    return isinstance(statistic, Measure) and statistic.is_distance
+
+
+def check_arguments(
+    statistic: Statistic, K: ArrayLike, L: ArrayLike
+) -> tuple[Array, Array]:
+    """Converts the arguments of a statistic; raises as it does."""
+    if isinstance(statistic, Measure):
+        return statistic.checked(K, L)
+    return check_rsms(K, L)
+
+
+def prepared(
+    statistic: Statistic, K: Float[Array, "*R N N"] | Float[Array, "N C"]
+) -> Float[Array, "*P"]:
+    """An argument, or a stack of RSMs, as `compare_prepared` takes it."""
+    if statistic == RSA("spearman"):
+        # A permutation of samples permutes the ranks of their pairs.
+        return pair_ranks(K)
+    if not isinstance(statistic, Measure):
+        return K
+    return jax.vmap(statistic.prepared)(K) if K.ndim == 3 else statistic.prepared(K)
+
+
+def compare_prepared(statistic: Statistic, P: Array, Q: Array) -> Float[Array, ""]:
+    """The statistic of two prepared arguments."""
+    if isinstance(statistic, Measure):
+        return statistic.between(P, Q)
+    return RSA("pearson")(P, Q) if statistic == RSA("spearman") else statistic(P, Q)
+
+
+def permuted(
+    statistic: Statistic, Q: Float[Array, "*Q"], order: Int[Array, " N"]
+) -> Float[Array, "*Q"]:
+    """A prepared argument with its samples in another order."""
+    if is_of_features(statistic):
+        return Q[order]
+    return Q[..., order[:, None], order[None, :]]

@@ -1,0 +1,51 @@
+"""Centered RSMs as Gram matrices: their spectra, with samples counted.
+
+Measures of shape and of correlation are defined for features X. They depend on X X'
+alone, so that they are functions of any positive semi-definite RSM. A semantic RSM
+need not be one: it either has no value there, or the nearest one takes its place.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def centered_gram(
+    K: Float[Array, "N N"], counts: Float[Array, " N"] | None = None
+) -> Float[Array, "N N"]:
+    """The RSM as if of centered features, each sample times the root of its count.
+
+    Where it is not symmetric, an entry is the mean of both directions. A constant RSM
+    is exactly zero.
+    """
+    raw = jnp.max(jnp.abs(K))
+    K = 0.5 * K + 0.5 * K.T
+    counts = jnp.ones(len(K), K.dtype) if counts is None else counts
+    share = counts / jnp.sum(counts)
+    # Twice: the second time takes off the rounding of the first.
+    with jax.default_matmul_precision("highest"):
+        for _ in range(2):
+            means = K @ share
+            K = K - means[:, None] - means + share @ means
+    # Up to this, what centering left is rounding.
+    constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
+    root = jnp.where(constant, 0, jnp.sqrt(counts))
+    return root[:, None] * K * root
+
+
+def spectrum(
+    K: Float[Array, "N N"], counts: Float[Array, " N"] | None, clip: bool
+) -> tuple[Float[Array, " N"], Float[Array, "N N"]]:
+    """Eigenvalues of the centered RSM, ascending, and the eigenvectors as columns.
+
+    Negative eigenvalues are 0 where they are rounding or `clip` is set, which makes of
+    it the nearest positive semi-definite matrix (Higham 1988); else all are NaN.
+    """
+    values, vectors = jnp.linalg.eigh(centered_gram(K, counts))
+    most = 1 if counts is None else jnp.max(counts)
+    rounding = 16 * len(K) * jnp.finfo(K.dtype).eps * jnp.max(jnp.abs(K)) * most
+    indefinite = (values[0] < -rounding) & (not clip)
+    # The root of what is rounding would be large.
+    least = len(K) * jnp.finfo(K.dtype).eps * values[-1]
+    values = jnp.where(values > least, values, 0)
+    return jnp.where(indefinite, jnp.nan, values), vectors

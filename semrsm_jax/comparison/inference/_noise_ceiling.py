@@ -1,0 +1,146 @@
+"""How well any model can do: the agreement of repeats with each other."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax.comparison import correlation
+from semrsm_jax.comparison._hsic import centered, weighted_product
+from semrsm_jax.comparison._rsa import off_diagonal
+from semrsm_jax.comparison.inference._resampling import Key, bootstrap, check_defined
+from semrsm_jax.comparison.inference.interval import Interval
+from semrsm_jax.comparison.inference.permutation import check_stacks
+from semrsm_jax.comparison.inference.statistic import CKA, RSA
+
+
+class NoiseCeiling(NamedTuple):
+    """The range in which the best possible model lies.
+
+    Attributes:
+      lower: mean agreement of each repeat with the mean of all others: too low, since
+        that mean is noisy.
+      upper: mean agreement of each repeat with the mean of all, itself included: too
+        high, since it is fitted to the noise of each.
+      interval: of (lower, upper), arrays (2,); None where none was asked for.
+
+    References:
+      Nili et al., "A toolbox for representational similarity analysis", 2014.
+    """
+
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    interval: Interval | None = None
+
+
+def noise_ceiling(
+    rsms: ArrayLike,
+    measure: RSA | CKA = RSA(),
+    *,
+    key: Key | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    groups: ArrayLike | None = None,
+) -> NoiseCeiling:
+    """The agreement that the noise of repeats allows a model to reach, lower and upper.
+
+    Repeats are RSMs of the same samples: of networks trained with several seeds, of
+    subjects, of augmented views. Their mean is that of their z-scores for Pearson, of
+    ranks for rank correlations, and else at unit norm, as rsatoolbox's ``pool_rdm``
+    takes it; for CKA, of centered RSMs at unit norm.
+
+    Args:
+      rsms: (R, N, N), R repeats of an RSM, or of a matrix of dissimilarities.
+      measure: `RSA` with any method, or `CKA`.
+      key: a seed or a JAX key, for an interval over samples. None: no interval.
+      resamples: of the samples, for the interval.
+      confidence: of the interval, in (0, 1).
+      groups: (N,) integers or text, equal for samples that depend on each other, see
+        `bootstrap_interval`.
+
+    Returns:
+      The `NoiseCeiling`.
+
+    Raises:
+      TypeError: an array is not real, or another measure.
+      ValueError: fewer than 2 repeats, or as `bootstrap_interval`.
+
+    References:
+      Nili et al., "A toolbox for representational similarity analysis", 2014.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import noise_ceiling
+      >>> rng = np.random.default_rng(0)
+      >>> X = rng.normal(size=(20, 4)) + 0.3 * rng.normal(size=(5, 20, 4))
+      >>> ceiling = noise_ceiling(X @ X.swapaxes(1, 2))
+      >>> bool(0.5 < ceiling.lower < ceiling.upper < 1)
+      True
+    """
+    if not isinstance(measure, RSA | CKA):
+        raise TypeError(f"measure must be RSA(...) or CKA(...), got {measure!r}")
+    shape = np.shape(rsms)
+    if len(shape) != 3 or shape[0] < 2:
+        raise ValueError(f"rsms must be at least 2 RSMs (R, N, N), got shape {shape}")
+    stack, _ = check_stacks(rsms, rsms)
+    both = _Ceiling(measure)
+    ends = both(stack, jnp.ones(shape[1], stack.dtype))
+    check_defined("noise_ceiling", ends)
+    interval = None
+    if key is not None:
+        interval = bootstrap(
+            both,
+            stack,
+            shape[1],
+            key=key,
+            resamples=resamples,
+            confidence=confidence,
+            groups=groups,
+            values=2,
+        )
+    return NoiseCeiling(ends[0], ends[1], interval)
+
+
+@dataclass(frozen=True)
+class _Ceiling:
+    """Both ends (2,), as a function of the repeats and of how often samples count."""
+
+    measure: RSA | CKA
+
+    def __call__(self, rsms: Array, counts: Array) -> Float[Array, "2"]:
+        scaled = jax.vmap(lambda K: _scaled(self.measure, K, counts))(rsms)
+        total = jnp.sum(scaled, axis=0)
+
+        def agreement(K: Array, pooled: Array) -> Array:
+            return self.measure(K, pooled, counts=counts)
+
+        lower = jax.vmap(agreement)(rsms, total - scaled)
+        upper = jax.vmap(agreement, (0, None))(rsms, total)
+        return jnp.stack([jnp.mean(lower), jnp.mean(upper)])
+
+
+def _scaled(
+    measure: RSA | CKA, K: Float[Array, "N N"], counts: Float[Array, " N"]
+) -> Float[Array, "N N"]:
+    """An RSM on the scale on which several are averaged."""
+    if isinstance(measure, CKA):
+        K = centered(K, measure.estimator)
+        norm = weighted_product(K, K, counts, measure.estimator)
+        return K / jnp.sqrt(norm)
+    values = off_diagonal(0.5 * K + 0.5 * K.T)
+    weights = off_diagonal(counts[:, None] * counts)
+    if measure.method in ("spearman", "kendall_tau_a", "kendall_tau_b"):
+        return _symmetric(correlation.average_ranks(values, weights), len(K))
+    if measure.method in ("pearson", "whitened_pearson"):
+        values = values - jnp.sum(weights * values) / jnp.sum(weights)
+    return _symmetric(values / jnp.sqrt(jnp.sum(weights * values**2)), len(K))
+
+
+def _symmetric(values: Float[Array, " P"], n: int) -> Float[Array, "N N"]:
+    """The symmetric matrix with these entries off the diagonal, which is zero."""
+    K = jnp.zeros((n, n), values.dtype).at[np.triu_indices(n, 1)].set(values)
+    return K + K.T

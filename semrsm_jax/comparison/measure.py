@@ -1,0 +1,109 @@
+"""The base of the measures: what a frozen dataclass needs to be one."""
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison._hsic import check_counts, check_rsms
+
+
+class Measure(ABC):
+    """A number of two RSMs over the same samples; compiled once for equal settings.
+
+    A measure is a frozen dataclass with `prepared`, which brings one RSM into the form
+    that is compared, and `between`, which compares two of them. Permuting the samples
+    of an RSM permutes those of its prepared form, so that permutation tests and
+    matrices of layers prepare each RSM once.
+
+    Attributes:
+      of_features: it takes features (N, ...) in place of RSMs (N, N).
+      is_symmetric: the order of both arguments does not matter.
+      is_distance: it is smaller where both arguments are more similar.
+      shifts: it does not depend on a constant added to an RSM.
+      scales: it does not depend on a positive factor of an RSM.
+      undefined: when the value is NaN, for the error.
+
+    References:
+      Klabunde et al., "Similarity of neural network models: a survey of functional and
+      representational measures", 2023.
+    """
+
+    of_features: ClassVar[bool] = False
+    is_symmetric: ClassVar[bool] = True
+    is_distance: ClassVar[bool] = False
+    shifts: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
+    undefined: ClassVar[str] = "one of them is constant"
+
+    def __call__(
+        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+    ) -> Float[Array, ""]:
+        """The measure of K and L.
+
+        Args:
+          K: RSM (N, N), or features (N, ...) where `of_features` is set.
+          L: RSM (N, N), or features (N, ...), of the same samples in the same order.
+          counts: (N,), how often each sample counts, as in a bootstrap.
+
+        Returns:
+          A scalar.
+
+        Raises:
+          TypeError: an array is not real.
+          ValueError: shapes that do not fit, NaN or infinity, counts that are negative
+            or of another shape, too few samples, or a measure that is not defined.
+        """
+        K, L = self.checked(K, L)
+        value = _value(self, K, L, check_counts(counts, K))
+        if not _checks.is_traced(value) and bool(jnp.isnan(value)):
+            raise ValueError(f"{self} is not defined for K and L: {self.undefined}")
+        return value
+
+    def checked(self, K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
+        """Converts both arguments; raises as a call does.
+
+        Args:
+          K: RSM (N, N).
+          L: RSM (N, N) of the same samples.
+
+        Returns:
+          Both, (N, N), in the dtype to compute in.
+        """
+        K, L = check_rsms(K, L, shift=self.shifts, scale=self.scales)
+        self.check_size(len(K))
+        return K, L
+
+    def check_size(self, samples: int) -> None:
+        """Raises ValueError where there are too few samples."""
+        if samples < 3:
+            raise ValueError(f"{self} needs at least 3 samples, got {samples}")
+
+    def prepared(
+        self, K: Float[Array, "N *C"], counts: Float[Array, " N"] | None = None
+    ) -> Float[Array, "*P"]:
+        """The form of one argument that is compared; pure. Here: as it is."""
+        del counts
+        return K
+
+    @abstractmethod
+    def between(
+        self,
+        P: Float[Array, "*P"],
+        Q: Float[Array, "*Q"],
+        counts: Float[Array, " N"] | None = None,
+    ) -> Float[Array, ""]:
+        """The measure of two prepared arguments; NaN where it is not defined; pure."""
+
+
+@partial(jax.jit, static_argnames="measure")
+def _value(
+    measure: Measure, K: Array, L: Array, counts: Array | None
+) -> Float[Array, ""]:
+    P, Q = measure.prepared(K, counts), measure.prepared(L, counts)
+    return measure.between(P, Q, counts)

@@ -1,0 +1,191 @@
+"""Measures of nearest neighbors: whether two RSMs agree on which samples are close.
+
+The neighbors of a sample are the k others of largest similarity. Where several tie for
+the last places, each has its share of them: the value is the mean over all orders in
+which the ties of both RSMs could be broken, and an RSM of equal entries is at chance.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from semrsm_jax import _checks
+from semrsm_jax.comparison.measure import Measure
+
+
+@dataclass(frozen=True)
+class _Neighborhoods(Measure):
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a `k` that is not a positive integer."""
+        _checks.at_least("k", self.k, 1)
+
+    def check_size(self, samples: int) -> None:
+        """Raises ValueError where a sample has fewer than k others."""
+        if samples <= self.k:
+            raise ValueError(
+                f"k must be less than the number of samples, got k {self.k} and "
+                f"{samples} samples"
+            )
+
+    def prepared(self, K: Array, counts: Array | None = None) -> Array:
+        """(N, N), the share of sample j that is among the k nearest of sample i."""
+        return neighbor_shares(K, self.k, counts)
+
+    def common(self, P: Array, Q: Array, counts: Array | None) -> Float[Array, " N"]:
+        """How many of the k neighbors of each sample are neighbors in both RSMs."""
+        return jnp.sum(P * Q if counts is None else P * Q * counts, axis=1)
+
+
+@dataclass(frozen=True)
+class MutualKNN(_Neighborhoods):
+    """The share of the k nearest neighbors that two RSMs have in common.
+
+    The mean over samples of |N_k(i) and M_k(i)| / k, in [0, 1]; unrelated RSMs have
+    about k / (N - 1). A similarity is largest where samples are closest: take the
+    negative of a distance.
+
+    Attributes:
+      k: nearest neighbors of each sample, itself left out; less than N.
+
+    References:
+      Huh et al., "The platonic representation hypothesis", 2024.
+
+    Examples:
+      >>> import numpy as np
+      >>> from semrsm_jax import MutualKNN
+      >>> X = np.random.default_rng(0).normal(size=(30, 4))
+      >>> print(MutualKNN(k=5)(X @ X.T, 2 * X @ X.T))
+      1.0
+    """
+
+    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+        """The mean share over samples."""
+        return _mean(self.common(P, Q, counts) / self.k, counts)
+
+
+@dataclass(frozen=True)
+class Jaccard(_Neighborhoods):
+    """The Jaccard similarity of the sets of k nearest neighbors in two RSMs.
+
+    The mean over samples of the share of N_k(i) or M_k(i) that is in both, in [0, 1].
+    The ReSi benchmark takes neighbors by cosine: there, pass RSMs of that kernel.
+
+    Attributes:
+      k: nearest neighbors of each sample, itself left out; less than N.
+
+    References:
+      Wang et al., "Towards understanding the instability of network embedding", 2022;
+      Klabunde et al., "ReSi: a comprehensive benchmark for representational similarity
+      measures", 2024.
+    """
+
+    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+        """The mean of the ratio over samples."""
+        common = self.common(P, Q, counts)
+        return _mean(common / (2 * self.k - common), counts)
+
+
+@dataclass(frozen=True)
+class CKNNA(_Neighborhoods):
+    """Centered kernel nearest-neighbor alignment: CKA of the common neighbors alone.
+
+    CKA by the HSIC of Song et al. 2012, Eq. 5, of both RSMs with all entries set to 0
+    but those (i, j) with j among the k nearest of i in both. This is what the authors'
+    code computes, without the 1e-6 that it adds to the denominator, which would make
+    the value depend on the scale of the features. With k = N - 1 it is unbiased CKA. A
+    constant added to an RSM changes it.
+
+    Attributes:
+      k: nearest neighbors of each sample, itself left out; from 2, less than N.
+
+    References:
+      Huh et al., "The platonic representation hypothesis", 2024.
+    """
+
+    shifts: ClassVar[bool] = False
+    undefined: ClassVar[str] = (
+        "the alignment of one of them with itself is not positive; take a larger k"
+    )
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for a `k` that is not an integer from 2."""
+        _checks.at_least("k", self.k, 2)
+
+    def check_size(self, samples: int) -> None:
+        """Raises ValueError for fewer than 4 samples, or k others."""
+        super().check_size(samples)
+        if samples < 4:
+            raise ValueError(f"{self} needs at least 4 samples, got {samples}")
+
+    def prepared(self, K: Array, counts: Array | None = None) -> Array:
+        """(2, N, N), the shares of neighbors, and the RSM."""
+        return jnp.stack([super().prepared(K, counts), K])
+
+    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+        """The aligned HSIC, divided by those of each RSM with itself."""
+        (near_k, K), (near_l, L) = P, Q
+        counts = jnp.ones(len(K), K.dtype) if counts is None else counts
+        both = near_k * near_l
+        cross, own_k, own_l = (
+            _song_hsic(a, b, counts)
+            for a, b in (
+                (both * K, both * L),
+                (near_k * K, near_k * K),
+                (near_l * L, near_l * L),
+            )
+        )
+        defined = (own_k > 0) & (own_l > 0)
+        own = jnp.sqrt(jnp.where(defined, own_k, 1) * jnp.where(defined, own_l, 1))
+        return jnp.where(defined, cross / own, jnp.nan)
+
+
+def neighbor_shares(
+    K: Float[Array, "N N"], k: int, counts: Float[Array, " N"] | None = None
+) -> Float[Array, "N N"]:
+    """The share of sample j that is among the k nearest of sample i, in [0, 1].
+
+    A sample that counts c times is c samples, none of which is a neighbor of its own
+    copies. NaN for a sample with fewer than k others.
+    """
+    n = len(K)
+    others = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, K)
+    counts = jnp.ones(n, K.dtype) if counts is None else counts
+    order = jnp.argsort(others, axis=1, descending=True)
+    weights = counts[order].at[:, -1].set(0)  # the last one is the sample itself
+    reached = jnp.cumsum(weights, axis=1) >= k
+    last = jnp.argmax(reached, axis=1)[:, None]
+    threshold = jnp.take_along_axis(
+        others, jnp.take_along_axis(order, last, axis=1), axis=1
+    )
+    above, tied = others > threshold, others == threshold
+    # TF32 would not hold the counts.
+    with jax.default_matmul_precision("highest"):
+        inside, mass = (each.astype(K.dtype) @ counts for each in (above, tied))
+    shares = jnp.where(tied, ((k - inside) / jnp.where(mass > 0, mass, 1))[:, None], 0)
+    shares = jnp.where(above, 1, shares)
+    return jnp.where(reached.any(axis=1)[:, None], shares, jnp.nan)
+
+
+def _mean(values: Float[Array, " N"], counts: Float[Array, " N"] | None) -> Array:
+    """The mean over samples; one that does not count may be NaN."""
+    if counts is None:
+        return jnp.mean(values)
+    return jnp.sum(jnp.where(counts > 0, counts * values, 0)) / jnp.sum(counts)
+
+
+def _song_hsic(
+    K: Float[Array, "N N"], L: Float[Array, "N N"], counts: Float[Array, " N"]
+) -> Float[Array, ""]:
+    """Song et al. 2012, Eq. 5, times n (n - 3), of zero diagonals; not symmetric."""
+    n = jnp.sum(counts)
+    with jax.default_matmul_precision("highest"):
+        cross = counts @ ((K * L.T) @ counts)
+        rows_k, rows_l, columns_k = K @ counts, L @ counts, counts @ K
+        total = (counts @ rows_k) * (counts @ rows_l)
+        middle = jnp.sum(counts * columns_k * rows_l)
+    return cross + total / ((n - 1) * (n - 2)) - 2 * middle / (n - 2)

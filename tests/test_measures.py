@@ -1,0 +1,239 @@
+"""Shape distances, canonical correlations and predictivity, against plain NumPy.
+
+The references compute on features, as the papers define the measures; the package
+computes on RSMs.
+"""
+
+import numpy as np
+import pytest
+
+import semrsm_jax as sj
+from semrsm_jax import PWCCA, SVCCA, AngularShape, LinearPredictivity, Procrustes
+
+N = 24
+RSM_MEASURES = [
+    Procrustes(),
+    Procrustes(normalize=True),
+    AngularShape(),
+    SVCCA(0.9),
+    LinearPredictivity(folds=3),
+]
+
+
+@pytest.fixture
+def features(rng):
+    X = rng.normal(size=(N, 5)) + 3
+    return X, X @ rng.normal(size=(5, 7)) + rng.normal(size=(N, 7))
+
+
+def linear(features):
+    return tuple(X @ X.T for X in features)
+
+
+def center(X):
+    return X - X.mean(0)
+
+
+def netrep(X, Y, score):
+    """`LinearMetric(alpha=1)`: pad with zeros, center, rotate both, compare."""
+    width = max(X.shape[1], Y.shape[1])
+    X, Y = (center(np.pad(Z, ((0, 0), (0, width - Z.shape[1])))) for Z in (X, Y))
+    left, _, right = np.linalg.svd(X.T @ Y)
+    X, Y = X @ left, Y @ right.T
+    if score == "euclidean":
+        return np.linalg.norm(X - Y)
+    cosine = np.sum(X * Y) / (np.linalg.norm(X) * np.linalg.norm(Y))
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+def canonical(X, Y):
+    """Canonical correlations by inverse roots of covariances, and the variates of X."""
+    X, Y = center(X), center(Y)
+
+    def inverse_root(C):
+        values, vectors = np.linalg.eigh(C)
+        return vectors / np.sqrt(values) @ vectors.T
+
+    x, y = X @ inverse_root(X.T @ X), Y @ inverse_root(Y.T @ Y)
+    left, cosines, _ = np.linalg.svd(x.T @ y, full_matrices=False)
+    return cosines, x @ left
+
+
+def svcca(X, Y, threshold):
+    """The tutorial of the authors' code: SVD, as many directions, CCA, mean."""
+    reduced = []
+    for Z in (X, Y):
+        u, s, _ = np.linalg.svd(center(Z), full_matrices=False)
+        count = np.argmax(np.cumsum(s**2) / np.sum(s**2) >= threshold) + 1
+        reduced.append(u[:, :count] * s[:count])
+    return canonical(*reduced)[0].mean()
+
+
+def pwcca(X, Y):
+    """`compute_pwcca` of the authors' code, X being of no higher rank."""
+    cosines, variates = canonical(X, Y)
+    weights = np.abs(variates.T @ center(X)).sum(1)
+    return weights @ cosines / weights.sum()
+
+
+def predictivity(X, Y, measure):
+    """Ridge with intercept in closed form; the penalty by leaving out one by one."""
+    unexplained = 0.0
+    for rows in np.array_split(np.arange(N), measure.folds):
+        train = np.setdiff1d(np.arange(N), rows)
+
+        def fit(used, X=X, Y=Y):
+            x, y = X[used] - X[used].mean(0), Y[used] - Y[used].mean(0)
+            return lambda penalty, out: (
+                (X[out] - X[used].mean(0))
+                @ np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+                + Y[used].mean(0)
+            )
+
+        unit = np.mean(np.sum(center(X[train]) ** 2, 1))
+        errors = [
+            sum(
+                np.sum((Y[i] - fit(train[train != i])(p * unit, i)) ** 2) for i in train
+            )
+            for p in measure.penalties
+        ]
+        best = unit * measure.penalties[int(np.argmin(errors))]
+        unexplained += np.sum((Y[rows] - fit(train)(best, rows)) ** 2)
+    return 1 - unexplained / np.sum(center(Y) ** 2)
+
+
+def test_values_are_those_of_the_papers(features, x64):
+    X, Y = features
+    K, L = linear(features)
+    unit = [center(Z) / np.linalg.norm(center(Z)) for Z in features]
+    ridge = LinearPredictivity(folds=3, penalties=(1e-3, 1e-2, 0.1, 1.0))
+    expected = {
+        Procrustes(): netrep(X, Y, "euclidean"),
+        Procrustes(normalize=True): netrep(*unit, "euclidean"),
+        AngularShape(): netrep(X, Y, "angular"),
+        SVCCA(0.9): svcca(X, Y, 0.9),
+        SVCCA(1.0): svcca(X, Y, 1 - 1e-12),
+        ridge: predictivity(X, Y, ridge),
+    }
+    for measure, value in expected.items():
+        assert float(measure(K, L)) == pytest.approx(value, rel=1e-8), measure
+    assert float(PWCCA()(X, Y)) == pytest.approx(pwcca(X, Y), abs=1e-8)
+    assert float(PWCCA()(Y, X)) == pytest.approx(pwcca(X, Y), abs=1e-8)
+
+
+def test_predictivity_is_that_of_scikit_learn(features, x64):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    from sklearn.metrics import r2_score
+
+    X, Y = features
+    folds = tuple(range(3)) * 8
+    predicted = np.empty_like(Y)
+    for fold in range(3):
+        out = np.array(folds) == fold
+        unit = np.mean(np.sum(center(X[~out]) ** 2, 1))
+        alphas = unit * np.array([1e-3, 1e-2, 0.1, 1.0])
+        model = linear_model.RidgeCV(alphas).fit(X[~out], Y[~out])
+        predicted[out] = model.predict(X[out])
+    # The mean of the whole is in the fold's total too: one pooled score.
+    expected = r2_score(Y, predicted, multioutput="variance_weighted")
+    ridge = LinearPredictivity(fold_of=folds, penalties=(1e-3, 1e-2, 0.1, 1.0))
+    assert float(ridge(*linear(features))) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("measure", RSM_MEASURES, ids=str)
+def test_counts_are_copies_and_no_rotation_matters(features, x64, rng, measure):
+    counts = np.array([2, 1, 1, 0, 1, 1] * 4, float)
+    index = np.repeat(np.arange(N), counts.astype(int))
+    if isinstance(measure, LinearPredictivity):
+        # Copies are in one fold; leaving out one leaves out its copies.
+        measure = LinearPredictivity(fold_of=(0, 1, 2) * 8, penalties=(0.1,))
+        copied = LinearPredictivity(
+            fold_of=tuple(index % 3), penalties=measure.penalties
+        )
+    else:
+        copied = measure
+    X, Y = features
+    repeated = float(copied(*linear((X[index], Y[index]))))
+    K, L = linear(features)
+    assert float(measure(K, L, counts=counts)) == pytest.approx(repeated, abs=1e-8)
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    turned = (X - 9) @ turn
+    value = float(measure(turned @ turned.T, L))
+    assert value == pytest.approx(float(measure(K, L)), abs=1e-8)
+
+
+def test_pwcca_counts_copies_and_warns_of_too_few_samples(features, x64):
+    X, Y = features
+    counts = np.array([2, 1] * 12, float)
+    index = np.repeat(np.arange(N), counts.astype(int))
+    value = float(PWCCA()(X, Y, counts=counts))
+    assert value == pytest.approx(float(PWCCA()(X[index], Y[index])), abs=1e-8)
+    with pytest.warns(UserWarning, match="needs more samples than both together"):
+        PWCCA()(X[:12], Y[:12])
+
+
+def test_equal_shapes_are_at_distance_zero_even_in_float32(features):
+    K = np.float32(linear(features)[0])
+    assert float(Procrustes(normalize=True)(K, K)) < 1e-5
+    assert float(AngularShape()(K, 4 * K)) < 1e-5
+
+
+@pytest.mark.parametrize("measure", [*RSM_MEASURES, PWCCA()], ids=str)
+def test_related_networks_stand_out_of_the_null(features, measure):
+    pair = features if measure.of_features else linear(features)
+    test = sj.permutation_test(*pair, measure, key=0, resamples=39)
+    assert float(test.statistic) == pytest.approx(float(measure(*pair)), rel=1e-4)
+    assert float(test.p_value) < 0.1 and float(test.null_share) > 0.95
+    matrix = sj.measure_matrix({"a": pair[0], "b": pair[1]}, measure=measure)
+    assert matrix[0, 1] == pytest.approx(float(test.statistic), rel=1e-4)
+    assert matrix[1, 0] == pytest.approx(float(measure(*pair[::-1])), rel=1e-4)
+
+
+def test_intervals_of_features_and_of_groups(features):
+    groups = np.arange(N) // 2
+    interval = sj.bootstrap_interval(
+        *features, PWCCA(), key=0, resamples=30, groups=groups
+    )
+    assert interval.low < interval.high
+    first, second = features, (features[0], features[1][::-1])
+    difference = sj.difference_test(first, second, PWCCA(), key=0, resamples=30)
+    assert float(difference.difference) == pytest.approx(
+        float(PWCCA()(*first)) - float(PWCCA()(*second)), rel=1e-4
+    )
+
+
+def test_an_indefinite_rsm_has_a_value_only_when_asked_for(features, x64):
+    K, L = linear(features)
+    bent = K - 5 * np.eye(N)
+    values, vectors = np.linalg.eigh(
+        bent - bent.mean(0) - bent.mean(1)[:, None] + bent.mean()
+    )
+    nearest = (vectors * np.maximum(values, 0)) @ vectors.T
+    for measure in RSM_MEASURES:
+        with pytest.raises(ValueError, match="not positive semi-definite"):
+            measure(bent, L)
+        clipped = type(measure)(**{**vars(measure), "clip": True})
+        assert float(clipped(bent, L)) == pytest.approx(
+            float(measure(nearest, L)), abs=1e-8
+        )
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda K: SVCCA(1.5), ValueError, "threshold must be at most 1, got 1.5"),
+        (lambda K: SVCCA("a"), TypeError, "threshold must be a number"),
+        (lambda K: LinearPredictivity(folds=1), ValueError, "folds must be at least 2"),
+        (lambda K: LinearPredictivity(penalties=()), ValueError, "at least one number"),
+        (lambda K: LinearPredictivity(folds=30)(K, K), ValueError, "folds must be at"),
+        (lambda K: LinearPredictivity(fold_of=(0, 1))(K, K), ValueError, "one entry"),
+        (lambda K: PWCCA()(K, K[:3]), ValueError, "must be of the same samples"),
+        (lambda K: PWCCA()(K[:, :2] * 0, K[:, :2]), ValueError, "them is constant"),
+        (lambda K: AngularShape()(K * 0 + 1, K), ValueError, "them is constant"),
+        (lambda K: SVCCA()(K * 0 + 1, K), ValueError, "them is constant"),
+        (lambda K: LinearPredictivity()(K, K * 0), ValueError, "L is constant"),
+    ],
+)
+def test_bad_input_is_rejected(features, call, error, words):
+    with pytest.raises(error, match=words):
+        call(linear(features)[0])
