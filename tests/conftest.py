@@ -10,6 +10,9 @@ import cli_data
 import jax
 import numpy as np
 import pytest
+import torch_operators
+
+torch_operators.install()
 
 
 @pytest.fixture(scope="session", autouse=True)

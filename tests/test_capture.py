@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from networks import pixels, random_network
 
-from semrsm_jax.features import extract, list_layers
+from semrsm_jax.features import extract, layer_names
 from semrsm_jax.models import ResNet, ResNetConfig
 
 STAGES = "resnet.encoder.stages"
@@ -102,7 +102,7 @@ def tokens(output) -> np.ndarray:
 
 
 def test_list_layers_in_order_of_definition(resnet, user_model):
-    names = list_layers(resnet)
+    names = layer_names(resnet)
     stem = "resnet.embedder.embedder"
     assert names[:3] == ["resnet", "resnet.embedder", stem]
     assert names[3:5] == [f"{stem}.convolution", f"{stem}.normalization"]
@@ -112,7 +112,7 @@ def test_list_layers_in_order_of_definition(resnet, user_model):
     assert names[-1] == "classifier"
     expected = "twice twice.linear extends extends.linear alias alias.linear remat "
     expected += "remat.inner remat.inner.linear table.drop items.0 items.0.linear pair "
-    assert list_layers(user_model) == (expected + "swap unused norm").split()
+    assert layer_names(user_model) == (expected + "swap unused norm").split()
 
 
 def test_extract_is_the_output_of_the_stages(resnet, images):

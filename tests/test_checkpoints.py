@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from networks import abstract, pixels
 
-from semrsm_jax.features import extract, list_layers
+from semrsm_jax.features import extract, layer_names
 from semrsm_jax.models import VARIANTS, load
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
@@ -105,7 +105,7 @@ def test_full_size_networks_have_the_parameters_of_transformers(name):
         for key, shape in checkpoint_shapes(ARCHITECTURES[kind], network).items()
     }
     assert ours == theirs
-    assert variant.tap in list_layers(network)
+    assert variant.tap in layer_names(network)
 
 
 BFLOAT16 = ["resnet50", "bit-50", "convnextv2-base", "vit-b16", "dinov2-giant"]

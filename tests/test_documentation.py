@@ -15,7 +15,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-NEEDS = {"walkthrough.md": ("torch", "transformers", "skimage", "matplotlib")}
+NEEDS = {"networks.md": ("torch",), "walkthrough.md": ("torch", "transformers", "skimage", "matplotlib")}
 
 
 def shell(example: Example) -> None:

@@ -15,7 +15,7 @@ from semrsm_jax.features import (
     _nnx,
     extract,
     extract_to_store,
-    list_layers,
+    layer_names,
     open_folder,
 )
 from semrsm_jax.features._tokens import TokenRule
@@ -92,7 +92,7 @@ def test_tokens_that_the_config_counts(model, images):
 
 def compiled(model, images, layers):
     graphdef, state = nnx.split(model)
-    rule = TokenRule("all", None, "NHWC")
+    rule = TokenRule()
     lowered = _nnx._compiled_forward.lower(graphdef, state, images, layers, rule, None)
     return lowered.compile()
 
@@ -260,6 +260,6 @@ def test_sources_refused(model):
 
 
 def test_layers_of_any_framework_and_no_other(model):
-    assert list_layers(model)[0] == "embed"
+    assert layer_names(model)[0] == "embed"
     with pytest.raises(TypeError, match="flax.nnx.Module, flax.linen.Module or torch"):
-        list_layers(lambda x: x)
+        layer_names(lambda x: x)

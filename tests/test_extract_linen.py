@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from networks import pixels
 
-from semrsm_jax.features import extract, list_layers
+from semrsm_jax.features import extract, layer_names
 
 TRACES = []
 
@@ -65,14 +65,14 @@ def net(images) -> tuple[Net, dict]:
 
 def test_layers_are_those_that_a_call_reaches(net, images):
     module, variables = net
-    names = list_layers(module, images, variables=variables)
+    names = layer_names(module, images, variables=variables)
     expected = "stem shared shared.Conv_0 shared.Conv_1 blocks_0 blocks_0.Conv_0 "
     expected += "blocks_0.Conv_1 blocks_1 blocks_1.Conv_0 blocks_1.Conv_1 norm drop "
     assert names == (expected + "pair head").split()
     shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    assert list_layers(module.bind(variables), shape) == names
+    assert layer_names(module.bind(variables), shape) == names
     with pytest.raises(ValueError, match="images must be given for a flax.linen"):
-        list_layers(module, variables=variables)
+        layer_names(module, variables=variables)
 
 
 def test_features_are_the_outputs(net, images):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.torch
 
 import jax.numpy as jnp  # noqa: E402
 
-from semrsm_jax.features import extract, list_layers  # noqa: E402
+from semrsm_jax.features import extract, layer_names  # noqa: E402
 
 
 class Block(torch.nn.Module):
@@ -82,8 +82,8 @@ LAYERS = ["head", "first.conv", "shared", "drop", "several", "lstm"]
 
 
 def test_layers_are_those_of_named_modules(net):
-    assert list_layers(net) == [name for name, _ in net.named_modules() if name]
-    assert list_layers(net)[:3] == ["first", "first.conv", "shared"]
+    assert layer_names(net) == [name for name, _ in net.named_modules() if name]
+    assert layer_names(net)[:3] == ["first", "first.conv", "shared"]
 
 
 def test_maps_tuples_and_dicts_become_tokens(net, images):
@@ -117,7 +117,8 @@ def test_the_model_is_left_as_it_was(net, images):
     before = {key: value.clone() for key, value in net.state_dict().items()}
     net.batches.clear()
     extract(net, images, ["drop"], batch_size=2)
-    assert net.batches == [(2, 3, 6, 7), (2, 3, 6, 7), (1, 3, 6, 7)]
+    # The second call is the test that an image alone has the same tokens.
+    assert [batch[0] for batch in net.batches] == [2, 1, 2, 1]
     with pytest.raises(ValueError, match="the model cannot take shape"):
         extract(net, images, ["drop", "several"], call=lambda m, x: m(x, x))
     assert {name: module.training for name, module in net.named_modules()} == modes
@@ -149,7 +150,7 @@ def test_only_the_layers_asked_for_are_kept(images):
         counts.append(sum(ref() is not None for ref in alive))
 
     extract(Watching(), images, ["layers.1"], batch_size=1, progress=progress)
-    assert len(alive) == 20
+    assert len(alive) == 24
     # Each batch was brought to the host; of the layers nothing is left.
     assert counts == [0] * 5
 
@@ -187,6 +188,11 @@ def test_layout_of_models_that_keep_channels_last(images):
 PATCHES = {"tokens": "patches", "layers": ["lstm"]}
 
 
+def test_a_layer_of_as_many_tokens_as_the_grid_has_no_prefix(net, images):
+    every = extract(net, images, ["lstm"])["lstm"]
+    np.testing.assert_array_equal(extract(net, images, **PATCHES)["lstm"], every)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -196,7 +202,12 @@ PATCHES = {"tokens": "patches", "layers": ["lstm"]}
         ({"tokens": "cls"}, ValueError, "no CLS token; tokens='cls' fits"),
         ({"tokens": "some"}, ValueError, "tokens must be one of 'all', 'patches'"),
         ({"layout": "CHW"}, ValueError, "layout must be one of 'NHWC', 'NCHW'"),
-        (PATCHES, ValueError, "prefix_tokens must be the number of tokens of 'lstm'"),
+        (
+            {"layers": ["lstm", "drop"], "layout": {"lst": "NSC"}},
+            ValueError,
+            "layout: 'lst' is none of the layers lstm, drop",
+        ),
+        ({"layers": ["drop"], "layout": {"drop": "NSC"}}, ValueError, "does not fit"),
         (PATCHES | {"prefix_tokens": 42}, ValueError, "none is left"),
         (
             PATCHES | {"tokens": "cls", "prefix_tokens": 0},

@@ -13,7 +13,7 @@ from flax import nnx
 from networks import abstract, pixels
 from safetensors.numpy import load_file, save_file
 
-from semrsm_jax.features import extract, list_layers
+from semrsm_jax.features import extract, layer_names
 from semrsm_jax.models import ViT, ViTConfig, load, locate, variant
 from semrsm_jax.models._layers import LayerNorm
 from semrsm_jax.models.checkpoint import _hub
@@ -76,7 +76,7 @@ def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
     np.testing.assert_array_equal(
         model.vit.encoder.layer[1].attention.output.kernel[...], square.T
     )
-    names = list_layers(model)
+    names = layer_names(model)
     assert names[:2] == ["vit", "vit.embeddings"] and names[-1] == "classifier"
 
 

@@ -21,7 +21,7 @@ from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
-from semrsm_jax.features import list_layers
+from semrsm_jax.features import layer_names
 from semrsm_jax.models import load
 
 
@@ -113,7 +113,7 @@ class OnDataSet:
             folder, draw.samples, draw.seed, session.report
         )
         model = load(network if self.public else _checkpoint(folder, network))
-        blocks = [each for each in list_layers(model) if _BLOCKS.fullmatch(each)]
+        blocks = [each for each in layer_names(model) if _BLOCKS.fullmatch(each)]
         if not blocks:
             raise DATA.error(f"{network} is no ResNet, but {type(model).__name__}")
         layers = (*blocks, _HEAD)

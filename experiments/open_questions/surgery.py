@@ -39,7 +39,7 @@ def output_of(
 
     Args:
       model: a flax.nnx network in evaluation mode; it is left as it was.
-      layer: its dotted path, as in `list_layers`.
+      layer: its dotted path, as in `layer_names`.
       call: runs the network.
       images: as `call` takes them.
     """
@@ -65,7 +65,7 @@ def rest_of(
 
     Args:
       model: as in `output_of`.
-      layer: its dotted path, as in `list_layers`.
+      layer: its dotted path, as in `layer_names`.
       call: runs the network.
       images: any of the right shape.
     """

@@ -21,6 +21,7 @@ from semrsm_jax.cli import (
     retrieve,
     rsm,
     search,
+    see,
     status,
 )
 from semrsm_jax.cli._algorithm_options import with_algorithm_options
@@ -36,9 +37,10 @@ A typical session, on features of shape (N, H, W, C) or (N, S, C) that you saved
 
   semrsm compare layer1.npz layer2.npz
 
-semrsm extract computes features of your images. To see results without any: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
+semrsm see makes a report of a folder of images by any network, semrsm extract computes features. To see results without any images: semrsm demo"""  # noqa: E501 (lines are wrapped when shown)
 
 _COMMANDS = (
+    see,
     extract,
     models,
     rsm,

@@ -10,21 +10,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semrsm_jax.cli import options
+from semrsm_jax.cli._network_options import (
+    NETWORKS,
+    AllowRandom,
+    Blocks,
+    Dtype,
+    DtypeName,
+    LayerLayout,
+    Model,
+    NetworkLayers,
+    OnError,
+    OnErrorName,
+    PrefixTokens,
+    Preprocessor,
+    Revision,
+    Untrained,
+    chosen_layers,
+    open_images,
+    parse_by_layer,
+    preprocessing_text,
+)
 from semrsm_jax.cli.console import Report, progress_bar, say, say_fields, say_json
 from semrsm_jax.store import check_output, save_features
 from semrsm_jax.store.output import check_folder
 
 if TYPE_CHECKING:
-    from semrsm_jax.features import ImageFolder, LoadedNetwork
+    from semrsm_jax.features import ImageFolder, LayerTable, LoadedNetwork
 
 NAME = "extract"
-HELP = """Compute the features of a folder of images in some layers of a network.
+HELP = f"""Compute the features of a folder of images in some layers of a network.
 
-The network is one of the paper's, by its name (semrsm models lists them), or a checkpoint of the same kinds: a folder with config.json and weights, or the id of a repository on the hub. Images are prepared as its preprocessor_config.json says.
+{NETWORKS}
+
+Example: semrsm extract --model timm:vit_small_patch14_reg4_dinov2 --images photographs --tokens patches -o features.zarr
 
 Example: semrsm extract --model facebook/dinov2-base --images photographs --tokens patches -o features.zarr
 
-Example: semrsm extract --model facebook/dinov2-base --list-layers
+Example: semrsm extract --model torchvision:swin_t --list-layers
 
 Images are all files below the folder that end in .png, .jpg, .webp, .bmp, .tif or .gif, sorted; their paths below it become the ids of the samples. EXIF orientation is applied, transparency is dropped, and an animation is its first frame.
 
@@ -41,33 +63,8 @@ class TokensName(StrEnum):
     CLS = "cls"
 
 
-class DtypeName(StrEnum):
-    """What a network computes in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class OnErrorName(StrEnum):
-    """What to do about images that cannot be read."""
-
-    RAISE = "raise"
-    SKIP = "skip"
-
-
 def command(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            show_default=False,
-            help="A name that semrsm models lists, a checkpoint's folder, or its id on "
-            "the hub.",
-        ),
-    ],
+    model: Model,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -83,16 +80,8 @@ def command(
             help="Where to write: .zarr (a folder, resumed), .npz or .safetensors.",
         ),
     ] = None,
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layers",
-            "-l",
-            metavar="LAYER",
-            help="Layers as --list-layers names them, with commas or one an option; "
-            "last is what the paper compares. Default: last.",
-        ),
-    ] = None,
+    layers: NetworkLayers = None,
+    blocks: Blocks = False,
     tokens: Annotated[
         TokensName,
         typer.Option(
@@ -104,34 +93,14 @@ def command(
     batch_size: Annotated[
         int, typer.Option(help="Images a pass; fewer need less memory.")
     ] = 32,
-    dtype: Annotated[
-        DtypeName,
-        typer.Option(
-            metavar="DTYPE",
-            case_sensitive=False,
-            help="What the network computes in: float32, bfloat16 or float16.",
-        ),
-    ] = DtypeName.FLOAT32,
-    on_error: Annotated[
-        OnErrorName,
-        typer.Option(
-            metavar="HOW",
-            case_sensitive=False,
-            help="If images cannot be read: raise, which lists them and stops; or "
-            "skip, which leaves them out and lists them.",
-        ),
-    ] = OnErrorName.RAISE,
-    revision: Annotated[
-        str | None,
-        typer.Option(help="Branch, tag or commit of a checkpoint on the hub."),
-    ] = None,
-    preprocessor: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A preprocessor_config.json, in place of the checkpoint's own.",
-        ),
-    ] = None,
+    dtype: Dtype = DtypeName.FLOAT32,
+    on_error: OnError = OnErrorName.RAISE,
+    revision: Revision = None,
+    preprocessor: Preprocessor = None,
+    untrained: Untrained = False,
+    prefix_tokens: PrefixTokens = None,
+    layout: LayerLayout = None,
+    allow_random: AllowRandom = False,
     list_layers: Annotated[
         bool,
         typer.Option(
@@ -143,36 +112,38 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Checks all input, extracts, writes, and prints a summary."""
-    from semrsm_jax.features import load_network, load_preprocessing, open_folder
+    from semrsm_jax.features import load_network
     from semrsm_jax.features.image_folder import find_images
+
+    def load() -> "LoadedNetwork":
+        report("Loading the network", 0, None)
+        return load_network(model, dtype.value, revision, pretrained=not untrained)
 
     if list_layers:
         with progress_bar("steps", quiet) as report:
-            report("Loading the network", 0, None)
-            loaded = load_network(model, dtype.value, revision)
-        _show_layers(loaded, as_json)
+            loaded = load()
+            table = _table(loaded, images, preprocessor)
+        _show_layers(loaded, table, as_json)
         return
     if images is None or output is None:
         missing = "--images" if images is None else "--output"
         raise ValueError(f"{missing} must be given, unless --list-layers is")
     _check_output(output, overwrite, dtype)
     find_images(images)  # a wrong folder is reported before the network is loaded
+    reading = {
+        "tokens": tokens.value,
+        "prefix_tokens": parse_by_layer("--prefix-tokens", prefix_tokens, True),
+        "layout": parse_by_layer("--layout", layout, False),
+        "allow_random": allow_random,
+        "batch_size": batch_size,
+    }
     start = time.perf_counter()
     with progress_bar("images", quiet) as report:
-        report("Loading the network", 0, None)
-        loaded = load_network(model, dtype.value, revision)
-        names = loaded.select_layers(layers)
-        preprocess = load_preprocessing(preprocessor or loaded.folder)
-        folder = open_folder(
-            images,
-            preprocess,
-            on_error=on_error.value,
-            progress=lambda done, total: report("Checking images", done, total),
-        )
-        report("Compiling, first images", 0, None)
-        shapes = _extract(
-            loaded, folder, names, output, tokens, batch_size, overwrite, report
-        )
+        loaded = load()
+        names = chosen_layers(loaded, layers, blocks)
+        folder = open_images(loaded, images, preprocessor, on_error, report)
+        report("First images", 0, None)
+        shapes = _extract(loaded, folder, names, output, reading, overwrite, report)
     seconds = time.perf_counter() - start
     if quiet:
         return
@@ -197,8 +168,7 @@ def _extract(
     folder: "ImageFolder",
     names: Sequence[str],
     output: Path,
-    tokens: TokensName,
-    batch_size: int,
+    reading: Mapping[str, Any],
     overwrite: bool,
     report: Report,
 ) -> Mapping[str, tuple[int, ...]]:
@@ -207,7 +177,7 @@ def _extract(
 
     metadata: dict[str, Any] = {
         "model": loaded.name,
-        "preprocessing": str(folder.preprocess),
+        "preprocessing": preprocessing_text(folder.preprocess),
         "skipped": [image._asdict() for image in folder.skipped],
     }
 
@@ -220,8 +190,7 @@ def _extract(
             folder,
             names,
             output,
-            batch_size=batch_size,
-            tokens=tokens.value,
+            **reading,
             progress=progress,
             metadata=metadata,
         )
@@ -230,8 +199,7 @@ def _extract(
         loaded.model,
         folder,
         names,
-        batch_size=batch_size,
-        tokens=tokens.value,
+        **reading,
         progress=progress,
     )
     save_features(
@@ -258,12 +226,28 @@ def _check_output(output: Path, overwrite: bool, dtype: DtypeName) -> None:
     check_folder(output)
 
 
-def _show_layers(loaded: "LoadedNetwork", as_json: bool) -> None:
+def _table(
+    loaded: "LoadedNetwork", images: Path | None, preprocessor: Path | None
+) -> "LayerTable":
+    """What the layers give for the first image, or for a gray one."""
+    import numpy as np
+
+    from semrsm_jax.features import list_layers, load_preprocessing, read_image
+    from semrsm_jax.features.image_folder import find_images
+
+    gray = np.full((256, 256, 3), 128, np.uint8)
+    image = gray if images is None else read_image(find_images(images)[0])
+    given = None if preprocessor is None else load_preprocessing(preprocessor)
+    return list_layers(loaded.model, (given or loaded.preprocessing())(image)[None])
+
+
+def _show_layers(loaded: "LoadedNetwork", table: "LayerTable", as_json: bool) -> None:
     if as_json:
-        say_json({"last": loaded.last, "layers": loaded.layers})
+        rows = [layer._asdict() for layer in table]
+        say_json({"last": loaded.last, "layers": loaded.layers, "table": rows})
         return
-    for name in loaded.layers:
-        say(f"{name}  (last)" if name == loaded.last else name)
+    say(str(table))
+    say(f"last: {loaded.last}; blocks are marked by *, unread outputs by ?")
 
 
 def _report(

@@ -1,7 +1,7 @@
 """The interface of a framework, whose networks features are extracted from."""
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._readings import Evidence, Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
 
 # Called as call(model, images), in place of model(images).
 Call = Callable[[Any, Any], Any]
 Forward = Callable[[Any], Mapping[str, Any]]
+Read = Callable[[TokenRule], Reading]
 
 
 class Network(NamedTuple):
@@ -24,24 +27,33 @@ class Network(NamedTuple):
       model: of one of the frameworks.
       variables: of a flax.linen module.
       call: how the model is called; None calls it with the images alone.
+      random: whether a torch model may be random in its forward pass.
     """
 
     model: Any
-    variables: Any
-    call: Call | None
+    variables: Any = None
+    call: Call | None = None
+    random: bool = False
 
 
 class Backend(Protocol):
     """One framework; a module of functions."""
 
-    layout: str  # of outputs with four axes
-
-    def list_layers(self, network: Network, images: Any) -> list[str]:
-        """Dotted names of the layers whose output can be extracted."""
+    def modules(self, network: Network, images: Any) -> list[ModuleKind]:
+        """The layers whose output can be extracted."""
         ...
 
-    def prefix_tokens(self, network: Network) -> int | None:
-        """The number of tokens before the patches; None if unknown."""
+    def outputs(
+        self, network: Network, layers: Sequence[str], images: Any
+    ) -> Mapping[str, tuple[Any, Read]]:
+        """Shape and dtype of what each layer that is called gives, and how to read it.
+
+        Outputs that are not arrays are left out.
+        """
+        ...
+
+    def stated(self, network: Network) -> Stated:
+        """What the model states about its tokens."""
         ...
 
     def arrays(self, network: Network) -> Iterator[tuple[str, Any]]:
@@ -101,18 +113,47 @@ def fixed_size(
     return padded
 
 
-def flax_tokens(rule: TokenRule, name: str, output: Any, samples: int) -> jax.Array:
-    """The tokens of a flax layer's output.
+def flax_tokens(
+    rule: TokenRule, name: str, output: Any, images: Float[Array, "N H W C"]
+) -> jax.Array:
+    """The tokens of a flax layer's output for images; maps are (N, H, W, C).
 
     Raises:
       TypeError: the output is not an array.
-      ValueError: its shape is not one of tokens.
+      ValueError: its shape is not one of tokens, or the tokens asked for are unknown.
     """
     if not isinstance(output, jax.Array):
         raise TypeError(
             f"layers: {name!r} gives {type(output).__name__}, expected an array"
         )
-    return rule(name, output, samples, jnp.transpose)
+    evidence = _flax_evidence(rule, images)
+    reading = rule.read(name, output.shape, images.shape[0], evidence)
+    kept = rule.rows(name, output.shape, reading, evidence)
+    return reading.tokens(output, jnp.transpose)[:, kept]
+
+
+def _flax_evidence(rule: TokenRule, images: Any) -> Evidence:
+    """All that is known of a flax network: maps have channels last."""
+    _, height, width, _ = images.shape
+    return Evidence((height, width), rule.stated, layout="NHWC")
+
+
+def flax_outputs(
+    outputs: Mapping[str, Any], images: Any
+) -> dict[str, tuple[Any, Read]]:
+    """The layers of a flax network that give one array, with how each is read."""
+
+    def reader(name: str, shape: tuple[int, ...]) -> Read:
+        def read(rule: TokenRule) -> Reading:
+            return rule.read(name, shape, images.shape[0], _flax_evidence(rule, images))
+
+        return read
+
+    return {
+        name: (output, reader(name, output.shape))
+        for name, output in outputs.items()
+        if isinstance(output, jax.ShapeDtypeStruct)
+    }
 
 
 def images_error(images: Any, error: Exception) -> ValueError:
@@ -122,3 +163,20 @@ def images_error(images: Any, error: Exception) -> ValueError:
         "expected (N, H, W, C) with the sizes and channels that it was built for "
         f"({type(error).__name__}: {error})"
     )
+
+
+def stated_by(holders: Iterable[Any]) -> Stated:
+    """What the first of some objects that has them states about prefix and patches."""
+    facts: dict[str, Any] = {}
+    for holder in holders:
+        for name in ("prefix_tokens", "patch_size"):
+            value = getattr(holder, name, None)
+            if value is not None:
+                facts.setdefault(name, value)
+    patch = facts.get("patch_size")
+    if isinstance(patch, int):
+        patch = (patch, patch)
+    patch = (
+        tuple(patch) if isinstance(patch, list | tuple) and len(patch) == 2 else None
+    )
+    return Stated(facts.get("prefix_tokens"), patch=patch)

@@ -9,35 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.features._backend import Call, Network, backend_of
+from semrsm_jax.features._backend import Call, Network
 from semrsm_jax.features._passes import Extraction, Progress, checked_extraction
 from semrsm_jax.features._sources import Images, ImageSource
 from semrsm_jax.store import FeatureStore
-
-
-def list_layers(
-    model: Any, images: Any = None, *, variables: Any = None, call: Call | None = None
-) -> list[str]:
-    """Lists the layers whose output `extract` can take.
-
-    Args:
-      model: a `flax.nnx`, `flax.linen` or torch module.
-      images: (N, H, W, C), of which only shape and dtype are used; for flax.linen
-        alone, whose modules make their layers when they are called.
-      variables: for flax.linen, as in `extract`.
-      call: as in `extract`, for flax.linen.
-
-    Returns:
-      Dotted paths such as `"vit.encoder.layer.3"`, parents before children, in the
-      order of definition (for flax.linen that of the calls). For torch they are the
-      names of `named_modules()`. A shared nnx module is listed under each of its
-      paths.
-
-    Raises:
-      TypeError: `model` is not of one of these frameworks.
-      ValueError: for flax.linen, `images` or `variables` are missing or do not fit.
-    """
-    return backend_of(model).list_layers(Network(model, variables, call), images)
 
 
 def extract(
@@ -47,10 +22,11 @@ def extract(
     *,
     batch_size: int = 32,
     tokens: str = "all",
-    prefix_tokens: int | None = None,
-    layout: str | None = None,
+    prefix_tokens: int | Mapping[str, int] | None = None,
+    layout: str | Mapping[str, str] | None = None,
     variables: Any = None,
     call: Call | None = None,
+    allow_random: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Float[Array, "N S C"]]:
     """Computes the representations of images at some layers of a network.
@@ -67,21 +43,29 @@ def extract(
         included) that is called with the images; a torch one gets them as
         (N, C, H, W).
       images: (N, H, W, C), floating; NumPy or JAX, already scaled and normalized as the
-        network expects them. Or an `ImageFolder`, or another `ImageSource`.
-      layers: names from `list_layers`.
+        network expects them. (N, 3, H, W) and torch tensors are accepted where that is
+        unambiguous. Or an `ImageFolder`, or another `ImageSource`.
+      layers: names from `layer_names`, or patterns: ``"blocks.*"`` are all blocks.
       batch_size: images a pass; a smaller N is one pass of N images.
       tokens: ``"all"``, ``"patches"`` (without CLS and other prefix tokens) or
         ``"cls"``, for outputs (N, S, C); a map (N, H, W, C)
         consists of patches.
-      prefix_tokens: the number of tokens before the patches. None: as stated by the
-        package's networks, or counted from the learned tokens of a torch model
-        (``cls_token``, ``register_tokens``, ...).
-      layout: ``"NHWC"`` or ``"NCHW"``, of outputs with four axes. Default: NHWC for
-        flax, NCHW for torch (where SAM's and Swin's layers give NHWC).
+      prefix_tokens: the number of tokens before the patches, of all layers, or by
+        layer: ``{"blocks.*": 5}``. None: decided by layer, from what the model states
+        (`prefix_tokens`, `num_prefix_tokens`, its learned ``cls_token``,
+        ``register_tokens``, ...) and from the grid: a layer of 196 tokens, in a network
+        of 14 x 14 patches, has no CLS token yet.
+      layout: ``"NHWC"`` or ``"NCHW"``, of outputs with four axes, ``"NSC"`` or
+        ``"NCS"``, of those with three; of all layers, or by layer. None: decided by
+        layer. Flax has channels last; in torch the types of the modules and the grids
+        of the convolutions decide.
       variables: for a flax.linen module that is not bound, what its `init` returned.
       call: calls the model as ``call(model, images)``, where it needs more than the
         images: ``lambda m, x: m(x, train=False)``. A new function for each call of
-        `extract` is compiled again.
+        `extract` is compiled again. None: the model itself, and ``get_image_features``
+        or ``encode_image`` where it has one (CLIP, SigLIP).
+      allow_random: accept a torch network that is random in its forward pass, such as
+        ViTMAE with its masks.
       progress: called as ``progress(done, total)``, in images, after each batch.
 
     Returns:
@@ -89,7 +73,8 @@ def extract(
       JAX has x64 enabled). Outputs (N, H, W, C) are flattened row by row, (N, S, C)
       stay, and (N, C) become one token. A layer that runs several times for one input
       gives the output of its last call. A torch layer that gives a tuple or a
-      `ModelOutput` gives the first tensor of it.
+      `ModelOutput` gives the first tensor of it. The tokens of Hiera, which its blocks
+      keep by mask unit, are put in order row by row.
 
     Raises:
       TypeError: `model` is not of one of these frameworks, `images` not a floating
@@ -97,14 +82,16 @@ def extract(
         `progress` not callable, or a layer's output not an array.
       ValueError: `images` has another rank, is empty, holds NaN or infinity or does not
         fit the model; `layers` is empty or holds an unknown name; a setting is out of
-        its range, or `prefix_tokens` is needed and unknown; a layer is not called, or
-        its output has none of the shapes above.
+        its range, or `prefix_tokens` is needed and unknown; a layer is not called, its
+        output has none of the shapes above, or can be read in two ways, which the error
+        shows; a torch network is random.
     """
-    network, kept = Network(model, variables, call), (tokens, prefix_tokens, layout)
+    network = Network(model, variables, call, allow_random)
+    kept = (tokens, prefix_tokens, layout)
     extraction = checked_extraction(network, images, layers, batch_size, kept, progress)
     if _checks.is_traced(images):
         with extraction.running() as forward:
-            outputs = forward(images)
+            outputs = forward(extraction.source.read(0, len(extraction.source)))
         return {name: outputs[name] for name in extraction.layers}
     return _in_memory(extraction)
 
@@ -117,10 +104,11 @@ def extract_to_store(
     *,
     batch_size: int = 32,
     tokens: str = "all",
-    prefix_tokens: int | None = None,
-    layout: str | None = None,
+    prefix_tokens: int | Mapping[str, int] | None = None,
+    layout: str | Mapping[str, str] | None = None,
     variables: Any = None,
     call: Call | None = None,
+    allow_random: bool = False,
     progress: Progress | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> FeatureStore:
@@ -141,6 +129,7 @@ def extract_to_store(
       layout: as in `extract`.
       variables: as in `extract`.
       call: as in `extract`; it is not recorded.
+      allow_random: as in `extract`.
       progress: as in `extract`; existing batches count as done.
       metadata: further facts to record, as JSON can express them.
 
@@ -153,7 +142,8 @@ def extract_to_store(
       OSError: the store cannot be written, for example on a full disk; batches
         written before stay.
     """
-    network, kept = Network(model, variables, call), (tokens, prefix_tokens, layout)
+    network = Network(model, variables, call, allow_random)
+    kept = (tokens, prefix_tokens, layout)
     extraction = checked_extraction(network, images, layers, batch_size, kept, progress)
     described = {**(metadata or {}), "extraction": _described(extraction)}
     store = None
@@ -235,6 +225,13 @@ def _described(extraction: Extraction) -> dict[str, Any]:
         "parameters_sha256": extraction.digest(),
         "images": extraction.source.digest,
         "tokens": extraction.rule.tokens,
-        "prefix_tokens": extraction.rule.prefix,
-        "layout": extraction.rule.layout,
+        "prefix_tokens": _as_json(
+            extraction.rule.prefix, extraction.rule.stated.prefix
+        ),
+        "layout": _as_json(extraction.rule.layout, None),
     }
+
+
+def _as_json(setting: Any, default: Any) -> Any:
+    """A setting of `extract` as it was given; the default where none was."""
+    return dict(setting) if isinstance(setting, tuple) else setting or default

@@ -1,6 +1,6 @@
 """flax.linen networks, by `capture_intermediates`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +13,21 @@ from semrsm_jax.features._backend import (
     Call,
     Forward,
     Network,
+    Read,
     fixed_size,
+    flax_outputs,
     flax_tokens,
     images_error,
+    stated_by,
 )
+from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._readings import Stated
 from semrsm_jax.features._tokens import TokenRule
-
-layout = "NHWC"
 
 _COLLECTION = "intermediates"
 
 
-def list_layers(network: Network, images: Any) -> list[str]:
+def modules(network: Network, images: Any) -> list[ModuleKind]:
     """The submodules that a call reaches, parents before children.
 
     A module makes its submodules when it is called, so it is called with shapes only.
@@ -38,11 +41,12 @@ def list_layers(network: Network, images: Any) -> list[str]:
             "images must be given for a flax.linen module, which makes its layers when "
             "it is called: an array (N, H, W, C), or jax.ShapeDtypeStruct"
         )
-    called = []
+    called, kinds = [], {}
 
     def note(submodule: nn.Module, method: str) -> bool:
         if method == "__call__":
             called.append(submodule.path)
+            kinds[submodule.path] = type(submodule).__name__
         return False
 
     def run(variables: Any, images: Any) -> None:
@@ -59,12 +63,12 @@ def list_layers(network: Network, images: Any) -> list[str]:
     ordered = sorted(
         paths, key=lambda path: [first[path[: k + 1]] for k in range(len(path))]
     )
-    return [".".join(path) for path in ordered]
+    return [ModuleKind(".".join(path), kinds[path]) for path in ordered]
 
 
-def prefix_tokens(network: Network) -> int | None:
-    """The module's own `prefix_tokens`; None if it has none."""
-    return getattr(network.model, "prefix_tokens", None)
+def stated(network: Network) -> Stated:
+    """The module's own `prefix_tokens` and `patch_size`."""
+    return stated_by((network.model,))
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -87,9 +91,22 @@ def running(
     yield fixed_size(forward, size)
 
 
+def outputs(
+    network: Network, layers: Sequence[str], images: Any
+) -> dict[str, tuple[Any, Read]]:
+    """What the layers give for images, by tracing."""
+    module, variables = _bound(network)
+
+    def trace(variables: Any, images: Any) -> dict[str, Any]:
+        return _captured(module, variables, images, tuple(layers), network.call)
+
+    shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    return flax_outputs(jax.eval_shape(trace, variables, shape), images)
+
+
 def _bound(network: Network) -> tuple[nn.Module, Any]:
     """The module and its variables; a bound module holds its own."""
-    module, variables, _ = network
+    module, variables, *_ = network
     if variables is None and module.scope is not None:
         return module.unbind()
     if variables is None:
@@ -124,18 +141,30 @@ def _forward(
     rule: TokenRule,
     call: Call | None,
 ) -> dict[str, Float[Array, "N S C"]]:
+    captured = _captured(module, variables, images, layers, call)
+    return {name: flax_tokens(rule, name, captured[name], images) for name in layers}
+
+
+def _captured(
+    module: nn.Module,
+    variables: Any,
+    images: Float[Array, "N H W C"],
+    layers: tuple[str, ...],
+    call: Call | None,
+) -> dict[str, Any]:
+    """The outputs of the layers, of the last call of each."""
+
     def wanted(submodule: nn.Module, method: str) -> bool:
         return method == "__call__" and ".".join(submodule.path) in layers
 
     captured = _apply(module, variables, images, wanted, call)
-    tokens = {}
+    outputs = {}
     for name in layers:
         node = captured
         for part in name.split("."):
             node = node[part]
-        output = node["__call__"][-1]  # the last call
-        tokens[name] = flax_tokens(rule, name, output, images.shape[0])
-    return tokens
+        outputs[name] = node["__call__"][-1]
+    return outputs
 
 
 # Modules compare by value, so equal ones share a compilation.

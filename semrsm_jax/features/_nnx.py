@@ -10,11 +10,12 @@ removes all computation after the last of these layers.
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -22,36 +23,39 @@ from semrsm_jax.features._backend import (
     Call,
     Forward,
     Network,
+    Read,
     fixed_size,
+    flax_outputs,
     flax_tokens,
     images_error,
+    stated_by,
 )
+from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._readings import Stated
 from semrsm_jax.features._tokens import TokenRule
-
-layout = "NHWC"
 
 
 class _LayerOutput(nnx.Intermediate):
     """Separates our outputs from those that the user's modules sow."""
 
 
-def list_layers(network: Network, images: Any) -> list[str]:
+def modules(network: Network, images: Any) -> list[ModuleKind]:
     """The submodules, parents before children, in the order of definition.
 
     A shared module is listed under each of its paths. Containers (`nnx.List`,
     `nnx.Dict`) are only part of a path.
     """
     del images
-    return [name for name, _ in _submodules(network.model)]
+    return [
+        ModuleKind(name, type(module).__name__)
+        for name, module in _submodules(network.model)
+    ]
 
 
-def prefix_tokens(network: Network) -> int | None:
-    """The `prefix_tokens` of the model's config or of the model; None if unknown."""
-    for holder in (getattr(network.model, "config", None), network.model):
-        count = getattr(holder, "prefix_tokens", None)
-        if count is not None:
-            return count
-    return None
+def stated(network: Network) -> Stated:
+    """The `prefix_tokens` and `patch_size` of the model's config or of the model."""
+    holders = (getattr(network.model, "config", None), network.model)
+    return stated_by(holders)
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -78,6 +82,20 @@ def running(
     yield fixed_size(forward, size)
 
 
+def outputs(
+    network: Network, layers: Sequence[str], images: Any
+) -> dict[str, tuple[Any, Read]]:
+    """What the layers give for images, by tracing."""
+    copy = nnx.merge(*nnx.split(network.model))
+    copy.eval()
+    graphdef, state = nnx.split(copy)
+
+    def trace(state: Any, images: Any) -> dict[str, Any]:
+        return _captured(graphdef, state, images, tuple(layers), network.call)
+
+    return flax_outputs(jax.eval_shape(trace, state, jnp.asarray(images)), images)
+
+
 def _forward(
     graphdef: Any,
     state: Any,
@@ -87,25 +105,38 @@ def _forward(
     call: Call | None,
 ) -> dict[str, Float[Array, "N S C"]]:
     """Runs a fresh copy of the model and returns the tokens of the layers."""
+    captured = _captured(graphdef, state, images, layers, call)
+    for name in layers:
+        if name not in captured:
+            raise ValueError(f"layers: the model does not call {name!r}")
+    return {name: flax_tokens(rule, name, captured[name], images) for name in layers}
+
+
+def _captured(
+    graphdef: Any,
+    state: Any,
+    images: Float[Array, "N H W C"],
+    layers: tuple[str, ...],
+    call: Call | None,
+) -> dict[str, Any]:
+    """Runs a fresh copy of the model: the outputs of the layers that are called."""
     model = nnx.merge(graphdef, state)
-    modules = dict(_submodules(model))
+    named = dict(_submodules(model))
     # A shared module has one canonical path, under which nnx files what it sows.
     paths = {id(module): path for path, module in nnx.iter_modules(model)}
-    for module in {id(modules[name]): modules[name] for name in layers}.values():
+    for module in {id(named[name]): named[name] for name in layers}.values():
         object.__setattr__(module, "__class__", _sowing(type(module)))
     try:
         captured = nnx.capture(call or _call_model, _LayerOutput)
         _, sown = captured(model, images)
     except (TypeError, ValueError) as error:
         raise images_error(images, error) from error
-    outputs = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
-    tokens = {}
-    for name in layers:
-        path = paths[id(modules[name])]
-        if path not in outputs:
-            raise ValueError(f"layers: the model does not call {name!r}")
-        tokens[name] = flax_tokens(rule, name, outputs[path], images.shape[0])
-    return tokens
+    values = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
+    return {
+        name: values[paths[id(named[name])]]
+        for name in layers
+        if paths[id(named[name])] in values
+    }
 
 
 def _call_model(model: nnx.Module, images: jax.Array) -> Any:

@@ -18,7 +18,7 @@ from semrsm_jax.features._sources import (
     as_source,
     check_array,
 )
-from semrsm_jax.features._tokens import TokenRule, check_layers
+from semrsm_jax.features._tokens import TokenRule, by_layer, check_layers
 
 Progress = Callable[[int, int], object]
 Passes = Generator[tuple[int, Mapping[str, Float[np.ndarray, "n S C"]]]]
@@ -114,7 +114,7 @@ def checked_extraction(
     images: Images | ImageSource,
     layers: Sequence[str],
     batch_size: int,
-    kept: tuple[str, int | None, str | None],
+    kept: tuple[str, Any, Any],
     progress: Progress | None,
 ) -> Extraction:
     """Checks the arguments of `extract`; images that are traced are one batch.
@@ -138,14 +138,17 @@ def checked_extraction(
     batch_size = min(_checks.at_least("batch_size", batch_size, 1), len(source))
     if _checks.is_traced(images):
         batch_size = len(source)
-    example = images
-    if not isinstance(source, ArrayImages):
-        example = source.read(0, 1)
-    names = check_layers(layers, backend.list_layers(network, example))
+    at_hand = isinstance(source, ArrayImages)
+    example = source.images if at_hand else source.read(0, 1)
+    known = [module.name for module in backend.modules(network, example)]
+    names = check_layers(layers, known)
     tokens, prefix_tokens, layout = kept
-    if prefix_tokens is None:
-        prefix_tokens = backend.prefix_tokens(network)
-    rule = TokenRule(tokens, prefix_tokens, layout or backend.layout)
+    rule = TokenRule(
+        tokens,
+        by_layer("prefix_tokens", prefix_tokens, names),
+        by_layer("layout", layout, names),
+        backend.stated(network),
+    )
     return Extraction(network, backend, names, rule, source, batch_size, progress)
 
 

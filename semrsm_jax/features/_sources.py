@@ -67,16 +67,18 @@ class ArrayImages:
 
 
 def as_source(images: Any) -> ImageSource:
-    """Makes a source of an array; a source is returned unchanged.
+    """Makes a source of an array or a torch tensor; a source is returned unchanged.
 
     Raises:
       TypeError: `images` is neither a floating array nor a source.
-      ValueError: its shape is not (N, H, W, C), or it is empty or not finite.
+      ValueError: its shape is not (N, H, W, C), or (N, C, H, W) with three channels
+        (of a tensor also one); or it is empty or not finite.
     """
+    images = _channels_last(images)
     if not isinstance(images, jax.Array | np.ndarray):
         if not isinstance(images, ImageSource):
             raise TypeError(
-                "images must be an ImageFolder, or a NumPy or JAX array, got "
+                "images must be an ImageFolder, or a NumPy, JAX or torch array, got "
                 f"{type(images).__name__}"
             )
         if len(images) == 0:
@@ -86,6 +88,37 @@ def as_source(images: Any) -> ImageSource:
     # All images are checked before the first is computed.
     _checks.finite("images", images)
     return ArrayImages(images)
+
+
+def _channels_last(images: Any) -> Any:
+    """Images as (N, H, W, C): of arrays by default, of tensors where they are not.
+
+    Three channels, of a tensor one too, at one place only, state the order.
+
+    Raises:
+      ValueError: the axes of a tensor, or those of an array with three channels at
+        both places, can be read in two ways.
+    """
+    is_tensor = any(
+        f"{base.__module__}.{base.__qualname__}" == "torch.Tensor"
+        for base in type(images).__mro__
+    )
+    if is_tensor:
+        images = images.detach().cpu()
+        # NumPy lacks bfloat16.
+        images = (images.float() if images.dtype.itemsize == 2 else images).numpy()
+    if not isinstance(images, jax.Array | np.ndarray) or images.ndim != 4:
+        return images
+    channels = (1, 3) if is_tensor else (3,)
+    first, last = (images.shape[axis] in channels for axis in (1, 3))
+    if first and not last and min(images.shape[2:]) > 3:
+        return images.transpose(0, 2, 3, 1)
+    if first and last or (is_tensor and not last):
+        raise ValueError(
+            f"images: shape {tuple(images.shape)} may be (N, C, H, W) or (N, H, W, C); "
+            "give an array (N, H, W, C) with another number of rows than channels"
+        )
+    return images
 
 
 def check_array(images: Any) -> None:

@@ -1,6 +1,12 @@
-"""PyTorch networks, by forward hooks; torch is imported only for a torch model."""
+"""PyTorch networks, by forward hooks; torch is imported only for a torch model.
 
-from collections.abc import Callable, Iterator, Mapping
+How outputs are read is decided in the first pass, in which all modules are observed:
+convolutions state the grids, modules of known kinds their axes. An image of that batch
+is then computed once more, alone: if its tokens differ, and the batch's differ too when
+it is computed again, the network is random.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -8,43 +14,42 @@ import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.features._backend import Forward, Network, images_error
+from semrsm_jax.features._backend import Forward, Network, Read, images_error
+from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._readings import Evidence, Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
+from semrsm_jax.features._torch_modules import (
+    raster_order,
+    stated_tokens,
+    vision_call,
+)
+from semrsm_jax.features._torch_observer import Observer, tensor_of
 
 if TYPE_CHECKING:
     import torch
 
-layout = "NCHW"
-
-# The names of learned prefix tokens in transformers, timm and torchvision.
-_PREFIX_NAMES = frozenset(
-    {
-        "cls_token",
-        "class_token",
-        "class_embedding",
-        "dist_token",
-        "distillation_token",
-        "reg_token",
-        "register_tokens",
-    }
-)
+# Of the largest value: more than another order of summation makes of the same tokens.
+_SAME = 1e-5
 
 
-def list_layers(network: Network, images: Any) -> list[str]:
+def modules(network: Network, images: Any) -> list[ModuleKind]:
     """All modules but the model itself, as `named_modules()` names them."""
+    import torch
+
     del images
-    return [name for name, _ in network.model.named_modules() if name]
+    # Of a model of images and texts, the side of the images.
+    vision = vision_call(network.model) is not None
+    lists = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
+    return [
+        ModuleKind(name, type(module).__name__, isinstance(module, lists))
+        for name, module in network.model.named_modules()
+        if name and not (vision and name.startswith("text"))
+    ]
 
 
-def prefix_tokens(network: Network) -> int | None:
-    """The number of learned CLS, distillation and register tokens; None if zero."""
-    counts = {}
-    for name, parameter in network.model.named_parameters():
-        name = name.rpartition(".")[2]
-        if name in _PREFIX_NAMES:
-            # (1, tokens, C), or the one token (C).
-            counts[name] = parameter.shape[-2] if parameter.ndim > 1 else 1
-    return sum(counts.values()) or None
+def stated(network: Network) -> Stated:
+    """The number of CLS, distillation and register tokens; None if zero."""
+    return stated_tokens(network.model)
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -56,6 +61,29 @@ def arrays(network: Network) -> Iterator[tuple[str, Any]]:
             yield name, _on_host(value)
 
 
+def outputs(
+    network: Network, layers: Sequence[str], images: Any
+) -> dict[str, tuple[Any, Read]]:
+    """What the layers give for images, and how each is read."""
+    model, kept, samples = network.model, {}, images.shape[0]
+    with _hooked(model, layers, kept), Observer(model, samples, kept) as observer:
+        _call(network, images)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in layers:
+        tensor = tensor_of(kept.get(name))
+        if tensor is not None and tensor.is_floating_point():
+            tensors[name] = tensor
+
+    def reader(name: str, tensor: "torch.Tensor") -> Read:
+        def read(rule: TokenRule) -> Reading:
+            evidence = observer.evidence(images.shape[1:3], rule.stated)
+            return _read(model, name, tensor, samples, rule, observer, evidence)[0]
+
+        return read
+
+    return {name: (tensor, reader(name, tensor)) for name, tensor in tensors.items()}
+
+
 @contextmanager
 def running(
     network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
@@ -63,32 +91,119 @@ def running(
     """Hooks the layers in evaluation mode; restores the model afterwards."""
     del size
     model = network.model
-    modules = dict(model.named_modules())
-    modes = {module: module.training for module in modules.values()}
-    outputs: dict[str, Any] = {}
-    hooks = [
-        modules[name].register_forward_hook(_keeping(name, outputs)) for name in layers
-    ]
+    outputs: dict[str, Any] = {}  # of the last pass, by layer
+    readings: dict[str, tuple[Reading, slice]] = {}
 
-    def forward(images: Any) -> Mapping[str, Float[np.ndarray, "n S C"]]:
+    def compute(images: Any) -> "dict[str, torch.Tensor]":
         outputs.clear()  # frees the last batch first
         _call(network, images)
         for name in layers:
             if name not in outputs:
                 raise ValueError(f"layers: the model does not call {name!r}")
+        return {name: _floating(name, outputs.pop(name)) for name in layers}
+
+    def forward(images: Any) -> Mapping[str, Float[np.ndarray, "n S C"]]:
+        samples = images.shape[0]
+        if readings:
+            tensors = compute(images)
+        else:
+            with Observer(model, samples, outputs) as observer:
+                tensors = compute(images)
+            evidence = observer.evidence(images.shape[1:3], rule.stated)
+            for name, tensor in tensors.items():
+                readings[name] = _read(
+                    model, name, tensor, samples, rule, observer, evidence
+                )
+            if not network.random:
+                _check_repeatable(compute, images, tensors)
         return {
-            name: _tokens(name, outputs.pop(name), images.shape[0], rule)
+            name: _tokens(name, tensors.pop(name), samples, *readings[name])
             for name in layers
         }
 
+    with _hooked(model, layers, outputs):
+        yield forward
+
+
+@contextmanager
+def _hooked(
+    model: Any, layers: Sequence[str], outputs: dict[str, Any]
+) -> Iterator[None]:
+    """Evaluation mode, in which layers leave what they give; restored at the end."""
+    named = dict(model.named_modules())
+    modes = {module: module.training for module in named.values()}
+    hooks = [
+        named[name].register_forward_hook(_keeping(name, outputs)) for name in layers
+    ]
     try:
         model.eval()
-        yield forward
+        yield
     finally:
         for hook in hooks:
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
+
+
+def _read(
+    model: Any,
+    name: str,
+    tensor: "torch.Tensor",
+    samples: int,
+    rule: TokenRule,
+    observer: Observer,
+    evidence: Evidence,
+) -> tuple[Reading, slice]:
+    """How a layer is read, and which of its tokens are kept."""
+    shape = tuple(tensor.shape)
+    known = observer.known(name, len(shape))
+    reading = rule.read(name, shape, samples, evidence, **known)
+    if reading.layout == "NSC":
+        reading = reading._replace(order=raster_order(model, name, shape[1]))
+    return reading, rule.rows(name, shape, reading, evidence)
+
+
+def _check_repeatable(
+    compute: "Callable[[Any], dict[str, torch.Tensor]]",
+    images: Any,
+    tensors: "dict[str, torch.Tensor]",
+) -> None:
+    """Raises an error for a network that is random, or has no batch axis in front.
+
+    Raises:
+      ValueError: one image alone gives another shape than in its batch, or the batch
+        computed twice other tokens.
+    """
+    alone = compute(images[:1])
+    for name, tensor in tensors.items():
+        if alone[name].shape != (1, *tensor.shape[1:]):
+            raise ValueError(
+                f"layers: {name!r} gives shape {tuple(tensor.shape)} for "
+                f"{len(images)} images and {tuple(alone[name].shape)} for one: its "
+                "first axis is not that of the images"
+            )
+    if all(_same(tensors[name][:1], tokens) for name, tokens in alone.items()):
+        return
+    # An image may differ in its batch, by batch statistics or a faster product.
+    again = compute(images)
+    for name, tokens in again.items():
+        if not _same(tensors[name], tokens):
+            raise ValueError(
+                f"model: {name!r} gives other tokens when the same images are computed "
+                "again, so the network is random in its forward pass; make it "
+                "deterministic, for example by its config or by call=, or accept one "
+                "draw: allow_random=True (--allow-random)"
+            )
+
+
+def _same(first: "torch.Tensor", second: "torch.Tensor") -> bool:
+    """Whether tokens are equal up to the order of summation."""
+    import torch
+
+    eps = torch.finfo(first.dtype).eps
+    first, second = first.float().nan_to_num(), second.float().nan_to_num()
+    limit = max(_SAME, 4 * eps) * first.abs().max()
+    return bool((first - second).abs().max() <= limit)
 
 
 def _keeping(name: str, outputs: dict[str, Any]) -> Callable[[Any, Any, Any], None]:
@@ -110,35 +225,56 @@ def _call(network: Network, images: Any) -> None:
     # A copy: torch needs a writable array, and JAX's may be read-only.
     batch = torch.from_numpy(np.array(images, dtype))
     batch = batch.permute(0, 3, 1, 2).contiguous().to(like.device, like.dtype)
+    vision = vision_call(model)
     with torch.no_grad():
         try:
-            model(batch) if network.call is None else network.call(model, batch)
-        except (TypeError, ValueError, RuntimeError) as error:
+            if network.call is not None:
+                network.call(model, batch)
+            elif vision is not None:
+                getattr(model, vision)(batch)
+            else:
+                model(batch)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise MemoryError(str(error)) from error
             raise images_error(images, error) from error
 
 
-def _tokens(
-    name: str, output: Any, samples: int, rule: TokenRule
-) -> Float[np.ndarray, "N S C"]:
-    """The tokens of an output; of a tuple or a ModelOutput, those of its first tensor.
+def _floating(name: str, output: Any) -> "torch.Tensor":
+    """The tensor of an output.
 
-    In transformers that is `last_hidden_state` for models, and the hidden states for
-    layers.
+    Raises:
+      TypeError: it has none, or not of floating numbers.
+      ValueError: it is a list of several, none of which goes first.
     """
-    import torch
-
-    parts = [output]
-    if isinstance(output, Mapping):
-        parts = list(output.values())
-    elif isinstance(output, tuple | list):
-        parts = list(output)
-    tensor = next((part for part in parts if isinstance(part, torch.Tensor)), None)
+    tensor = tensor_of(output)
     if tensor is None or not tensor.is_floating_point():
         kind = type(output).__name__ if tensor is None else tensor.dtype
         raise TypeError(f"layers: {name!r} gives {kind}, expected a floating tensor")
-    return _on_host(rule(name, tensor, samples, torch.permute))
+    if isinstance(output, list) and len(output) > 1:
+        shapes = [tuple(getattr(part, "shape", ())) for part in output]
+        raise ValueError(
+            f"layers: {name!r} gives {len(output)} outputs, of shapes {shapes}, of "
+            "which none stands for all; take the layers inside of it"
+        )
+    return tensor
+
+
+def _tokens(
+    name: str, tensor: "torch.Tensor", samples: int, reading: Reading, kept: slice
+) -> Float[np.ndarray, "N S C"]:
+    """The tokens of an output, on the host.
+
+    Raises:
+      ValueError: the output has not as many samples as the batch.
+    """
+    import torch
+
+    if tensor.ndim not in (2, 3, 4) or tensor.shape[0] != samples:
+        raise ValueError(
+            f"layers: {name!r} gives shape {tuple(tensor.shape)} for {samples} images"
+        )
+    return _on_host(reading.tokens(tensor, torch.permute)[:, kept])
 
 
 def _on_host(tensor: "torch.Tensor") -> np.ndarray:

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
+from semrsm_jax.features._foreign import ForeignPreprocessing
 from semrsm_jax.features.image_file import examine, read_image
 from semrsm_jax.features.preprocessing import Preprocessing
 
@@ -46,7 +47,7 @@ class ImageFolder:
       preprocess: from uint8 (H, W, 3), RGB, to the input of the network, (h, w, 3).
       skipped: the files that could not be read.
       digest: SHA-256, in hexadecimal, of all ids, file contents, and the preprocessing
-        if it is a `Preprocessing`, which compares by value.
+        if it compares by value, as `Preprocessing` does.
     """
 
     root: Path
@@ -146,7 +147,7 @@ def open_files(
     _checks.one_of("on_error", on_error, ("raise", "skip"))
     root = Path(folder)
     digest, sound, broken = hashlib.sha256(), [], []
-    if isinstance(preprocess, Preprocessing):
+    if isinstance(preprocess, Preprocessing | ForeignPreprocessing):
         digest.update(repr(preprocess).encode())
     with ThreadPoolExecutor(cores()) as pool:
         for done, (path, examined) in enumerate(

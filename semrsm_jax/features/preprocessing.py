@@ -72,6 +72,8 @@ class Preprocessing:
       pad: (height, width) reached by zeros at the bottom and the right, at the end.
       transparency: what `read` does with it: ``"drop"`` keeps the color below it,
         ``"white"`` composes the image onto white.
+      crop_to_even: how half of an odd surplus is rounded: to the even number, as
+        torchvision and timm do, or down, as Hugging Face does.
     """
 
     resize: ShortestEdge | LongestEdge | Exactly | None = ShortestEdge(256)
@@ -82,6 +84,7 @@ class Preprocessing:
     std: tuple[float, float, float] | None = (0.229, 0.224, 0.225)
     pad: tuple[int, int] | None = None
     transparency: str = "drop"
+    crop_to_even: bool = False
 
     def read(self, path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
         """Reads an image file as the image processor of the network does.
@@ -124,7 +127,7 @@ class Preprocessing:
             resized = Image.fromarray(image).resize((width, height), self.resample)
             image = np.asarray(resized)
         if self.crop is not None:
-            image = _center_crop(image, self.crop)
+            image = _center_crop(image, self.crop, self.crop_to_even)
         # The product is rounded once: in float32 it would differ in the last digit.
         scale = 1.0 if self.scale is None else self.scale
         pixels = (image * np.float64(scale)).astype(np.float32)
@@ -183,12 +186,12 @@ def _check_size(height: int, width: int, shape: tuple[int, ...]) -> None:
 
 
 def _center_crop(
-    image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+    image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], to_even: bool
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Cuts `size` from the middle; pads a smaller image with black.
 
     Rounding follows Hugging Face: of an odd surplus the smaller half is cut at the top
-    and left; of an odd border the larger half is there.
+    and left, or with `to_even` the even one; of an odd border the larger half is there.
     """
     border = [
         (-(-max(0, want - have) // 2), max(0, want - have) // 2)
@@ -196,7 +199,8 @@ def _center_crop(
     ]
     image = np.pad(image, (*border, (0, 0)))
     top, left = (
-        (have - want) // 2 for have, want in zip(image.shape[:2], size, strict=True)
+        round((have - want) / 2) if to_even else (have - want) // 2
+        for have, want in zip(image.shape[:2], size, strict=True)
     )
     return image[top : top + size[0], left : left + size[1]]
 

@@ -1,0 +1,121 @@
+"""What torch modules of known kinds state: their axes, prefixes and order of tokens.
+
+Classes are known by the names of theirs and of their bases, so that neither timm nor
+torchvision nor transformers is imported.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from semrsm_jax.features._readings import Stated
+
+# Learned prefix tokens in transformers, timm and torchvision; digits count stages.
+_CLS_NAMES = frozenset({"cls_token", "class_token", "class_embedding"})
+_OTHER_PREFIXES = frozenset(
+    {"dist_token", "distillation_token", "reg_token", "register_tokens"}
+)
+
+# Bases of torch.nn whose outputs with three or four axes have channels first.
+_CHANNELS_FIRST = frozenset(
+    "_ConvNd _ConvTransposeNd _BatchNorm _InstanceNorm GroupNorm _MaxPoolNd _AvgPoolNd "
+    "_AdaptiveMaxPoolNd _AdaptiveAvgPoolNd LPPool2d PixelShuffle PixelUnshuffle "
+    "Upsample LocalResponseNorm FrozenBatchNorm2d".split()
+)
+_CHANNELS_LAST = frozenset({"Linear"})
+
+# Images of models of images and texts, in place of a call with both.
+_VISION_SIDES = ("get_image_features", "encode_image")
+
+
+def fixed_layout(module: Any, axes: int) -> str | None:
+    """The layout of a module's outputs with three or four axes, fixed by its type.
+
+    Linear layers and LayerNorm act on the last axis, so they fix it in maps alone: of
+    three axes, the second may be tokens or channels.
+    """
+    first = _channels_first(module)
+    if first is None or axes not in (3, 4) or (axes == 3 and not first):
+        return None
+    return ("NCS", "NCHW")[axes - 3] if first else "NHWC"
+
+
+def _channels_first(module: Any) -> bool | None:
+    """Whether a module computes with channels first; None if its type does not say."""
+    order = getattr(module, "data_format", None)
+    if order in ("channels_first", "channels_last"):  # ConvNeXt's norms
+        return order == "channels_first"
+    name = type(module).__name__
+    if re.search(r"Norm(Act)?2d", name):
+        return True
+    bases = {base.__name__ for base in type(module).__mro__}
+    if bases & _CHANNELS_FIRST:
+        return True
+    if bases & _CHANNELS_LAST or re.search(r"(Layer|RMS|Rms)Norm$", name):
+        return False
+    return None
+
+
+def stated_tokens(model: Any) -> Stated:
+    """The prefix of a model: its `num_prefix_tokens`, or its learned prefix tokens."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        name = re.sub(r"_?\d+$", "", name.rpartition(".")[2])
+        if name in _CLS_NAMES | _OTHER_PREFIXES:
+            # (1, tokens, C), or the one token (C).
+            counts[name] = parameter.shape[-2] if parameter.ndim > 1 else 1
+    number = getattr(model, "num_prefix_tokens", None)
+    if not isinstance(number, int) or isinstance(number, bool):
+        number = sum(counts.values()) or None
+    return Stated(number, cls=not counts or bool(counts.keys() & _CLS_NAMES))
+
+
+def vision_call(model: Any) -> str | None:
+    """The method by which a model of images and texts takes images alone; or None."""
+    names = [name for name in _VISION_SIDES if callable(getattr(model, name, None))]
+    return names[0] if names else None
+
+
+def raster_order(model: Any, layer: str, tokens: int) -> np.ndarray | None:
+    """The order that puts a layer's tokens row by row; None where they are already.
+
+    Hiera (timm, transformers) keeps the tokens of a mask unit together, inside of its
+    blocks, and has a `reroll` that undoes it.
+
+    Args:
+      model: the network.
+      layer: a name of `named_modules()`.
+      tokens: their number.
+
+    Raises:
+      ValueError: the order of so many tokens is unknown.
+    """
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
+        reroll = getattr(module, "reroll", None)
+        inside = layer.removeprefix(f"{name}." if name else "")
+        if reroll is None or not (layer.startswith(name) and _is_rolled(inside)):
+            continue
+        schedule = getattr(reroll, "schedule", None) or module.schedule
+        for number, (_, size) in schedule.items():
+            if np.prod(size) == tokens:
+                return _rerolled(reroll, number, tokens)
+        raise ValueError(
+            f"layers: the order of the {tokens} tokens of {layer!r} is unknown; "
+            "take a block of the network"
+        )
+    return None
+
+
+def _is_rolled(inside: str) -> bool:
+    return inside.split(".")[0] in ("blocks", "stages")
+
+
+def _rerolled(reroll: Any, number: int, tokens: int) -> np.ndarray | None:
+    """What `reroll` makes of the numbers of the tokens."""
+    import torch
+
+    places = torch.arange(tokens).reshape(1, tokens, 1)
+    order = reroll(places, number).reshape(-1).numpy()
+    return None if np.array_equal(order, np.arange(tokens)) else order
