@@ -144,8 +144,9 @@ def test_bfloat16(folder, expected):
 def test_layers_are_listed(folder):
     code, out, _ = run("extract", "--model", "vit", "--list-layers")
     assert code == 0
-    assert FIRST in out.splitlines()
-    assert f"{LAST}  (last)" in out.splitlines()
+    rows = {" ".join(line.split()) for line in out.splitlines()}
+    assert f"* {FIRST} Layer 17 x 8 17 x 8 4 x 4 1 float32" in rows
+    assert f"last: {LAST}; blocks are marked by *, unread outputs by ?" in rows
     _, out, _ = run("extract", "--model", "vit", "--list-layers", "--json")
     listed = json.loads(out)
     assert listed["last"] == LAST
