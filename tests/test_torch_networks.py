@@ -1,11 +1,12 @@
 """Tokens of the networks that people bring, against hooks written by hand."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from networks import pixels
-from torch_cases import CASES, Case
+from torch_cases import CASES, Case, rows_of_the_page
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -142,5 +143,8 @@ def test_tokens_equal_those_of_hooks_by_hand(case):
             extract(model, images, [without], tokens="cls")
 
 
-def test_the_table_has_forty_networks():
+def test_the_page_shows_the_table():
     assert len({case.source for case in CASES}) >= 40
+    page = Path(__file__).parents[1] / "docs" / "guide" / "networks.md"
+    shown = page.read_text().rpartition("|---:|\n")[2].splitlines()
+    assert shown == rows_of_the_page()

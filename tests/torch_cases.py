@@ -222,3 +222,19 @@ CASES = [
     _hf("ResNet", {"encoder.stages.*.layers.*": MAP}, layer_type="basic", **_STAGES),
     _hf("ViTMAE", {"layers.*": None}, **_TINY),
 ]
+
+
+def rows_of_the_page() -> list[str]:
+    """The table of docs/guide/networks.md."""
+    words = {"NCHW": "(N, C, H, W)", "NHWC": "(N, H, W, C)", "NSC": "(N, S, C)"}
+    words["rolled"] = "(N, S, C), by mask unit"
+    rows = []
+    for case in CASES:
+        library, _, name = case.source.partition(":")
+        for pattern, reading in case.layers.items():
+            axes = "raises" if reading is None else words[reading[0]]
+            sequence = reading is not None and reading[0] == "NSC"
+            prefix = str(reading[1]) if sequence else ""
+            rows.append(f"| {library} | `{name}` | `{pattern}` | {axes} | {prefix} |")
+            library = name = ""
+    return [row.replace("| ``", "|") for row in rows]
