@@ -15,7 +15,10 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-NEEDS = {"networks.md": ("torch",), "walkthrough.md": ("torch", "transformers", "skimage", "matplotlib")}
+NEEDS = {
+    "networks.md": ("torch",),
+    "walkthrough.md": ("torch", "transformers", "skimage", "matplotlib"),
+}
 
 
 def shell(example: Example) -> None:
