@@ -5,7 +5,8 @@
 writes docs/images/matching.png and docs/images/proof.png. The features are those of an
 untrained ResNet18 on photographs inside scikit-image; seeds are fixed. Where
 python -m experiments.reproduce left results/, its page goes to docs/results, with the
-figures and without the files of numbers.
+figures and without the files of numbers, and that of results/pretrained, where the
+scale pretrained was run, to docs/results/pretrained.
 """
 
 import re
@@ -117,23 +118,23 @@ def draw_proof() -> None:
         print("tolerance {:.0e}: bound +{:.1e}, value -{:.1e}".format(*row))
 
 
-def copy_results(source: Path) -> None:
+def copy_results(source: Path, folder: Path) -> None:
     """The page of all experiments, its figures in 256 colors: a third of the size."""
     text = (source / "results.md").read_text()
     # The files of numbers are not copied.
     text = re.sub(r"\[([^]]*\.json)\]\([^)]*\)", r"`\1`", text)
     for name in re.findall(r"!\[[^]]*\]\(([^)]*\.png)\)", text):
         picture = Image.open(source / name).convert("RGB")
-        to = FOLDER / "results" / name
+        to = folder / name
         to.parent.mkdir(parents=True, exist_ok=True)
         picture.quantize(256, dither=Image.Dither.NONE).save(to, optimize=True)
-    (FOLDER / "results" / "results.md").write_text(text)
+    (folder / "results.md").write_text(text)
 
 
 if __name__ == "__main__":
     (FOLDER / "images").mkdir(exist_ok=True)
     draw_matching()
     draw_proof()
-    results = FOLDER.parent / "results"
-    if (results / "results.md").exists():
-        copy_results(results)
+    for part in ("results", "results/pretrained"):
+        if (FOLDER.parent / part / "results.md").exists():
+            copy_results(FOLDER.parent / part, FOLDER / part)

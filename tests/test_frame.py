@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
 
-from experiments.frame.command_line import command
+from experiments.frame.command_line import command, questions
 from experiments.frame.conduct import conduct
 from experiments.frame.finding import Finding, Number, Quantity, count, number
 from experiments.frame.measurement import Measurement
@@ -197,3 +197,20 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
     assert len(document["rows"]) == 2
     refused = run_study(study, tmp_path, "--only", "three", scale="bundled")
     assert refused.exit_code == 2 and "one, two" in refused.output
+
+
+def test_a_scale_runs_the_questions_that_have_it(tmp_path):
+    both = {"bundled": Config(), "large": Config(7)}
+    scales = {"one": both, "other": {"bundled": Config()}}
+    studies = {
+        name: replace(BENCHMARK, name=name, scales=own) for name, own in scales.items()
+    }
+
+    def run(*arguments):
+        app = questions("all", "Counts.", studies)
+        return CliRunner().invoke(app, ["-o", str(tmp_path / "new"), *arguments])
+
+    assert run("--scale", "large").exit_code == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["one.json"]
+    refused = run("--scale", "large", "--question", "other")
+    assert refused.exit_code == 2 and "--scale must be one of bundled" in refused.output

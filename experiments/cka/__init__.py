@@ -2,6 +2,7 @@
 
     python -m experiments.cka                  # minutes, 2 quiet cores
     python -m experiments.cka --scale smoke    # everything tiny, seconds
+    python -m experiments.cka --scale pretrained --images FOLDER
     python -m experiments.cka --scale paper --data FOLDER
 
 It needs matplotlib and scikit-image, and writes cka.json, .csv and its figures to
@@ -23,6 +24,8 @@ by 0.10 and 0.11 for the ResNets, as in the paper, and rises by 0.02 for the
 transformers.
 
 `bundled` takes the small networks that come with the repository, on composed scenes.
+`pretrained` (extra pretrained) compares EfficientNet-Lite 0 to 2 of ImageNet on crops
+of scikit-image's photographs or those of --images, with intervals over photographs.
 `paper` takes 1,000 images in RSMs of 250 of CIFAR-100, Tiny-ImageNet and ImageNet and
 their ResNets 18, 34 and 101, and `paper-cifar100`, `paper-tiny-imagenet` and
 `paper-imagenet` one of them; --help says what FOLDER must hold.

@@ -114,7 +114,13 @@ def questions(
             check_choice("question", question, studies)
         for part in only or ():
             check_choice("only", part, parts)
-        chosen = {k: s for k, s in studies.items() if question in (None, k)}
+        chosen = {
+            name: study
+            for name, study in studies.items()
+            if question == name or (question is None and scale in study.scales)
+        }
+        if question is not None:
+            check_choice("scale", scale, chosen[question].scales)
         if data is not None and not chosen.keys() & takers.keys():
             raise ValueError(f"{', '.join(chosen)} takes no --data")
         with (

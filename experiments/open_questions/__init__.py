@@ -3,6 +3,7 @@
     python -m experiments.open_questions                        # minutes, 2 quiet cores
     python -m experiments.open_questions --question windows     # one of them
     python -m experiments.open_questions --scale smoke          # everything tiny
+    python -m experiments.open_questions --scale pretrained     # three of them
     python -m experiments.open_questions --scale paper          # checkpoints of the hub
 
 It needs matplotlib, scikit-image and scikit-learn, and writes open_questions_NAME.json,

@@ -2,6 +2,8 @@
 
     python -m experiments.reproduce                       # 2 quiet cores, < 45 minutes
     python -m experiments.reproduce --scale smoke         # everything tiny
+    python -m experiments.reproduce --scale pretrained -o results/pretrained
+    python -m experiments.reproduce --scale pretrained --images FOLDER
     python -m experiments.reproduce --only translation --only cka
     python -m experiments.reproduce --scale paper --data translation=imagenet/val
 
@@ -11,6 +13,9 @@ agrees; it shows the figures, which are in a folder an experiment with all numbe
 page is written anew after each experiment. One that fails does not stop the others; the
 page says what happened, and the exit code is 1 at the end. Interrupted, the same
 command goes on where it stopped; what is finished is not computed again.
+
+The scale pretrained takes networks with the weights that ImageNet gave them (extra
+pretrained), on scikit-image's photographs or those of --images, and 15 minutes.
 
 Each experiment also has a command of its own, python -m experiments.NAME, with the same
 results in the same place.

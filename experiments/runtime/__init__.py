@@ -2,16 +2,18 @@
 
     python -m experiments.runtime                  # minutes, 2 quiet cores
     python -m experiments.runtime --scale full     # more of all, larger, and the goals
+    python -m experiments.runtime --scale pretrained    # of a network of ImageNet
     python -m experiments.runtime --scale smoke    # everything tiny, seconds
     python -m experiments.runtime --scale paper --data imagenet/val    # hours
 
 It needs the extra experiments, and writes runtime.json, .csv and its figures to
 results/runtime. Features are those of a network trained here and of one with random
-weights, of crops of photographs; at the scale paper of a ResNet101 and the images of a
-folder. Whatever is compared takes turns within one run. "busy" is the share of its core
-that a section of one core got: below 0.95 something else was running, and the figures
-are not to be trusted. Each section that is finished is kept: interrupted, the same
-command goes on with the next.
+weights, of crops of photographs; at the scale pretrained (extra pretrained) of
+EfficientNet-Lite0 as ImageNet trained it, at the scale paper of a ResNet101 and the
+images of a folder. Whatever is compared takes turns within one run. "busy" is the share
+of its core that a section of one core got: below 0.95 something else was running, and
+the figures are not to be trusted. Each section that is finished is kept: interrupted,
+the same command goes on with the next.
 
 Expected at the scale full, of which each run ends with a table that says which of these
 goals it met:

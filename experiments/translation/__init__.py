@@ -2,6 +2,7 @@
 
     python -m experiments.translation                  # minutes, 2 quiet cores
     python -m experiments.translation --scale smoke    # everything tiny, seconds
+    python -m experiments.translation --scale pretrained --images FOLDER
     python -m experiments.translation --scale paper --data imagenet/val
 
 It needs matplotlib and scikit-image, and writes translation.json, .csv and its figures
@@ -15,7 +16,9 @@ different scenes: 0.5 is chance. Intervals are 95 % and resample scenes.
 
 At `bundled` scale the networks are those that `experiments.train` trained, beside the
 same networks with random weights, and the crops those of scikit-image's photographs; at
-`paper` scale ResNet18 and ViT-B/16 with their Hugging Face checkpoints on your images.
+`pretrained` scale EfficientNet-Lite0 as ImageNet trained it (extra pretrained), on
+scikit-image's photographs or those of --images; at `paper` scale ResNet18 and ViT-B/16
+with their Hugging Face checkpoints on your images.
 
 Expected of `bundled`, trained networks, by depth: AUROC of the semantic RSM 0.98, 0.98,
 0.98 where the spatio-semantic one has 0.72, 0.74, 0.95 (ResNet), and 0.91, 0.94, 0.97,
