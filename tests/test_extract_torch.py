@@ -239,3 +239,66 @@ def test_an_output_that_is_not_a_floating_tensor(images):
         net = torch.nn.ModuleDict({"inner": module})
         with pytest.raises(TypeError, match=f"'inner' gives {kind}"):
             extract(net, images, ["inner"], call=lambda m, x: m["inner"](x))
+
+
+class Function(torch.nn.Module):
+    """A layer of one function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def after_convolution(*functions) -> "torch.nn.Module":
+    """A map of 5 channels, then functions; layers are named "0", "1", ..."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(3, 5, 1)
+    return torch.nn.Sequential(convolution, *map(Function, functions))
+
+
+def test_axes_are_decided_by_layer(images):
+    net = after_convolution(lambda x: x.permute(0, 2, 3, 1), lambda x: x.flatten(1, 2))
+    maps, last, sequence = extract(net, images, ["0", "1", "2"]).values()
+    np.testing.assert_array_equal(maps, last)
+    np.testing.assert_array_equal(maps, sequence)
+    # What the caller states goes before it.
+    other = extract(net, images, ["0", "1"], layout={"1": "NCHW"})
+    np.testing.assert_array_equal(other["0"], maps)
+    assert other["1"].shape == (5, 35, 6)
+
+
+def test_a_network_that_is_random_is_refused(images):
+    net = after_convolution(lambda x: x + 0.01 * torch.randn_like(x))
+    with pytest.raises(ValueError, match="'1' gives other tokens .*allow_random=True"):
+        extract(net, images, ["1"], batch_size=2)
+    assert extract(net, images, ["1"], allow_random=True)["1"].shape == (5, 42, 5)
+    # Statistics of the batch are not random.
+    net = after_convolution(lambda x: x - x.mean(0))
+    assert extract(net, images, ["1"])["1"].shape == (5, 42, 5)
+
+
+def test_images_must_be_on_the_first_axis(images):
+    """Also where there are as many tokens as images."""
+    net = after_convolution(lambda x: x.flatten(2).permute(2, 0, 1))
+    images = np.repeat(images, 9, axis=0)[:42]
+    with pytest.raises(ValueError, match="its first axis is not that of the images"):
+        extract(net, images, ["1"], batch_size=42)
+
+
+def test_a_cube_is_read_as_what_follows_takes_it():
+    images = pixels((5, 5), 2)
+    swap = after_convolution(lambda x: x.permute(0, 2, 3, 1))
+    cube = torch.nn.Sequential(*swap, torch.nn.Linear(5, 4))
+    maps, last = extract(cube, images, ["0", "1"]).values()
+    np.testing.assert_array_equal(maps, last)
+
+
+def test_tensors_and_channels_first_are_accepted(net, images):
+    expected = extract(net, images, ["drop"])["drop"]
+    for given in (as_torch(images), np.moveaxis(images, -1, 1)):
+        np.testing.assert_array_equal(extract(net, given, ["drop"])["drop"], expected)
+    with pytest.raises(ValueError, match=r"may be \(N, C, H, W\) or \(N, H, W, C\)"):
+        extract(net, np.ones((2, 3, 7, 3), "f"), ["drop"])

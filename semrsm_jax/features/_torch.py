@@ -174,15 +174,18 @@ def _check_repeatable(
       ValueError: one image alone gives another shape than in its batch, or the batch
         computed twice other tokens.
     """
-    alone = compute(images[:1])
-    for name, tensor in tensors.items():
+    try:
+        alone = compute(images[:1])
+    except ValueError:  # the network takes batches of this size only
+        alone = {}
+    for name, tensor in tensors.items() if alone else ():
         if alone[name].shape != (1, *tensor.shape[1:]):
             raise ValueError(
                 f"layers: {name!r} gives shape {tuple(tensor.shape)} for "
                 f"{len(images)} images and {tuple(alone[name].shape)} for one: its "
                 "first axis is not that of the images"
             )
-    if all(_same(tensors[name][:1], tokens) for name, tokens in alone.items()):
+    if alone and all(_same(tensors[name][:1], value) for name, value in alone.items()):
         return
     # An image may differ in its batch, by batch statistics or a faster product.
     again = compute(images)
