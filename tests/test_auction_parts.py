@@ -81,10 +81,12 @@ def test_a_row_bids_for_no_column_beyond_its_list():
         np.empty(n, np.int32),
         np.empty(n, np.int32),
         np.empty(m // BLOCK, np.int32),
+        np.empty(n, np.bool_),
     )
-    state = np.zeros(m, np.int32), np.empty(m, np.int32), column_of
-    ties = np.array([100])
-    _bidding._bid_phase(profits, *state, np.int32(1), 1000, ties, work)
+    none, prices = np.empty(0, np.int32), np.zeros(m, np.int32)
+    slots = none, prices, np.empty(m, np.int32), column_of
+    state = profits, prices, slots, (none, none, none)
+    _bidding._bid_phase(*state, np.int32(1), 1000, np.array([100]), work)
     np.testing.assert_array_equal(column_of, best)
 
 
@@ -122,7 +124,8 @@ def test_the_auction_needs_no_more_scans(monkeypatch, size, ceiling):
         best, worst = affinity.max(1).astype(float), affinity.min(1).astype(float)
         space = np.empty(size * (size + BLOCK), np.int32)
         matched, prices = np.full(size, -1, np.int32), np.zeros(size)
-        arguments = (affinity, np.arange(size), best, worst, 1e-6, space, matched)
+        ranges = affinity, np.arange(size), best, worst
+        arguments = (*ranges, 1e-6, False, space, matched)
         assert _bidding.auction.py_func(*arguments, prices)
         assert len(set(matched.tolist())) == size
         scans.append(sum(costs))

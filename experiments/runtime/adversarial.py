@@ -90,6 +90,12 @@ def families(
         sides = centers[rng.integers(16, size=(2, size))]
         return product(sides + noise * rng.normal(size=sides.shape))
 
+    def pasted(share: float, rng: np.random.Generator) -> Matrix:
+        # One token in the place of others, as a plain background has it.
+        sides = tokens(rng)
+        sides[rng.random((2, size)) < share] = sides[0, 0]
+        return product(sides)
+
     def huge(rng: np.random.Generator) -> Matrix:
         matrix = product(tokens(rng))
         matrix[size // 3, size // 2] = 1e9
@@ -104,6 +110,9 @@ def families(
         "30 % zero tokens": lambda rng: zeros(0.3, rng),
         "60 % zero tokens": lambda rng: zeros(0.6, rng),
         "90 % zero tokens": lambda rng: zeros(0.9, rng),
+        "one token on 5 %": lambda rng: pasted(0.05, rng),
+        "one token on 30 %": lambda rng: pasted(0.3, rng),
+        "one token on 60 %": lambda rng: pasted(0.6, rng),
         "16 clusters": lambda rng: clusters(0.0, rng),
         "16 clusters, noise 1e-3": lambda rng: clusters(1e-3, rng),
         "integers 0 to 9": lambda rng: rng.integers(10, size=(size, size)),

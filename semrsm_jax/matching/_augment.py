@@ -6,6 +6,10 @@ of its pairs that satisfy complementary slackness.
 """
 
 from collections.abc import Callable
+from functools import update_wrapper
+from hashlib import sha256
+from pathlib import Path
+from types import CellType, FunctionType
 from typing import Any
 
 import numba
@@ -15,15 +19,36 @@ from numpy import ndarray
 MAGNITUDE = np.int64(2**63 - 1)
 INFINITE = np.int64(np.float64(np.inf).view(np.int64)) | 1
 RESTARTS = 8
+TILE = 16  # entries of a cache line
+
+
+def _digest() -> str:
+    """Of all compiled modules of this folder, which call each other."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def jit(function: Callable, **more: Any) -> Any:
-    """Compile lazily, without the GIL; cached on disk where a folder is writable."""
+    """Compile lazily, without the GIL; cached on disk where a folder is writable.
+
+    Numba keeps machine code as long as the file of the function stays the same, though
+    the code contains that of functions in other files. It looks at what a function
+    closes over, too: here the digest of all of them.
+    """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
+    code = function.__code__
+    if not code.co_freevars:
+        code = code.replace(co_freevars=("digest",))
+        names = (function.__globals__, function.__name__, function.__defaults__)
+        closed = FunctionType(code, *names, (CellType(DIGEST),))
+        function = update_wrapper(closed, function)
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no locator: read-only package and no user cache folder
         return numba.njit(**options)(function)
+
+
+DIGEST = _digest()
 
 
 @jit
@@ -69,9 +94,10 @@ def copy_valid(
     m = len(columns)
     if transposed:
         out = np.empty((m, n), matrix.dtype)
-        for i in range(n):
-            for j in range(m):
-                out[j, i] = matrix[rows[i], columns[j]]
+        for first in range(0, m, TILE):  # a tile of columns stays in the cache
+            for i in range(n):
+                for j in range(first, min(first + TILE, m)):
+                    out[j, i] = matrix[rows[i], columns[j]]
     else:
         out = np.empty((n, m), matrix.dtype)
         for i in range(n):

@@ -13,6 +13,8 @@ import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._joint_bids import absent_rows_bid, equal_rows_bid
+from semrsm_jax.matching._repeats import equal_columns, equal_rows
 from semrsm_jax.matching._scans import BLOCK, CANDIDATES, LOW, list_candidates, scan
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
@@ -22,6 +24,10 @@ FIRST_EPSILON = 0.02  # of the rows' typical spread
 SHRINK = 20.0  # epsilon's division a phase
 LISTS_FROM = 2560  # columns; below, a scan costs less than the making of lists
 LIST_COST = 4  # of making a list, in scans of a row
+LEAST_DIFFERENCE = 2.0**-16  # of a row's spread, by which classes differ at least
+EQUAL = 4  # roundings by which repeated entries differ at most
+LEAST_TOGETHER = 8  # fewer equal rows bid one by one
+TOGETHER_COST = 8  # of their bid, in scans of a row
 # Scans (and bids between equally good columns) a row before augmenting paths take over;
 # their cost a row grows with m * m at worst, so both limits do.
 SCANS_PER_ROW, ENTRIES_PER_SCAN = 150, 2**13
@@ -30,33 +36,48 @@ TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
 
 @jit
 def _to_fixed_point(
-    matrix: ndarray, rows: ndarray, top: ndarray, scale: float, fixed: ndarray
+    matrix: ndarray,
+    rows: ndarray,
+    top: ndarray,
+    scale: float,
+    chosen: ndarray,
+    fixed: ndarray,
 ) -> int:
-    """Write rows, less their maximum, as int32; the number that reach it twice."""
-    m = matrix.shape[1]
+    """Write rows, less their maximum, as int32; the number that reach it twice.
+
+    Of the chosen columns alone, where any are named.
+    """
+    m = len(chosen) if len(chosen) > 0 else matrix.shape[1]
+    picked = np.empty(len(chosen), matrix.dtype)
     tied = 0
     for r in range(len(rows)):
-        a = matrix[rows[r]]
-        q = fixed[r]
-        best = top[r]
-        hits = np.int32(0)
-        for j in range(m):
-            x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates
-            q[j] = np.int32(x if x > FLOOR else FLOOR)
-            hits += np.int32(q[j] == 0)
-        for j in range(m, len(q)):
-            q[j] = LOW
-        if hits > 1:
-            tied += 1
+        for j in range(len(chosen)):
+            picked[j] = matrix[rows[r], chosen[j]]
+        if len(chosen) > 0:
+            hits = _fix_row(picked, top[r], scale, fixed[r])
+        else:
+            hits = _fix_row(matrix[rows[r]], top[r], scale, fixed[r])
+        fixed[r, m:] = LOW
+        tied += hits > 1
     return tied
+
+
+@jit
+def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> int:
+    hits = np.int32(0)
+    for j in range(len(a)):
+        x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates
+        q[j] = np.int32(x if x > FLOOR else FLOOR)
+        hits += np.int32(q[j] == 0)
+    return hits
 
 
 @jit
 def _bid_phase(
     fixed: ndarray,
     p: ndarray,
-    row_of: ndarray,
-    column_of: ndarray,
+    slots: tuple[ndarray, ...],
+    groups: tuple[ndarray, ...],
     epsilon: int,
     budget: int,
     ties: ndarray,
@@ -64,25 +85,38 @@ def _bid_phase(
 ) -> int:
     """Match every row anew at one epsilon; return what it cost, in scans of a row.
 
+    Rows bid for classes of equal columns, and get their cheapest member, a slot; p is
+    the price of that one. Where `begin` is empty, each column is a class and a slot.
+    Many equal rows bid together.
+
     Ends early, with rows left open, past the budget or after too many bids between
     equally good columns, which raise prices only slowly.
     """
-    columns, values, counts, thresholds, stack, block_max = work
-    n = len(column_of)
+    begin, slot_prices, row_of, slot_of = slots
+    members, group_begin, group_of = groups
+    columns, values, counts, thresholds, stack, block_max, waiting = work
+    n = len(slot_of)
     m = len(row_of)
     lists = len(counts) > 0
+    classes = len(begin) > 0
+    groups_bid = len(group_of) > 0
     row_of[:] = -1
     for i in range(n):
         stack[i] = n - 1 - i
-        column_of[i] = -1
+        slot_of[i] = -1
+    waiting[:] = True
     free = n
     cost = 0
     while True:
         while free > 0:
             if cost >= budget or ties[0] < 0:
                 return cost
+            free -= 1
+            i = stack[free]
+            waiting[i] = False
+            if slot_of[i] >= 0:
+                continue
             cost += 1
-            i = stack[free - 1]
             first = second = LOW
             k1 = 0
             if lists:
@@ -106,62 +140,43 @@ def _bid_phase(
                 j = np.int64(columns[i, k1])
             else:
                 j, first, second = scan(fixed[i], p)
+            if groups_bid and first - second <= epsilon:
+                g = group_of[i]
+                equal = members[group_begin[g] : group_begin[g + 1]]
+                if len(equal) >= LEAST_TOGETHER:
+                    free = equal_rows_bid(
+                        fixed[i], p, slots, equal, epsilon, stack, free, waiting
+                    )
+                    cost += TOGETHER_COST
+                    continue
             ties[0] -= first == second
-            p[j] += first - second + epsilon
-            evicted = row_of[j]
-            row_of[j] = i
-            column_of[i] = j
+            slot = j
+            if classes:
+                slot = np.int64(begin[j])
+                for s in range(slot + 1, begin[j + 1]):
+                    slot = s if slot_prices[s] < slot_prices[slot] else slot
+            slot_prices[slot] = p[j] + (first - second + epsilon)
+            if classes:
+                p[j] = slot_prices[begin[j] : begin[j + 1]].min()
+            evicted = row_of[slot]
+            row_of[slot] = i
+            slot_of[i] = slot
             if evicted >= 0:
-                column_of[evicted] = -1
-                stack[free - 1] = evicted
-            else:
-                free -= 1
+                slot_of[evicted] = -1
+                if not waiting[evicted]:
+                    waiting[evicted] = True
+                    stack[free] = evicted
+                    free += 1
         if n == m:
             return cost
-        free = _absent_rows_bid(p, row_of, column_of, epsilon, stack)
+        free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, stack)
+        for t in range(free):
+            waiting[stack[t]] = True
+        for j in range(len(begin) - 1):
+            p[j] = slot_prices[begin[j] : begin[j + 1]].min()
         cost += m // 8
         if free == 0:
             return cost
-
-
-@jit
-def _absent_rows_bid(
-    p: ndarray, row_of: ndarray, column_of: ndarray, epsilon: int, stack: ndarray
-) -> int:
-    """Let m - n rows that value all columns equally bid; the number of rows evicted.
-
-    They stand for the columns that stay unmatched, which complementary slackness
-    wants to be the cheapest ones. Being equal, they bid together: for the m - n
-    cheapest columns, up to the price of the next.
-    """
-    m = len(row_of)
-    left = m - len(column_of)
-    level, above = np.int64(-1), np.int64(2**31 - 1)
-    while above - level > 1:  # to the smallest level that more than m - n prices meet
-        middle = np.int32((level + above) >> 1)
-        count = np.int32(0)
-        for j in range(m):
-            count += np.int32(p[j] <= middle)
-        if count > left:
-            above = np.int64(middle)
-        else:
-            level = np.int64(middle)
-    level = np.int32(above)
-    for j in range(m):
-        if row_of[j] < 0 and p[j] <= level:
-            p[j] = level
-            left -= 1
-    free = 0
-    for j in range(m):
-        i = row_of[j]
-        if left > 0 and i >= 0 and p[j] <= level:
-            left -= 1
-            row_of[j] = -1
-            column_of[i] = -1
-            p[j] = level + epsilon
-            stack[free] = i
-            free += 1
-    return free
 
 
 @jit
@@ -171,11 +186,14 @@ def auction(
     top: ndarray,
     low: ndarray,
     tolerance: float,
+    repeats: bool,
     fixed: ndarray,
     column_of: ndarray,
     prices: ndarray,
 ) -> bool:
     """Match rows that are not constant; False if it was broken off.
+
+    With `repeats`, equal rows and columns are looked for.
 
     column_of and prices are then a start for augmenting paths.
     """
@@ -192,14 +210,27 @@ def auction(
     # that the tolerance needs, cut off what lies far below its row's best instead.
     scale = min(max(RANGE / spread, RESOLUTION / mean_spread), 1e300)
     scale = 2.0 ** math.floor(math.log2(scale))
-    width = (m + BLOCK - 1) // BLOCK * BLOCK
+    order = begin = members = group_begin = np.empty(0, np.int32)
+    aim = tolerance
+    if repeats:
+        # What the tolerance leaves to the rounding of repeated entries.
+        share = min(0.5 * tolerance, EQUAL * np.finfo(matrix.dtype).eps)
+        slack = share * np.maximum(np.abs(top), np.abs(low))
+        slack = np.minimum(slack, LEAST_DIFFERENCE * (top - low))
+        order, begin = equal_columns(matrix, rows, slack)
+        members, group_begin = equal_rows(matrix, rows, slack)
+        aim = 0.4 * tolerance
+    classes = len(begin) - 1 if len(begin) > 0 else m
+    width = (classes + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)
-    if _to_fixed_point(matrix, rows, top, scale, q) > n // 2:
+    chosen = order[begin[:-1]] if len(begin) > 0 else order
+    if _to_fixed_point(matrix, rows, top, scale, chosen, q) > n // 2:
         return False  # ties raise prices slowly, and leave short augmenting paths
 
     p = np.zeros(width, np.int32)
+    slot_prices = np.zeros(m, np.int32) if len(begin) > 0 else p[:m]
     row_of = np.empty(m, np.int32)
-    listed = n if m >= LISTS_FROM else 0
+    listed = n if classes >= LISTS_FROM else 0
     thresholds = np.empty(listed, np.int32)
     work = (
         np.empty((listed, CANDIDATES), np.uint32),
@@ -208,31 +239,41 @@ def auction(
         thresholds,
         np.empty(n, np.int32),
         np.empty(width // BLOCK, np.int32),
+        np.empty(n, np.bool_),
     )
     epsilon = FIRST_EPSILON * 2.0**typical * scale
     budget = max(SCANS_PER_ROW, m * m // ENTRIES_PER_SCAN) * n
     ties = np.empty(1, np.int64)  # those still allowed
     ties[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
+    slots = (begin, slot_prices, row_of, column_of)
+    group_of = np.empty(len(members), np.int32)
+    for g in range(len(group_begin) - 1):
+        group_of[members[group_begin[g] : group_begin[g + 1]]] = g
+    groups = (members, group_begin, group_of)
     while True:
         step = np.int32(max(epsilon, 1.0))
-        budget -= _bid_phase(q, p, row_of, column_of, step, budget, ties, work)
-        lowest = p[0]
-        for j in range(m):
-            lowest = min(lowest, p[j])
-        for j in range(m):
-            p[j] -= lowest
-            prices[j] = p[j] / scale
+        budget -= _bid_phase(q, p, slots, groups, step, budget, ties, work)
+        lowest = p[:classes].min()
+        p[:classes] -= lowest
+        for j in range(len(begin) - 1):
+            slot_prices[begin[j] : begin[j + 1]] = p[j]
         for r in range(listed):
             thresholds[r] += lowest
         if ties[0] < 0:  # nothing is worth keeping
-            prices[:] = 0.0
             column_of[:] = -1
-        if budget <= 0 or ties[0] < 0:
             return False
         value = 0.0
         for r in range(n):
-            value += matrix[rows[r], column_of[r]]
-        goal = max(tolerance * abs(value) * scale / n, 1.0)
-        if epsilon <= 1.25 * goal:
-            return True
+            if column_of[r] >= 0:
+                j = order[column_of[r]] if len(order) > 0 else column_of[r]
+                value += matrix[rows[r], j]
+        goal = max(aim * abs(value) * scale / n, 1.0)
+        if budget <= 0 or epsilon <= 1.25 * goal:
+            break
         epsilon = max(epsilon / SHRINK, goal)
+    for s in range(m):
+        prices[order[s] if len(order) > 0 else s] = slot_prices[s] / scale
+    for r in range(n):
+        if column_of[r] >= 0 and len(order) > 0:
+            column_of[r] = order[column_of[r]]
+    return budget > 0

@@ -1,0 +1,129 @@
+"""Bids of many rows at once: of equal rows, and of those that a rectangle lacks."""
+
+import numpy as np
+from numpy import ndarray
+
+from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._scans import LOW
+
+
+@jit
+def equal_rows_bid(
+    a: ndarray,
+    p: ndarray,
+    slots: tuple[ndarray, ...],
+    equal: ndarray,
+    epsilon: int,
+    stack: ndarray,
+    free: int,
+    waiting: ndarray,
+) -> int:
+    """Let equal rows bid together; they keep the slots that they hold.
+
+    All get the price at which the best slot left out is as good, and epsilon more:
+    alone, each would raise one price by epsilon at a time.
+
+    Returns:
+      How many rows wait in the stack now; there were `free`.
+    """
+    begin, slot_prices, row_of, slot_of = slots
+    m = len(row_of)
+    profit = np.empty(m, np.int32)
+    if len(begin) == 0:
+        for s in range(m):
+            profit[s] = a[s] - slot_prices[s]
+    for j in range(len(begin) - 1):
+        for s in range(begin[j], begin[j + 1]):
+            profit[s] = a[j] - slot_prices[s]
+    held = np.empty(len(equal), np.int32)  # profits there
+    wanted = 0
+    for k in range(len(equal)):
+        s = slot_of[equal[k]]
+        if s < 0:
+            wanted += 1
+        else:
+            held[k] = profit[s]
+            profit[s] = LOW
+    # The largest level that more than `wanted` profits reach: that of the next best.
+    level, above = np.int64(LOW), np.int64(profit.max()) + 1
+    while above - level > 1:
+        middle = np.int32((level + above) >> 1)
+        count = np.int32(0)
+        for s in range(m):
+            count += np.int32(profit[s] >= middle)
+        if count > wanted:
+            level = np.int64(middle)
+        else:
+            above = np.int64(middle)
+    if level == LOW:  # nothing is left out
+        level = np.int64(profit.max())
+        for s in range(m):
+            level = min(level, np.int64(profit[s])) if profit[s] > LOW else level
+    level = np.int32(level)
+    ties = np.int64(wanted)
+    for s in range(m):
+        ties -= profit[s] > level
+    for k in range(len(equal)):
+        if slot_of[equal[k]] >= 0:
+            raised = max(np.int32(0), held[k] - level + epsilon)
+            slot_prices[slot_of[equal[k]]] += raised
+    next_row = 0
+    for s in range(m):
+        if profit[s] < level or (profit[s] == level and ties == 0):
+            continue
+        ties -= profit[s] == level
+        evicted = row_of[s]
+        if evicted >= 0:
+            slot_of[evicted] = -1
+            if not waiting[evicted]:
+                waiting[evicted] = True
+                stack[free] = evicted
+                free += 1
+        while slot_of[equal[next_row]] >= 0:
+            next_row += 1
+        slot_prices[s] += profit[s] - level + epsilon
+        row_of[s] = equal[next_row]
+        slot_of[equal[next_row]] = s
+    for j in range(len(begin) - 1):
+        p[j] = slot_prices[begin[j] : begin[j + 1]].min()
+    return free
+
+
+@jit
+def absent_rows_bid(
+    p: ndarray, row_of: ndarray, column_of: ndarray, epsilon: int, stack: ndarray
+) -> int:
+    """Let m - n rows that value all columns equally bid; the number of rows evicted.
+
+    They stand for the columns that stay unmatched, which complementary slackness
+    wants to be the cheapest ones. Being equal, they bid together: for the m - n
+    cheapest columns, up to the price of the next.
+    """
+    m = len(row_of)
+    left = m - len(column_of)
+    level, above = np.int64(-1), np.int64(2**31 - 1)
+    while above - level > 1:  # to the smallest level that more than m - n prices meet
+        middle = np.int32((level + above) >> 1)
+        count = np.int32(0)
+        for j in range(m):
+            count += np.int32(p[j] <= middle)
+        if count > left:
+            above = np.int64(middle)
+        else:
+            level = np.int64(middle)
+    level = np.int32(above)
+    for j in range(m):
+        if row_of[j] < 0 and p[j] <= level:
+            p[j] = level
+            left -= 1
+    free = 0
+    for j in range(m):
+        i = row_of[j]
+        if left > 0 and i >= 0 and p[j] <= level:
+            left -= 1
+            row_of[j] = -1
+            column_of[i] = -1
+            p[j] = level + epsilon
+            stack[free] = i
+            free += 1
+    return free

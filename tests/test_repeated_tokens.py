@@ -1,0 +1,124 @@
+"""Exact assignment where many rows or columns of a matrix are equal."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_jax.matching import _auction, _bidding, _repeats
+from semrsm_jax.matching._auction import solve
+
+
+def repeating(rng, rows, columns, share, kinds=1, channels=16):
+    """Affinities of tokens, of which a share on both sides has one of few kinds."""
+    x, y = (
+        np.maximum(rng.normal(size=(size, channels)), 0) for size in (rows, columns)
+    )
+    plain = np.maximum(rng.normal(size=(kinds, channels)), 0)
+    for side in (x, y):
+        repeated = rng.random(len(side)) < share
+        side[repeated] = plain[rng.integers(kinds, size=repeated.sum())]
+    return x @ y.T
+
+
+def check(matrix, tolerance=1e-6):
+    (permutation,), (bound,), _ = solve(matrix[None], tolerance=tolerance)
+    exact = matrix.astype(np.float64)
+    optimum = exact[linear_sum_assignment(exact, maximize=True)].sum()
+    matched = np.flatnonzero(permutation >= 0)
+    assert len(set(permutation[matched])) == len(matched) == min(matrix.shape)
+    value = exact[matched, permutation[matched]].sum()
+    rounding = (np.finfo(matrix.dtype).eps if tolerance else 1e-13) * abs(optimum)
+    allowed = max(tolerance * abs(value), rounding) + 1e-12
+    assert optimum - value <= allowed
+    assert optimum - rounding - 1e-12 <= bound <= value + allowed
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (150, 190), (190, 150)])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.97])
+@pytest.mark.parametrize("tolerance", [1e-6, 0.0])
+def test_tokens_pasted_over_both_sides(rng, shape, share, tolerance):
+    for kinds in (1, 3):
+        matrix = repeating(rng, *shape, share, kinds)
+        check(matrix.astype(np.float32), tolerance)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.integers(1, 40))
+def test_any_number_of_kinds(seed, share, kinds):
+    rng = np.random.default_rng(seed)
+    matrix = repeating(rng, 130, 130, share, kinds, channels=4)
+    check((matrix - rng.uniform(0, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_side_alone_repeats(rng, side):
+    x, y = np.maximum(rng.normal(size=(2, 200, 8)), 0)
+    y[:150] = y[0]
+    matrix = (x @ y.T).astype(np.float32)
+    check(matrix if side else np.ascontiguousarray(matrix.T))
+
+
+def test_rounding_may_tell_repeated_tokens_apart(rng):
+    matrix = repeating(rng, 200, 200, 0.5).astype(np.float32)
+    matrix *= 1 + rng.integers(-1, 2, matrix.shape) * np.float32(2**-23)
+    order, begin = _repeats.equal_columns(
+        matrix, np.arange(200), 4e-7 * matrix.max(1).astype(float)
+    )
+    assert np.diff(begin).max() > 80
+    assert sorted(order) == list(range(200))
+    check(matrix)
+    check(matrix, 0.0)
+
+
+def test_what_differs_is_not_merged(rng):
+    """Columns alike where they are sampled, and unlike in one row only."""
+    matrix = np.tile(rng.random((200, 1)), (1, 200)).astype(np.float32)
+    matrix[:, :20] = rng.random((200, 20))
+    matrix[77, 150:] += 0.5
+    order, begin = _repeats.equal_columns(matrix, np.arange(200), np.zeros(200))
+    largest = np.diff(begin).argmax()
+    merged = order[begin[largest] : begin[largest + 1]]
+    assert sorted(merged) == list(range(20, 150))
+    check(matrix)
+
+
+def test_nearly_constant_rows_keep_two_classes(rng):
+    """Entries that differ by less than the tolerance allows are told apart still."""
+    matrix = np.full((200, 200), 1e6)
+    matrix += rng.choice([0, 1e-3], (200, 1)) * (rng.random((1, 200)) < 0.5)
+    check(matrix)
+
+
+def test_equal_rows_bid_together(rng, monkeypatch):
+    """Alone they would need a scan for every epsilon that a price rises by."""
+    matrix = repeating(rng, 256, 256, 0.4).astype(np.float32)
+    costs = {}
+    for repeats in (True, False):
+        costs[repeats] = 0
+        phase = _bidding._bid_phase
+
+        def counted(*arguments, phase=phase, repeats=repeats):
+            cost = phase(*arguments)
+            costs[repeats] += cost
+            return cost
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_bidding, "_bid_phase", counted)
+            n = len(matrix)
+            best, worst = matrix.max(1).astype(float), matrix.min(1).astype(float)
+            space = np.empty(n * (n + 64), np.int32)
+            matched, prices = np.full(n, -1, np.int32), np.zeros(n)
+            ranges = matrix, np.arange(n), best, worst
+            _bidding.auction.py_func(*ranges, 1e-6, repeats, space, matched, prices)
+    assert costs[True] < costs[False] / 3
+
+
+def test_the_answer_is_the_same_for_any_number_of_threads(rng):
+    batch = np.stack([repeating(rng, 140, 140, 0.4) for _ in range(6)])
+    one, two = (solve(batch, threads=threads) for threads in (1, 2))
+    for first, second in zip(one, two, strict=True):
+        np.testing.assert_array_equal(first, second)
+    alone = _auction.solve(batch[3:4])
+    np.testing.assert_array_equal(alone.permutation[0], one.permutation[3])
