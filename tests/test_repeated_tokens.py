@@ -25,11 +25,12 @@ def repeating(rng, rows, columns, share, kinds=1, channels=16):
 def check(matrix, tolerance=1e-6):
     (permutation,), (bound,), _ = solve(matrix[None], tolerance=tolerance)
     exact = matrix.astype(np.float64)
-    optimum = exact[linear_sum_assignment(exact, maximize=True)].sum()
+    best = exact[linear_sum_assignment(exact, maximize=True)]
+    optimum, magnitude = best.sum(), np.abs(best).sum()
     matched = np.flatnonzero(permutation >= 0)
     assert len(set(permutation[matched])) == len(matched) == min(matrix.shape)
     value = exact[matched, permutation[matched]].sum()
-    rounding = (np.finfo(matrix.dtype).eps if tolerance else 1e-13) * abs(optimum)
+    rounding = (np.finfo(matrix.dtype).eps if tolerance else 1e-13) * magnitude
     allowed = max(tolerance * abs(value), rounding) + 1e-12
     assert optimum - value <= allowed
     assert optimum - rounding - 1e-12 <= bound <= value + allowed
@@ -63,11 +64,13 @@ def test_one_side_alone_repeats(rng, side):
 def test_rounding_may_tell_repeated_tokens_apart(rng):
     matrix = repeating(rng, 200, 200, 0.5).astype(np.float32)
     matrix *= 1 + rng.integers(-1, 2, matrix.shape) * np.float32(2**-23)
-    order, begin = _repeats.equal_columns(
+    order, begin, class_of = _repeats.equal_columns(
         matrix, np.arange(200), 4e-7 * matrix.max(1).astype(float)
     )
     assert np.diff(begin).max() > 80
     assert sorted(order) == list(range(200))
+    for k in range(len(begin) - 1):
+        assert (class_of[order[begin[k] : begin[k + 1]]] == k).all()
     check(matrix)
     check(matrix, 0.0)
 
@@ -77,7 +80,7 @@ def test_what_differs_is_not_merged(rng):
     matrix = np.tile(rng.random((200, 1)), (1, 200)).astype(np.float32)
     matrix[:, :20] = rng.random((200, 20))
     matrix[77, 150:] += 0.5
-    order, begin = _repeats.equal_columns(matrix, np.arange(200), np.zeros(200))
+    order, begin, _ = _repeats.equal_columns(matrix, np.arange(200), np.zeros(200))
     largest = np.diff(begin).argmax()
     merged = order[begin[largest] : begin[largest + 1]]
     assert sorted(merged) == list(range(20, 150))

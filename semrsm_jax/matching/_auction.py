@@ -13,7 +13,8 @@ with n <= m, and every row is matched. Profits are row entries less column price
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -226,7 +227,7 @@ def solve(
     solution = HostSolution(
         np.full((pairs, s), -1, np.int32), np.empty(pairs), np.zeros((pairs, t))
     )
-    affinity = _read_only(affinity)
+    affinity = _plain(affinity)
     wide, narrow = max(s, t), min(s, t)
     workspace = narrow * (wide + BLOCK)
     # A worker takes pairs as it becomes free, several small ones at a time.
@@ -258,14 +259,21 @@ def solve(
 
 def _mask(name: str, mask: ndarray | None, shape: tuple[int, int]) -> ndarray:
     if mask is None:
-        return _read_only(np.ones(shape, np.bool_))
+        return _plain(np.ones(shape, np.bool_))
     if mask.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {mask.shape}")
-    return _read_only(mask.astype(np.bool_, copy=False))
+    return _plain(mask.astype(np.bool_, copy=False))
 
 
-def _read_only(array: ndarray) -> ndarray:
-    # One layout and one writability, so that Numba compiles one variant a dtype.
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+def _plain(array: ndarray) -> ndarray:
+    """A contiguous array of one writability, for which Numba compiles one variant.
+
+    The solver writes into none of them; copies of masked and transposed pairs, which
+    are writable, share its code.
+    """
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        return array
+    interface: dict[str, Any] = dict(array.__array_interface__)
+    interface["data"] = (interface["data"][0], False)
+    return np.asarray(SimpleNamespace(__array_interface__=interface, array=array))

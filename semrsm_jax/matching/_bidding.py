@@ -13,7 +13,11 @@ import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
-from semrsm_jax.matching._joint_bids import absent_rows_bid, equal_rows_bid
+from semrsm_jax.matching._joint_bids import (
+    absent_rows_bid,
+    equal_rows_bid,
+    set_class_price,
+)
 from semrsm_jax.matching._repeats import equal_columns, equal_rows
 from semrsm_jax.matching._scans import BLOCK, CANDIDATES, LOW, list_candidates, scan
 
@@ -40,24 +44,27 @@ def _to_fixed_point(
     rows: ndarray,
     top: ndarray,
     scale: float,
-    chosen: ndarray,
+    order: ndarray,
+    begin: ndarray,
     fixed: ndarray,
 ) -> int:
     """Write rows, less their maximum, as int32; the number that reach it twice.
 
-    Of the chosen columns alone, where any are named.
+    Of each class of columns the first, where there are classes.
     """
-    m = len(chosen) if len(chosen) > 0 else matrix.shape[1]
-    picked = np.empty(len(chosen), matrix.dtype)
+    classes = len(begin) - 1
+    m = classes if classes > 0 else matrix.shape[1]
+    picked = np.empty(max(classes, 0), matrix.dtype)
     tied = 0
     for r in range(len(rows)):
-        for j in range(len(chosen)):
-            picked[j] = matrix[rows[r], chosen[j]]
-        if len(chosen) > 0:
+        for j in range(classes):
+            picked[j] = matrix[rows[r], order[begin[j]]]
+        if classes > 0:
             hits = _fix_row(picked, top[r], scale, fixed[r])
         else:
             hits = _fix_row(matrix[rows[r]], top[r], scale, fixed[r])
-        fixed[r, m:] = LOW
+        for j in range(m, fixed.shape[1]):
+            fixed[r, j] = LOW
         tied += hits > 1
     return tied
 
@@ -157,7 +164,7 @@ def _bid_phase(
                     slot = s if slot_prices[s] < slot_prices[slot] else slot
             slot_prices[slot] = p[j] + (first - second + epsilon)
             if classes:
-                p[j] = slot_prices[begin[j] : begin[j + 1]].min()
+                set_class_price(j, begin, slot_prices, p)
             evicted = row_of[slot]
             row_of[slot] = i
             slot_of[i] = slot
@@ -173,7 +180,7 @@ def _bid_phase(
         for t in range(free):
             waiting[stack[t]] = True
         for j in range(len(begin) - 1):
-            p[j] = slot_prices[begin[j] : begin[j + 1]].min()
+            set_class_price(j, begin, slot_prices, p)
         cost += m // 8
         if free == 0:
             return cost
@@ -210,21 +217,23 @@ def auction(
     # that the tolerance needs, cut off what lies far below its row's best instead.
     scale = min(max(RANGE / spread, RESOLUTION / mean_spread), 1e300)
     scale = 2.0 ** math.floor(math.log2(scale))
-    order = begin = members = group_begin = np.empty(0, np.int32)
+    order = begin = np.empty(0, np.int32)
+    groups = (order, order, order)
     aim = tolerance
     if repeats:
         # What the tolerance leaves to the rounding of repeated entries.
         share = min(0.5 * tolerance, EQUAL * np.finfo(matrix.dtype).eps)
-        slack = share * np.maximum(np.abs(top), np.abs(low))
-        slack = np.minimum(slack, LEAST_DIFFERENCE * (top - low))
-        order, begin = equal_columns(matrix, rows, slack)
-        members, group_begin = equal_rows(matrix, rows, slack)
+        slack = np.empty(n)
+        for r in range(n):
+            least = LEAST_DIFFERENCE * (top[r] - low[r])
+            slack[r] = min(share * max(abs(top[r]), abs(low[r])), least)
+        order, begin, _ = equal_columns(matrix, rows, slack)
+        groups = equal_rows(matrix, rows, slack)
         aim = 0.4 * tolerance
     classes = len(begin) - 1 if len(begin) > 0 else m
     width = (classes + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)
-    chosen = order[begin[:-1]] if len(begin) > 0 else order
-    if _to_fixed_point(matrix, rows, top, scale, chosen, q) > n // 2:
+    if _to_fixed_point(matrix, rows, top, scale, order, begin, q) > n // 2:
         return False  # ties raise prices slowly, and leave short augmenting paths
 
     p = np.zeros(width, np.int32)
@@ -246,17 +255,17 @@ def auction(
     ties = np.empty(1, np.int64)  # those still allowed
     ties[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
     slots = (begin, slot_prices, row_of, column_of)
-    group_of = np.empty(len(members), np.int32)
-    for g in range(len(group_begin) - 1):
-        group_of[members[group_begin[g] : group_begin[g + 1]]] = g
-    groups = (members, group_begin, group_of)
     while True:
         step = np.int32(max(epsilon, 1.0))
         budget -= _bid_phase(q, p, slots, groups, step, budget, ties, work)
-        lowest = p[:classes].min()
-        p[:classes] -= lowest
+        lowest = p[0]
+        for j in range(classes):
+            lowest = min(lowest, p[j])
+        for j in range(classes):
+            p[j] -= lowest
         for j in range(len(begin) - 1):
-            slot_prices[begin[j] : begin[j + 1]] = p[j]
+            for s in range(begin[j], begin[j + 1]):
+                slot_prices[s] = p[j]
         for r in range(listed):
             thresholds[r] += lowest
         if ties[0] < 0:  # nothing is worth keeping

@@ -8,6 +8,15 @@ from semrsm_jax.matching._scans import LOW
 
 
 @jit
+def set_class_price(j: int, begin: ndarray, slot_prices: ndarray, p: ndarray) -> None:
+    """Set the price of class j to that of its cheapest slot."""
+    lowest = slot_prices[begin[j]]
+    for s in range(begin[j], begin[j + 1]):
+        lowest = min(lowest, slot_prices[s])
+    p[j] = lowest
+
+
+@jit
 def equal_rows_bid(
     a: ndarray,
     p: ndarray,
@@ -85,7 +94,7 @@ def equal_rows_bid(
         row_of[s] = equal[next_row]
         slot_of[equal[next_row]] = s
     for j in range(len(begin) - 1):
-        p[j] = slot_prices[begin[j] : begin[j + 1]].min()
+        set_class_price(j, begin, slot_prices, p)
     return free
 
 

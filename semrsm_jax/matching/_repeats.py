@@ -100,14 +100,17 @@ def repeated(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
 
 
 @jit
-def _by_class(first: ndarray) -> tuple[ndarray, ndarray]:
-    """Indices (m,) ordered by class, and where each of k classes begins (k + 1,).
+def _by_class(first: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """Sorts indices by class.
 
-    Both are empty where too few repeat others.
+    Returns:
+      The indices (m,) in that order, where in it each of k classes begins (k + 1,), and
+      the class of each index (m,); all empty where too few repeat others.
     """
     m = len(first)
     if _repeating(first) == 0:
-        return np.empty(0, np.int32), np.empty(0, np.int32)
+        nothing = np.empty(0, np.int32)
+        return nothing, nothing, nothing
     sizes = np.zeros(m, np.int32)
     for j in range(m):
         sizes[first[j]] += 1
@@ -121,26 +124,36 @@ def _by_class(first: ndarray) -> tuple[ndarray, ndarray]:
             k += 1
     begin[k] = m
     order = np.empty(m, np.int32)
+    class_of = np.empty(m, np.int32)
+    k = -1
     for j in range(m):
+        k += np.int64(first[j] == j)
+        class_of[j] = k if first[j] == j else class_of[first[j]]
         order[place[first[j]]] = j
         place[first[j]] += 1
-    return order, begin[: k + 1]
+    return order, begin[: k + 2], class_of
 
 
 @jit
 def equal_columns(
     matrix: ndarray, rows: ndarray, slack: ndarray
-) -> tuple[ndarray, ndarray]:
-    """Columns ordered by class, and where each class begins, see `_by_class`.
+) -> tuple[ndarray, ndarray, ndarray]:
+    """Sorts columns by class, see `_by_class`.
 
     Their entries differ by at most `slack` (n,) of each row.
     """
     first = _first_of_each(_column_keys(matrix, rows))
     if _repeating(first) > 0:
-        later = np.flatnonzero(first != np.arange(len(first)))
+        later = np.empty(len(first), np.int32)
+        count = 0
+        for j in range(len(first)):
+            if first[j] != j:
+                later[count] = j
+                count += 1
         for r in range(len(rows)):
             a = matrix[rows[r]]
-            for j in later:
+            for t in range(count):
+                j = later[t]
                 if abs(np.float64(a[j]) - np.float64(a[first[j]])) > slack[r]:
                     first[j] = j
     return _by_class(first)
@@ -149,8 +162,8 @@ def equal_columns(
 @jit
 def equal_rows(
     matrix: ndarray, rows: ndarray, slack: ndarray
-) -> tuple[ndarray, ndarray]:
-    """Numbers of rows ordered by class, and where each begins, see `_by_class`."""
+) -> tuple[ndarray, ndarray, ndarray]:
+    """Sorts numbers of rows by class, see `equal_columns`."""
     first = _first_of_each(_row_keys(matrix, rows))
     if _repeating(first) > 0:
         for r in range(len(first)):
