@@ -15,16 +15,35 @@ import torch_operators
 torch_operators.install()
 
 
+def pytest_configure(config):
+    """The default run compiles quickly; slow tests have programs as users have them."""
+    if "not slow" in config.option.markexpr:
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Most optimizations are left out in slow tests too, where compiling takes most."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Programs that many tests and all workers compile alike are compiled once."""
+    """What tests, workers and their processes compile alike is compiled once."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(root / "jax"))
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    settings = {
+        "jax_compilation_cache_dir": str(root / "jax"),
+        "jax_persistent_cache_min_compile_time_secs": "0",
+        "jax_persistent_cache_min_entry_size_bytes": "-1",
+    }
+    for name, value in settings.items():
+        value = os.environ.setdefault(name.upper(), value)
+        jax.config.update(name, value if name.endswith("dir") else int(value))
 
 
 @pytest.fixture

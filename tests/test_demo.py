@@ -20,6 +20,8 @@ from semrsm_jax.demo.photographs import SCENES, draw_crops
 from semrsm_jax.matching import Exact, Identity
 from semrsm_jax.models import ResNetConfig
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 pytest.importorskip("skimage")
 
 

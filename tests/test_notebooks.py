@@ -80,6 +80,7 @@ def test_notebook_runs(path, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     )
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     notebook = nbformat.read(path, as_version=4)
     pictures = _pictures(notebook)
     resources = {"metadata": {"path": str(path.parent)}}

@@ -12,6 +12,8 @@ from soft_matchings import FIXED, assert_close, compiled_fields, draw_pair, draw
 
 from semrsm_jax import RBF, Cosine, Linear, Sinkhorn, rsm, semantic_cka_loss
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 BLOCKED = dataclasses.replace(FIXED, block=3)
 
 

@@ -19,6 +19,8 @@ from experiments.trained.tasks import CROPS, CropConfig, Draw, Plan
 from experiments.trained.training import train
 from semrsm_jax.models import ResNetConfig
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALLEST = "vit-2"
 
 
