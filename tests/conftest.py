@@ -17,17 +17,16 @@ torch_operators.install()
 
 def pytest_configure(config):
     """The default run compiles quickly; slow tests have programs as users have them."""
-    if "not slow" in config.option.markexpr:
-        jax.config.update("jax_disable_most_optimizations", True)
+    quick = "not slow" in config.option.markexpr
+    jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture(scope="module")
-def quick_compilation():
+def quick_compilation(request):
     """Most optimizations are left out in slow tests too, where compiling takes most."""
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    pytest_configure(request.config)
 
 
 @pytest.fixture(scope="session", autouse=True)
