@@ -32,7 +32,10 @@ def core_limit(count: int) -> Iterator[None]:
     """Limits the solver's threads, for work that this thread begins in the block.
 
     Args:
-      count: threads at most; None outside of any such block stands for all cores.
+      count: threads at most, at least 1; outside of any such block all cores are used.
+
+    Yields:
+      Nothing; the limit ends with the block.
     """
     token = _limit.set(count)
     try:
