@@ -121,6 +121,7 @@ def test_values_are_those_of_the_papers(features, x64):
     assert float(PWCCA()(Y, X)) == pytest.approx(pwcca(X, Y), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_predictivity_is_that_of_scikit_learn(features, x64):
     linear_model = pytest.importorskip("sklearn.linear_model")
     from sklearn.metrics import r2_score
@@ -189,6 +190,7 @@ def test_related_networks_stand_out_of_the_null(features, measure):
     assert matrix[1, 0] == pytest.approx(float(measure(*pair[::-1])), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_intervals_of_features_and_of_groups(features):
     groups = np.arange(N) // 2
     interval = sj.bootstrap_interval(

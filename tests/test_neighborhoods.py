@@ -64,6 +64,7 @@ def test_values_are_those_of_the_definitions(rsms, x64):
     assert float(CKNNA(17)(K, L)) == pytest.approx(float(sj.cka(K, L, "unbiased")))
 
 
+@pytest.mark.slow
 def test_neighbors_of_features_are_those_of_scikit_learn(features, x64):
     neighbors = pytest.importorskip("sklearn.neighbors")
     near = []

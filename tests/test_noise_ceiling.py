@@ -22,6 +22,7 @@ def repeats(rng):
     return np.sum((X[:, :, None] - X[:, None]) ** 2, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_ceiling_is_that_of_rsatoolbox(repeats, x64, method):
     rdm = pytest.importorskip("rsatoolbox.rdm")
@@ -35,6 +36,7 @@ def test_the_ceiling_is_that_of_rsatoolbox(repeats, x64, method):
     np.testing.assert_allclose(ours[:2], theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_ceiling_of_cka_and_its_interval(repeats, x64):
     ceiling = noise_ceiling(repeats, CKA(), key=0, resamples=40)
     others = [np.delete(np.arange(4), i) for i in range(4)]
@@ -50,6 +52,20 @@ def test_the_ceiling_of_cka_and_its_interval(repeats, x64):
     low, high = ceiling.interval.low, ceiling.interval.high
     assert low.shape == (2,) and bool(jnp.all(low < high))
     assert float(ceiling.lower) < float(ceiling.upper) < 1
+
+
+def test_the_ceiling_is_that_of_the_definition(repeats, x64):
+    upper = np.triu_indices(9, 1)
+    z = np.array([(v - v.mean()) / v.std() for v in (K[upper] for K in repeats)])
+
+    def mean_with(pooled):
+        pairs = zip(z, pooled, strict=True)
+        return np.mean([np.corrcoef(each, mean)[0, 1] for each, mean in pairs])
+
+    ceiling = noise_ceiling(repeats, RSA("pearson"))
+    lower = mean_with([np.delete(z, i, 0).mean(0) for i in range(4)])
+    assert float(ceiling.lower) == pytest.approx(lower)
+    assert float(ceiling.upper) == pytest.approx(mean_with([z.mean(0)] * 4))
 
 
 def test_bad_repeats_are_rejected(repeats):

@@ -96,7 +96,8 @@ def layers(config: LayersConfig, report: Report) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "ratio": seconds["ours"] / seconds["peer"],
-        "disagreement": float(np.max(np.abs(ours - theirs))),
+        # Theirs is clamped.
+        "disagreement": float(np.max(np.abs(np.clip(ours, 0, 1) - theirs))),
         "batches": float(np.max(np.abs(_of_batches(config, shared, hsic) - ours))),
         "peak_bytes_over_features": memory,
     }

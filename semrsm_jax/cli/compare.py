@@ -12,7 +12,6 @@ from semrsm_jax import (
     CKA,
     HSIC,
     RSA,
-    NoiseCeiling,
     align_tokens,
     measure_matrix,
     noise_ceiling,
@@ -132,14 +131,7 @@ def command(
         )
     limits = None
     if ceiling:
-        result = noise_ceiling(
-            np.stack([np.asarray(each) for each in opened.values()]),
-            rule,
-            key=seed if bootstrap else None,
-            resamples=bootstrap or 2,
-            confidence=confidence,
-        )
-        limits = _limits(result)
+        limits = _ceiling(opened, rule, seed, bootstrap, confidence)
     names = list(opened)
     if plot is not None:
         from semrsm_jax.plotting import plot_comparison
@@ -196,10 +188,20 @@ def _title(rule: Any) -> str:
     return f"{type(rule).__name__} ({kind.replace('_', '-')})"
 
 
-def _limits(ceiling: NoiseCeiling) -> dict[str, Any]:
-    row: dict[str, Any] = {"lower": float(ceiling.lower), "upper": float(ceiling.upper)}
-    if ceiling.interval is not None:
-        low, high = ceiling.interval.low, ceiling.interval.high
+def _ceiling(
+    rsms: dict[str, Any], rule: Any, seed: int, resamples: int | None, confidence: float
+) -> dict[str, float]:
+    """Both ends of the noise ceiling, and where resampled their outer limits."""
+    result = noise_ceiling(
+        np.stack([np.asarray(each) for each in rsms.values()]),
+        rule,
+        key=seed if resamples else None,
+        resamples=resamples or 2,
+        confidence=confidence,
+    )
+    row = {"lower": float(result.lower), "upper": float(result.upper)}
+    if result.interval is not None:
+        low, high = result.interval.low, result.interval.high
         row |= {"low": float(low[0]), "high": float(high[1])}
     return row
 
