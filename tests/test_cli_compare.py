@@ -115,6 +115,10 @@ def test_compare_applies_a_kernel_and_reads_the_layers_of_a_run(matrices, rng):
     store = as_json("compare", "run.zarr", *kernel)
     assert store["rsms"] == ["run.zarr:first", "run.zarr:second"]
     np.testing.assert_allclose(store["matrix"], expected, rtol=1e-4)
+    near = as_json("compare", "run.zarr", "--measure", "mutual-knn", "--k", 2)
+    rsms = [sj.Linear()(each) for each in stats.values()]
+    expected = sj.measure_matrix(rsms, measure=sj.MutualKNN(2))
+    np.testing.assert_allclose(near["matrix"], expected, rtol=1e-5)
     message = refused("compare", "a.npy", "b.npy", *kernel)
     assert "without the statistics" in message
 

@@ -145,6 +145,10 @@ def test_matrix_of_layers_holds_the_value_of_each_pair(rsms):
         (lambda K: MutualKNN(3)(K[:5], K[:5]), "K must be square"),
         (lambda K: MutualKNN(3)(K, K * np.nan), "L must be finite"),
         (lambda K: CKNNA(3)(-abs(K), -abs(K) * 0), "is not positive; take a larger k"),
+        (
+            lambda K: sj.measure_matrix({"a": K, "b": K[:9, :9]}, measure=MutualKNN(3)),
+            r"a \(K\) with b \(L\): K and L must be over the same samples",
+        ),
         (lambda K: sj.measure_matrix([], measure=MutualKNN(3)), "inputs must hold"),
         (lambda K: sj.bootstrap_interval(K, K, sj.HSIC(), key=0), "no interval"),
     ],

@@ -142,19 +142,32 @@ def measure_matrix(
         return cka_matrix(inputs, others, measure.estimator)
     if isinstance(measure, HSIC):
         return hsic_matrix(inputs, others, measure.estimator)
-    rows = [*(inputs.values() if isinstance(inputs, Mapping) else inputs)]
-    columns = rows if others is None else others
-    columns = [*(columns.values() if isinstance(columns, Mapping) else columns)]
-    for name, values in (("inputs", rows), ("others", columns)):
-        if not values:
-            raise ValueError(f"{name} must hold at least one RSM, got none")
+    rows = _named("inputs", inputs)
+    columns = rows if others is None else _named("others", others)
     mirrored = others is None and getattr(measure, "is_symmetric", True)
     matrix = np.empty((len(rows), len(columns)))
-    for i, first in enumerate(rows):
-        K = np.asarray(first)
+    for i, (first, one) in enumerate(rows):
+        K = np.asarray(one)
         for j in range(i if mirrored else 0, len(columns)):
-            L = K if columns[j] is first else np.asarray(columns[j])
-            matrix[i, j] = float(measure(K, L))
+            second, other = columns[j]
+            L = K if other is one else np.asarray(other)
+            try:
+                matrix[i, j] = float(measure(K, L))
+            except ValueError as error:
+                raise ValueError(f"{first} (K) with {second} (L): {error}") from error
             if mirrored:
                 matrix[j, i] = matrix[i, j]
     return matrix
+
+
+def _named(
+    argument: str, inputs: Sequence[Any] | Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    """Each input with the name that an error calls it."""
+    if isinstance(inputs, Mapping):
+        named = list(inputs.items())
+    else:
+        named = [(f"{argument}[{i}]", value) for i, value in enumerate(inputs)]
+    if not named:
+        raise ValueError(f"{argument} must hold at least one RSM, got none")
+    return named
