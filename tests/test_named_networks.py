@@ -166,14 +166,17 @@ def test_a_missing_package_names_its_extra(folder, monkeypatch):
 
 def test_see_goes_from_a_folder_to_a_report(folder):
     pytest.importorskip("bokeh")
+    Path("labels.csv").write_text("id,label\n3.png,last\n2.png,b\n0.png,first\n")
     code, out, err = run(
         *("see", "--model", "own_networks:both", "--images", "images"),
-        *("--layers", "0,2", "--samples", "3"),
+        *("--layers", "0,2", "--samples", "3", "--labels", "labels.csv"),
     )
     assert code == 0, err
     assert "64 tokens, 8 channels" in out
     assert "left out" in out
-    assert "0.png" in Path("report.html").read_text()
+    page = Path("report.html").read_text()
+    assert page.index("0.png") < page.index("2.png") < page.index("3.png")
+    assert '["first","b","last"]' in page.replace(" ", "")
     error = refused("see", "-m", "own_networks:both", "-i", "images")
     assert "report.html" in error and "--overwrite" in error
 
@@ -190,3 +193,17 @@ def test_layers_are_shown_with_what_they_give(folder):
     assert (table[0].tokens, table[0].channels, table[0].prefix) == (64, 8, 0)
     assert table[0].dtype == "float32"
     assert "8 x 8 x 8" in str(table)
+
+
+def test_weights_that_cannot_be_fetched(folder, monkeypatch):
+    models = pytest.importorskip("torchvision.models")
+
+    def offline(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(models, "get_model", offline)
+    code, _, err = run("see", "-m", "torchvision:resnet18", "-i", "images")
+    assert code == 1
+    message = " ".join(err.split())
+    assert "cannot be fetched: no route to host" in message
+    assert "--untrained" in message

@@ -94,6 +94,7 @@ def command(
     from semrsm_jax.features import extract, load_network
     from semrsm_jax.features.image_folder import find_images
     from semrsm_jax.features.preprocessing import Preprocessing
+    from semrsm_jax.reporting.orders import label_names
     from semrsm_jax.reporting.page import SUFFIXES, require_bokeh
     from semrsm_jax.store import check_output
 
@@ -128,7 +129,7 @@ def command(
             folder.paths,
             output,
             kernel=kernel.build() or Cosine(),
-            labels=labels,
+            labels=labels and label_names(labels, folder.ids, len(folder)),
             names=folder.ids,
             # Another library's is not undone: the whole image is shown.
             preprocessing=prepared if isinstance(prepared, Preprocessing) else None,

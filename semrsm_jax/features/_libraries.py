@@ -149,7 +149,9 @@ def _with_weights(source: str, build: Callable[[], Any]) -> Any:
     """
     try:
         return build()
-    except (OSError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of the library's code: no traceback in the shell
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "random weights of the same architecture: pretrained=False (--untrained)"
         if isinstance(error, OSError) or "onnect" in type(error).__name__:

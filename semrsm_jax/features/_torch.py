@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 # Of the largest value: more than another order of summation makes of the same tokens.
 _SAME = 1e-5
 
+# What networks raise for images that they cannot take.
+_REJECTED = (
+    *(TypeError, ValueError, RuntimeError, AssertionError),
+    *(IndexError, KeyError, AttributeError),
+)
+
 
 def modules(network: Network, images: Any) -> list[ModuleKind]:
     """All modules but the model itself, as `named_modules()` names them."""
@@ -237,7 +243,7 @@ def _call(network: Network, images: Any) -> None:
                 getattr(model, vision)(batch)
             else:
                 model(batch)
-        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        except _REJECTED as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise MemoryError(str(error)) from error
             raise images_error(images, error) from error
