@@ -32,6 +32,7 @@ from experiments.translation.config import Case, WindowsConfig
 from experiments.translation.pictures import WholePhotographs
 from semrsm_jax.comparison import RSA, bootstrap_interval
 from semrsm_jax.demo.photographs import SCENES
+from semrsm_jax.features import extract, load_network
 from semrsm_jax.output_similarity import jensen_shannon_matrix
 
 CLASSES = {"coffee": {967, 968}, "chelsea": {281, 282, 285}, "rocket": {657}}
@@ -240,6 +241,22 @@ def test_networks_of_the_wheels_name_photographs_and_have_these_stages(number):
     after = seen(model, images[:1], tuple(following))
     assert [after[f].shape[1] for f in following] == tokens[1:]
     assert ends[-1] == len(model._blocks) - 1
+
+
+@pytest.mark.torch
+def test_networks_are_there_for_the_commands_with_their_preprocessing():
+    name = lite(0)
+    loaded = load_network("experiments.frame.pretrained:lite0")
+    assert set(WHEELS[name].stages) <= set(loaded.layers)
+    image = readers(None)[SCENES.index("coffee")]()
+    pixels = loaded.preprocessing()(image)
+    seen_pixels = loaded.preprocessing().seen(image)
+    np.testing.assert_allclose(
+        pixels, pretrained._normalized(seen_pixels / np.float32(255)), atol=1e-5
+    )
+    logits = extract(loaded.model, pixels[None], [pretrained.HEAD])[pretrained.HEAD]
+    assert int(np.asarray(logits)[0, 0].argmax()) in CLASSES["coffee"]
+    assert pixels.shape == (WHEELS[name].side, WHEELS[name].side, 3)
 
 
 @pytest.mark.torch

@@ -106,11 +106,12 @@ class PhotographCrops:
         return DrawnCrops(images, numbers)
 
     def _crop(self, picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        sides = self.side, self.side
         for _ in range(_MOST_TRIES):
             size = rng.uniform(_LEAST_SHARE, 1) * min(picture.size)
             left, top = (rng.uniform(0, length - size) for length in picture.size)
             box = left, top, left + size, top + size
-            crop = picture.resize((self.side,) * 2, Image.Resampling.BICUBIC, box)
+            crop = picture.resize(sides, Image.Resampling.BICUBIC, box)
             pixels = np.asarray(crop)
             # The middle is what shifted windows share.
             third = self.side // 3

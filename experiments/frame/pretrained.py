@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.frame.networks import Images, Tokens
-from semrsm_jax.features import extract
+from semrsm_jax.features import Preprocessing, extract
+from semrsm_jax.features.preprocessing import ShortestEdge
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +126,34 @@ def load_pretrained(network: str, side: int | None = None) -> "torch.nn.Module":
 
     model.load_state_dict(torch.load(weights, weights_only=True))
     return model.eval()
+
+
+def lite0() -> "tuple[torch.nn.Module, Preprocessing]":
+    """EfficientNet-Lite0 and its preprocessing, for other commands.
+
+    For example ``semrsm see --model experiments.frame.pretrained:lite0``.
+    """
+    return _for_commands("efficientnet-lite0")
+
+
+def lite1() -> "tuple[torch.nn.Module, Preprocessing]":
+    """EfficientNet-Lite1 and its preprocessing, as `lite0`."""
+    return _for_commands("efficientnet-lite1")
+
+
+def lite2() -> "tuple[torch.nn.Module, Preprocessing]":
+    """EfficientNet-Lite2 and its preprocessing, as `lite0`."""
+    return _for_commands("efficientnet-lite2")
+
+
+def _for_commands(network: str) -> "tuple[torch.nn.Module, Preprocessing]":
+    side = WHEELS[network].side
+    mean = (_MIDDLE / _REACH, _MIDDLE / _REACH, _MIDDLE / _REACH)
+    # 32 pixels are cut off, as of 256 where 224 are left.
+    prepare = Preprocessing(
+        ShortestEdge(side + 32), 3, (side, side), 1 / _REACH, mean, None
+    )
+    return load_pretrained(network), prepare
 
 
 def _untrained(

@@ -191,7 +191,8 @@ def _share(
         return Number(np.nan)
     share = value[positive] / exact[positive]
     if photographs is not None:
-        return median_over_pairs(share, *photographs[:, positive], seed)
+        left, right = photographs[:, positive]
+        return median_over_pairs(share, left, right, seed)
     return number(median_interval(share))
 
 

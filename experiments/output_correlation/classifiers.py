@@ -17,7 +17,7 @@ from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
-from semrsm_jax.features import load_network, load_preprocessing
+from semrsm_jax.features import load_network
 from semrsm_jax.models import VARIANTS
 
 _HEAD = "classifier"  # the layer that gives the logits, in all of the paper's networks
@@ -149,7 +149,7 @@ class OnImageNet:
             )
         images = open_imagenet(
             folder,
-            load_preprocessing(loaded.folder),
+            loaded.preprocessing(),
             draw.samples,
             draw.seed,
             self.split,

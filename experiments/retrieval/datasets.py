@@ -27,7 +27,7 @@ from experiments.retrieval.collection import (
     Measure,
     folder_name,
 )
-from semrsm_jax.features import load_network, load_preprocessing, read_image
+from semrsm_jax.features import load_network, read_image
 from semrsm_jax.retrieval import class_iou, instance_f1
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _features(
     """Tokens at the last hidden layer, extracted to disk."""
     session.report(f"Loading {network}", 0, None)
     loaded = load_network(network, source.dtype)
-    preprocess = load_preprocessing(loaded.folder)
+    preprocess = loaded.preprocessing()
     root, rows = data_set.folder(folder), []
     for name, paths in zip(("queries", "database"), files, strict=True):
         images = data_set.images(root, list(paths), preprocess, session.report)

@@ -1,12 +1,15 @@
 """Preprocessing that another library computes."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
+
+from semrsm_jax.features.image_file import read_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +19,18 @@ class ForeignPreprocessing:
     Attributes:
       transform: from a Pillow image to a tensor (3, h, w).
       text: what it is, recorded in the features.
+      transparency: as of `Preprocessing`.
     """
 
     transform: Callable[[Image.Image], Any] = dataclasses.field(
         compare=False, repr=False
     )
     text: str
+    transparency: str = "drop"
+
+    def read(self, path: str | os.PathLike) -> UInt8[np.ndarray, "H W 3"]:
+        """Reads an image file, as `Preprocessing.read` does."""
+        return read_image(path, transparency=self.transparency, deep="clip")
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w 3"]:
         """Prepares one image, as `Preprocessing` does."""
@@ -41,4 +50,6 @@ class ForeignPreprocessing:
             values = processor(images=image, return_tensors="np")["pixel_values"]
             return np.asarray(values)[0]
 
-        return cls(prepare, f"transformers {processor.to_json_string()}")
+        converts = getattr(processor, "do_convert_rgb", None)
+        text = f"transformers {processor.to_json_string()}"
+        return cls(prepare, text, "white" if converts else "drop")

@@ -81,7 +81,7 @@ class ImageFolder:
         return np.stack(images)
 
     def _prepared(self, path: Path) -> Float[np.ndarray, "h w 3"]:
-        known = isinstance(self.preprocess, Preprocessing)
+        known = isinstance(self.preprocess, Preprocessing | ForeignPreprocessing)
         image = self.preprocess.read(path) if known else read_image(path)
         try:
             return self.preprocess(image)
