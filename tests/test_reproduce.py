@@ -69,18 +69,11 @@ class Fake:
         return Result([part(number) for number in range(config.parts)])
 
     def findings(self, result):
-        total = Quantity("", [sum(result.values)], digits=1)
+        total, plus = Quantity("", [sum(result.values)], digits=1), Quantity("plus")
         paper = tuple(Quantity(text) for text in ("1.5", "minus", "not asked"))
         return [
             Finding("totals | agree", "Table 1", paper[:1], (total,), "agrees"),
-            Finding(
-                "signs",
-                "Fig. 9",
-                paper[1:2],
-                (Quantity("plus"),),
-                "differs",
-                "it is a fake.",
-            ),
+            Finding("signs", "Fig. 9", paper[1:2], (plus,), "differs", "it is a fake."),
             Finding("new", "", paper[2:], (Quantity("", [4], digits=0),)),
         ]
 
@@ -136,8 +129,7 @@ def test_one_that_fails_does_not_stop_the_others(fakes, tmp_path):
     first.fails_at = 1
     studies = loads(*fakes)
     result = reproduce(studies, tmp_path)
-    assert result.exit_code == 1
-    assert "RuntimeError: part 1" in result.output
+    assert result.exit_code == 1 and "RuntimeError: part 1" in result.output
     assert "Failed: first; the page says why" in result.output
     page = (tmp_path / "results.md").read_text()
     assert "**This experiment failed**" in page and "part 1 | is\nbroken" in page
@@ -163,9 +155,8 @@ def test_study_that_cannot_be_imported_or_judged_is_one_that_fails(fakes, tmp_pa
     second.study = replace(second.study, findings=findings)
     studies = {"first": load, "second": lambda: second.study}
     result = reproduce(studies, tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 1 and "KeyError: 'missing'" in result.output
     assert "ImportError: no such extra" in result.output
-    assert "KeyError: 'missing'" in result.output
     page = (tmp_path / "results.md").read_text()
     assert page.count("**This experiment failed**") == 2
     # Without its study, an experiment has only its name.
@@ -189,8 +180,8 @@ def test_interrupted_run_goes_on_and_keeps_its_time(fakes, tmp_path, monkeypatch
     assert first.computed == second.computed == [0, 1, 2]
     seconds = json.loads((tmp_path / "first" / "first.json").read_text())["seconds"]
     assert reproduce(studies, tmp_path).exit_code == 0
-    document = json.loads((tmp_path / "first" / "first.json").read_text())
-    assert document["seconds"] == seconds
+    again = json.loads((tmp_path / "first" / "first.json").read_text())["seconds"]
+    assert again == seconds
 
 
 def test_only_some_are_run_and_the_others_are_shown_as_they_are(fakes, tmp_path):
@@ -211,9 +202,8 @@ def test_results_of_another_scale_are_neither_replaced_nor_shown(fakes, tmp_path
     assert reproduce(studies, tmp_path, "--scale", "smoke").exit_code == 0
     result = reproduce(studies, tmp_path)
     assert result.exit_code == 1 and "--overwrite" in result.output
-    assert (
-        json.loads((tmp_path / "first" / "first.json").read_text())["scale"] == "smoke"
-    )
+    document = json.loads((tmp_path / "first" / "first.json").read_text())
+    assert document["scale"] == "smoke"
     assert reproduce(studies, tmp_path, "--overwrite").exit_code == 0
     result = reproduce(studies, tmp_path, "--scale", "paper")
     assert result.exit_code == 1 and "no scale 'paper'" in result.output
@@ -274,10 +264,8 @@ def test_missing_data_say_where_to_get_them_before_a_network_is_fetched(
 ):
     study = STUDIES[name]()
     monkeypatch.setattr("semrsm_jax.models.locate", lambda *_: pytest.fail("fetched"))
-    for given, message in (
-        ((), "--data must name its folder"),
-        (("--data", tmp_path / "nowhere"), "nowhere does not exist"),
-    ):
+    nowhere = ("--data", tmp_path / "no")
+    for given, message in (((), "must name its folder"), (nowhere, "does not exist")):
         result = run_study(study, tmp_path / "out", *given, scale=scale)
         assert result.exit_code == 2 and message in result.output
         assert "http" in result.output and text in result.output

@@ -1,9 +1,7 @@
 """The best window of Batch-Optimal: time against quality, when exact is cheap."""
 
 import dataclasses
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,13 +11,11 @@ from jaxtyping import Array, Float, Int
 from experiments.data.photographs import PhotographCrops, median_over_pairs
 from experiments.frame.figures import styled_figure
 from experiments.frame.finding import Number, grouped, number
-from experiments.frame.networks import Network, Published
-from experiments.frame.pretrained import WHEELS, Pretrained
 from experiments.frame.session import Session
 from experiments.frame.timing import take_turns
-from experiments.open_questions.networks import last_layer
+from experiments.open_questions import window_scales
 from experiments.open_questions.question import Result, draw_images
-from experiments.scenes.compose import SceneConfig
+from experiments.open_questions.window_scales import Layer, WindowsConfig
 from semrsm_jax import center
 from semrsm_jax.cli.console import Report
 from semrsm_jax.comparison.inference import median_interval
@@ -29,53 +25,11 @@ from semrsm_jax.plotting import plot_pareto
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SCALES = window_scales.SCALES
 DATA = (
     "windows: a folder of at least some hundred photographs (any mixture of sizes, "
     "below any folders), in place of scenes composed here."
 )
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The last hidden layer of a network, for images of a side in pixels."""
-
-    network: Network
-    side: int
-
-
-@dataclass(frozen=True)
-class WindowsConfig:
-    """All that the study depends on.
-
-    Attributes:
-      layers: where tokens come from; their number follows from the side.
-      matchers: those compared with `Exact`; at each number of tokens only those whose
-        window is smaller, as the others are exact.
-      rounds: turns that every matcher takes, each with pairs of its own.
-      tokens_a_round: a round has as many pairs as have so many tokens together, but at
-        least two, one for each of two cores.
-      scenes: what the images show, or how photographs are cropped; the side is the
-        layer's.
-      seed: of the scenes.
-      good: the quality, as a share of the exact value, that an answer must have.
-      data: folder of photographs instead of scenes.
-    """
-
-    layers: tuple[Layer, ...]
-    matchers: tuple[BatchOptimal, ...] = (
-        *(BatchOptimal(2**k) for k in range(6, 12)),
-        *(BatchOptimal(window, sweeps=4) for window in (128, 512)),
-    )
-    rounds: int = 7
-    tokens_a_round: int = 4096
-    scenes: SceneConfig | PhotographCrops = SceneConfig()
-    seed: int = 0
-    good: float = 0.99
-    data: Path | None = None
-
-    def smaller(self, tokens: int) -> list[BatchOptimal]:
-        """The matchers whose window is smaller than the number of tokens."""
-        return [matcher for matcher in self.matchers if matcher.window < tokens]
 
 
 class Comparison(NamedTuple):
@@ -282,39 +236,3 @@ def _points(entries: list[Comparison]) -> dict[str, Points]:
         group = groups["windows, 4 sweeps" if at.matcher.sweeps else "windows"]
         group[str(at.matcher.window)] = (at.ratio.value, at.quality.value)
     return {**groups, "exact": {"exact": (1.0, 1.0)}}
-
-
-def _at(sides: tuple[int, ...], *networks: Network) -> tuple[Layer, ...]:
-    return tuple(Layer(network, side) for network in networks for side in sides)
-
-
-SCALES = {
-    "bundled": WindowsConfig(
-        _at((128, 256, 512), last_layer("resnet-10"), last_layer("vit-4"))
-    ),
-    "smoke": WindowsConfig(
-        _at((64,), last_layer("vit-2")),
-        matchers=(BatchOptimal(16), BatchOptimal(32, sweeps=1)),
-        rounds=6,
-        tokens_a_round=128,
-    ),
-    "pretrained": WindowsConfig(
-        tuple(
-            Layer(Pretrained("efficientnet-lite0", (stage,), 256), 256)
-            for stage in WHEELS["efficientnet-lite0"].stages[2::-1]
-        ),
-        scenes=PhotographCrops(),
-    ),
-    "paper": WindowsConfig(
-        (
-            *_at((224, 448, 896), Published("dinov2-giant", ("dinov2.layernorm",))),
-            *_at((512, 1024), Published("resnet18", ("resnet.encoder.stages.3",))),
-            *_at((1024,), Published("sam-b", ("vision_encoder.neck",))),
-        ),
-        matchers=(
-            *(BatchOptimal(2**k) for k in range(5, 12)),
-            *(BatchOptimal(2**k, sweeps=4) for k in (7, 9, 11)),
-        ),
-        rounds=15,
-    ),
-}
