@@ -1,6 +1,7 @@
 """Permutation tests, corrections for several tests, and rejected arguments."""
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import jax
 import jax.numpy as jnp
@@ -47,14 +48,14 @@ def test_related_rsms_are_told_from_unrelated_ones(rsms):
 
 @pytest.mark.slow
 def test_null_is_that_of_permuted_samples(rng):
-    K, L = rng.normal(size=(2, 3, 3)).astype(np.float32)
-    orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    K, L = rng.normal(size=(2, 4, 4)).astype(np.float32)
+    orders = [list(order) for order in permutations(range(4))]
     possible = [Product()(K, L[order][:, order]) for order in orders]
-    null = np.asarray(permutation_test(K, L, Product(), key=0, resamples=300).null)
+    null = np.asarray(permutation_test(K, L, Product(), key=0, resamples=600).null)
     nearest = np.abs(null[:, None] - np.array(possible)).argmin(1)
     np.testing.assert_allclose(null, np.array(possible)[nearest], atol=1e-6)
-    # Each of the six is as likely.
-    assert scipy.stats.chisquare(np.bincount(nearest, minlength=6)).pvalue > 0.01
+    # Each of them is as likely.
+    assert scipy.stats.chisquare(np.bincount(nearest, minlength=24)).pvalue > 0.01
 
 
 @pytest.mark.slow
@@ -151,7 +152,8 @@ def test_max_statistic_counts_the_most_extreme(rng):
     np.testing.assert_allclose(less[[0, 2]], [1, 0.05], rtol=1e-6)
 
 
-EYE = np.eye(6)
+EYE, THIRDS = np.eye(6), [0, 0, 1, 1, 2, 2]
+NINE, FIFTHS = np.arange(9.0), [*"aabbccdde"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,30 @@ EYE = np.eye(6)
             "alternative must be one of",
         ),
         (lambda: permutation_test(EYE, EYE, RSA(), key=0), "statistic must be defined"),
-        (lambda: permutation_test(np.eye(3), np.eye(3), key=0), "at least 4 samples"),
+        (lambda: permutation_test(np.eye(3), np.eye(3), Product(), key=0), "more for"),
+        (lambda: permutation_test(EYE, EYE, key=0, groups=THIRDS), "below 0.167"),
+        (
+            lambda: paired_test(NINE, -NINE, key=0, groups=[*"aabbccdde"]),
+            "below 0.0625",
+        ),
+        (
+            lambda: difference_test((EYE, EYE), (EYE, EYE), key=0, groups=THIRDS),
+            "got 3: their signs cannot give p below 0.25",
+        ),
+        (
+            lambda: bootstrap_interval(EYE, EYE, key=0, within_groups="drop"),
+            "'drop' needs groups",
+        ),
+        (
+            lambda: bootstrap_interval(
+                EYE, EYE, Product(), key=0, groups=THIRDS, within_groups="drop"
+            ),
+            "needs a statistic that takes groups",
+        ),
+        (
+            lambda: bootstrap_interval(EYE, EYE, key=0, within_groups="leave"),
+            "within_groups must be one of",
+        ),
         (lambda: bootstrap_interval(EYE, np.eye(5), key=0), "same samples"),
         (lambda: bootstrap_interval(EYE, EYE, key=0, confidence=95), "confidence"),
         (lambda: bootstrap_interval(EYE, EYE, key=0, resamples=1), "at least 2"),

@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import cores
-from semrsm_jax.comparison._hsic import effects, transposed_share
+from semrsm_jax.comparison._effects import effects
+from semrsm_jax.comparison._hsic import transposed_share
 from semrsm_jax.comparison.grouping import SampleGroups
 
 # Bytes that the blocks of all RSMs take together, about; and where one of them is not

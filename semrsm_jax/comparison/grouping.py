@@ -8,6 +8,7 @@ within a group count.
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ KEEP, DROP = WITHIN = "keep", "drop"
 
 # A test that cannot give a p-value up to this is not one.
 _LEVEL = 0.05
+# The fewest units whose signs can give a two-sided p-value below it: 2 / 2^6.
+LEAST_SIGNS = 6
 # Fewer units than this give intervals that cover less than they state.
 _FEW = 10
 
@@ -98,6 +101,24 @@ def sample_groups(
     members, _ = check_groups(groups, samples)
     assert members is not None
     return SampleGroups(members, within)
+
+
+def carried_groups(groups: ArrayLike | None, *rsms: Any) -> ArrayLike | None:
+    """The groups that were given, or else those that RSMs carry as ``x_groups``.
+
+    Raises:
+      ValueError: the RSMs carry different ones.
+    """
+    if groups is not None:
+        return groups
+    carried = [getattr(each, "x_groups", None) for each in rsms]
+    carried = [each for each in carried if each is not None]
+    if any(each != carried[0] for each in carried):
+        raise ValueError(
+            "groups must be given where the RSMs carry different ones: their samples "
+            "may be others, or in another order"
+        )
+    return carried[0] if carried else None
 
 
 def check_testable(units: int, least: float, what: str) -> None:

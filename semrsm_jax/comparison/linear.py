@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison._cka import inner_products, ratio
+from semrsm_jax.comparison._effects import product_of_sums
 from semrsm_jax.comparison._hsic import (
     centered,
     check_estimator,
     check_samples,
     normalizer,
-    product_of_sums,
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax.comparison.grouping import carried_groups
 from semrsm_jax.comparison.inference import (
     RSA,
     Difference,
@@ -41,6 +42,8 @@ def infer_output_correlation(
     ranks: bool = True,
     resamples: int = 2000,
     confidence: float = 0.95,
+    groups: ArrayLike | None = None,
+    within_groups: str = "keep",
 ) -> dict[str, CorrelationInference]:
     """Intervals of what `output_correlation` returns (Section 4.3), by resampling.
 
@@ -55,6 +58,9 @@ def infer_output_correlation(
       ranks: give Spearman's correlation too.
       resamples: of the samples, B.
       confidence: of the intervals, in (0, 1).
+      groups: (N,) of samples that depend on each other, see `bootstrap_interval`. None:
+        those that the RSMs carry; otherwise samples are independent.
+      within_groups: ``"keep"`` or ``"drop"`` pairs within a group.
 
     Returns:
       By name, the `CorrelationInference`.
@@ -67,6 +73,8 @@ def infer_output_correlation(
     divergence = -divergence if negative else divergence
     settings: dict[str, Any] = {"key": key, "resamples": resamples}
     settings["confidence"] = confidence
+    settings["groups"] = carried_groups(groups, *rsms.values())
+    settings["within_groups"] = within_groups
     results: dict[str, CorrelationInference] = {}
     first = None
     for name, rsm in rsms.items():

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.comparison.grouping import DROP, WITHIN, check_groups
 from semrsm_jax.output_similarity.divergence import distributions, divergence_tile
 from semrsm_jax.pairs.selection import batches
 
@@ -46,6 +47,8 @@ def output_correlation(
     negative: bool = False,
     triangle: bool = True,
     ranks: bool = True,
+    groups: ArrayLike | None = None,
+    within_groups: str = DROP,
     progress: Callable[[int, int], None] | None = None,
 ) -> OutputCorrelation:
     """Correlates similarity with the Jensen-Shannon divergence over pairs, Section 4.3.
@@ -67,15 +70,20 @@ def output_correlation(
       triangle: where `q` is None, only pairs i < j count, which is all that a symmetric
         RSM holds. False counts all i != j, for matchers that are not symmetric.
       ranks: whether Spearman's correlation is wanted.
+      groups: (N,) integers or text, equal for samples that depend on each other, as
+        crops of one photograph do; only where `q` is None. None: those that `K` carries
+        are not taken, all pairs count.
+      within_groups: ``"drop"`` leaves pairs within a group out, ``"keep"`` counts them.
       progress: called as ``progress(done, total)``, in pairs, after each tile.
 
     Returns:
       The correlations, in float64.
 
     Raises:
-      TypeError: an array is not real.
+      TypeError: an array is not real, or groups are neither integers nor text.
       ValueError: as `jensen_shannon_divergence`; shapes that do not fit, fewer than 2
-        pairs, NaN or infinity in `K`, or with `triangle` an RSM that is not symmetric.
+        pairs, NaN or infinity in `K`, or with `triangle` an RSM that is not symmetric;
+        groups that are not one for each sample, or fewer than 2, or given with `q`.
     """
     K = _checks.with_shape(K)
     rows = distributions("p", p, from_logits, rank=2)
@@ -85,14 +93,25 @@ def output_correlation(
     triangle = triangle and itself
     count = n * (n - 1) // 2 if triangle else n * (n - itself)
     count = count if itself else n * m
+    _checks.one_of("within_groups", within_groups, WITHIN)
+    members = None
+    if groups is not None and within_groups == DROP:
+        if not itself:
+            raise ValueError("groups fit one set of samples, got two: leave q out")
+        members, _ = check_groups(groups, n)
+        sizes = np.bincount(members)
+        count -= int((sizes * (sizes - 1)).sum()) // (1 + triangle)
     if count < 2:
-        raise ValueError(f"K must hold at least 2 pairs, got shape {tuple(K.shape)}")
+        raise ValueError(
+            f"K must hold at least 2 pairs that count, got {count} of shape "
+            f"{tuple(K.shape)}"
+        )
     dtype = np.result_type(accumulation_dtype(K.dtype), rows.dtype, columns.dtype)
     kept: NDArray[np.complexfloating] = np.empty(
         count if ranks else 0, np.result_type(dtype, np.complex64)
     )
     moments, done = _Moments(), 0
-    for similarity, divergence in _tiles(K, rows, columns, itself, triangle):
+    for similarity, divergence in _tiles(K, rows, columns, itself, triangle, members):
         divergence = -divergence if negative else divergence
         moments.add(similarity, divergence)
         if ranks:
@@ -118,7 +137,12 @@ def _check_shapes(shape: tuple, rows: tuple, columns: tuple) -> None:
 
 
 def _tiles(
-    K: Any, rows: Array, columns: Array, itself: bool, triangle: bool
+    K: Any,
+    rows: Array,
+    columns: Array,
+    itself: bool,
+    triangle: bool,
+    members: Int[np.ndarray, " N"] | None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Similarities and divergences of the pairs that count, tile by tile."""
     side = min(_TILE, max(K.shape))
@@ -135,6 +159,8 @@ def _tiles(
                     _check_symmetric(tile)
                 counted = np.tri(len(tile), dtype=bool).T if triangle else counted
                 counted &= ~np.eye(len(tile), dtype=bool)
+            if members is not None:
+                counted &= members[down, None] != members[across]
             divergence = divergence_tile(
                 _padded(rows, down, side), _padded(columns, across, side)
             )

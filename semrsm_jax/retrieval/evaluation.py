@@ -1,5 +1,6 @@
 """Retrieval by several definitions of similarity, scored and compared: section 4.2."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from semrsm_jax.comparison.grouping import LEAST_SIGNS
 from semrsm_jax.comparison.inference import (
     PairedTest,
     paired_test,
@@ -25,7 +27,8 @@ class MeanScore(NamedTuple):
       low: (k,), lower ends of the intervals; None where none were asked for.
       high: (k,), upper ends.
       less_first: the paired test against the first definition, its arrays (k,); None
-        for the first one, and where none were asked for.
+        for the first one, where none were asked for, and of fewer than 6 queries or
+        groups, which cannot be tested.
     """
 
     value: Float[np.ndarray, " k"]
@@ -122,8 +125,15 @@ def _mean(
     own = None if groups is None else groups[scored]
     interval = score_interval(values[scored], groups=own, **settings)
     test = None
-    if first is not None:
-        both = scored & np.isfinite(first).all(axis=1)
-        own = None if groups is None else groups[both]
+    both = scored if first is None else scored & np.isfinite(first).all(axis=1)
+    own = None if groups is None else groups[both]
+    units = both.sum() if own is None else len(np.unique(own))
+    if first is not None and units < LEAST_SIGNS:
+        warnings.warn(
+            f"{units} queries or groups of them are too few to test a difference: "
+            f"{LEAST_SIGNS} are the least that can give p below 0.05",
+            stacklevel=3,
+        )
+    elif first is not None:
         test = paired_test(values[both], first[both], groups=own, **settings)
     return MeanScore(mean, np.asarray(interval.low), np.asarray(interval.high), test)

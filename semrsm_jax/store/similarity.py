@@ -27,11 +27,13 @@ class Similarity(Rows):
         matrix of a file is taken as it is.
       x_ids: names of the N samples; None where they have none.
       y_ids: names of the M samples; None where they have none.
+      x_groups: the group of each of the N samples; None where there are none.
     """
 
     kernel: Kernel | None = None
     x_ids: tuple[str, ...] | None = None
     y_ids: tuple[str, ...] | None = None
+    x_groups: tuple[str, ...] | None = None
 
 
 def _of_run(store: RunStore, kernel: Kernel) -> Similarity:
@@ -75,7 +77,8 @@ def _of_file(path: Path, kernel: Kernel | None) -> Similarity:
             )
         matrix = np.asarray(kernel(file.statistics))
     rows = part(matrix, 0, len(matrix))
-    return Similarity(rows.shape, rows.dtype, rows.read, kernel, file.x_ids, file.y_ids)
+    names = file.x_ids, file.y_ids, file.x_groups
+    return Similarity(rows.shape, rows.dtype, rows.read, kernel, *names)
 
 
 def open_similarity(

@@ -1,9 +1,10 @@
 """What tests and intervals share: keys, checks, groups, resamples and p-values."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax.comparison.grouping import check_groups
+from semrsm_jax.comparison.grouping import check_groups, is_few
 from semrsm_jax.comparison.inference.interval import Interval
 
 Key = int | jax.Array
@@ -25,22 +26,44 @@ ALTERNATIVES = ("greater", "less", "two-sided")
 
 # Entries of RSMs, or of scores, that a batch of resamples holds at once.
 _BATCH = 2**24
+# The share of the spread above which one unit decides it.
+_DOMINANT = 0.5
 # Values kept of all resamples: they are sorted, and 80 MB of them fit everywhere.
 _MOST = 10**7
 
 
-def bootstrap(
+class Resampled(NamedTuple):
+    """A statistic of all samples, of resamples, and without each unit in turn.
+
+    Attributes:
+      estimate: (...), of all.
+      values: (B, ...), of each resample.
+      without: (units, ...), without each sample or group.
+    """
+
+    estimate: Float[Array, "..."]
+    values: Float[Array, "B ..."]
+    without: Float[Array, "units ..."]
+
+    @property
+    def influence(self) -> Float[Array, "units ..."]:
+        """What each unit adds to the estimate, times their number; of mean zero."""
+        n = len(self.without)
+        influence = (n - 1) * (jnp.nanmean(self.without, axis=0) - self.without)
+        return jnp.where(jnp.isnan(influence), 0, influence)
+
+
+def resample(
     statistic: ScoreStatistic,
     data: Any,
     samples: int,
     *,
     key: Key,
     resamples: int,
-    confidence: float,
     groups: ArrayLike | None = None,
     values: int = 1,
-) -> Interval:
-    """The BCa interval of a statistic of data, in which samples count so often.
+) -> Resampled:
+    """A statistic of data, in which samples count so often, of resamples and jackknife.
 
     Args:
       statistic: hashable function of the data and of the counts (n,).
@@ -48,35 +71,27 @@ def bootstrap(
       samples: how many there are, n.
       key: a seed or a JAX key.
       resamples: B.
-      confidence: of the interval.
       groups: (n,) of samples that are drawn together; None: each is drawn alone.
       values: how many numbers the statistic is.
 
     Raises:
-      TypeError: groups, confidence, resamples or key of another type.
-      ValueError: as `check_resamples`, `check_confidence` and `check_groups`.
-
-    References:
-      Efron, "Better bootstrap confidence intervals", 1987 (BCa).
+      TypeError: groups, resamples or key of another type.
+      ValueError: as `check_resamples` and `check_groups`.
     """
     resamples = check_resamples(resamples, 2, values)
-    confidence = check_confidence(confidence)
     members, units = check_groups(groups, samples)
-    return _bootstrap(
-        data, members, as_key(key), confidence, statistic, units, resamples
-    )
+    return _resample(data, members, as_key(key), statistic, units, resamples)
 
 
 @partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
-def _bootstrap(
+def _resample(
     data: Any,
     members: Int[Array, " n"] | None,
     key: jax.Array,
-    confidence: float,
     statistic: ScoreStatistic,
     units: int,
     resamples: int,
-) -> Interval:
+) -> Resampled:
     arrays = [jnp.asarray(leaf) for leaf in jax.tree.leaves(data)]
     floating = [each.dtype for each in arrays if jnp.issubdtype(each, jnp.floating)]
     dtype = accumulation_dtype(jnp.result_type(*floating) if floating else float)
@@ -95,10 +110,18 @@ def _bootstrap(
     estimate = value(jnp.ones(units, dtype))
     values = jax.lax.map(resampled, jax.random.split(key, resamples), batch_size=batch)
     jackknife = jax.lax.map(without, jnp.arange(units), batch_size=batch)
-    influence = jnp.nanmean(jackknife, axis=0) - jackknife
-    spread = jnp.nansum(influence**2, axis=0)
-    values = estimate + _spread_factor(values, spread, units) * (values - estimate)
-    skew = jnp.nansum(influence**3, axis=0)
+    return Resampled(estimate, values, jackknife)
+
+
+@jax.jit
+def bca_interval(resampled: Resampled, confidence: float) -> Interval:
+    """The BCa interval: percentiles, corrected for bias and skewness (Efron 1987)."""
+    estimate, values, jackknife = resampled
+    n = len(jackknife)
+    influence = resampled.influence
+    # The plain bootstrap has the variance of n, not n - 1, degrees of freedom.
+    values = estimate + (n / (n - 1)) ** 0.5 * (values - estimate)
+    spread, skew = (jnp.sum(influence**k, axis=0) for k in (2, 3))
     varies = spread > 0
     acceleration = jnp.where(varies, skew / jnp.where(varies, 6 * spread**1.5, 1), 0)
     bias = norm.ppf(_share_below(values, estimate))
@@ -107,28 +130,23 @@ def _bootstrap(
     z = bias + norm.ppf(jnp.stack([outside, 1 - outside]).reshape(2, *[1] * bias.ndim))
     levels = norm.cdf(bias + z / (1 - acceleration * z))
     ends = jax.vmap(jnp.nanquantile, (1, 1), 1)(
-        values.reshape(resamples, -1), levels.reshape(2, -1)
+        values.reshape(len(values), -1), levels.reshape(2, -1)
     )
     low, high = ends.reshape(2, *estimate.shape)
     return Interval(estimate, low, high, jnp.nanstd(values, axis=0, ddof=1), values)
 
 
-def _spread_factor(values: Array, spread: Array, n: int) -> Array:
-    """What the spread of the values is multiplied by to be that of the estimate.
+def pair_share(resampled: Resampled) -> Float[Array, "..."]:
+    """The variance of an estimate as a share of what the jackknife says it is.
 
-    A function of pairs has a variance V1 that comes from single samples and a V2 that
-    comes from pairs beyond that. Of V1 + V2 the jackknife makes V1 + 2 V2 and the
-    bootstrap (n - 1) / n (V1 + 3 V2), up to higher orders: each draws pairs again that
-    share their samples (Efron and Stein 1981). In a difference of two definitions V1
-    largely cancels. So V1 + V2 is twice the one less the other, and never less than a
-    third of the last nor more than it.
+    The derivation is in the guide, "What is measured of it".
     """
-    full = n / (n - 1)
-    variance = jnp.nanvar(values, axis=0)
-    varies = variance > 0
-    ratio = (n - 1) / n * spread / jnp.where(varies, variance, 1)
-    share = jnp.clip(2 * ratio / full - 1, 1 / 3, 1)
-    return jnp.where(varies, jnp.sqrt(full * share), 1)
+    n = len(resampled.without)
+    jackknife = jnp.sum(resampled.influence**2, axis=0) / (n * (n - 1))
+    bootstrap = n / (n - 1) * jnp.nanvar(resampled.values, axis=0)
+    varies = jackknife > 0
+    ratio = bootstrap / jnp.where(varies, jackknife, 1)
+    return jnp.where(varies, jnp.clip(2 - ratio, 1 / 2, 1), 1)
 
 
 def _share_below(values: Array, threshold: Array) -> Array:
@@ -195,6 +213,31 @@ def check_confidence(confidence: float) -> float:
             f"confidence must lie between 0 and 1, got {confidence}; 0.95 is 95 %"
         )
     return float(confidence)
+
+
+def warn_of_units(influence: Float[Array, "units ..."]) -> None:
+    """Warns of too few units, or of one that is most of the spread; silent if traced.
+
+    The limits are those beyond which simulated intervals cover too little.
+    """
+    units = len(influence)
+    if _checks.is_traced(influence):
+        return
+    squares = np.asarray(influence, np.float64).reshape(units, -1)[:, 0] ** 2
+    share = squares.max() / max(squares.sum(), np.finfo(float).tiny)
+    if is_few(units):
+        warnings.warn(
+            f"{units} samples or groups are few: intervals and tests of the difference "
+            "may miss what they state, see the guide's table",
+            stacklevel=3,
+        )
+    elif share > _DOMINANT:
+        warnings.warn(
+            f"sample or group {int(squares.argmax())} alone is {share:.0%} of the "
+            "spread: with tails so heavy the interval may cover less than it states; "
+            "a statistic of ranks, RSA('spearman'), depends less on single samples",
+            stacklevel=3,
+        )
 
 
 def check_defined(what: str, value: Any) -> None:

@@ -2,12 +2,34 @@
 
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from semrsm_jax.comparison.inference._resampling import Key, bootstrap, check_defined
+from semrsm_jax.comparison.grouping import (
+    KEEP,
+    SampleGroups,
+    carried_groups,
+    sample_groups,
+)
+from semrsm_jax.comparison.inference._resampling import (
+    Key,
+    Resampled,
+    as_key,
+    check_confidence,
+    check_defined,
+    resample,
+    warn_of_units,
+)
+from semrsm_jax.comparison.inference._signs import sign_interval
 from semrsm_jax.comparison.inference.interval import Interval
-from semrsm_jax.comparison.inference.statistic import CKA, Statistic, check_arguments
+from semrsm_jax.comparison.inference.statistic import (
+    CKA,
+    Statistic,
+    by_groups,
+    check_arguments,
+)
 
 
 def bootstrap_interval(
@@ -19,16 +41,21 @@ def bootstrap_interval(
     resamples: int = 2000,
     confidence: float = 0.95,
     groups: ArrayLike | None = None,
+    within_groups: str = KEEP,
 ) -> Interval:
     """The interval in which the statistic of the population lies.
 
-    Samples are drawn with replacement, not pairs: pairs share samples and so are not
-    independent. A resample is how often each sample counts, and pairs of a sample with
-    its own copy are left out: they are perfectly similar for any network, and would
-    raise the value of every resample. So the resamples of unbiased CKA center on its
-    estimate, while those of biased CKA have a bias twice that of the estimate, and its
-    intervals cover too little. The ends are those of BCa, which corrects for bias and
-    skewness; the plain percentiles do not.
+    Samples are left out and drawn, not pairs: pairs share samples and so are not
+    independent. What each sample adds to the estimate is its mean change without this
+    sample, times N - 1 (the jackknife's influence). The ends are those of Student's t
+    of these, transformed by Hall against skewness, whose distribution is that under
+    random signs: no normal distribution is assumed, and heavy tails are met. Where the
+    value and all others lie within (-1, 1), as of a correlation, that is done on the
+    scale of Fisher's z, so that the ends lie there too.
+
+    Assumed is that samples, or groups, are independent of each other. The guide's table
+    says how often the interval covers in simulations. Biased CKA is off by more than
+    its width, see `CKA`.
 
     Args:
       K: RSM (N, N).
@@ -38,20 +65,31 @@ def bootstrap_interval(
       resamples: B.
       confidence: of the interval, in (0, 1).
       groups: (N,) integers or text, equal for samples that depend on each other, as
-        frames of one video do: whole groups are drawn. None: samples are independent.
+        frames of one video do: whole groups are left out and drawn. None: those that K
+        or L carries, as an opened RSM does; otherwise samples are independent.
+      within_groups: ``"keep"`` counts pairs within a group, each as often as the group
+        is drawn; ``"drop"`` leaves them out, so that the value is that of samples of
+        different groups.
 
     Returns:
-      The `Interval`, with the statistic (B,) of each resample.
+      The `Interval`, with the statistic (B,) of each of B resamples, drawn with
+      replacement; pairs of a sample, or group, with its own copy are left out, since
+      they are perfectly similar for any network.
 
     Raises:
       TypeError: an array is not real, groups are neither integers nor text, a
         confidence that is not a number, or `key` is neither a seed nor a key.
       ValueError: as `cka`; fewer than 2 resamples, or more than memory holds; fewer
-        than 2 samples or groups; a confidence outside (0, 1), or a statistic that is
-        NaN.
+        than 2 samples or groups; a confidence outside (0, 1), a statistic that is NaN,
+        or one that cannot leave out pairs within groups.
+
+    Warns:
+      UserWarning: fewer than 10 samples or groups, or one that is most of the spread:
+        such an interval covers less than it states.
 
     References:
-      Efron, "Better bootstrap confidence intervals", 1987 (BCa).
+      Hall, "On the removal of skewness by transformation", 1992; Efron and Stein, "The
+      jackknife estimate of variance", 1981.
 
     Examples:
       >>> import numpy as np
@@ -62,25 +100,52 @@ def bootstrap_interval(
       >>> bool(interval.low < interval.estimate < interval.high)
       True
     """
+    confidence = check_confidence(confidence)
+    groups = carried_groups(groups, K, L)
     K, L = check_arguments(statistic, K, L)
-    interval = bootstrap(
-        _OfRSMs(statistic),
-        (K, L),
+    counted = sample_groups(groups, len(K), within_groups)
+    by_groups(statistic, counted)
+    resampled = resample(
+        OfRSMs(statistic),
+        (K, L, counted),
         len(K),
         key=key,
         resamples=resamples,
-        confidence=confidence,
         groups=groups,
     )
-    check_defined("statistic", interval.estimate)
-    return interval
+    check_defined("statistic", resampled.estimate)
+    warn_of_units(resampled.influence)
+    return _studentized(resampled, as_key(key), confidence)
 
 
 @dataclass(frozen=True)
-class _OfRSMs:
-    """A statistic of two RSMs, of both as one argument."""
+class OfRSMs:
+    """A statistic of two RSMs and their groups, of all as one argument."""
 
     statistic: Statistic
 
-    def __call__(self, rsms: tuple[Array, Array], counts: Array) -> Array:
-        return self.statistic(*rsms, counts=counts)
+    def __call__(
+        self, rsms: tuple[Array, Array, SampleGroups | None], counts: Array
+    ) -> Array:
+        """The statistic."""
+        K, L, groups = rsms
+        return self.statistic(K, L, counts=counts, **by_groups(self.statistic, groups))
+
+
+@jax.jit
+def _studentized(resampled: Resampled, key: jax.Array, confidence: float) -> Interval:
+    """The interval by signs of the influences, of Fisher's z where it exists."""
+    estimate, values, without = resampled
+    most = 1 - jnp.finfo(without.dtype).eps
+    bounded = (jnp.abs(estimate) < most) & jnp.all(~(jnp.abs(without) > 1))
+
+    def scaled(x: Array) -> Array:
+        return jnp.where(bounded, jnp.arctanh(jnp.clip(x, -most, most)), x)
+
+    on_scale = Resampled(scaled(estimate), values, scaled(without))
+    ends = sign_interval(
+        on_scale.estimate, on_scale.influence, key, len(values), confidence
+    )
+    low, high = (jnp.where(bounded, jnp.tanh(end), end) for end in ends[:2])
+    _, _, error = sign_interval(estimate, resampled.influence, key, 1, confidence)
+    return Interval(estimate, low, high, error, values)

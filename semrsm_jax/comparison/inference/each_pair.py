@@ -5,13 +5,15 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
+from semrsm_jax.comparison.grouping import DROP, KEEP, carried_groups, sample_groups
 from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
 from semrsm_jax.comparison.inference.correction import holm
 from semrsm_jax.comparison.inference.permutation import permutation_test
-from semrsm_jax.comparison.inference.statistic import CKA, HSIC, Statistic
+from semrsm_jax.comparison.inference.statistic import CKA, HSIC, Statistic, by_groups
 
 
 class PairInference(NamedTuple):
@@ -47,6 +49,8 @@ def infer_each_pair(
     resamples: int | None = None,
     permutations: int | None = None,
     confidence: float = 0.95,
+    groups: ArrayLike | None = None,
+    within_groups: str = KEEP,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[PairInference]:
     """Intervals and p-values of a statistic for every two different RSMs.
@@ -60,6 +64,9 @@ def infer_each_pair(
       resamples: of the samples, for `bootstrap_interval`. None: no intervals.
       permutations: for `permutation_test`. None: no tests.
       confidence: of the intervals, in (0, 1).
+      groups: (N,) of samples that depend on each other, see `bootstrap_interval`. None:
+        those that the RSMs carry; otherwise samples are independent.
+      within_groups: ``"keep"`` or ``"drop"`` pairs within a group.
       progress: called as ``progress(done, total)``, in pairs of RSMs.
 
     Returns:
@@ -78,17 +85,27 @@ def infer_each_pair(
     results: list[PairInference] = []
     if resamples is None and permutations is None:
         return results
+    groups = carried_groups(groups, *rsms.values())
+    of_groups: dict[str, Any] = {"groups": groups, "within_groups": within_groups}
     pairs = list(combinations(rsms, 2))
     for done, (first, second) in enumerate(pairs, 1):
         K, L = np.asarray(rsms[first]), np.asarray(rsms[second])
         interval, estimate, p_value, share = None, np.nan, None, None
         if resamples is not None:
             interval = bootstrap_interval(
-                K, L, statistic, key=key, resamples=resamples, confidence=confidence
+                K,
+                L,
+                statistic,
+                key=key,
+                resamples=resamples,
+                confidence=confidence,
+                **of_groups,
             )
             estimate = float(interval.estimate)
         if permutations is not None:
-            test = permutation_test(K, L, statistic, key=key, resamples=permutations)
+            test = permutation_test(
+                K, L, statistic, key=key, resamples=permutations, **of_groups
+            )
             estimate, p_value = float(test.statistic), float(test.p_value)
             share = float(test.null_share)
         pair = PairInference(first, second, estimate, interval, p_value)
@@ -105,6 +122,8 @@ def measure_matrix(
     inputs: Sequence[Any] | Mapping[str, Any],
     others: Sequence[Any] | Mapping[str, Any] | None = None,
     measure: Statistic | HSIC = CKA(),
+    *,
+    groups: ArrayLike | None = None,
 ) -> Float[np.ndarray, "R Q"]:
     """A measure of every two RSMs over the same samples: layers, models, definitions.
 
@@ -118,13 +137,15 @@ def measure_matrix(
       others: Q others of the same samples, as of another model; None compares `inputs`
         with themselves.
       measure: `CKA`, `RSA`, `MutualKNN` or any other.
+      groups: (N,) of samples that depend on each other, whose pairs are left out; None:
+        all pairs count.
 
     Returns:
       (R, Q) in float64; row r and column q hold the measure of input r and other q.
 
     Raises:
       TypeError: as the measure.
-      ValueError: as the measure, or no inputs.
+      ValueError: as the measure, no inputs, or groups and a measure that takes none.
 
     References:
       Kornblith et al., "Similarity of neural network representations revisited", 2019
@@ -139,11 +160,14 @@ def measure_matrix(
       array([1., 1., 1.])
     """
     if isinstance(measure, CKA):
-        return cka_matrix(inputs, others, measure.estimator)
-    if isinstance(measure, HSIC):
+        return cka_matrix(inputs, others, measure.estimator, groups=groups)
+    if isinstance(measure, HSIC) and groups is None:
         return hsic_matrix(inputs, others, measure.estimator)
     rows = _named("inputs", inputs)
     columns = rows if others is None else _named("others", others)
+    of_groups: dict[str, Any] = {}
+    if groups is not None:
+        of_groups = by_groups(measure, sample_groups(groups, rows[0][1].shape[0], DROP))
     mirrored = others is None and getattr(measure, "is_symmetric", True)
     matrix = np.empty((len(rows), len(columns)))
     for i, (first, one) in enumerate(rows):
@@ -152,7 +176,7 @@ def measure_matrix(
             second, other = columns[j]
             L = K if other is one else np.asarray(other)
             try:
-                matrix[i, j] = float(measure(K, L))
+                matrix[i, j] = float(measure(K, L, **of_groups))
             except ValueError as error:
                 raise ValueError(f"{first} (K) with {second} (L): {error}") from error
             if mirrored:

@@ -11,7 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_rsms
-from semrsm_jax.comparison.grouping import check_groups
+from semrsm_jax.comparison.grouping import (
+    KEEP,
+    SampleGroups,
+    carried_groups,
+    check_groups,
+    check_testable,
+    least_of_permutations,
+    sample_groups,
+)
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
     Key,
@@ -24,6 +32,7 @@ from semrsm_jax.comparison.inference._resampling import (
 from semrsm_jax.comparison.inference.statistic import (
     CKA,
     Statistic,
+    by_groups,
     check_arguments,
     compare_prepared,
     is_distance,
@@ -62,11 +71,15 @@ def permutation_test(
     resamples: int = 999,
     alternative: str | None = None,
     groups: ArrayLike | None = None,
+    within_groups: str = KEEP,
 ) -> PermutationTest:
     """Tests whether K and L are related: a Mantel test, for any statistic.
 
     Under the null hypothesis it does not matter which sample of L belongs to which of
-    K. So the samples of L are permuted, rows and columns alike; the test is exact.
+    K. So the samples of L are permuted, rows and columns alike; the test is exact. It
+    assumes that the samples, or the groups, are exchangeable: independent of each other
+    and drawn alike. Crops of one photograph are not, and without their groups a true
+    null hypothesis is rejected in most cases.
 
     Args:
       K: RSM (N, N), or (R, N, N) for R of them, layers for example.
@@ -78,8 +91,10 @@ def permutation_test(
         distance such as `Procrustes`, else ``"greater"``.
       groups: (N,) integers or text, equal for samples that depend on each other, as
         frames of one video do: whole groups are exchanged, the samples of each in their
-        order. So all must have the same number of samples. None: samples are
-        independent.
+        order. So all must have the same number of samples. None: those that K or L
+        carries, as an opened RSM does; otherwise samples are independent.
+      within_groups: ``"keep"`` counts pairs within a group as all others; ``"drop"``
+        leaves them out of the statistic and of its null.
 
     Returns:
       The `PermutationTest`, with the statistics (B,), or (B, R), of all permutations.
@@ -88,8 +103,8 @@ def permutation_test(
       TypeError: an array is not real, groups are neither integers nor text, or `key` is
         neither a seed nor a key.
       ValueError: arrays that do not fit, NaN, fewer than 1 permutation, or more than
-        memory holds; fewer than 2 groups, or of different sizes; an unknown
-        alternative, or a statistic that is NaN.
+        memory holds; groups of different sizes, or so few groups or samples that no
+        p-value could be below 0.05; an unknown alternative, or a statistic that is NaN.
 
     References:
       Mantel, "The detection of disease clustering and a generalized regression
@@ -106,6 +121,7 @@ def permutation_test(
     if alternative is None:
         alternative = "less" if is_distance(statistic) else "greater"
     _checks.one_of("alternative", alternative, ALTERNATIVES)
+    groups = carried_groups(groups, K, L)
     if is_of_features(statistic):
         K, L = check_arguments(statistic, K, L)
         rsms, samples = 1, len(K)
@@ -116,8 +132,15 @@ def permutation_test(
         check_arguments(statistic, *(m.reshape(-1, *m.shape[-2:])[0] for m in (K, L)))
     resamples = check_resamples(resamples, 1, rsms)
     places = _places(groups, samples)
+    counted = sample_groups(groups, samples, within_groups)
+    by_groups(statistic, counted)
+    if within_groups == KEEP:
+        # Permutations take pairs within groups to pairs within groups.
+        counted = None
+    least = least_of_permutations(len(places), alternative == "two-sided")
+    check_testable(len(places), least, "exchanging them")
     result = _permutation_test(
-        K, L, places, statistic, as_key(key), resamples, alternative
+        K, L, places, counted, statistic, as_key(key), resamples, alternative
     )
     check_defined("statistic", result.statistic)
     return result
@@ -161,6 +184,7 @@ def _permutation_test(
     K: Array,
     L: Array,
     places: Int[Array, "units size"],
+    groups: SampleGroups | None,
     statistic: Statistic,
     key: jax.Array,
     resamples: int,
@@ -168,8 +192,8 @@ def _permutation_test(
 ) -> PermutationTest:
     n = places.size
     axes = [0 if m.ndim == 3 else None for m in (K, L)]
-    K, L = (prepared(statistic, m) for m in (K, L))
-    compare = partial(compare_prepared, statistic)
+    K, L = (prepared(statistic, m, groups) for m in (K, L))
+    compare = partial(compare_prepared, statistic, groups=groups)
     if 0 in axes:
         compare = jax.vmap(compare, axes)
 

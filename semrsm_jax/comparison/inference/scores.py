@@ -1,6 +1,7 @@
 """Intervals of scores: means, medians, and any statistic of scored samples."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,9 +16,13 @@ from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     ScoreStatistic,
-    bootstrap,
+    as_key,
+    bca_interval,
     check_confidence,
+    check_resamples,
+    resample,
 )
+from semrsm_jax.comparison.inference._signs import sign_interval
 from semrsm_jax.comparison.inference.interval import Interval
 
 
@@ -33,9 +38,11 @@ def score_interval(
     """The bootstrap interval of a statistic of scores, such as their mean.
 
     Samples are drawn with replacement, or whole groups of them where `groups` says
-    which depend on each other. The ends are those of BCa, see `bootstrap_interval`.
-    The same key draws the same samples: intervals of several scores of the same samples
-    are comparable, and that of a paired difference is the interval of ``a - b``.
+    which depend on each other. The ends are those of BCa; those of the mean are of
+    Student's t, transformed by Hall against skewness, under random signs, see
+    `paired_test`: scores are often skewed or mostly zero, where BCa covers too little.
+    The same key draws the same: intervals of several scores of the same samples are
+    comparable, and that of a paired difference is the interval of ``a - b``.
 
     Args:
       scores: (n,) of n samples, or (n, ...), for example one column a k. For a
@@ -53,7 +60,7 @@ def score_interval(
 
     Returns:
       The `Interval`, whose fields have the shape (...) of the statistic; NaN where the
-      statistic of all samples is NaN.
+      statistic of all samples is NaN. That of the mean has no ``resampled``.
 
     Raises:
       TypeError: scores are not real, groups neither integers nor text, a confidence
@@ -63,7 +70,8 @@ def score_interval(
         (0, 1).
 
     References:
-      Efron, "Better bootstrap confidence intervals", 1987 (BCa); Davison and Hinkley,
+      Efron, "Better bootstrap confidence intervals", 1987 (BCa); Hall, "On the removal
+      of skewness by transformation", 1992; Davison and Hinkley,
       "Bootstrap methods and their application", 1997, section 3.8 (groups).
 
     Examples:
@@ -82,11 +90,13 @@ def score_interval(
     }
     if statistic is None:
         return mean_by_groups(*_scored(scores, groups), **settings)
+    confidence = check_confidence(settings.pop("confidence"))
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(scores)]
     if groups is None and not (shapes and shapes[0]):
         raise ValueError("scores must have an axis of samples, got none")
     samples = shapes[0][0] if groups is None else len(np.asarray(groups))
-    return bootstrap(statistic, scores, samples, groups=groups, **settings)
+    resampled = resample(statistic, scores, samples, groups=groups, **settings)
+    return bca_interval(resampled, confidence)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -153,12 +163,34 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
 
 
 def mean_by_groups(
-    scores: Float[Array, "n ..."], groups: ArrayLike | None, **settings: Any
+    scores: Float[Array, "n ..."],
+    groups: ArrayLike | None,
+    *,
+    key: Key,
+    resamples: int,
+    confidence: float,
 ) -> Interval:
-    """The interval of the mean over samples; `settings` are those of `bootstrap`."""
-    sums = group_sums(scores, groups)
-    values = math.prod(scores.shape[1:])
-    return bootstrap(_mean_of_sums, sums, len(sums[0]), values=values, **settings)
+    """The interval of the mean over samples, by signs; raises as `score_interval`."""
+    resamples = check_resamples(resamples, 2, math.prod(scores.shape[1:]))
+    confidence, signs = check_confidence(confidence), as_key(key)
+    sums, sizes = group_sums(scores, groups)
+    return _mean_interval(sums, sizes, signs, confidence, resamples)
+
+
+@partial(jax.jit, static_argnames="resamples")
+def _mean_interval(
+    sums: Float[Array, "units ..."],
+    sizes: Float[Array, " units"],
+    key: jax.Array,
+    confidence: float,
+    resamples: int,
+) -> Interval:
+    mean = jnp.sum(sums, axis=0) / jnp.sum(sizes)
+    # What a group adds beyond the mean of its samples.
+    sizes = sizes.reshape(-1, *[1] * mean.ndim)
+    deviations = (sums - sizes * mean) / jnp.mean(sizes)
+    low, high, error = sign_interval(mean, deviations, key, resamples, confidence)
+    return Interval(mean, low, high, error)
 
 
 def group_sums(
@@ -171,16 +203,6 @@ def group_sums(
         return scores, sizes
     sums, sizes = (jax.ops.segment_sum(v, members, units) for v in (scores, sizes))
     return sums, sizes
-
-
-def weighted_sum(factors: Float[Array, " n"], sums: Float[Array, "n ..."]) -> Array:
-    """The sum over the first axis; TF32 would lose digits."""
-    return jnp.tensordot(factors, sums, 1, precision=jax.lax.Precision.HIGHEST)
-
-
-def _mean_of_sums(sums: tuple[Array, Array], counts: Array) -> Array:
-    totals, sizes = sums
-    return weighted_sum(counts, totals) / jnp.sum(counts * sizes)
 
 
 def _scored(

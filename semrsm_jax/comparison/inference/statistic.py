@@ -5,6 +5,7 @@ how each argument is prepared once for many comparisons, and whether it takes fe
 in place of RSMs. What follows from that is decided here.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +17,16 @@ from semrsm_jax import _checks
 from semrsm_jax.comparison._cka import cka
 from semrsm_jax.comparison._hsic import check_rsms, hsic
 from semrsm_jax.comparison._rsa import METHODS, pair_ranks, rsa
+from semrsm_jax.comparison.grouping import DROP, SampleGroups
 from semrsm_jax.comparison.measure import Measure
 
 
 class Statistic(Protocol):
     """A number that two RSMs over the same samples have: a pure, hashable function.
 
-    One that compares by value, as a frozen dataclass does, is compiled once.
+    One that compares by value, as a frozen dataclass does, is compiled once. One that
+    also takes ``groups``, a `SampleGroups` or None, can leave out the pairs within
+    groups, and counts them once for each time that their group is drawn.
     """
 
     def __call__(
@@ -30,6 +34,31 @@ class Statistic(Protocol):
     ) -> Float[Array, ""]:
         """The statistic, each sample counting so often; permutations give no counts."""
         ...
+
+
+def takes_groups(statistic: Statistic) -> bool:
+    """Whether a statistic takes the groups of the samples."""
+    return "groups" in inspect.signature(statistic).parameters
+
+
+def by_groups(
+    statistic: Statistic, groups: SampleGroups | None
+) -> dict[str, SampleGroups]:
+    """The argument by which a statistic gets the groups; none where it needs none.
+
+    Raises:
+      ValueError: pairs within groups are to be left out, and it cannot.
+    """
+    if groups is None:
+        return {}
+    if takes_groups(statistic):
+        return {"groups": groups}
+    if groups.within == DROP:
+        raise ValueError(
+            f"within_groups='drop' needs a statistic that takes groups, as CKA() and "
+            f"RSA() do, got {statistic!r}"
+        )
+    return {}
 
 
 @dataclass(frozen=True)
@@ -49,10 +78,15 @@ class CKA:
     estimator: str = "unbiased"
 
     def __call__(
-        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        *,
+        counts: ArrayLike | None = None,
+        groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The CKA of K and L."""
-        return cka(K, L, self.estimator, counts=counts)
+        return cka(K, L, self.estimator, counts=counts, groups=groups)
 
 
 @dataclass(frozen=True)
@@ -100,10 +134,15 @@ class RSA:
         _checks.one_of("method", self.method, tuple(METHODS))
 
     def __call__(
-        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        *,
+        counts: ArrayLike | None = None,
+        groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The correlation of K and L."""
-        return rsa(K, L, self.method, counts=counts)
+        return rsa(K, L, self.method, counts=counts, groups=groups)
 
 
 def is_of_features(statistic: Statistic) -> bool:
@@ -126,22 +165,28 @@ def check_arguments(
 
 
 def prepared(
-    statistic: Statistic, K: Float[Array, "*R N N"] | Float[Array, "N C"]
+    statistic: Statistic,
+    K: Float[Array, "*R N N"] | Float[Array, "N C"],
+    groups: SampleGroups | None = None,
 ) -> Float[Array, "*P"]:
     """An argument, or a stack of RSMs, as `compare_prepared` takes it."""
     if statistic == RSA("spearman"):
         # A permutation of samples permutes the ranks of their pairs.
-        return pair_ranks(K)
+        return pair_ranks(K, groups)
     if not isinstance(statistic, Measure):
         return K
     return jax.vmap(statistic.prepared)(K) if K.ndim == 3 else statistic.prepared(K)
 
 
-def compare_prepared(statistic: Statistic, P: Array, Q: Array) -> Float[Array, ""]:
+def compare_prepared(
+    statistic: Statistic, P: Array, Q: Array, groups: SampleGroups | None = None
+) -> Float[Array, ""]:
     """The statistic of two prepared arguments."""
     if isinstance(statistic, Measure):
         return statistic.between(P, Q)
-    return RSA("pearson")(P, Q) if statistic == RSA("spearman") else statistic(P, Q)
+    of_ranks = statistic == RSA("spearman")
+    compared = RSA("pearson") if of_ranks else statistic
+    return compared(P, Q, **by_groups(compared, groups))
 
 
 def permuted(
