@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_data import N, load
-from shell import as_json, done, refused
+from shell import as_json, done, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax.comparison.inference import (
@@ -79,7 +79,7 @@ def test_compare_shows_the_noise_ceiling(matrices):
 
 @pytest.mark.slow
 def test_compare_with_intervals_and_p_values(matrices):
-    options = ("--bootstrap", 20, "--permutations", 19, "--seed", 3)
+    options = ("--bootstrap", 20, "--permutations", 19, "--seed", 3, "--quiet")
     document = as_json(
         "compare", "a.npy", "b.npy", "c.npy", "--method", "pearson", *options
     )
@@ -97,7 +97,9 @@ def test_compare_with_intervals_and_p_values(matrices):
     assert row["null_share"] == float(test.null_share)
     corrected = holm(np.array([row["p_value"] for row in document["pairs"]]))
     assert [row["p_holm"] for row in document["pairs"]] == corrected.tolist()
-    out = done("compare", "a.npy", "b.npy", "--estimator", "unbiased", *options)
+    arguments = ("compare", "a.npy", "b.npy", "--estimator", "unbiased", *options[:-1])
+    code, out, err = run(*arguments)
+    assert code == 0 and "8 samples or groups are few" in err
     interval = bootstrap_interval(*load(*"ab"), CKA("unbiased"), key=3, resamples=20)
     assert f"95% {float(interval.low):.4f} to {float(interval.high):.4f}" in out
 
@@ -145,6 +147,77 @@ def test_compare_writes_nan_as_null(matrices):
     )
     assert document["matrix"][0] == [None, None]
     assert document["matrix"][1][1] == pytest.approx(1)
+
+
+THIRDS = ("--labels", "thirds.csv")
+
+
+@pytest.fixture
+def scenes(matrices, rng) -> np.ndarray:
+    """k.npz and l.npz: two crops each of six scenes, which labels.csv names too."""
+    ids = [f"scene{i // 2}_crop{i % 2}.png" for i in range(12)]
+    for name in "kl":
+        x = rng.normal(size=(12, 5))
+        save_rsm(f"{name}.npz", x @ x.T, x_ids=ids, y_ids=ids)
+    rows = [f"{name},{name[:6]}" for name in ids]
+    Path("labels.csv").write_text("\n".join(["id,Scene", *rows[::-1]]))
+    return np.arange(12) // 2
+
+
+def test_compare_by_groups_and_asks_for_them(scenes):
+    arguments = ("compare", "k.npz", "l.npz", "--permutations", 19)
+    K, L = (np.load(f"{name}.npz")["rsm"] for name in "kl")
+    expected = permutation_test(K, L, CKA("biased"), key=0, resamples=19, groups=scenes)
+    for options in (["prefix"], ["scene", "--labels", "labels.csv"]):
+        found = as_json(*arguments, "--groups", *options)
+        assert found["groups"] == 6
+        assert found["pairs"][0]["p_value"] == pytest.approx(float(expected.p_value))
+    code, out, err = run(*arguments)
+    assert code == 0 and "6 groups" not in out
+    assert "look like 6 groups by prefix, such as 'scene0'" in err
+    assert err.count("\n") == 1 and "--groups none" in err
+    for silent in (("--groups", "none"), ("--quiet",)):
+        assert run(*arguments, *silent)[2] == ""
+    assert "6 groups" in done("compare", "k.npz", "l.npz", "--groups", "prefix")
+    drop = ("--estimator", "unbiased", "--groups", "prefix", "--drop-within")
+    value = as_json("compare", "k.npz", "l.npz", *drop)["matrix"][0][1]
+    expected = float(sj.cka(K, L, "unbiased", groups=scenes))
+    assert value == pytest.approx(expected, rel=1e-4)
+
+
+def test_groups_that_an_rsm_carries_are_taken(scenes):
+    ids = [f"{i}.png" for i in range(12)]
+    groups = [f"scene {i}" for i in scenes]
+    for name in "kl":
+        rsm = np.load(f"{name}.npz")["rsm"]
+        named = {"x_ids": ids, "y_ids": ids, "x_groups": groups, "y_groups": groups}
+        save_rsm(f"{name}.npz", rsm, **named, overwrite=True)
+    found = as_json("compare", "k.npz", "l.npz")
+    assert found["groups"] == 6
+    opened = sj.store.open_similarity("k.npz")
+    assert opened.x_groups == tuple(groups)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--groups", "scene"), "needs --labels, a .csv that has this column"),
+        (("--groups", "video", "--labels", "labels.csv"), "it has id, Scene"),
+        (("--groups", "scene", "--labels", "other.csv"), "11 of 12 are missing"),
+        (("--labels", "labels.csv"), "--labels needs --groups"),
+        (("--drop-within",), "--drop-within needs --groups"),
+        (("--groups", "prefix", "--drop-within"), "must be 'unbiased'"),
+        (
+            ("--groups", "third", *THIRDS, "--permutations", 9),
+            "0.167",
+        ),
+    ],
+)
+def test_compare_refuses_groups(scenes, arguments, message):
+    Path("other.csv").write_text("id,scene\nscene0_crop0.png,a\nb,b")
+    thirds = "\n".join(["third", *(f"{i // 4}" for i in range(12))])
+    Path(THIRDS[1]).write_text(thirds)
+    assert message in refused("compare", "k.npz", "l.npz", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +289,6 @@ def test_correlate_equals_the_function(outputs):
 @pytest.mark.slow
 def test_correlate_with_intervals_and_a_figure(outputs):
     arguments = ("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
-    document = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
     divergence = sj.jensen_shannon_matrix(outputs, from_logits=True)
     a, b = load(*"ab")
@@ -228,7 +300,7 @@ def test_correlate_with_intervals_and_a_figure(outputs):
         (b, divergence), (a, divergence), RSA("pearson"), key=0, resamples=20
     )
     assert second["less_first"]["p_value"] == pytest.approx(float(test.p_value))
-    out = done(*arguments, "--bootstrap", 20)
+    out = run(*arguments, "--bootstrap", 20)[1]
     assert "Pearson less that of the first" in out
 
 

@@ -141,7 +141,7 @@ def test_retrieve_scores_what_search_wrote(labels, rng):
 @pytest.mark.slow
 def test_retrieve_with_intervals_and_paired_tests(labels):
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
-    arguments = ("d.npy", "e.npy", *both, "--resamples", 20)
+    arguments = ("d.npy", "e.npy", *both, "--resamples", 20, "--groups", "none")
     document = retrieved(*arguments, "--plot", "s.svg")
     assert Path("s.svg").read_bytes().startswith(b"<?xml")
     groups = np.arange(N) % 3
@@ -150,7 +150,7 @@ def test_retrieve_with_intervals_and_paired_tests(labels):
         np.asarray(sj.scores_at_k(sj.nearest(K, 3, rule).index, *labels).mean)
         for K in load(*"de")
     )
-    test = paired_test(e, d, key=0, resamples=20, groups=groups)
+    test = paired_test(e, d, key=0, resamples=20)
     less = document["scores"][1]["mean_less_first"]
     np.testing.assert_allclose(less["p_value"], test.p_value)
     np.testing.assert_allclose(less["difference"], test.difference, atol=1e-6)
@@ -158,6 +158,10 @@ def test_retrieve_with_intervals_and_paired_tests(labels):
     mean = np.array(document["scores"][0]["mean"])
     assert (interval["low"] <= mean).all() and (mean <= interval["high"]).all()
     assert "F1@1 less that of the first" in run("retrieve", *arguments)[1]
+    # Three videos are too few to test a difference.
+    code, out, err = run("retrieve", *arguments[:-2])
+    assert code == 0 and "less that of the first" not in out
+    assert "too few to test a difference" in err
 
 
 @pytest.mark.slow

@@ -233,7 +233,7 @@ def test_inference_rejects(call, words):
 @pytest.mark.parametrize("key", [None, 1.5, True])
 def test_key_must_be_a_seed_or_key(key):
     with pytest.raises(TypeError, match="key must be"):
-        paired_test(np.ones(4), np.ones(4), key=key)
+        paired_test(np.ones(8), np.ones(8), key=key)
 
 
 @pytest.mark.parametrize(
@@ -241,15 +241,15 @@ def test_key_must_be_a_seed_or_key(key):
     [
         ({"confidence": "0.95"}, "confidence must be a number .*got '0.95'"),
         ({"confidence": True}, "confidence must be a number"),
-        ({"groups": [0.5, 1, 2, 3]}, "groups must be integers or text"),
+        ({"groups": [0.5, *range(7)]}, "groups must be integers or text"),
         ({"resamples": 10.5}, "resamples must be an integer"),
     ],
 )
 def test_arguments_of_another_type_are_named(arguments, words):
     for call in (
-        lambda **a: paired_test(np.ones(4), np.ones(4), key=0, **a),
-        lambda **a: score_interval(np.ones(4), key=0, **a),
-        lambda **a: bootstrap_interval(np.eye(4), np.eye(4), key=0, **a),
+        lambda **a: paired_test(np.ones(8), np.ones(8), key=0, **a),
+        lambda **a: score_interval(np.ones(8), key=0, **a),
+        lambda **a: bootstrap_interval(np.eye(8), np.eye(8), key=0, **a),
     ):
         with pytest.raises(TypeError, match=words):
             call(**arguments)

@@ -44,17 +44,18 @@ def test_a_difference_has_the_spread_of_single_samples_and_pairs(rng):
             return jnp.sum(off * K) / jnp.sum(off)
 
     n = 60
-    signs = rng.choice([-1.0, 1.0], size=(400, n))
-    truth = np.std([(s.sum() ** 2 - n) / (n * (n - 1)) for s in signs])
     none = np.eye(n) * 0, np.eye(n)
-    errors = [
-        difference_test(
-            (np.outer(s, s), np.eye(n)), none, Pairs(), key=1, resamples=400
-        ).standard_error
-        for s in signs[:30]
-    ]
-    # Each s' s is known up to a chi-square of its own: their median will do.
-    assert 0.6 < np.median(errors) / truth < 1.3
+    for x, share in (
+        (np.resize([1.0, 1, 1, -1], n), 1),
+        (np.repeat([1, -1], n // 2), 2),
+    ):
+        K = np.outer(x, x) + (share == 2) * 1e-3 * np.add.outer(x, x)
+        got = difference_test((K, np.eye(n)), none, Pairs(), key=1, resamples=2000)
+        rows = K.sum(1) - K.diagonal()
+        without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))
+        jackknife = np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2))
+        expected = jackknife / np.sqrt(share)
+        assert got.standard_error == pytest.approx(expected, rel=0.15)
 
 
 @pytest.mark.slow
@@ -174,9 +175,10 @@ def test_interval_of_a_mean_is_halls_and_wider_by_groups(rng, x64):
     # Both ends are as far, on the scale of the transformation.
     far = [hall(values - end) for end in interval[1:3]]
     assert far[0] == pytest.approx(-far[1]) and far[0] > 1.9
-    # Of symmetric values that is Student's t.
-    even = score_interval(np.r_[values, -values], key=0, resamples=20000)
-    reach = scipy.stats.t.ppf(0.975, 79) * even.standard_error
+    # Of normal and symmetric values that is Student's t.
+    normal = rng.normal(size=100)
+    even = score_interval(np.r_[normal, -normal], key=0, resamples=20000)
+    reach = scipy.stats.t.ppf(0.975, 199) * even.standard_error
     np.testing.assert_allclose(even[1:3], [-reach, reach], rtol=0.03)
     # Copies of each value add no knowledge where they are known to be copies.
     names = np.repeat([f"scene {i:02d}" for i in range(40)], 5)

@@ -236,21 +236,21 @@ def test_scores_at_k_refuses():
 
 @pytest.mark.slow
 def test_definitions_are_evaluated_on_the_queries_that_have_neighbors(rng):
-    q, d = rng.integers(0, 3, (6, 4)), rng.integers(0, 3, (9, 4))
-    index = np.stack([rng.permutation(9)[:3] for _ in range(6)])
+    q, d = rng.integers(0, 3, (9, 4)), rng.integers(0, 3, (9, 4))
+    index = np.stack([rng.permutation(9)[:3] for _ in range(9)])
     first, second = index.copy(), index[:, ::-1].copy()
     first[1] = -1
     neighbors = {
         name: sj.Neighbors(each, np.ones(each.shape))
         for name, each in (("one", first), ("two", second))
     }
-    videos = ["a", "a", "b", "b", "c", "d"]
+    videos = [*"aabbcdefg"]
     results = evaluate_retrieval(
         neighbors, q, d, groups=videos, resamples=20, key=1, confidence=0.9
     )
     one, two = (np.asarray(sj.scores_at_k(i, q, d).mean) for i in (first, second))
-    scored = np.delete(np.arange(6), 1)
-    assert (results["one"].queries, results["two"].queries) == (5, 6)
+    scored = np.delete(np.arange(9), 1)
+    assert (results["one"].queries, results["two"].queries) == (8, 9)
     np.testing.assert_allclose(results["one"].mean.value, one[scored].mean(0), 1e-6)
     np.testing.assert_allclose(results["two"].mean.value, two.mean(0), 1e-6)
     settings = {"key": 1, "resamples": 20, "confidence": 0.9}
@@ -262,6 +262,6 @@ def test_definitions_are_evaluated_on_the_queries_that_have_neighbors(rng):
     assert results["one"].mean.less_first is None
     plain = evaluate_retrieval(neighbors, q, d)["two"].best
     assert plain.low is None and plain.less_first is None
-    nobody = {"none": sj.Neighbors(np.full((6, 1), -1), np.full((6, 1), np.nan))}
+    nobody = {"none": sj.Neighbors(np.full((9, 1), -1), np.full((9, 1), np.nan))}
     with pytest.raises(ValueError, match="no query has a neighbor"):
         evaluate_retrieval(nobody, q, d)

@@ -24,7 +24,8 @@ from semrsm_jax.cli._algorithm_options import (
     StatisticsKernel,
 )
 from semrsm_jax.cli._inputs import fitting_layout, naming
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
+from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
@@ -43,7 +44,7 @@ Example: semrsm compare run.zarr --measure mutual-knn --k 5
 
 CKA is 1 where both RSMs distinguish samples in the same way; HSIC is its numerator, without scale. rsa is representational similarity analysis: a correlation of the entries off the diagonal. CKA and HSIC read RSMs of any size row by row; the others, intervals and p-values need two RSMs in memory. Of measures that are not symmetric, the row comes first.
 
---bootstrap gives the interval of each value, samples resampled (not pairs, which share samples). --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm), and the share of the permutations that a value exceeds is given: a score that means the same for every measure. CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
+--bootstrap gives the interval of each value, samples resampled (not pairs, which share samples), or whole groups of them with --groups. --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm), and the share of the permutations that a value exceeds is given: a score that means the same for every measure. CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
 
 
 class EstimatorName(StrEnum):
@@ -101,6 +102,9 @@ def command(
             "exact matching with a reference sample.",
         ),
     ] = False,
+    groups: options.Groups = None,
+    labels: options.GroupLabels = None,
+    drop_within: options.DropWithin = False,
     confidence: options.Confidence = 0.95,
     seed: options.Seed = 0,
     plot: Annotated[Path | None, options.figure_option("A heatmap")] = None,
@@ -114,12 +118,17 @@ def command(
         raise ValueError("--bootstrap does not fit --measure hsic, which has no scale")
     if ceiling and not isinstance(rule, CKA | RSA):
         raise ValueError("--noise-ceiling needs --measure cka or rsa")
-    options.check_figure(plot, overwrite, rsms)
+    inputs = [*rsms, *([labels] if labels else [])]
+    options.check_figure(plot, overwrite, inputs)
     opened = _opened(rsms, rule, kernel.build(), align)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
-    matrix = measure_matrix(opened, measure=rule)
-    with progress_bar("pairs", quiet or as_json) as report:
+    asked = bool(bootstrap or permutations) and not quiet
+    members = groups_of_rsms(opened, groups, labels, asked, drop_within)
+    matrix = measure_matrix(
+        opened, measure=rule, groups=members if drop_within else None
+    )
+    with spoken_warnings(quiet), progress_bar("pairs", quiet or as_json) as report:
         pairs = infer_each_pair(
             opened,
             rule,
@@ -127,11 +136,13 @@ def command(
             resamples=bootstrap,
             permutations=permutations,
             confidence=confidence,
+            groups=members,
+            within_groups="drop" if drop_within else "keep",
             progress=lambda done, total: report("Resampling", done, total),
         )
     limits = None
     if ceiling:
-        limits = _ceiling(opened, rule, seed, bootstrap, confidence)
+        limits = _ceiling(opened, rule, seed, bootstrap, confidence, members)
     names = list(opened)
     if plot is not None:
         from semrsm_jax.plotting import plot_comparison
@@ -148,6 +159,7 @@ def command(
                 "measure": label(rule),
                 "estimator": getattr(rule, "estimator", None),
                 "samples": samples,
+                "groups": len(set(members)) if members else None,
                 "rsms": names,
                 "matrix": matrix.tolist(),
                 "pairs": [_as_dict(pair) for pair in pairs],
@@ -157,7 +169,7 @@ def command(
         return
     if quiet:
         return
-    say(f"{_title(rule)} over {samples} samples")
+    say(f"{_title(rule)} over {samples} samples{of_groups(members)}")
     _show_matrix(names, matrix)
     for pair in pairs:
         _show_pair(names, pair, confidence)
@@ -189,7 +201,12 @@ def _title(rule: Any) -> str:
 
 
 def _ceiling(
-    rsms: dict[str, Any], rule: Any, seed: int, resamples: int | None, confidence: float
+    rsms: dict[str, Any],
+    rule: Any,
+    seed: int,
+    resamples: int | None,
+    confidence: float,
+    groups: tuple[str, ...] | None,
 ) -> dict[str, float]:
     """Both ends of the noise ceiling, and where resampled their outer limits."""
     result = noise_ceiling(
@@ -198,6 +215,7 @@ def _ceiling(
         key=seed if resamples else None,
         resamples=resamples or 2,
         confidence=confidence,
+        groups=groups,
     )
     row = {"lower": float(result.lower), "upper": float(result.upper)}
     if result.interval is not None:

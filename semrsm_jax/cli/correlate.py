@@ -9,7 +9,8 @@ import typer
 from semrsm_jax import output_correlation
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
+from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
 from semrsm_jax.output_similarity import (
     CorrelationInference,
     infer_output_correlation,
@@ -68,6 +69,9 @@ def command(
             rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
+    groups: options.Groups = None,
+    labels: options.GroupLabels = None,
+    drop_within: options.DropWithin = False,
     confidence: options.Confidence = 0.95,
     seed: options.Seed = 0,
     plot: Annotated[
@@ -83,7 +87,8 @@ def command(
         raise ValueError("either --logits or --probabilities must be given, not both")
     outputs = logits or probabilities
     assert outputs is not None
-    options.check_figure(plot, overwrite, [*rsms, outputs])
+    inputs = [*rsms, outputs, *([labels] if labels else [])]
+    options.check_figure(plot, overwrite, inputs)
     opened = open_similarities(rsms, kernel.build())
     p = np.asarray(load_features(outputs, key))
     samples = next(iter(opened.values())).shape[0]
@@ -92,6 +97,9 @@ def command(
             f"{outputs} must have shape (N, classes) with N = {samples}, the samples "
             f"of the RSM, got {p.shape}"
         )
+    members = groups_of_rsms(
+        opened, groups, labels, bool(bootstrap) and not quiet, drop_within
+    )
     kind: dict[str, Any] = {"from_logits": logits is not None}
     with progress_bar("pairs", quiet or as_json) as report:
         correlations = {
@@ -102,22 +110,26 @@ def command(
                 negative=negative,
                 triangle=not all_pairs,
                 ranks=ranks,
+                groups=members if drop_within else None,
                 progress=lambda done, total, name=name: report(name, done, total),
             )
             for name, rsm in opened.items()
         }
     rows = [{"rsm": name} | each._asdict() for name, each in correlations.items()]
     if bootstrap:
-        inference = infer_output_correlation(
-            opened,
-            p,
-            **kind,
-            key=seed,
-            negative=negative,
-            ranks=ranks,
-            resamples=bootstrap,
-            confidence=confidence,
-        )
+        with spoken_warnings(quiet):
+            inference = infer_output_correlation(
+                opened,
+                p,
+                **kind,
+                key=seed,
+                negative=negative,
+                ranks=ranks,
+                resamples=bootstrap,
+                confidence=confidence,
+                groups=members,
+                within_groups="drop" if drop_within else "keep",
+            )
         for row in rows:
             row |= _as_dict(inference[row["rsm"]])
     if plot is not None:
@@ -139,6 +151,7 @@ def command(
             {
                 "against": sign,
                 "samples": samples,
+                "groups": len(set(members)) if members else None,
                 "classes": p.shape[1],
                 "confidence": confidence if bootstrap else None,
                 "correlations": rows,
@@ -146,7 +159,9 @@ def command(
         )
         return
     if not quiet:
-        say(f"Similarity and {sign} of {outputs}, {samples} samples")
+        say(
+            f"Similarity and {sign} of {outputs}, {samples} samples{of_groups(members)}"
+        )
         for row in rows:
             _show(row, bootstrap, confidence)
         if plot is not None:

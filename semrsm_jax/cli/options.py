@@ -110,6 +110,35 @@ Confidence = Annotated[
         help="Of the intervals, between 0 and 1.", rich_help_panel=STATISTICS_PANEL
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        show_default=False,
+        help="Which samples depend on each other, as crops of one photograph: a column "
+        "of --labels; folder or prefix, of their ids; or none. Whole groups are "
+        "resampled and permuted. Default: the groups that the RSMs carry.",
+        rich_help_panel=STATISTICS_PANEL,
+    ),
+]
+GroupLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        show_default=False,
+        help="A .csv with a row a sample and a column of groups; rows are matched by "
+        "the column id, where the RSMs have ids, else by their order.",
+        rich_help_panel=STATISTICS_PANEL,
+    ),
+]
+DropWithin = Annotated[
+    bool,
+    typer.Option(
+        "--drop-within",
+        help="Leave pairs within a group out of every value.",
+        rich_help_panel=STATISTICS_PANEL,
+    ),
+]
 AsJSON = Annotated[
     bool, typer.Option("--json", help="Print JSON, for other programs to read.")
 ]

@@ -20,6 +20,7 @@ from semrsm_jax.cli._retrieval_inputs import (
     with_labels,
 )
 from semrsm_jax.cli._retrieval_outputs import means_as_dict, per_query, show
+from semrsm_jax.cli._sample_groups import groups_of
 from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
 from semrsm_jax.retrieval import RetrievalScores, evaluate_retrieval
 from semrsm_jax.store import Similarity, check_output, new_file, open_similarities
@@ -41,7 +42,7 @@ A column a class with the number of its instances; id and group (the video) may 
 
 F1 counts instances (Eq. 9-12), IoU the classes that are present (App. D.4). Each is given @1 to @k: the mean over the first k neighbors of a query, and the best of them; the means over queries are shown. A neighbor may not be of the query's group; without groups, and where queries are the database, not the query itself (--exclude).
 
---resamples gives intervals, queries resampled (by group where they have one), and tests each further RSM against the first, paired by query. --json and --output give all numbers; --gallery shows images of --images (and --query-images)."""  # noqa: E501 (lines are wrapped when shown)
+--resamples gives intervals, queries resampled (by group where they have one, or by --groups), and tests each further RSM against the first, paired by query. --json and --output give all numbers; --gallery shows images of --images (and --query-images)."""  # noqa: E501 (lines are wrapped when shown)
 
 
 class ScoreName(StrEnum):
@@ -91,6 +92,17 @@ def command(
             rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            show_default=False,
+            help="Which queries depend on each other, as frames of one video: a column "
+            "of --queries, a .csv; folder or prefix, of their ids; or none. They are "
+            "resampled together. Default: the column group.",
+            rich_help_panel=options.STATISTICS_PANEL,
+        ),
+    ] = None,
     confidence: options.Confidence = 0.95,
     seed: options.Seed = 0,
     output: Annotated[
@@ -137,7 +149,8 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Finds neighbors, scores them where labels are given, and draws."""
-    needing = {"--database": database, "--resamples": resamples, "--plot": plot}
+    needing: dict[str, Any] = {"--database": database, "--resamples": resamples}
+    needing |= {"--plot": plot, "--groups": groups}
     for flag, value in needing.items():
         if queries is None and value is not None:
             raise ValueError(f"{flag} needs --queries, what the images show")
@@ -174,16 +187,20 @@ def command(
     scores: dict[str, RetrievalScores] = {}
     if sides.labels is not None:
         own, others = sides.labels
-        scores = evaluate_retrieval(
-            neighbors,
-            own.counts,
-            others.counts,
-            function,
-            groups=own.groups,
-            resamples=resamples,
-            confidence=confidence,
-            key=seed,
-        )
+        ids, count = sides.ids[0] or own.ids, len(own.counts)
+        asked = bool(resamples) and not quiet
+        members = groups_of(groups, queries, ids, count, own.groups, asked)
+        with spoken_warnings(quiet):
+            scores = evaluate_retrieval(
+                neighbors,
+                own.counts,
+                others.counts,
+                function,
+                groups=members,
+                resamples=resamples,
+                confidence=confidence,
+                key=seed,
+            )
     summary: dict[str, Any] = {
         "queries": sides.counts[0],
         "database": sides.counts[1],

@@ -12,7 +12,13 @@ from jaxtyping import Array, Float
 from semrsm_jax.comparison import correlation
 from semrsm_jax.comparison._hsic import centered, weighted_product
 from semrsm_jax.comparison._rsa import off_diagonal
-from semrsm_jax.comparison.inference._resampling import Key, bootstrap, check_defined
+from semrsm_jax.comparison.inference._resampling import (
+    Key,
+    bca_interval,
+    check_confidence,
+    check_defined,
+    resample,
+)
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.permutation import check_stacks
 from semrsm_jax.comparison.inference.statistic import CKA, RSA
@@ -92,16 +98,17 @@ def noise_ceiling(
     check_defined("noise_ceiling", ends)
     interval = None
     if key is not None:
-        interval = bootstrap(
+        confidence = check_confidence(confidence)
+        resampled = resample(
             both,
             stack,
             shape[1],
             key=key,
             resamples=resamples,
-            confidence=confidence,
             groups=groups,
             values=2,
         )
+        interval = bca_interval(resampled, confidence)
     return NoiseCeiling(ends[0], ends[1], interval)
 
 

@@ -156,10 +156,10 @@ def _by_signs(resampled: Resampled, key: jax.Array, confidence: float) -> Differ
     _, p_value, _ = sign_test(difference + influence, key, resamples, "two-sided")
     return Difference(
         difference,
-        ends[0],
-        ends[1],
+        low,
+        high,
         p_value,
-        ends[2],
+        error,
         one,
         other,
         resampled.values[:, 0],
