@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._representations import accumulation_dtype, in_range
 
 
 def affinity(
@@ -30,7 +30,8 @@ def affinity(
     Raises:
       TypeError: an array is not real.
       ValueError: the channels or the leading axes differ, there are fewer than two axes
-        or an empty one, or a value is not finite.
+        or an empty one, a value is not finite, or a sample's squared norm leaves the
+        range of the dtype, see `pair_statistics`; under jit such a sample is NaN.
 
     Examples:
       >>> import numpy as np
@@ -41,6 +42,8 @@ def affinity(
     """
     x_i, y_j = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
     _checks.pair_of_tokens(x_i, y_j)
+    dtype = jnp.promote_types(x_i.dtype, y_j.dtype)
+    x_i, y_j = in_range("x_i", x_i, None, dtype), in_range("y_j", y_j, None, dtype)
     return token_products(x_i, y_j, precision)
 
 

@@ -1,6 +1,7 @@
 """Checks of arguments: each error names the argument, what came, what was expected."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -35,7 +36,28 @@ def real_array(
     if isinstance(value, Rows):
         value = np.asarray(value)
     value = real_array_on_host(name, value, rank)
-    return jnp.asarray(value, floating_dtype(value.dtype))
+    return on_device(value, floating_dtype(value.dtype))
+
+
+def on_device(value: jax.Array | np.ndarray, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """A JAX array of the dtype, in which no number other than 0 becomes 0."""
+    if isinstance(value, jax.Array):
+        return value.astype(dtype)
+    return jnp.asarray(on_host(value, dtype))
+
+
+def on_host(value: np.ndarray, dtype: jax.typing.DTypeLike) -> np.ndarray:
+    """A NumPy array of the dtype, in which no number other than 0 becomes 0.
+
+    `finite`, and the range of squared norms, then see the numbers that are too small.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        converted = value.astype(dtype, copy=False)
+    if converted.dtype.itemsize < value.dtype.itemsize:
+        lost = (converted == 0) & (value != 0)
+        if lost.any():
+            converted[lost] = jnp.finfo(dtype).smallest_subnormal
+    return converted
 
 
 def real_array_on_host(
@@ -48,14 +70,18 @@ def real_array_on_host(
       value: array-like of a real dtype.
       rank: the number of axes expected; None accepts any.
 
+    Returns:
+      The array in the byte order of the machine.
+
     Raises:
-      TypeError: the dtype is complex, object, string or boolean, or `value` is not
-        an array.
+      TypeError: the dtype is complex, object, string or boolean, or of less than 8
+        bits, or a float of less than 16; or `value` is not an array.
       ValueError: the number of axes differs from `rank`.
     """
     if not isinstance(value, jax.Array):
         try:
             value = np.asarray(value)
+            value = value.astype(value.dtype.newbyteorder("="), copy=False)
         except ValueError as error:
             raise TypeError(
                 f"{name} must be a real array, got {type(value).__name__} ({error})"
@@ -71,13 +97,19 @@ def real(
 
     Raises as `real_array_on_host`.
     """
-    if not (
-        jnp.issubdtype(value.dtype, jnp.floating)
-        or jnp.issubdtype(value.dtype, jnp.integer)
-    ):
+    dtype = value.dtype
+    if jnp.issubdtype(dtype, jnp.floating):
+        small = jnp.finfo(dtype).bits < 16
+    elif jnp.issubdtype(dtype, jnp.integer):
+        small = jnp.iinfo(dtype).bits < 8
+    else:
         raise TypeError(
-            f"{name} must be a real array of floats or integers, got dtype "
-            f"{value.dtype}"
+            f"{name} must be a real array of floats or integers, got dtype {dtype}"
+        )
+    if small:  # nothing promotes it
+        raise TypeError(
+            f"{name} must hold floats of at least 16 bits or integers of at least 8, "
+            f"got dtype {dtype}; convert it first, as by astype('float32')"
         )
     if rank is not None and value.ndim != rank:
         raise ValueError(
@@ -95,33 +127,50 @@ def with_shape(value: Any) -> Any:
 
 
 def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
-    """Rejects NaN and infinity; a traced array passes, its values being unknown.
+    """Rejects what the dtype cannot hold; a traced array passes, its values unknown.
 
     Raises:
-      ValueError: `array`, in the dtype that JAX computes in, holds NaN or infinity.
+      ValueError: `array`, in the dtype that JAX computes in, holds NaN or infinity, or
+        no value but 0 and those below the smallest normal number, of which few digits
+        are left.
     """
     if is_traced(array):
         return
     dtype = floating_dtype(array.dtype)
-    if isinstance(array, jax.Array):
-        parts = [array]
-    else:
-        # A part at a time: what is kept on the host may be larger than memory.
+
+    # A part at a time: what is kept on the host may be larger than memory.
+    def parts() -> Iterator[Any]:
+        if isinstance(array, jax.Array) or not array.ndim:
+            yield array
+            return
         size = max(1, 2**20 * len(array) // max(1, array.size))
-        parts = (array[start : start + size] for start in range(0, len(array), size))
+        yield from (array[n : n + size] for n in range(0, len(array), size))
+
+    bad, peak = 0, 0.0
     # A constant inside a traced function has values too, and they are looked at now.
     with jax.ensure_compile_time_eval():
-        bad = sum(int(_not_finite(jnp.asarray(part, dtype))) for part in parts)
+        for part in parts():
+            count, largest = _not_finite(jnp.asarray(part, dtype))
+            bad, peak = bad + int(count), max(peak, float(largest))
     if bad:
         raise ValueError(
             f"{name} must be finite in {dtype}, got {bad} NaN or infinite of "
             f"{array.size} values"
         )
+    tiny = float(jnp.finfo(dtype).tiny)
+    # Compilers may count what is smaller as 0; NumPy does not.
+    if peak < tiny and any(np.asarray(part).any() for part in parts()):
+        raise ValueError(
+            f"{name} must be 0 or have values of at least {tiny:.2g} in magnitude, the "
+            f"smallest normal number of {dtype}; all are smaller. Multiply it by a "
+            "constant"
+        )
 
 
 @jax.jit
-def _not_finite(array: jax.Array) -> jax.Array:
-    return jnp.sum(~jnp.isfinite(array))
+def _not_finite(array: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How many values are not finite, and the largest magnitude."""
+    return jnp.sum(~jnp.isfinite(array)), jnp.max(jnp.abs(array), initial=0)
 
 
 def non_empty(name: str, array: Any, axes: str) -> None:
@@ -221,6 +270,17 @@ def finite_number(name: str, value: Any, *, above: bool = False) -> float:
         least = "above 0" if above else "of at least 0"
         raise ValueError(f"{name} must be a finite number {least}, got {value!r}")
     return float(number)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Returns `value` as a bool.
+
+    Raises:
+      TypeError: `value` is not one; a text such as "no" would count as True.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -20,7 +20,9 @@ class Kernel(Protocol):
 
     One may say that it is ``monotone``: that an entry depends on its own pair alone,
     never falls as `inner` rises, and never rises as `sq_dist` does, at fixed norms. A
-    bound on the matching is then one on the similarity.
+    bound on the matching is then one on the similarity. And it may say which factors
+    change nothing, as its ``scale_free``: one of ``"each"`` sample, or one of ``"all"``
+    of them together.
     """
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
@@ -65,8 +67,8 @@ class Cosine:
     """The cosine of the whole flattened, matched representations, Eq. 8.
 
     It lies in [-1, 1]; a zero representation has cosine 0 with every other. Scaling the
-    features changes nothing, but the statistics that it is taken from must be in the
-    range of the dtype, see `pair_statistics`.
+    features changes nothing: `rsm` does so by powers of two where their squared norms
+    leave the range of the dtype, see `pair_statistics`.
 
     Examples:
       >>> import numpy as np
@@ -77,6 +79,7 @@ class Cosine:
     """
 
     monotone: ClassVar[bool] = True
+    scale_free: ClassVar[str] = "each"
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
@@ -150,6 +153,11 @@ class RBF:
     def monotone(self) -> bool:
         """Whether the bandwidth is a number, so that a pair depends on no other."""
         return self.bandwidth is not None and not isinstance(self.bandwidth, str)
+
+    @property
+    def scale_free(self) -> str | None:
+        """A factor of all samples scales the median of their distances too."""
+        return "all" if self.bandwidth in (None, "median") else None
 
     def sigma(self, stats: PairStatistics) -> Float[Array, ""]:
         """The bandwidth used for these statistics; 1 where no distance is non-zero."""

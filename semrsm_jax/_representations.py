@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
@@ -155,10 +155,69 @@ def squared_norms(
     x = x.astype(dtype)
     norms = squared_token_norms(x, mask).sum(-1)
     least, largest = sq_norm_range(dtype)
-    present = x != 0 if mask is None else (x != 0) & mask[..., None]
+    present = nonzero(x) if mask is None else nonzero(x) & mask[..., None]
     # A zero sample has the norm 0; any other has it by underflow.
     inside = (norms >= least) | ~present.any(axis=(-2, -1))
     return jnp.where(inside & (norms <= largest), norms, jnp.nan)
+
+
+def nonzero(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Where the bits are not those of 0; compilers may count the smallest as 0."""
+    bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
+    return bits << 1 != 0
+
+
+def powers_of_two(
+    x: Float[Array | np.ndarray, "N S C"], mask: Bool[Array, "N S"] | None
+) -> Int[Array, " N"]:
+    """The exponents that bring the largest value of each sample to 1/2 or up to 1."""
+    xp, x = _floating(x)
+    magnitude = xp.abs(x).max(-1)
+    if mask is not None:
+        magnitude = xp.where(mask, magnitude, 0)
+    _, exponent = xp.frexp(magnitude.max(-1))
+    # So that the factor is a normal number.
+    most = jnp.finfo(x.dtype).maxexp - 8
+    return jnp.clip(-jnp.asarray(exponent), -most, most)
+
+
+def times_power_of_two(
+    x: Float[Array | np.ndarray, "N S C"],
+    mask: Bool[Array, "N S"] | None,
+    exponent: Int[Array, " N"],
+) -> Float[Array | np.ndarray, "N S C"]:
+    """Each sample by a power of two, which loses no digit; masked tokens become 0."""
+    xp, x = _floating(x)
+    factor = xp.ldexp(xp.ones((), x.dtype), exponent).astype(x.dtype)
+    x = x * jax.lax.stop_gradient(factor)[:, None, None]
+    return x if mask is None else xp.where(mask[..., None], x, 0)
+
+
+def _floating(x: Array | np.ndarray) -> tuple[Any, Any]:
+    """NumPy or JAX, and the array in a dtype of it of at least 32 bits."""
+    xp: Any = jnp if isinstance(x, jax.Array) else np
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return xp, x.astype(jnp.float64 if xp is np else jnp.result_type(float))
+    return xp, x.astype(accumulation_dtype(x.dtype))
+
+
+def in_range(
+    name: str,
+    x: Float[Array, "*batch S C"],
+    mask: Bool[Array, "*batch S"] | None,
+    dtype: jax.typing.DTypeLike,
+) -> Float[Array, "*batch S C"]:
+    """The samples; of traced ones, those that `check_range` would reject are NaN.
+
+    Raises as `check_range`.
+    """
+    if _checks.is_traced(x, mask):
+        inside = ~jnp.isnan(squared_norms(x, mask, dtype))
+        return jnp.where(inside[..., None, None], x, jnp.nan)
+    # A constant inside a traced function has values too.
+    with jax.ensure_compile_time_eval():
+        check_range(name, x, squared_norms(x, mask, dtype), dtype)
+    return x
 
 
 def check_range(name: str, array: Any, sq_norm: Array, dtype: Any) -> None:

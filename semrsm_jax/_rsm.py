@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.pairs.statistics import statistics_up_to_scale
 
 
 def rsm(
@@ -43,7 +43,9 @@ def rsm(
 
     Raises:
       TypeError: as `pair_statistics`, or `kernel` is not callable.
-      ValueError: as `pair_statistics`.
+      ValueError: as `pair_statistics`. Samples out of range are multiplied by powers of
+        two instead where that changes nothing: with ``Cosine()``, or ``RBF()`` whose
+        bandwidth is the median, and a matcher that does not depend on the scale.
 
     Examples:
       An image, and the same image with its content moved by one token:
@@ -60,7 +62,8 @@ def rsm(
     """
     if not callable(kernel) or isinstance(kernel, type):
         raise TypeError(f"kernel must be a kernel such as Linear(), got {kernel!r}")
-    stats = pair_statistics(
+    stats = statistics_up_to_scale(
+        getattr(kernel, "scale_free", None),
         x,
         y,
         matcher,

@@ -16,6 +16,8 @@ from semrsm_jax import (
     PairStatistics,
     Sinkhorn,
     StraightThrough,
+    affinity,
+    linear_assignment,
     match,
     pair_statistics,
     rsm,
@@ -40,12 +42,15 @@ def test_features_out_of_range_are_rejected(x, scale, tmp_path):
     large[2] *= np.float32(scale)
     rows = Rows(large.shape, large.dtype, lambda start, stop: large[start:stop])
     for name, call in (
-        ("x", lambda: rsm(large, kernel=Cosine())),
+        ("x", lambda: rsm(large)),
+        ("x", lambda: rsm(large, kernel=RBF(2.0))),
+        ("x", lambda: rsm(large, matcher=Sinkhorn(epsilon=1.0), kernel=Cosine())),
         ("x", lambda: pair_statistics(jnp.asarray(large), matcher=Identity())),
         ("y", lambda: pair_statistics(x, rows)),
         ("y", lambda: jax.jit(lambda x: pair_statistics(x, large).inner)(x)),
         ("x, samples 0 to 3,", lambda: run(large, store=tmp_path / "run")),
         ("y_j", lambda: match(x, large, matcher=Exact())),
+        ("x_i", lambda: affinity(large, x)),
         ("y", lambda: semantic_cka_loss(x, large)),
         ("negative", lambda: semantic_triplet_loss(x, x, large)),
     ):
@@ -88,21 +93,80 @@ def test_float64_holds_what_float32_does_not(x, x64):
         rsm(x * 1e160)
 
 
-@pytest.mark.parametrize("kernel", [Linear(), Cosine(), RBF(2.0), RBF()], ids=str)
+@pytest.mark.parametrize("matcher", [Exact(), Sinkhorn(), StraightThrough()], ids=str)
+@pytest.mark.parametrize("kernel", [Cosine(), RBF()], ids=str)
+def test_powers_of_two_bring_samples_into_range(x, matcher, kernel):
+    def similarity(x):
+        return rsm(x, x[:2], matcher, kernel, x_mask=mask, y_mask=mask[:2])
+
+    mask = np.ones(x.shape[:2], bool)
+    mask[0, 1] = False
+    # By powers of two, so that nothing but the scale differs.
+    scales = [2.0**65, 2.0**-66, 2.0**-120]
+    factors = [np.float32(s) for s in scales]
+    if kernel == Cosine():
+        factors += [np.float32(scales + [1.0])[:, None, None]]
+    for factor in factors:
+        wide = np.float64(x) * factor
+        for scaled in (x * factor, jnp.asarray(x * factor), wide):
+            np.testing.assert_array_equal(similarity(scaled), similarity(x))
+    compiled = jax.jit(similarity)
+    np.testing.assert_allclose(compiled(x * factors[-1]), compiled(x), rtol=1e-6)
+
+
+def test_the_gradient_goes_through_powers_of_two(x):
+    def total(x):
+        return rsm(x, matcher=Identity(), kernel=Cosine())[0].sum()
+
+    factor = np.float32(2.0**66)
+    expected = jax.grad(total)(x)
+    np.testing.assert_allclose(jax.grad(total)(x * factor) * factor, expected, 1e-5)
+
+
+def test_numbers_without_digits_are_not_0(x):
+    for tiny in (x * np.float32(1e-40), np.float64(x) * 1e-60):
+        with pytest.raises(ValueError, match="x must be 0 or have values of at least"):
+            rsm(tiny)
+    one = np.float64(x)
+    one[1] *= 1e-60
+    with pytest.raises(ValueError, match="got 1 of 4 outside"):
+        rsm(one)
+    one = x.copy()
+    one[1] *= np.float32(1e-40)
+    K = jax.jit(lambda x: rsm(x, matcher=Identity()))(one)
+    assert np.isnan(K[1]).all() and np.isfinite(K[0, 2])
+
+
+@pytest.mark.parametrize("matcher", [Identity(), Exact(), Sinkhorn()], ids=str)
+def test_a_match_under_jit_gives_nan_out_of_range(x, matcher):
+    matched = jax.jit(lambda x, y: match(x, y, matcher=matcher)[1:3])
+    for factor in (1e19, 3e18, 1e-20, 1e-40):
+        assert np.isnan(matched(x * np.float32(factor), x)).all()
+    products = jax.jit(affinity)(x * np.float32(1e-20), x)
+    assert np.isnan(products).all()
+
+
+@pytest.mark.parametrize("solver", ["auction", "scipy", "optax"])
+@pytest.mark.parametrize("factor", [1e-45, 1e-40, 1e-36, 1e38])
+def test_affinities_that_cannot_be_summed_are_rejected(rng, solver, factor):
+    matrices = (factor * rng.uniform(0.5, 1, size=(2, 6, 6))).astype("f")
+    for values in (matrices, jnp.asarray(matrices)):
+        with pytest.raises(ValueError, match="^affinity must be 0 or have"):
+            linear_assignment(values, solver=solver)
+    solved = jax.jit(lambda a: linear_assignment(a, solver=solver).value)(matrices)
+    assert np.isnan(solved).all()
+    assert linear_assignment(0 * matrices, solver=solver).value.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kernel", [Linear(), RBF(2.0)], ids=str)
 @pytest.mark.parametrize("bad", [1e19, 1e-20, np.nan])
 def test_under_jit_such_samples_give_nan(x, kernel, bad):
     x[2] *= np.float32(bad)
     K = jax.jit(lambda x: rsm(x, matcher=Identity(), kernel=kernel))(x)
     others = [0, 1, 3]
     assert np.isnan(K[2]).all() and np.isnan(K[:, 2]).all()
-    if kernel != RBF():
-        np.testing.assert_allclose(
-            K[np.ix_(others, others)],
-            rsm(x[others], matcher=Identity(), kernel=kernel),
-            rtol=1e-5,
-        )
-    else:
-        assert np.isnan(K[~np.eye(4, dtype=bool)]).all()
+    expected = rsm(x[others], matcher=Identity(), kernel=kernel)
+    np.testing.assert_allclose(K[np.ix_(others, others)], expected, rtol=1e-5)
 
 
 @pytest.mark.slow

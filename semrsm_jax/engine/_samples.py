@@ -181,7 +181,7 @@ def _norms(
 def _as_matched(
     tokens: np.ndarray, mean: np.ndarray | None, dtype: DTypeLike
 ) -> np.ndarray:
-    tokens = tokens.astype(dtype, copy=False)
+    tokens = _checks.on_host(tokens, dtype)
     return tokens if mean is None else (tokens - mean).astype(dtype)
 
 

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._representations import accumulation_dtype, nonzero
 from semrsm_jax.matching import _device, _dual, _host
 from semrsm_jax.matching._batch import over_batch
 
@@ -73,8 +73,10 @@ def linear_assignment(
     Raises:
       TypeError: `affinity` is not real, a mask not boolean, or the tolerance not a
         number.
-      ValueError: fewer than two axes, NaN or infinity (under jit those
-        give a NaN value instead), an unknown solver, or a negative tolerance.
+      ValueError: fewer than two axes; NaN or infinity, a largest magnitude below that
+        of which the dtype holds sums (1e-31 in float32), or a sum above those that it
+        holds (under jit a NaN value instead); an unknown solver, or a negative
+        tolerance.
 
     References:
       Bertsekas, "The auction algorithm", 1988; Crouse, "On implementing 2D rectangular
@@ -129,15 +131,23 @@ def linear_assignment(
         solver=solver,
     )
     if not on_host:
-        return _assignment(operand, permutation, bound)
+        assignment = _assignment(operand, permutation, bound)
+        if not _checks.is_traced(affinity) and jnp.isnan(assignment.value).any():
+            _reject(operand)
+        return assignment
     permutation, bound = np.asarray(permutation), np.asarray(bound)
     if np.isnan(bound).any():
-        _checks.finite("affinity", affinity)
+        _reject(affinity)
     columns = np.maximum(permutation, 0).ravel()
     rows = affinity.reshape(-1, affinity.shape[-1])
     chosen = rows[np.arange(len(rows)), columns].reshape(permutation.shape)
     value = chosen.sum(-1, dtype=np.float64, where=permutation >= 0)
-    value = np.where(np.isnan(bound), bound, value).astype(dtype)
+    value = np.where(np.isnan(bound), bound, value)
+    # One pass over the matrices only where there is a reason to look at them.
+    suspect = ~(np.abs(value) <= jnp.finfo(dtype).max) | (np.abs(value) < _least(dtype))
+    if suspect.any() and bool(_out_of_range(jnp.asarray(operand), value).any()):
+        _reject(operand)
+    value = value.astype(dtype)
     return Assignment(permutation, value, np.maximum(bound, value))
 
 
@@ -174,8 +184,34 @@ def _assignment(affinity: Array, permutation: Array, bound: Array) -> Assignment
         affinity, jnp.maximum(permutation, 0)[..., None], axis=-1
     )[..., 0]
     value = jnp.sum(jnp.where(permutation < 0, 0, chosen), axis=-1)
-    value = jnp.where(jnp.isnan(bound), jnp.nan, value)
+    unknown = jnp.isnan(bound) | _out_of_range(affinity, value)
+    value = jnp.where(unknown, jnp.nan, value)
     return Assignment(permutation, value, jnp.maximum(bound, value))
+
+
+def _least(dtype: Any) -> float:
+    """The least magnitude of an affinity, other than 0, whose sums have all digits."""
+    return float(jnp.finfo(dtype).tiny) / float(jnp.finfo(dtype).eps)
+
+
+def _out_of_range(affinity: Array, value: Array | np.ndarray) -> Array:
+    """Whether sums (...) overflow, or all entries of a matrix are too small."""
+    peak = jnp.max(jnp.abs(affinity), axis=(-2, -1))
+    present = jnp.any(nonzero(affinity), axis=(-2, -1))
+    small = present & (peak < _least(affinity.dtype))
+    return small | ~(jnp.abs(value) <= jnp.finfo(affinity.dtype).max)
+
+
+def _reject(affinity: Any) -> None:
+    """Raises ValueError for an affinity that no solver can sum."""
+    _checks.finite("affinity", affinity)
+    dtype, peak = affinity.dtype, float(abs(affinity).max())
+    raise ValueError(
+        "affinity must be 0 or have a largest magnitude of at least "
+        f"{_least(dtype):.2g}, and sums of at most {float(jnp.finfo(dtype).max):.2g}, "
+        f"so that {dtype} holds them; got values of up to {peak:.2g}. Multiply it by a "
+        "constant"
+    )
 
 
 def _auction(

@@ -14,8 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax._representations import (
     accumulation_dtype,
-    check_range,
-    squared_norms,
+    in_range,
     squared_token_norms,
 )
 from semrsm_jax.matching.results import (
@@ -54,11 +53,14 @@ class Matcher(ABC, Generic[M]):
         an RSM is enough.
       self_is_identity: a sample matches with itself token by token, so that the
         diagonal of an RSM needs no matching.
+      scale_free: the matching stays the same where all tokens of either sample are
+        multiplied by a positive constant.
       by_rows: `pair` also takes one sample x (S, C) with a batch of y, in less time.
     """
 
     symmetric: ClassVar[bool] = False
     self_is_identity: ClassVar[bool] = False
+    scale_free: ClassVar[bool] = False
     by_rows: ClassVar[bool] = False
 
     @abstractmethod
@@ -142,7 +144,7 @@ def match(
       TypeError: an array is not real, a mask not boolean, or `matcher` not a Matcher.
       ValueError: shapes do not fit, an axis is empty, or a value is not finite; or a
         sample's squared norm leaves the range of the dtype, see `pair_statistics`.
-        Under jit, values that are not finite give a NaN value instead.
+        Under jit such a sample gives a NaN value instead.
 
     Warns:
       RuntimeWarning: pairs of a soft matching did not converge; not under jit.
@@ -164,10 +166,8 @@ def match(
     x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
     y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
     bound = check_bound(bound)
-    for name, tokens, mask in (("x_i", x, x_mask), ("y_j", y, y_mask)):
-        if not _checks.is_traced(tokens, mask):
-            with jax.ensure_compile_time_eval():
-                check_range(name, tokens, squared_norms(tokens, mask, dtype), dtype)
+    x = in_range("x_i", x, x_mask, dtype)
+    y = in_range("y_j", y, y_mask, dtype)
     matching = matcher.pair(x, y, x_mask, y_mask)
     if isinstance(matching, SoftMatching):
         error = jnp.where(matching.converged, 0, matching.column_error)

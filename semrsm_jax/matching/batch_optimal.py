@@ -59,6 +59,7 @@ class BatchOptimal(Matcher[Matching]):
 
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
 
     window: int = 512
     sweeps: int = 0

@@ -44,6 +44,7 @@ class CircularShift(Matcher[Matching]):
 
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
 
     grid: tuple[int, int]
 

@@ -38,6 +38,7 @@ class Exact(Matcher[Matching]):
 
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
     by_rows: ClassVar[bool] = True
 
     tolerance: float = 1e-6

@@ -1,6 +1,7 @@
 """Greedy breadth-first matching, Appendix F."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class Greedy(Matcher[Matching]):
     It is not symmetric: the first sample chooses. The upper bound is that of the token
     norms.
     """
+
+    scale_free: ClassVar[bool] = True
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Serves the rows of the affinity one after the other."""

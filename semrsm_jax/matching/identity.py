@@ -33,6 +33,7 @@ class Identity(Matcher[Matching]):
 
     symmetric: ClassVar[bool] = True
     self_is_identity: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Matches token s with token s."""

@@ -85,6 +85,8 @@ class Sinkhorn(Matcher[SoftMatching]):
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a setting out of range."""
         _checks.at_least("max_iterations", self.max_iterations, 1)
+        for name in ("relative", "implicit_diff"):
+            object.__setattr__(self, name, _checks.boolean(name, getattr(self, name)))
         numbers = [("tolerance", True), ("anneal", False)]
         if self.epsilon is not None:
             numbers.append(("epsilon", True))
@@ -94,6 +96,11 @@ class Sinkhorn(Matcher[SoftMatching]):
             object.__setattr__(self, name, value)
         if self.block is not None:
             _checks.at_least("block", self.block, 1)
+
+    @property
+    def scale_free(self) -> bool:
+        """Epsilon follows the affinity."""
+        return self.relative or self.epsilon is None
 
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> SoftMatching:
         """Iterates on the affinity, held or block by block, then rounds the plan."""

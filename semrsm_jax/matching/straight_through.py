@@ -55,6 +55,11 @@ class StraightThrough(Matcher[Any]):
         """Both match a sample with itself token by token."""
         return self.forward.self_is_identity and self.backward.self_is_identity
 
+    @property
+    def scale_free(self) -> bool:
+        """Both are, so that neither values nor derivatives depend on the scale."""
+        return self.forward.scale_free and self.backward.scale_free
+
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Any:
         """The forward matching; its value has the derivative of the backward one."""
         matching = self.forward.pair(*jax.lax.stop_gradient((x, y)), x_mask, y_mask)

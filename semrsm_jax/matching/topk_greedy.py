@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,8 @@ class TopKGreedy(Matcher[Matching]):
       tolerance: of that exact matching, as in `Exact`.
       solver: of that exact matching, as in `Exact`.
     """
+
+    scale_free: ClassVar[bool] = True
 
     k: int = 128
     tolerance: float = 1e-6

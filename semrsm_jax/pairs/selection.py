@@ -6,10 +6,10 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from semrsm_jax import _checks
 from semrsm_jax._rows import Rows
 
 
@@ -98,7 +98,7 @@ def take(array: Array | np.ndarray | Rows, index: Any, dtype: Any) -> Array:
     """Samples by number, on the device; of an array on the host only these go there."""
     if isinstance(array, jax.Array):
         return _gather(array, index, dtype)
-    return jnp.asarray(array[index], dtype)
+    return _checks.on_device(array[index], dtype)
 
 
 @partial(jax.jit, static_argnames="dtype")

@@ -1,6 +1,7 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -120,6 +121,36 @@ def pair_statistics(
       [[1.    0.607]
        [0.607 1.   ]]
     """
+    return statistics_up_to_scale(
+        None,
+        x,
+        y,
+        matcher,
+        x_mask=x_mask,
+        y_mask=y_mask,
+        bound=bound,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+
+
+def statistics_up_to_scale(
+    scale_free: str | None,
+    x: ArrayLike | Rows,
+    y: ArrayLike | Rows | None,
+    matcher: Matcher,
+    *,
+    x_mask: ArrayLike | None,
+    y_mask: ArrayLike | None,
+    bound: Bound | None = None,
+    memory_budget: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> PairStatistics:
+    """`pair_statistics`, for a kernel that gives the same whatever the scale.
+
+    With ``scale_free="each"`` (``"all"``) each sample (all of them) may be multiplied
+    by a power of two: where their norms would leave the range of the dtype.
+    """
     rule = Rule(check_matcher(matcher), check_bound(bound))
     if memory_budget is not None:
         memory_budget = _checks.at_least("memory_budget", memory_budget, 1)
@@ -143,6 +174,9 @@ def pair_statistics(
         diagonal=not (mirrored and matcher.self_is_identity),
     )
     inputs = PairInputs(x, y, x_mask, y_mask)
+    if scale_free and matcher.scale_free:
+        inputs = _in_range(inputs, mirrored, scale_free == "each")
+        x, y, _, _ = inputs
     x_sq_norm = squared_norms("x", x, x_mask, inputs.dtype)
     y_sq_norm = x_sq_norm
     if not mirrored:
@@ -193,22 +227,54 @@ def squared_norms(
     Raises:
       ValueError: one leaves the range of the dtype; a traced one is NaN instead.
     """
+    norms = _squared_norms(array, mask, dtype)
+    _representations.check_range(name, array, norms, dtype)
+    return norms
+
+
+def _squared_norms(
+    array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
+) -> Float[Array, " N"]:
+    """The squared norms of `squared_norms`; NaN out of range."""
     if _checks.is_traced(array, mask):
         return _representations.squared_norms(array, mask, dtype)
     # A constant inside a traced function has values too.
     with jax.ensure_compile_time_eval():
         if isinstance(array, jax.Array):
-            norms = _representations.squared_norms(array, mask, dtype)
-        else:
-            # A batch at a time: nothing as large as the whole is put on the device.
-            parts = [
-                _representations.squared_norms(
-                    take(array, part, dtype),
-                    None if mask is None else mask[part],
-                    dtype,
-                )
-                for part in batches(array.shape[0], _NORM_BATCH)
-            ]
-            norms = jnp.concatenate(parts)
-        _representations.check_range(name, array, norms, dtype)
-    return norms
+            return _representations.squared_norms(array, mask, dtype)
+        # A batch at a time: nothing as large as the whole is put on the device.
+        parts = [
+            _representations.squared_norms(
+                take(array, part, dtype), None if mask is None else mask[part], dtype
+            )
+            for part in batches(array.shape[0], _NORM_BATCH)
+        ]
+        return jnp.concatenate(parts)
+
+
+def _in_range(inputs: PairInputs, mirrored: bool, each: bool) -> PairInputs:
+    """Multiplies samples out of range by powers of two, each by its own or all by one.
+
+    A `Rows` stays as it is.
+    """
+    sides = [(inputs.x, inputs.x_mask), (inputs.y, inputs.y_mask)][: 2 - mirrored]
+    if any(isinstance(side, Rows) for side, _ in sides):
+        return inputs
+    outside = [jnp.isnan(_squared_norms(*side, inputs.dtype)) for side in sides]
+    traced = _checks.is_traced(*outside)
+    if not traced and not any(np.asarray(o).any() for o in outside):
+        return inputs
+    with nullcontext() if traced else jax.ensure_compile_time_eval():
+        powers = [_representations.powers_of_two(*side) for side in sides]
+        if not each:
+            wrong, power = outside[0].any(), powers[0].min()
+            if not mirrored:
+                wrong |= outside[1].any()
+                power = jnp.minimum(power, powers[1].min())
+            outside = [jnp.broadcast_to(wrong, o.shape) for o in outside]
+            powers = [jnp.broadcast_to(power, p.shape) for p in powers]
+        scaled = [
+            _representations.times_power_of_two(*side, jnp.where(o, p, 0))
+            for side, o, p in zip(sides, outside, powers, strict=True)
+        ]
+    return inputs._replace(x=scaled[0], y=scaled[-1])
