@@ -14,14 +14,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax import _checks
+from semrsm_jax import _checks, _representations
 from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rsm import rsm
 from semrsm_jax.comparison import cka
-from semrsm_jax.matching.base import Matcher
+from semrsm_jax.matching.base import Matcher, check_matcher
+from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.matching.sinkhorn import Sinkhorn
-from semrsm_jax.pairs.statistics import squared_norms
+from semrsm_jax.pairs.statistics import PairStatistics, squared_norms
 
 
 def semantic_cka_loss(
@@ -67,8 +68,8 @@ def semantic_cka_loss(
       >>> print(f"{semantic_cka_loss(x, 2 * x):.3f}")
       0.000
     """
-    x, x_mask = _representations("x", x, x_mask)
-    y, y_mask = _representations("y", y, y_mask)
+    x, x_mask = _checked("x", x, x_mask)
+    y, y_mask = _checked("y", y, y_mask)
     if x.shape[0] != y.shape[0]:
         raise ValueError(
             "x and y must hold the same samples, got "
@@ -115,7 +116,7 @@ def rsm_alignment_loss(
     References:
       Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
-    x, x_mask = _representations("x", x, x_mask)
+    x, x_mask = _checked("x", x, x_mask)
     n = x.shape[0]
     if n < 3:
         raise ValueError(f"x must hold at least 3 samples, got {n}")
@@ -166,17 +167,17 @@ def semantic_triplet_loss(
 
     Raises:
       TypeError: as `rsm`.
-      ValueError: as `rsm`, numbers of samples or channels that differ, a negative
-        margin, or an RBF whose bandwidth is not a number: a rule would take it from
+      ValueError: as `rsm`, numbers of samples or channels that differ, a margin below
+        0, or an RBF whose bandwidth is not a number: a rule would take it from
         each pair alone.
 
     References:
       Schroff et al., "FaceNet", 2015, Eq. 2, for similarities in place of distances.
     """
     given = [
-        _representations("anchor", anchor, anchor_mask),
-        _representations("positive", positive, positive_mask),
-        _representations("negative", negative, negative_mask),
+        _checked("anchor", anchor, anchor_mask),
+        _checked("positive", positive, positive_mask),
+        _checked("negative", negative, negative_mask),
     ]
     sides, masks = [side for side, _ in given], [mask for _, mask in given]
     if len({(side.shape[0], side.shape[2]) for side in sides}) > 1:
@@ -185,26 +186,48 @@ def semantic_triplet_loss(
             "anchor, positive and negative must have as many samples and channels as "
             f"each other, got shapes {shapes}"
         )
-    if not margin >= 0:
-        raise ValueError(f"margin must be at least 0, got {margin!r}")
+    margin = _checks.finite_number("margin", margin)
     if isinstance(kernel, RBF) and not isinstance(kernel.bandwidth, float | int):
         raise ValueError(
             "kernel RBF needs a number as its bandwidth here, such as "
             f"RBF(bandwidth=1.0), got {kernel.bandwidth!r}"
         )
 
-    def similarity(x, y, x_mask, y_mask):
-        x_mask, y_mask = (None if m is None else m[None] for m in (x_mask, y_mask))
-        K = rsm(x[None], y[None], matcher, kernel, x_mask=x_mask, y_mask=y_mask)
-        return K[0, 0]
-
-    near, far = (
-        jax.vmap(similarity)(sides[0], sides[k], masks[0], masks[k]) for k in (1, 2)
-    )
+    check_matcher(matcher)
+    similarities, unconverged = [], Unconverged()
+    for other in (1, 2):
+        matcher.validate(sides[0].shape, sides[other].shape)
+        statistics, missed = _of_each_pair(
+            matcher, (sides[0], sides[other]), (masks[0], masks[other])
+        )
+        similarities.append(jax.vmap(lambda each: kernel(each)[0, 0])(statistics))
+        unconverged = unconverged.and_those(missed)
+    warn_unconverged(unconverged, 2 * len(sides[0]))
+    near, far = similarities
     return jnp.mean(jax.nn.relu(margin + far - near))
 
 
-def _representations(
+def _of_each_pair(
+    matcher: Matcher, sides: tuple[Array, Array], masks: tuple[Array | None, ...]
+) -> tuple[PairStatistics, Unconverged]:
+    """Statistics (N, 1, 1) of pairs of samples, and those that did not converge."""
+    dtype = jnp.promote_types(sides[0].dtype, sides[1].dtype)
+    x, y = (side.astype(dtype) for side in sides)
+    norms = [
+        _representations.squared_norms(side, mask, dtype)[:, None]
+        for side, mask in zip((x, y), masks, strict=True)
+    ]
+    # The backward pass matches nothing again: it keeps permutations and bounds.
+    kept = jax.checkpoint_policies.save_only_these_names("matching")
+    matched = jax.checkpoint(matcher.statistics, policy=kept)(x, y, *masks)
+    outside = jnp.isnan(norms[0] + norms[1])[..., None]
+    values = [jnp.where(outside, jnp.nan, v[:, None, None]) for v in matched[:3]]
+    error = matched.column_error
+    missed = Unconverged() if error is None else Unconverged.of(error)
+    return PairStatistics(values[0], values[1], values[2], *norms), missed
+
+
+def _checked(
     name: str, value: ArrayLike, mask: ArrayLike | None
 ) -> tuple[Array, Array | None]:
     """Checked representations and their mask."""

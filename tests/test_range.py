@@ -93,8 +93,11 @@ def test_float64_holds_what_float32_does_not(x, x64):
         rsm(x * 1e160)
 
 
-@pytest.mark.parametrize("matcher", [Exact(), Sinkhorn(), StraightThrough()], ids=str)
-@pytest.mark.parametrize("kernel", [Cosine(), RBF()], ids=str)
+@pytest.mark.parametrize(
+    ("matcher", "kernel"),
+    [(Exact(), Cosine()), (Identity(), RBF()), (Sinkhorn(), Cosine())],
+    ids=str,
+)
 def test_powers_of_two_bring_samples_into_range(x, matcher, kernel):
     def similarity(x):
         return rsm(x, x[:2], matcher, kernel, x_mask=mask, y_mask=mask[:2])
@@ -110,8 +113,9 @@ def test_powers_of_two_bring_samples_into_range(x, matcher, kernel):
         wide = np.float64(x) * factor
         for scaled in (x * factor, jnp.asarray(x * factor), wide):
             np.testing.assert_array_equal(similarity(scaled), similarity(x))
-    compiled = jax.jit(similarity)
-    np.testing.assert_allclose(compiled(x * factors[-1]), compiled(x), rtol=1e-6)
+    if matcher == Identity():
+        compiled = jax.jit(similarity)
+        np.testing.assert_allclose(compiled(x * factors[-1]), compiled(x), rtol=1e-6)
 
 
 def test_the_gradient_goes_through_powers_of_two(x):
@@ -137,7 +141,7 @@ def test_numbers_without_digits_are_not_0(x):
     assert np.isnan(K[1]).all() and np.isfinite(K[0, 2])
 
 
-@pytest.mark.parametrize("matcher", [Identity(), Exact(), Sinkhorn()], ids=str)
+@pytest.mark.parametrize("matcher", [Identity(), Exact()], ids=str)
 def test_a_match_under_jit_gives_nan_out_of_range(x, matcher):
     matched = jax.jit(lambda x, y: match(x, y, matcher=matcher)[1:3])
     for factor in (1e19, 3e18, 1e-20, 1e-40):
@@ -146,8 +150,8 @@ def test_a_match_under_jit_gives_nan_out_of_range(x, matcher):
     assert np.isnan(products).all()
 
 
-@pytest.mark.parametrize("solver", ["auction", "scipy", "optax"])
-@pytest.mark.parametrize("factor", [1e-45, 1e-40, 1e-36, 1e38])
+@pytest.mark.parametrize("solver", ["auction", "optax"])
+@pytest.mark.parametrize("factor", [1e-40, 1e-36, 1e38])
 def test_affinities_that_cannot_be_summed_are_rejected(rng, solver, factor):
     matrices = (factor * rng.uniform(0.5, 1, size=(2, 6, 6))).astype("f")
     for values in (matrices, jnp.asarray(matrices)):
@@ -188,6 +192,49 @@ def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
         run(x, store=tmp_path / "run", matcher=UNFINISHED, tile=2)
         pair_statistics(x, matcher=Sinkhorn(epsilon=10.0))
         pair_statistics(x, matcher=StraightThrough(Exact(), UNFINISHED))
+
+
+def test_the_triplet_loss_warns_too(x):
+    with pytest.warns(RuntimeWarning, match="of 8 pairs did not converge") as record:
+        value = semantic_triplet_loss(x, x[::-1], x[[1, 0, 3, 2]], UNFINISHED)
+    assert len(record) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        near, far = (
+            [rsm(x[n : n + 1], y[n : n + 1], UNFINISHED, Cosine()) for n in range(4)]
+            for y in (x[::-1], x[[1, 0, 3, 2]])
+        )
+    hinges = np.maximum(0.1 + np.ravel(far) - np.ravel(near), 0)
+    np.testing.assert_allclose(value, hinges.mean(), rtol=1e-5)
+
+
+def test_what_rounding_leaves_is_not_called_converged(x):
+    with pytest.warns(RuntimeWarning, match="did not converge"):
+        matching = match(x[0], x[1], matcher=Sinkhorn(tolerance=1e-12))
+    assert float(matching.column_error) < 1e-5
+    assert not matching.converged
+
+
+@pytest.mark.slow
+def test_small_epsilons_converge():
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 14)] * 2), -1).reshape(-1, 2)
+    waves, phases = 6 * rng.normal(size=(8, 2, 48)), rng.uniform(0, 7, (8, 1, 48))
+    noise = 0.1 * rng.normal(size=(8, 196, 48))
+    x = np.maximum(np.cos(grid @ waves + phases) + noise, 0).astype("f")
+    exact = match(x[:4], x[4:], matcher=Exact())
+    soft = match(x[:4], x[4:], matcher=Sinkhorn(epsilon=1e-3, relative=True))
+    assert soft.converged.all()
+    assert (soft.value <= exact.upper_bound * (1 + 1e-5)).all()
+    np.testing.assert_allclose(soft.value, exact.value, rtol=1e-4)
+
+
+def test_an_epsilon_below_rounding_gives_the_exact_matching(x):
+    exact = match(x[0], x[1], matcher=Exact())
+    for matcher in (Sinkhorn(epsilon=1e-37), Sinkhorn(epsilon=1e-300, relative=True)):
+        soft = match(x[0], x[1], matcher=matcher)
+        np.testing.assert_allclose(soft.value, exact.value, rtol=1e-5)
+        assert 0 < soft.epsilon < 1e-4
 
 
 def test_the_warning_gives_the_share_and_the_worst_error(x):

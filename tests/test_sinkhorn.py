@@ -186,7 +186,8 @@ def test_masked_tokens_leave_the_upper_bound_as_tight(rng):
         matching = match(x, y, matcher=matcher, x_mask=x_mask, y_mask=y_mask)
         bare = match(x[x_mask], y[y_mask], matcher=matcher)
         np.testing.assert_allclose(matching.upper_bound, bare.upper_bound, rtol=1e-5)
-    rows = ScoreRows(jnp.array([[1.0, 5.0]]), jnp.ones(1), jnp.array([1.0, 0.0]))
+    sides = jnp.ones(1), jnp.array([1.0, 0.0]), jnp.zeros(2)
+    rows = ScoreRows(jnp.array([[1.0, 5.0]]), *sides)
     assert rows.best(jnp.zeros(2)) == 1
 
 

@@ -17,6 +17,7 @@ from semrsm_jax import (
     noise_ceiling,
     to_tokens,
 )
+from semrsm_jax._ids import same_samples
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import (
     MeasureOptions,
@@ -125,6 +126,8 @@ def command(
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     asked = bool(bootstrap or permutations) and not quiet
     members = groups_of_rsms(opened, groups, labels, asked, drop_within)
+    with spoken_warnings(quiet):
+        opened = same_samples(opened)
     matrix = measure_matrix(
         opened, measure=rule, groups=members if drop_within else None
     )

@@ -110,8 +110,9 @@ def spoken_warnings(quiet: bool = False) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         yield
-    for warning in [] if quiet else raised:
-        typer.secho(f"Warning: {_printable(str(warning.message))}", err=True)
+    messages = dict.fromkeys(str(warning.message) for warning in raised)
+    for message in [] if quiet else messages:
+        typer.secho(f"Warning: {_printable(message)}", err=True)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from semrsm_jax.cli._retrieval_inputs import (
 from semrsm_jax.cli._retrieval_outputs import means_as_dict, per_query, show
 from semrsm_jax.cli._sample_groups import groups_of
 from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
-from semrsm_jax.retrieval import RetrievalScores, evaluate_retrieval
+from semrsm_jax.retrieval import Neighbors, RetrievalScores, evaluate_retrieval
 from semrsm_jax.store import Similarity, check_output, new_file, open_similarities
 
 NAME = "retrieve"
@@ -177,12 +177,14 @@ def command(
     files = images and image_files(sides, query_images or images, images)
     with progress_bar("queries", quiet or as_json) as bar:
         for name, each in opened.items():
-            neighbors[name] = nearest(
+            ranked = nearest(
                 each,
                 k,
                 rule,
                 progress=lambda done, total, name=name: bar(name, done, total),
             )
+            # Without ids: the labels are in the order of the samples.
+            neighbors[name] = Neighbors(*ranked)
     label, function = _SCORES[score]
     scores: dict[str, RetrievalScores] = {}
     if sides.labels is not None:

@@ -32,7 +32,8 @@ def cka(
 
     Args:
       K: RSM (N, N); it need be neither symmetric nor positive semi-definite.
-      L: RSM (N, N) of the same samples in the same order.
+      L: RSM (N, N) of the same samples in the same order. What `load_rsm` and
+        `open_similarity` of `semrsm_jax.store` return is brought into one order by ids.
       estimator: of HSIC, ``"biased"`` or ``"unbiased"``, see `hsic`.
       counts: (N,), how often each sample counts, as in a bootstrap. Biased: whole
         counts give the CKA of both RSMs with their samples repeated. Unbiased: a sample

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import same_samples
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._cka import checked_groups
@@ -36,7 +37,8 @@ def cka_matrix(
     Args:
       rsms: R RSMs (N, N), a sequence or a mapping whose order is that of the result.
         Each is anything with a shape, a dtype and row slices: an array of NumPy or JAX,
-        a memory map, a Zarr array, an opened store. They are read twice; an RSM that is
+        a memory map, a Zarr array, an opened store, which comes in the order of the
+        first one's ids. They are read twice; an RSM that is
         not symmetric is read once more for every 256 MiB of rows. float64 is computed
         in float64, with and without x64, and narrower floats in float32.
       others: Q other RSMs of the same samples, as of another model; None compares
@@ -110,8 +112,13 @@ def _products(
 ) -> tuple[Products, list[CenteredRows], list[CenteredRows], int]:
     """Inner products of both sides, the centered RSMs of each, and N."""
     check_estimator(estimator)
-    named = _named("rsms", rsms)
-    sides = [named] if others is None else [named, _named("others", others)]
+    sides = [_named("rsms", rsms)]
+    sides += [] if others is None else [_named("others", others)]
+    ordered = same_samples({k: rsm for side in sides for k, rsm in side.items()})
+    sides = [{name: ordered[name] for name in side} for side in sides]
+    named = sides[0]
+    for name, rsm in ordered.items():
+        _check_square(name, rsm)
     first, rsm = next(iter(named.items()))
     for name, other in (item for side in sides for item in side.items()):
         if other.shape != rsm.shape:
@@ -135,8 +142,6 @@ def _named(argument: str, rsms: RSMs) -> dict[str, RowSliced]:
     named = {f"{argument}[{key!r}]": rsm for key, rsm in items}
     if not named:
         raise ValueError(f"{argument} must hold at least one RSM, got none")
-    for name, rsm in named.items():
-        _check_square(name, rsm)
     return named
 
 

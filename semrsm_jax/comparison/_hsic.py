@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison._effects import effects, product_of_sums
 from semrsm_jax.comparison.grouping import DROP, KEEP, SampleGroups
 from semrsm_jax.comparison.narrowing import to_device
@@ -186,11 +187,11 @@ def check_rsms(
 ) -> tuple[Array, Array]:
     """Converts two RSMs over the same samples; `shift` and `scale` as in `to_device`.
 
-    Raises as `hsic`.
+    Where both have ids, L comes in the order of K. Raises as `hsic`.
     """
     check_estimator(estimator)
     rsms = []
-    for name, value in (("K", K), ("L", L)):
+    for name, value in same_samples({"K": K, "L": L}).items():
         value = to_device(name, value, 2, shift=shift, scale=scale)
         _checks.non_empty(name, value, "N N")
         if value.shape[0] != value.shape[1]:

@@ -86,10 +86,11 @@ def temperatures(
     spread, largest = _spread(jax.lax.stop_gradient(tokens))
     epsilon = jnp.full_like(spread, strength.epsilon)
     if settings.relative:
-        # Equal tokens have no spread but that of rounding errors.
-        noise = 8 * jnp.finfo(spread.dtype).eps * largest
-        epsilon = jnp.maximum(epsilon * spread, noise)
-        epsilon = jnp.where(epsilon == 0, 1, epsilon)
+        epsilon = epsilon * spread
+    # Below the rounding errors of the affinity the plan stays what it is. Equal tokens
+    # have no spread but that of rounding errors.
+    epsilon = jnp.maximum(epsilon, 8 * jnp.finfo(spread.dtype).eps * largest)
+    epsilon = jnp.where(epsilon == 0, 1, epsilon)
     return epsilon, jnp.maximum(strength.anneal * spread / epsilon, 1)
 
 

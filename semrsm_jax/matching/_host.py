@@ -53,11 +53,13 @@ def _flat(
     flat_column_mask = masks.pop(0).reshape(-1, columns) if has_column_mask else None
     flat = affinity.reshape(-1, rows, columns)
     permutation, bound, prices = solver(flat, flat_row_mask, flat_column_mask)
-    return (
-        permutation.astype(np.int32, copy=False).reshape(*batch, rows),
-        bound.astype(affinity.dtype).reshape(batch),
-        prices.astype(affinity.dtype).reshape(*batch, columns),
-    )
+    # A sum that the dtype cannot hold becomes infinite, which `assignment` rejects.
+    with np.errstate(over="ignore"):
+        return (
+            permutation.astype(np.int32, copy=False).reshape(*batch, rows),
+            bound.astype(affinity.dtype).reshape(batch),
+            prices.astype(affinity.dtype).reshape(*batch, columns),
+        )
 
 
 def auction(tolerance: float) -> HostSolver:

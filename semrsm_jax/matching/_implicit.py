@@ -41,7 +41,7 @@ def _differentiable_jvp(primals, tangents):
         return scores.column_sums(log_scaling)
 
     sums, change = jax.jvp(column_sums, (scores,), tangents[:1])
-    return log_scaling, -_solve_laplacian(scores.walk(log_scaling), sums, change)
+    return log_scaling, -solve_laplacian(scores.walk(log_scaling), sums, change)
 
 
 @jax.custom_jvp
@@ -65,13 +65,15 @@ def _dual_sum(scores: Scores, log_scaling: Array) -> Array:
     def of_rows(rows):
         return jnp.sum(rows.row_mass * rows.log_scaling(log_scaling)), ()
 
-    return scores.over_rows(of_rows)[0] + jnp.sum(scores.column_mass * log_scaling)
+    own = scores.column_mass * (scores.anchor + log_scaling)
+    return scores.over_rows(of_rows)[0] + jnp.sum(own)
 
 
-def _solve_laplacian(
+def solve_laplacian(
     walk: Callable[[Array], Array],
     columns: Float[Array, " T"],
     right: Float[Array, " T"],
+    most_steps: int = _MOST_STEPS,
 ) -> Float[Array, " T"]:
     """Solves (diag(columns) - P' diag(1 / rows) P) z = right for one plan P.
 
@@ -83,6 +85,7 @@ def _solve_laplacian(
       walk: P' diag(1 / rows) P z, given z: to the rows and back.
       columns: the plan's column sums.
       right: the right side.
+      most_steps: of conjugate gradients.
     """
     epsilon = float(jnp.finfo(right.dtype).eps)
     # Scaled so that the diagonal is one: the rows and columns of a random walk.
@@ -103,7 +106,7 @@ def _solve_laplacian(
         largest = jnp.max(jnp.abs(right))
         size = jnp.where(largest > 0, largest, 1)
         solution, _ = jax.scipy.sparse.linalg.cg(
-            operator, right / size, tol=epsilon**0.75, maxiter=_MOST_STEPS
+            operator, right / size, tol=epsilon**0.75, maxiter=most_steps
         )
         return solution * size
 

@@ -1,8 +1,12 @@
 """The scores of a pair and their plan, held in memory or formed by blocks of rows.
 
-Scores are affinities in units of epsilon. One set of potentials, `log_scaling` (T,) of
-the columns, determines all: the plan is ``row_mass * softmax(scores + log_scaling)``,
-whose row sums are right up to rounding.
+Scores are affinities in units of epsilon. One set of potentials of the columns,
+`anchor + log_scaling` (T,), determines all: the plan is ``row_mass * softmax(scores +
+anchor + log_scaling)``, whose row sums are right up to rounding.
+
+At a small epsilon scores and potentials are large numbers, of which float32 keeps few
+digits behind the point. The `anchor` is rounded once and for all, which is as if the
+affinity were rounded; `log_scaling`, what it lacks, is small and keeps its digits.
 
 `HeldScores` and `StreamedScores` have one interface: `over_rows` to evaluate a function
 of the rows, `column_sums`, `advance` for a step of the iteration, and `walk` for the
@@ -11,7 +15,7 @@ forward and backward.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -36,6 +40,7 @@ class ScoreRows(NamedTuple):
     scores: Float[Array, "*batch R T"]
     row_mass: Float[Array, "*batch R"]  # sums the plan's rows shall have; 0: masked
     column_mass: Float[Array, "*batch T"]  # sums its columns shall have; 0: masked
+    anchor: Float[Array, "*batch T"]  # the columns' potentials, but for `log_scaling`
 
     def plan(self, log_scaling: Array, temperature: Array | float = 1.0) -> Array:
         """These rows of the plan (..., R, T)."""
@@ -43,7 +48,7 @@ class ScoreRows(NamedTuple):
         return weights * (self.row_mass[..., None] / total)
 
     def log_scaling(self, log_scaling: Array) -> Array:
-        """The rows' potentials (..., R), log(plan) = scores + both; 0 if masked."""
+        """The rows' potentials (..., R), log(plan) = scores + all; 0 if masked."""
         _, total, peak = self._softmax(log_scaling, 1.0)
         logs = (jnp.log(total) + peak)[..., 0]
         present = self.row_mass > 0
@@ -52,18 +57,25 @@ class ScoreRows(NamedTuple):
 
     def best(self, log_scaling: Array) -> Array:
         """Each row's best score with these potentials (..., R), its c-transform."""
-        return jnp.max(self._masked(self.scores + log_scaling[..., None, :]), axis=-1)
+        exponents, best = self._anchored()
+        return jnp.max(exponents + log_scaling[..., None, :], axis=-1) + best[..., 0]
 
     def _softmax(self, log_scaling: Array, temperature: Array | float):
         """Unnormalized weights, their sum, and the logarithm that they lack."""
-        exponents = self.scores + log_scaling[..., None, :]
-        exponents = self._masked(exponents / jnp.asarray(temperature)[..., None, None])
+        temperature = jnp.asarray(temperature)[..., None, None]
+        exponents, best = self._anchored()
+        exponents = (exponents + log_scaling[..., None, :]) / temperature
         peak = jax.lax.stop_gradient(jnp.max(exponents, axis=-1, keepdims=True))
         weights = jnp.exp(exponents - peak)
-        return weights, jnp.sum(weights, axis=-1, keepdims=True), peak
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        return weights, total, peak + best / temperature
 
-    def _masked(self, entries: Array) -> Array:
-        return jnp.where(self.column_mass[..., None, :] > 0, entries, -jnp.inf)
+    def _anchored(self) -> tuple[Array, Array]:
+        """Scores and anchor less their best of each row, and that best (..., R, 1)."""
+        exponents = self.scores + self.anchor[..., None, :]
+        exponents = jnp.where(self.column_mass[..., None, :] > 0, exponents, -jnp.inf)
+        best = jax.lax.stop_gradient(jnp.max(exponents, axis=-1, keepdims=True))
+        return exponents - best, best
 
 
 @jax.tree_util.register_dataclass
@@ -79,6 +91,15 @@ class HeldScores:
     def column_mass(self) -> Array:
         """The sums that the plan's columns shall have."""
         return self.rows.column_mass
+
+    @property
+    def anchor(self) -> Array:
+        """The columns' potentials, but for `log_scaling`."""
+        return self.rows.anchor
+
+    def at(self, anchor: Array) -> "HeldScores":
+        """The same scores with another anchor."""
+        return HeldScores(self.rows._replace(anchor=anchor))
 
     def over_rows(self, function: Callable[..., Any], *by_row: Array, **_: Any) -> Any:
         """The function of all rows, see `StreamedScores.over_rows`; of one pair."""
@@ -113,9 +134,12 @@ class HeldScores:
         change = jnp.where(safe, logs, first)
         return sums, log_scaling + temperature[..., None] * change
 
-    def walk(self, log_scaling: Array) -> Callable[[Array], Array]:
+    def walk(
+        self, log_scaling: Array, temperature: Array | float = 1.0
+    ) -> Callable[[Array], Array]:
         """Returns z -> P' diag(1 / row_mass) P z for the plan P of one pair."""
-        return partial(_walk_step, self.rows.plan(log_scaling), self.rows.row_mass)
+        plan = self.rows.plan(log_scaling, temperature)
+        return partial(_walk_step, plan, self.rows.row_mass)
 
 
 @jax.tree_util.register_dataclass
@@ -127,9 +151,14 @@ class StreamedScores:
     y: Float[Array, "T C"]
     row_mass: Float[Array, " S"]
     column_mass: Float[Array, " T"]
+    anchor: Float[Array, " T"]
     size: int = field(metadata={"static": True})
 
     stride: ClassVar[int] = 1  # iterations that `advance` makes
+
+    def at(self, anchor: Array) -> "StreamedScores":
+        """The same scores with another anchor."""
+        return replace(self, anchor=anchor)
 
     def over_rows(
         self,
@@ -155,7 +184,8 @@ class StreamedScores:
         @partial(jax.checkpoint, prevent_cse=False)
         def of_block(x, row_mass, *by_row):
             scores = token_products(x, self.y)
-            return function(ScoreRows(scores, row_mass, self.column_mass), *by_row)
+            rows = ScoreRows(scores, row_mass, self.column_mass, self.anchor)
+            return function(rows, *by_row)
 
         def step(total, block):
             combined, joined = of_block(*block)
@@ -185,12 +215,15 @@ class StreamedScores:
         sums = self.column_sums(log_scaling, temperature)
         return sums, log_scaling + temperature * log_ratio(self.column_mass, sums)
 
-    def walk(self, log_scaling: Array) -> Callable[[Array], Array]:
+    def walk(
+        self, log_scaling: Array, temperature: Array | float = 1.0
+    ) -> Callable[[Array], Array]:
         """Returns z -> P' diag(1 / row_mass) P z; each call forms the plan P anew."""
 
         def apply(z):
             def of_rows(rows):
-                return _walk_step(rows.plan(log_scaling), rows.row_mass, z), ()
+                plan = rows.plan(log_scaling, temperature)
+                return _walk_step(plan, rows.row_mass, z), ()
 
             return self.over_rows(of_rows)[0]
 

@@ -106,29 +106,28 @@ def _solve(
     tokens = center_pair(x, y, x_mask, y_mask)
     epsilon, hottest = temperatures(tokens, strength, settings)
     scaled, mass = tokens.x / epsilon[..., None, None], tokens[-2:]
+    sides = *mass, jnp.zeros_like(tokens.column_mass)
     if settings.block is None:
-        scores = HeldScores(ScoreRows(token_products(scaled, tokens.y), *mass))
+        scores = HeldScores(ScoreRows(token_products(scaled, tokens.y), *sides))
     else:
-        scores = StreamedScores(scaled, tokens.y, *mass, settings.block)
+        scores = StreamedScores(scaled, tokens.y, *sides, settings.block)
 
-    def search(scores, largest, hottest):
-        # Rounding errors of the largest score limit what can be attained.
-        rounding = jnp.finfo(largest.dtype).eps * largest
-        tolerance = jnp.maximum(settings.tolerance, rounding)
-        limits = _sinkhorn.Limits(tolerance, settings.max_iterations)
+    def search(scores, hottest):
+        limits = _sinkhorn.Limits(settings.tolerance, settings.max_iterations)
         unrolled = not settings.implicit_diff
         return _sinkhorn.solve(scores, limits, hottest, unrolled=unrolled)
 
     if settings.block is not None:
         search = one_by_one(search)
-    fixed = jax.lax.stop_gradient(scores)
-    largest = jax.vmap(_largest_score)(fixed)
     if not settings.implicit_diff:
-        solution = search(scores, largest, hottest)
+        solution = search(scores, hottest)
+        scores = scores.at(solution.anchor)
         return SolvedPair(tokens, epsilon, scores, solution.log_scaling), solution
-    solution = search(fixed, largest, hottest)
-    # Named, so that a backward pass which recomputes the rest keeps it.
+    solution = search(jax.lax.stop_gradient(scores), hottest)
+    # Named, so that a backward pass which recomputes the rest keeps them.
+    anchor = checkpoint_name(solution.anchor, "matching")
     log_scaling = checkpoint_name(solution.log_scaling, "matching")
+    scores = scores.at(anchor)
     # All pairs at once, as JAX's second derivatives of custom rules are wrong in loops.
     log_scaling = jax.vmap(_implicit.differentiable)(scores, log_scaling)
     return SolvedPair(tokens, epsilon, scores, log_scaling), solution
@@ -151,7 +150,8 @@ def _outputs(pair: SolvedPair, y: Tokens) -> tuple:
 
     sums, (by_row, plan, partner, left) = scores.over_rows(of_rows)
     value, upper_bound = _value_and_bound(pair, *sums, *by_row)
-    f, g = _balanced_potentials(tokens, epsilon, left, log_scaling)
+    right = scores.anchor + log_scaling
+    f, g = _balanced_potentials(tokens, epsilon, left, right)
     cost = _regularized_cost(tokens, epsilon, _implicit.dual_value(scores, log_scaling))
     return value, upper_bound, plan, partner, f, g, cost
 
@@ -170,13 +170,6 @@ def _statistics(pair: SolvedPair) -> Statistics:
     (sums, sq_dist), by_row = scores.over_rows(of_rows, tokens.x)
     value, upper_bound = _value_and_bound(pair, *sums, *by_row)
     return Statistics(value, sq_dist, upper_bound)
-
-
-def _largest_score(scores: Scores) -> Array:
-    def of_rows(rows):
-        return jnp.max(jnp.abs(rows.scores)), ()
-
-    return scores.over_rows(of_rows, combine=jnp.maximum)[0]
 
 
 def _value_terms(

@@ -199,7 +199,8 @@ def _out_of_range(affinity: Array, value: Array | np.ndarray) -> Array:
     peak = jnp.max(jnp.abs(affinity), axis=(-2, -1))
     present = jnp.any(nonzero(affinity), axis=(-2, -1))
     small = present & (peak < _least(affinity.dtype))
-    return small | ~(jnp.abs(value) <= jnp.finfo(affinity.dtype).max)
+    # A float64 value stays in NumPy: a cast would overflow with a warning.
+    return small | ~(abs(value) <= float(jnp.finfo(affinity.dtype).max))
 
 
 def _reject(affinity: Any) -> None:

@@ -47,11 +47,12 @@ class Sinkhorn(Matcher[SoftMatching]):
     sweeps: the same where the plan is nearly a permutation, near it elsewhere.
 
     Attributes:
-      epsilon: strength of the entropy, in units of the affinity. None: 0.05 times the
-        standard deviation of each pair's affinity, OTT's rule.
+      epsilon: strength of the entropy, in units of the affinity; at least the rounding
+        errors of the largest affinity are taken, about 1e-6 of it in float32. None:
+        0.05 times the standard deviation of each pair's affinity, OTT's rule.
       relative: `epsilon` is in standard deviations of each pair's affinity instead.
       tolerance: total error of the plan's column sums, as a share of its mass, at which
-        to stop; in float32 no smaller than rounding allows.
+        to stop; float32 attains about 1e-6.
       max_iterations: the most iterations; `match` warns of pairs that need more.
       implicit_diff: derivatives follow from the optimality of the plan. False goes back
         through the iterations one by one.

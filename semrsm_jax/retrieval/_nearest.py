@@ -1,8 +1,8 @@
 """The most similar samples of a database, section 4.2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import matrix_of
 from semrsm_jax.pairs.selection import batches
 from semrsm_jax.retrieval.exclusion import Exclusion
 
@@ -18,16 +19,34 @@ from semrsm_jax.retrieval.exclusion import Exclusion
 _BLOCK_BYTES = 16 * 2**20
 
 
-class Neighbors(NamedTuple):
-    """The most similar samples of each query, most similar first.
+class _IndexAndSimilarity(NamedTuple):
+    index: Int[Array, "N k"] | Int[np.ndarray, "N k"]
+    similarity: Float[Array, "N k"] | Float[np.ndarray, "N k"]
+
+
+class Neighbors(_IndexAndSimilarity):
+    """The most similar samples of each query, most similar first: a pair of arrays.
 
     Attributes:
       index: (N, k) int32, columns of the RSM; -1 where fewer than k were allowed.
       similarity: (N, k), their entries; NaN where the index is -1.
+      query_ids: names of the N queries; None where they have none.
+      database_ids: names of the M columns; None where they have none.
     """
 
-    index: Int[Array, "N k"] | Int[np.ndarray, "N k"]
-    similarity: Float[Array, "N k"] | Float[np.ndarray, "N k"]
+    query_ids: tuple[str, ...] | None = None
+    database_ids: tuple[str, ...] | None = None
+
+    def of(
+        self,
+        query_ids: Sequence[str] | None,
+        database_ids: Sequence[str] | None,
+    ) -> Self:
+        """The same neighbors, with the ids of queries and database."""
+        named = type(self)(*self)
+        named.query_ids = None if query_ids is None else tuple(query_ids)
+        named.database_ids = None if database_ids is None else tuple(database_ids)
+        return named
 
 
 def nearest(
@@ -45,7 +64,8 @@ def nearest(
     Args:
       K: RSM (N, M), queries by database: anything with ``shape``, ``dtype`` and rows by
         slices, such as an array of NumPy, JAX or zarr, a memory map, or what
-        `semrsm_jax.store.open_similarity` gives. It must fit in memory under `jax.jit`.
+        `load_rsm` and `open_similarity` of `semrsm_jax.store` give, whose ids the
+        neighbors then have. It must fit in memory under `jax.jit`.
       k: how many neighbors, at least 1.
       exclude: which are not allowed. None: none, so that each sample of an RSM of x
         with itself has itself as a neighbor. `same_sample` leaves it out;
@@ -72,7 +92,9 @@ def nearest(
        [2 0]
        [0 1]]
     """
-    k, K = _checks.at_least("k", k, 1), _checks.with_shape(K)
+    k = _checks.at_least("k", k, 1)
+    ids = [getattr(K, name, None) for name in ("x_ids", "y_ids")]
+    K = _checks.with_shape(matrix_of(K))
     if len(K.shape) != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
     _checks.non_empty("K", K, "N M")
@@ -92,7 +114,7 @@ def nearest(
         if progress is not None:
             progress(rows.stop, count)
     index, similarity = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Neighbors(index, similarity)
+    return Neighbors(index, similarity).of(*ids)
 
 
 def same_sample(samples: int) -> Exclusion:

@@ -13,7 +13,7 @@ from semrsm_jax import _checks
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rows import Rows, watched
-from semrsm_jax.engine import check_features
+from semrsm_jax.engine import Features, check_features
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
@@ -61,6 +61,8 @@ class SearchResult(NamedTuple):
       solved: how many of these pairs were matched.
       seconds: the time of the whole search.
       bounds: the use of each bound that was tried.
+      query_ids: names of the queries; None where they have none.
+      database_ids: names of the database's samples; None where they have none.
     """
 
     index: Int[np.ndarray, "Q k"]
@@ -69,6 +71,8 @@ class SearchResult(NamedTuple):
     solved: int
     seconds: float
     bounds: tuple[BoundUse, ...]
+    query_ids: tuple[str, ...] | None = None
+    database_ids: tuple[str, ...] | None = None
 
     @property
     def solved_share(self) -> float:
@@ -157,7 +161,15 @@ def search(
         result = _by_statistics(
             inputs, k, rule, kernel, excluded, memory_budget, progress
         )
-    return result._replace(seconds=time.perf_counter() - start)
+    query_ids, database_ids = (
+        None if not isinstance(side, Features) or side.ids is None else tuple(side.ids)
+        for side in (queries, database)
+    )
+    return result._replace(
+        seconds=time.perf_counter() - start,
+        query_ids=query_ids,
+        database_ids=database_ids,
+    )
 
 
 def _inputs(queries: Any, database: Any) -> PairInputs:

@@ -17,6 +17,7 @@ from semrsm_jax.comparison.inference import (
 from semrsm_jax.retrieval._nearest import Neighbors
 from semrsm_jax.retrieval._search import SearchResult
 from semrsm_jax.retrieval.scores import Score, ScoresAtK, instance_f1, scores_at_k
+from semrsm_jax.store import Labels
 
 
 class MeanScore(NamedTuple):
@@ -55,8 +56,8 @@ class RetrievalScores(NamedTuple):
 
 def evaluate_retrieval(
     neighbors: "Mapping[str, Neighbors | SearchResult]",
-    query_counts: ArrayLike,
-    database_counts: ArrayLike,
+    query_counts: ArrayLike | Labels,
+    database_counts: ArrayLike | Labels,
     score: Score = instance_f1,
     *,
     groups: Sequence[Any] | None = None,
@@ -69,8 +70,8 @@ def evaluate_retrieval(
     Args:
       neighbors: by the name of each definition, what `nearest` or `search` returned for
         the same queries and database.
-      query_counts: (N, C), see `instance_f1`.
-      database_counts: (M, C), of the same classes.
+      query_counts: (N, C), see `instance_f1`, or `Labels`, see `scores_at_k`.
+      database_counts: (M, C), of the same classes, or `Labels`.
       score: `instance_f1` or `class_iou`.
       groups: (N,), text or numbers, equal for queries that depend on each other, such
         as frames of one video: these are resampled together. None: all are independent.
@@ -99,7 +100,7 @@ def evaluate_retrieval(
     settings = {"key": key, "confidence": confidence, "resamples": resamples}
     results: dict[str, RetrievalScores] = {}
     for name, each in neighbors.items():
-        scores = scores_at_k(each.index, query_counts, database_counts, score)
+        scores = scores_at_k(each, query_counts, database_counts, score)
         arrays: list[Any] = [np.asarray(values) for values in scores]
         of_queries = ScoresAtK(*arrays)
         scored = np.isfinite(of_queries.mean).all(axis=1)

@@ -50,8 +50,8 @@ def save_neighbors(
         there are any, and the metadata as JSON; or in ``.json``: the same as a list
         of queries, each sample by its id, or by its number without ids.
       neighbors: what `nearest` or `search` returned.
-      query_ids: names of the Q queries.
-      database_ids: names of the M samples of the database.
+      query_ids: names of the Q queries; None: those of `neighbors`.
+      database_ids: names of the M samples of the database; None: those of `neighbors`.
       metadata: how the neighbors were found, as JSON can express it.
       overwrite: replace an existing file.
 
@@ -63,6 +63,8 @@ def save_neighbors(
     path = check_output(path, overwrite, suffixes=SUFFIXES)
     index, similarity = np.asarray(neighbors.index), np.asarray(neighbors.similarity)
     described = dict(metadata or {})
+    query_ids = neighbors.query_ids if query_ids is None else query_ids
+    database_ids = neighbors.database_ids if database_ids is None else database_ids
     if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = {"index": index, "similarity": similarity}
         arrays["metadata"] = np.asarray(json.dumps(described))
@@ -152,7 +154,8 @@ def load_neighbors(path: str | os.PathLike) -> NeighborFile:
             f"{path} must hold similarities of the shape of its index, {index.shape}, "
             f"got {similarity.shape}"
         )
-    return NeighborFile(Neighbors(index, similarity), ids[0], ids[1], json.loads(text))
+    neighbors = Neighbors(index, similarity).of(*ids)
+    return NeighborFile(neighbors, ids[0], ids[1], json.loads(text))
 
 
 def _opened(path: Path) -> Any:

@@ -1,8 +1,9 @@
 """How well retrieved images show what the query shows, Appendix D."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.store import Labels, align_classes, align_labels
+
+if TYPE_CHECKING:
+    from semrsm_jax.retrieval._nearest import Neighbors
+    from semrsm_jax.retrieval._search import SearchResult
 
 # Counts of a query (..., C) and of database images (..., C) in, scores (...) out.
 Score = Callable[[ArrayLike, ArrayLike], Float[Array, "*batch"]]
@@ -100,9 +106,9 @@ def class_iou(
 
 
 def scores_at_k(
-    neighbors: ArrayLike,
-    query_counts: ArrayLike,
-    database_counts: ArrayLike,
+    neighbors: "ArrayLike | Neighbors | SearchResult",
+    query_counts: ArrayLike | Labels,
+    database_counts: ArrayLike | Labels,
     score: Score = instance_f1,
 ) -> ScoresAtK:
     """Scores each query's neighbors: F1@k or IoU@k for every k at once.
@@ -110,10 +116,11 @@ def scores_at_k(
     The paper's retrieval tables are means over queries of these, Section 4.2.
 
     Args:
-      neighbors: (N, k) indices into the database, most similar first, as the index of
-        `nearest`; -1 where there is none.
-      query_counts: (N, C), see `instance_f1`.
-      database_counts: (M, C).
+      neighbors: (N, k) indices into the database, most similar first, -1 where there is
+        none; or what `nearest` or `search` returned, with the ids of its samples.
+      query_counts: (N, C), see `instance_f1`; or the `Labels` of a file, which come in
+        the order of the ids, and both over the same classes.
+      database_counts: (M, C), or `Labels`.
       score: of a query's counts and an image's, `instance_f1` or `class_iou`.
 
     Returns:
@@ -123,7 +130,10 @@ def scores_at_k(
     Raises:
       TypeError: counts are neither real nor boolean, or indices not integers.
       ValueError: shapes that do not fit, counts that are negative or not finite, or an
-        index outside the database.
+        index outside the database; or as `align_labels` and `align_classes`.
+
+    Warns:
+      UserWarning: neighbors or labels have ids where the others have none.
 
     Examples:
       >>> import numpy as np
@@ -133,11 +143,13 @@ def scores_at_k(
       >>> print(found.mean, found.best)
       [[0.0 0.5]] [[0. 1.]]
     """
+    query_counts, database_counts = counts_of(neighbors, query_counts, database_counts)
     query, database = _counts(query_counts, database_counts)
     for name, counts in (("query_counts", query), ("database_counts", database)):
         if counts.ndim != 2:
             raise ValueError(f"{name} must have 2 axes, got shape {counts.shape}")
-    index: Any = _checks.real_array_on_host("neighbors", neighbors, rank=2)
+    index: Any = getattr(neighbors, "index", neighbors)
+    index = _checks.real_array_on_host("neighbors", index, rank=2)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"neighbors must be integers, got dtype {index.dtype}")
     if index.shape[0] != query.shape[0] or index.shape[1] == 0:
@@ -153,6 +165,32 @@ def scores_at_k(
                 f"{low} to {high}"
             )
     return _scores(jnp.asarray(index, jnp.int32), query, database, score)
+
+
+def counts_of(
+    neighbors: Any, query: ArrayLike | Labels, database: ArrayLike | Labels
+) -> tuple[ArrayLike, ArrayLike]:
+    """The counts of both sides, in the order of the samples of the neighbors.
+
+    Raises:
+      ValueError: as `align_labels` and `align_classes`.
+    """
+    sides: list[Any] = []
+    for name, labels in (("query", query), ("database", database)):
+        ids = getattr(neighbors, f"{name}_ids", None)
+        if isinstance(labels, Labels):
+            labels = align_labels(labels, ids, None, f"{name}_counts")
+        elif ids is not None:
+            warnings.warn(
+                f"the neighbors have ids, {name}_counts has none: its rows are taken "
+                "as they come",
+                stacklevel=3,
+            )
+        sides.append(labels)
+    if all(isinstance(labels, Labels) for labels in sides):
+        sides = list(align_classes(*sides, ("query_counts", "database_counts")))
+    counts = (s.counts if isinstance(s, Labels) else s for s in sides)
+    return next(counts), next(counts)
 
 
 @partial(jax.jit, static_argnames="score")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison.grouping import (
     KEEP,
     SampleGroups,
@@ -101,6 +102,7 @@ def bootstrap_interval(
       True
     """
     confidence = check_confidence(confidence)
+    K, L = same_samples({"K": K, "L": L}).values()
     groups = carried_groups(groups, K, L)
     K, L = check_arguments(statistic, K, L)
     counted = sample_groups(groups, len(K), within_groups)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison.grouping import (
     KEEP,
     carried_groups,
@@ -120,8 +121,11 @@ def difference_test(
       both resamplings together).
     """
     confidence = check_confidence(confidence)
-    groups = carried_groups(groups, *first, *second)
-    first, second = (check_arguments(statistic, *each) for each in (first, second))
+    names = ("first[0]", "first[1]", "second[0]", "second[1]")
+    rsms = same_samples(dict(zip(names, (*first, *second), strict=True)))
+    K, L, *others = rsms.values()
+    groups = carried_groups(groups, *rsms.values())
+    first, second = (check_arguments(statistic, *each) for each in ((K, L), others))
     if len(first[0]) != len(second[0]):
         raise ValueError(
             "first and second must be over the same samples, got shapes "

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
 from semrsm_jax.comparison.grouping import DROP, KEEP, carried_groups, sample_groups
 from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
@@ -85,6 +86,7 @@ def infer_each_pair(
     results: list[PairInference] = []
     if resamples is None and permutations is None:
         return results
+    rsms = same_samples(rsms)
     groups = carried_groups(groups, *rsms.values())
     of_groups: dict[str, Any] = {"groups": groups, "within_groups": within_groups}
     pairs = list(combinations(rsms, 2))
@@ -164,7 +166,10 @@ def measure_matrix(
     if isinstance(measure, HSIC) and groups is None:
         return hsic_matrix(inputs, others, measure.estimator)
     rows = _named("inputs", inputs)
-    columns = rows if others is None else _named("others", others)
+    columns = [] if others is None else _named("others", others)
+    named = {**dict(rows), **{f"others {name}": each for name, each in columns}}
+    ordered = list(same_samples(named).items())
+    rows, columns = ordered[: len(rows)], ordered[-len(columns or rows) :]
     of_groups: dict[str, Any] = {}
     if groups is not None:
         of_groups = by_groups(measure, sample_groups(groups, rows[0][1].shape[0], DROP))

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.grouping import (
     KEEP,
@@ -121,6 +122,7 @@ def permutation_test(
     if alternative is None:
         alternative = "less" if is_distance(statistic) else "greater"
     _checks.one_of("alternative", alternative, ALTERNATIVES)
+    K, L = same_samples({"K": K, "L": L}).values()
     groups = carried_groups(groups, K, L)
     if is_of_features(statistic):
         K, L = check_arguments(statistic, K, L)
@@ -148,6 +150,7 @@ def permutation_test(
 
 def check_stacks(K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
     """Converts RSMs (N, N) or stacks (R, N, N); raises as `permutation_test`."""
+    K, L = same_samples({"K": K, "L": L}).values()
     K, L = _checks.real_array("K", K), _checks.real_array("L", L)
     for name, value in (("K", K), ("L", L)):
         if value.ndim not in (2, 3) or value.size == 0:

@@ -1,0 +1,108 @@
+"""RSMs that state the ids of their samples, brought into one order."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from semrsm_jax._rows import Rows
+
+# What carries the ids of rows and columns, such as `semrsm_jax.store.Similarity`.
+_AXES = ("x_ids", "y_ids")
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedRows(Rows):
+    """An RSM whose rows and columns are in the order that was asked for.
+
+    Attributes:
+      x_groups: the group of each row, in that order; None where there are none.
+    """
+
+    x_groups: tuple[str, ...] | None = None
+
+
+def matrix_of(rsm: Any) -> Any:
+    """The matrix of what `semrsm_jax.store.load_rsm` returns; others as they are."""
+    return rsm.rsm if hasattr(rsm, "rsm") and hasattr(rsm, "x_ids") else rsm
+
+
+def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
+    """RSMs with the rows and columns of the first one that has ids.
+
+    Args:
+      rsms: by the name that messages call them. Those that have ids are what `load_rsm`
+        and `open_similarity` of `semrsm_jax.store` return.
+
+    Returns:
+      The matrices, those that had ids as `AlignedRows`.
+
+    Raises:
+      ValueError: RSMs are over other samples, or an id stands for two of them.
+
+    Warns:
+      UserWarning: one has no ids where another has.
+    """
+    ids = {
+        name: tuple(getattr(rsm, axis, None) for axis in _AXES)
+        for name, rsm in rsms.items()
+    }
+    first = next((name for name in rsms if any(ids[name])), None)
+    matrices = {name: matrix_of(rsm) for name, rsm in rsms.items()}
+    if first is None:
+        return matrices
+    for name, own in ids.items():
+        if not any(own):
+            warnings.warn(
+                f"{first} has ids, {name} has none: its rows are taken as they come",
+                stacklevel=4,
+            )
+        orders = [
+            None if None in pair else order_of(name, pair[0], first, pair[1])
+            for pair in zip(own, ids[first], strict=True)
+        ]
+        if any(own):
+            groups = getattr(rsms[name], "x_groups", None)
+            matrices[name] = _aligned(matrices[name], groups, *orders)
+    return matrices
+
+
+def order_of(
+    name: str, ids: Sequence[str], other: str, wanted: Sequence[str]
+) -> np.ndarray | None:
+    """Where each of the wanted ids stands among `ids`; None where nothing moves.
+
+    Raises:
+      ValueError: they are not the same ids, or one stands for two samples.
+    """
+    if tuple(ids) == tuple(wanted):
+        return None
+    odd = sorted(set(ids) ^ set(wanted))
+    if odd:
+        raise ValueError(
+            f"{name} must be over the samples of {other}, by their ids; {len(odd)} are "
+            f"in one of them only, for example {odd[0]!r}"
+        )
+    if len(set(ids)) < len(ids) or len(ids) != len(wanted):
+        raise ValueError(
+            f"{name} must have unique ids to be brought into the order of {other}"
+        )
+    places = {each: place for place, each in enumerate(ids)}
+    return np.array([places[each] for each in wanted])
+
+
+def _aligned(
+    matrix: Any, groups: Any, rows: np.ndarray | None, columns: np.ndarray | None
+) -> AlignedRows:
+    """Rows and columns of a matrix in an order, None: theirs; read when used."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        chosen = slice(start, stop) if rows is None else rows[start:stop]
+        block = np.asarray(matrix[chosen])
+        return block if columns is None else block[:, columns]
+
+    if groups is not None:
+        groups = tuple(groups if rows is None else (groups[row] for row in rows))
+    return AlignedRows(tuple(matrix.shape), np.dtype(matrix.dtype), read, groups)
