@@ -282,7 +282,7 @@ ALIGNMENT, TRIPLET = rsm_alignment_loss, semantic_triplet_loss
         (
             lambda x: TRIPLET(x, x, x, margin=-1.0),
             ValueError,
-            "margin must be at least",
+            "margin must be a finite number",
         ),
         (lambda x: TRIPLET(x, x, x, kernel=RBF()), ValueError, r"RBF\(band.*got None"),
     ],

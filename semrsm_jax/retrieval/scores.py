@@ -148,7 +148,8 @@ def scores_at_k(
     for name, counts in (("query_counts", query), ("database_counts", database)):
         if counts.ndim != 2:
             raise ValueError(f"{name} must have 2 axes, got shape {counts.shape}")
-    index: Any = getattr(neighbors, "index", neighbors)
+    # A list has a method of this name.
+    index: Any = neighbors.index if hasattr(neighbors, "similarity") else neighbors
     index = _checks.real_array_on_host("neighbors", index, rank=2)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"neighbors must be integers, got dtype {index.dtype}")
