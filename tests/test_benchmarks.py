@@ -79,6 +79,7 @@ def test_layers_agree_with_their_peer(smoke):
     pytest.importorskip("cka")
     written = smoke("layers")[2]
     assert written["disagreement"] < 1e-4 < written["batches"]
+    assert written["errors"]["ours"] < 1e-5
     seconds = written["seconds"]
     assert written["ratio"] == seconds["ours"] / seconds["peer"] > 0
 

@@ -1,6 +1,8 @@
 """Features of layers, of which some rows are read at a time, and their Gram matrices.
 
-On the host, as `_row_blocks`: BLAS forms a symmetric product in half of the operations.
+Products in float32 are JAX's, some features at a time: on the host they are faster than
+those of OpenBLAS, and an accelerator is used where there is one. Those in float64 are
+NumPy's, with and without x64.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from semrsm_jax.comparison._row_blocks import blocks, compute_dtype
 
 Layers = Sequence[Any] | Mapping[str, Any]
 
-_CHUNK = 2**21  # entries of centered features at a time
+_CHUNK = 2**21  # entries of features at a time, about
 # Below this, entries in float32 may have lost digits.
 _LEAST = 1e-30
 
@@ -68,11 +70,11 @@ class FeatureLayer(NamedTuple):
         for start, stop in blocks(n, step):
             ones = np.ones(stop - start, self.dtype)
             rows = self.read(start, stop)
-            for a, b in blocks(first.size, _width(len(rows))):
+            for a, b in blocks(first.size, _width(first.size, len(rows))):
                 total[a:b] += ones @ (rows[:, a:b] - first[a:b])
         return _Mean(first, (total / n).astype(self.dtype))
 
-    def gram(self, start: int, stop: int, step: int, mean: _Mean) -> _Gram:
+    def gram(self, start: int, stop: int, step: int, mean: _Mean | None) -> _Gram:
         """Rows start to stop from column start on; in float64 where float32 fails."""
         rows = self.read(start, stop)
         for dtype in (self.dtype, np.dtype(float)):
@@ -109,32 +111,76 @@ class FeatureLayer(NamedTuple):
 
 
 def _product(
-    x: np.ndarray, y: np.ndarray, mean: _Mean, dtype: np.dtype
+    x: np.ndarray, y: np.ndarray, mean: _Mean | None, dtype: np.dtype
 ) -> Float[np.ndarray, "b B"]:
-    """Inner products of all rows less the mean, some features at a time."""
-    total = np.zeros((len(x), len(y)), dtype)
-    for a, b in blocks(x.shape[1], _width(max(len(x), len(y)))):
-        left = _centered(x[:, a:b], mean, a, b, dtype)
-        # Of one array with itself BLAS computes a triangle.
-        right = left if y is x else _centered(y[:, a:b], mean, a, b, dtype)
+    """Inner products of all rows less the mean, some features at a time.
+
+    Without a mean the rows are all samples, and y is x.
+    """
+    total: Any = np.zeros((len(x), len(y)), dtype)
+    in_jax = dtype == np.float32
+    own, cross = (_own, _cross) if in_jax else (_own_in_numpy, _cross_in_numpy)
+    width = _width(x.shape[1], max(len(x), len(y)))
+    for a, b in blocks(x.shape[1], width):
         # What overflows is computed again, or an error.
         with np.errstate(over="ignore", invalid="ignore"):
-            total += left @ right.T
-    return total
+            left = _padded(x[:, a:b], width, dtype)
+            if mean is None:
+                total = own(total, left)
+                continue
+            offsets = [_padded(each[a:b], width, dtype) for each in mean]
+            right = left if y is x else _padded(y[:, a:b], width, dtype)
+            total = cross(total, left, right, *offsets)
+    # JAX's are read only.
+    return np.array(total)
 
 
-def _centered(
-    x: np.ndarray, mean: _Mean, start: int, stop: int, dtype: np.dtype
+def _padded(x: np.ndarray, width: int, dtype: np.dtype) -> np.ndarray:
+    """Features with zeros up to the width, so that few shapes are compiled."""
+    if x.shape[-1] == width:
+        return np.ascontiguousarray(x, dtype)
+    padded = np.zeros((*x.shape[:-1], width), dtype)
+    padded[..., : x.shape[-1]] = x
+    return padded
+
+
+@jax.jit
+def _own(total: Array, x: Float[Array, "N c"]) -> Float[Array, "N N"]:
+    """Adds the Gram matrix of centered features; a quarter of it is a mirror image."""
+    x = x - x[0]
+    x = x - jnp.mean(x, axis=0)
+    half = len(x) // 2
+    with jax.default_matmul_precision("highest"):
+        upper, corner = x[:half] @ x.T, x[half:] @ x[half:].T
+    lower = jnp.concatenate([upper[:, half:].T, corner], axis=1)
+    return total + jnp.concatenate([upper, lower])
+
+
+@jax.jit
+def _cross(total: Array, x: Array, y: Array, first: Array, rest: Array) -> Array:
+    """Adds the inner products of features less both parts of their mean."""
+    x, y = (each - first - rest for each in (x, y))
+    with jax.default_matmul_precision("highest"):
+        return total + x @ y.T
+
+
+def _own_in_numpy(total: np.ndarray, x: np.ndarray) -> np.ndarray:
+    x = x - x[0]
+    x -= np.mean(x, axis=0)
+    return total + x @ x.T
+
+
+def _cross_in_numpy(
+    total: np.ndarray, x: np.ndarray, y: np.ndarray, first: np.ndarray, rest: np.ndarray
 ) -> np.ndarray:
-    x = x.astype(dtype)
-    x -= mean.first[start:stop]
-    x -= mean.rest[start:stop]
-    return x
+    x, y = (each - first - rest for each in (x, y))
+    return total + x @ y.T
 
 
-def _width(rows: int) -> int:
-    """Features at a time, so that they stay in the cache; as many as BLAS likes."""
-    return max(512, _CHUNK // rows)
+def _width(features: int, rows: int) -> int:
+    """Features at a time: a power of two, so that they stay in the cache."""
+    most = max(512, _CHUNK // rows)
+    return 1 << (min(features, most) - 1).bit_length()
 
 
 def named_layers(layers: Layers) -> Iterable[tuple[Any, Any]]:

@@ -91,7 +91,7 @@ def linear_cka_matrix(
         room = _checks.at_least("memory_budget", memory_budget, 1)
     row = max(layer.row_bytes for layer in layers)
     step = max(1, min(n, room // (len(layers) * n * 8), room // (4 * row + 1)))
-    means = [layer.mean(step) for layer in layers]
+    means = [None if step == n else layer.mean(step) for layer in layers]
     cross = np.zeros((len(left), len(right)))
     own, diagonals = np.zeros(len(layers)), np.zeros((len(layers), n))
     for start, stop in blocks(n, step):
