@@ -173,10 +173,11 @@ def stated_by(holders: Iterable[Any]) -> Stated:
             value = getattr(holder, name, None)
             if value is not None:
                 facts.setdefault(name, value)
-    patch = facts.get("patch_size")
-    if isinstance(patch, int):
-        patch = (patch, patch)
-    patch = (
-        tuple(patch) if isinstance(patch, list | tuple) and len(patch) == 2 else None
-    )
+    match facts.get("patch_size"):
+        case int(side):
+            patch = (side, side)
+        case (int(rows), int(columns)):
+            patch = (rows, columns)
+        case _:
+            patch = None
     return Stated(facts.get("prefix_tokens"), patch=patch)

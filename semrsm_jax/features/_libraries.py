@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from semrsm_jax.features._foreign import ForeignPreprocessing
 from semrsm_jax.features._tokens import nearest
@@ -129,14 +129,13 @@ def build_by_function(source: str) -> Built:
     except Exception as error:  # of the user's code: no traceback in the shell
         raise ValueError(f"{source} fails: {type(error).__name__}: {error}") from error
     if isinstance(value, tuple) and len(value) == 2:
-        model: Any = value[0]
-        preprocess: Any = value[1]
+        model, preprocess = value
         if not callable(preprocess):
             raise TypeError(
                 f"{source} must return a network, or one and a function that prepares "
                 f"an image; got {type(preprocess).__name__} for that function"
             )
-        return Built(model, preprocess)
+        return Built(model, cast(Preprocess, preprocess))
     return Built(value, None)
 
 

@@ -80,14 +80,15 @@ def outputs(
         if tensor is not None and tensor.is_floating_point():
             tensors[name] = tensor
 
-    def reader(name: str, tensor: "torch.Tensor") -> Read:
+    def reader(name: str) -> Read:
         def read(rule: TokenRule) -> Reading:
+            tensor = _floating(name, kept[name])
             evidence = observer.evidence(images.shape[1:3], rule.stated)
             return _read(model, name, tensor, samples, rule, observer, evidence)[0]
 
         return read
 
-    return {name: (tensor, reader(name, tensor)) for name, tensor in tensors.items()}
+    return {name: (tensor, reader(name)) for name, tensor in tensors.items()}
 
 
 @contextmanager
