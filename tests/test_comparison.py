@@ -93,12 +93,12 @@ def test_one_sample_has_no_structure():
     assert cka([[3.0]], [[2.0]]) == 0
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(4, 9), st.integers(0, 2**31 - 1))
-def test_cka_is_symmetric_and_invariant_to_the_order_of_samples(n, seed):
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_cka_is_symmetric_and_invariant_to_the_order_of_samples(seed):
     rng = np.random.default_rng(seed)
-    K, L = rsms(rng, n)
-    order = rng.permutation(n)
+    K, L = rsms(rng, 7)
+    order = rng.permutation(7)
     for estimator in ("biased", "unbiased"):
         value = float(cka(K, L, estimator))
         assert np.isclose(value, cka(L, K, estimator), atol=1e-5)
