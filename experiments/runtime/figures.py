@@ -78,7 +78,9 @@ def _draw_shares(ax: "Axes", layers: Sequence[dict[str, Any]]) -> None:
         # A window of all tokens is the optimum.
         shares = [layer["matchers"].get(name) for layer in layers]
         ends = [
-            (100 * s["mean"], 100 * s["low"], 100 * s["high"]) if s else (100,) * 3
+            (100 * s["mean"], 100 * s["low"], 100 * s["high"])
+            if s
+            else (100.0, 100.0, 100.0)
             for s in shares
         ]
         # Beside each other, so that their bars do not cover each other.

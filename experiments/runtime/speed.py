@@ -33,9 +33,9 @@ def _threads(
     config: RuntimeConfig, size: ThreadsSize, features: Features, report: Report
 ) -> dict[str, Any]:
     x, y = pairs(features[size.layer], size.pairs, config.seed)
-    affinity = np.asarray(products(jnp.asarray(x), jnp.asarray(y)))
+    affinity: Any = np.asarray(products(jnp.asarray(x), jnp.asarray(y)))
 
-    def solved(threads: int, number: int) -> np.ndarray:
+    def solved(threads: int, number: int) -> Any:
         with core_limit(threads):
             return solve(affinity, None, None, tolerance=1e-6, solver="auction")[0]
 

@@ -79,12 +79,10 @@ class OptimizeConfig:
     recorded: int = 10
 
 
+_TINY = ResNetConfig(18, "cifar", None, width=8)
 SCALES = {
     "bundled": OptimizeConfig(),
-    "smoke": OptimizeConfig(
-        ResNetConfig(18, "cifar", None, width=8),
-        **{"stage": 2, "pairs": 2, "side": 16, "steps": 20, "recorded": 5},
-    ),
+    "smoke": OptimizeConfig(_TINY, 2, pairs=2, side=16, steps=20, recorded=5),
 }
 
 
