@@ -11,11 +11,16 @@ pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
 import semrsm_jax as sj
-from experiments.cka.compare import comparisons
+from experiments.cka.compare import BOTH, comparisons
 from experiments.cka.config import SCALES as CKA_SCALES
 from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.sources import Seen
-from experiments.data.photographs import PhotographCrops, median_over_pairs, readers
+from experiments.data.photographs import (
+    BetweenPhotographs,
+    PhotographCrops,
+    median_over_pairs,
+    readers,
+)
 from experiments.frame import pretrained
 from experiments.frame.pretrained import WHEELS, Pretrained, load_pretrained, seen
 from experiments.frame.session import Session
@@ -151,15 +156,22 @@ def test_output_correlation_resamples_groups(tmp_path):
     )
     measured = measure(config, "one", Session(tmp_path))
     x, logits, groups = Planted().tokens(config.seed)
-    K = sj.rsm(sj.center(x), matcher=sj.Identity(), kernel=sj.Cosine())
-    divergence = jensen_shannon_matrix(logits, from_logits=True)
-    settings = {"key": config.seed, "resamples": 60}
-    expected = bootstrap_interval(
-        K, divergence, RSA("pearson"), groups=groups, **settings
+    K, L = (
+        sj.rsm(sj.center(x), matcher=matcher, kernel=sj.Cosine())
+        for matcher in (sj.Identity(), sj.Exact())
     )
-    ours = measured.correlations["cosine"]["pearson"].spatio_semantic
-    assert ours.low == pytest.approx(float(expected.low), abs=1e-4)
-    assert ours.high == pytest.approx(float(expected.high), abs=1e-4)
+    divergence = jensen_shannon_matrix(logits, from_logits=True)
+    between = BetweenPhotographs(RSA("pearson"), tuple(groups.tolist()))
+    settings = {"key": config.seed, "resamples": 60, "groups": groups}
+    expected = bootstrap_interval(K, divergence, between, **settings)
+    ours = measured.correlations["cosine"]["pearson"]
+    interval = ours.spatio_semantic
+    value = float(sj.rsa(K, divergence, "pearson", groups=groups))
+    assert interval.value == pytest.approx(value, abs=1e-4)
+    assert interval.low == pytest.approx(float(expected.low), abs=1e-3)
+    assert interval.low < interval.value < interval.high
+    change = float(sj.rsa(L, divergence, "pearson", groups=groups)) - value
+    assert ours.difference.value == pytest.approx(change, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -179,11 +191,11 @@ def test_cka_resamples_groups(tmp_path):
     x = sj.center(x)
     K = sj.rsm(x, matcher=sj.Exact(), kernel=sj.RBF())
     L = sj.rsm(x, matcher=sj.Identity(), kernel=sj.RBF())
-    settings = {"key": 1, "resamples": 60, "groups": groups}
-    expected = bootstrap_interval(K, L, sj.comparison.CKA(), **settings)
     ours = kinds.intervals["one", "one"][0, 0]
-    assert ours.low == pytest.approx(float(expected.low), abs=2e-3)
-    assert ours.high == pytest.approx(float(expected.high), abs=2e-3)
+    value = float(sj.cka(K, L, "unbiased", groups=groups))
+    assert ours.value == pytest.approx(value, abs=1e-3)
+    assert kinds.cka[BOTH]["unbiased"][0, 0] == ours.value
+    assert ours.low < ours.value < ours.high
 
 
 # Networks from wheels

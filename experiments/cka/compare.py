@@ -17,6 +17,7 @@ from experiments.cka.measure import (
     alike,
     network_rsms,
 )
+from experiments.data.photographs import between_photographs
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from semrsm_jax import CKA, bootstrap_interval, difference_test
@@ -175,7 +176,8 @@ class _RSMs(NamedTuple):
     ) -> Number:
         """By the images of the first batch, for the value of all batches."""
         settings: Any = {"key": self.config.seed, "resamples": self.config.resamples}
-        settings["groups"] = self.networks[pair[0]].groups
+        groups = settings["groups"] = self.networks[pair[0]].groups
+        statistic = between_photographs(CKA(), groups)
         share = self.part.batch / self.part.samples
         sides: list[tuple[np.ndarray, np.ndarray]] = []
         values: list[float] = []
@@ -185,10 +187,10 @@ class _RSMs(NamedTuple):
             sides.append((K, self._rsm(other, kinds[1], column)))
             values.append(float(self._between(pair, kinds, "unbiased")[cell]))
         if what == KINDS:
-            interval = bootstrap_interval(*sides[0], CKA(), **settings)
+            interval = bootstrap_interval(*sides[0], statistic, **settings)
             return number(interval.scaled(values[0], share))
         spatio, semantic = sides
-        test = difference_test(semantic, spatio, CKA(), **settings)
+        test = difference_test(semantic, spatio, statistic, **settings)
         return number(test.interval.scaled(values[1] - values[0], share))
 
     def _rsm(self, network: str, kind: str, layer: int) -> np.ndarray:

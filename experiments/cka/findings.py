@@ -167,7 +167,8 @@ SECTION = Section(
         "pretrained": "The networks are EfficientNet-Lite 0 to 2, trained on ImageNet "
         "once each, of two depths, three widths and three sizes of images, and the "
         "images are crops of photographs, several of each; the paper has ResNets and "
-        "whole data sets. Intervals resample photographs.",
+        "whole data sets. Only pairs of different photographs count where CKA is "
+        "estimated without bias, and intervals resample photographs.",
     },
     captions={
         "": "CKA of semantic with spatio-semantic RSMs of the same tokens.",

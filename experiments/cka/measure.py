@@ -14,7 +14,7 @@ from experiments.cka.config import CKAConfig, Part
 from experiments.data.draw import Draw
 from experiments.frame.session import Session
 from semrsm_jax import center
-from semrsm_jax.comparison import hsic_matrix
+from semrsm_jax.comparison import cka_matrix, hsic_matrix
 from semrsm_jax.matching import Identity
 from semrsm_jax.store import open_similarity
 
@@ -33,14 +33,15 @@ class Network(NamedTuple):
       accuracy: share of the images whose class it names; NaN where none is known.
       rsms: name of the kernel -> RSMs (kinds, layers, batches, n, n), the
         spatio-semantic ones first.
-      groups: (n,), equal for images of the first batch that depend on each other.
+      groups: (n,), equal for images that depend on each other, of which there is one
+        batch then; None: all images are independent.
     """
 
     layers: tuple[str, ...]
     tokens: tuple[int, ...]
     accuracy: float
     rsms: Mapping[str, Float[np.ndarray, "2 L B n n"]]
-    groups: Int[np.ndarray, " n"]
+    groups: Int[np.ndarray, " n"] | None
 
 
 class Alike(NamedTuple):
@@ -108,7 +109,7 @@ def network_rsms(
             "layers": list(seen.tokens),
             "tokens": [tokens.shape[1] for tokens in seen.tokens.values()],
             "accuracy": seen.accuracy,
-            "groups": np.arange(part.samples) if seen.groups is None else seen.groups,
+            **({} if seen.groups is None else {"groups": seen.groups}),
             **rsms,
         }
 
@@ -118,7 +119,7 @@ def network_rsms(
         tuple(map(int, stored["tokens"])),
         float(stored["accuracy"]),
         {kernel: stored[kernel] for kernel in config.kernels},
-        stored["groups"][: part.batch],
+        stored.get("groups"),
     )
 
 
@@ -132,7 +133,8 @@ def alike(
     """CKA of all RSMs of a part with each other, under one kernel.
 
     The HSICs of all batches are summed before they are divided: a mean of the batches'
-    CKAs would be no estimate of CKA (Nguyen et al. 2021).
+    CKAs would be no estimate of CKA (Nguyen et al. 2021). Where images come in groups,
+    only pairs of different groups count in the estimate without bias.
     """
 
     def compute() -> dict[str, np.ndarray]:
@@ -142,7 +144,12 @@ def alike(
             for of_kind in network.rsms[kernel]
             for rsms in of_kind
         ]
-        return {estimator: _cka(flat, estimator) for estimator in ESTIMATORS}
+        groups = next(iter(networks.values())).groups
+        if groups is None:
+            return {estimator: _cka(flat, estimator) for estimator in ESTIMATORS}
+        (batch,) = zip(*flat, strict=True)
+        unbiased = cka_matrix(batch, estimator="unbiased", groups=groups)
+        return {"unbiased": unbiased, "biased": _cka(flat, "biased")}
 
     cka = session.step(f"{part.name}/cka/{kernel}", compute)
     return Alike({name: each.layers for name, each in networks.items()}, cka)

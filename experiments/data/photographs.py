@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
 from experiments.data.folders import DataSet
 from experiments.frame.finding import Number, number
 from experiments.frame.networks import LEAST_CONTRAST
+from semrsm_jax.comparison import CKA, RSA, cka, rsa
 from semrsm_jax.comparison.inference import score_interval
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, load_photograph
 from semrsm_jax.features.image_file import read_image
@@ -144,6 +146,40 @@ def readers(data: Path | None) -> list[Read]:
             f"{root} must hold at least {_LEAST} photographs, found {len(paths)}"
         )
     return [partial(read_image, path) for path in paths]
+
+
+@dataclass(frozen=True)
+class BetweenPhotographs:
+    """A statistic of two RSMs, over pairs of crops of different photographs.
+
+    Two crops of one photograph are alike whatever the network does, and resamples that
+    draw it twice would count such pairs four times.
+
+    Attributes:
+      statistic: of all pairs.
+      photographs: (N,), the photograph of each crop.
+    """
+
+    statistic: RSA | CKA
+    photographs: tuple[int, ...]
+
+    def __call__(
+        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+    ) -> Float[Array, ""]:
+        """The statistic of K and L."""
+        groups = np.array(self.photographs)
+        if isinstance(self.statistic, RSA):
+            return rsa(K, L, self.statistic.method, counts=counts, groups=groups)
+        return cka(K, L, self.statistic.estimator, counts=counts, groups=groups)
+
+
+def between_photographs(
+    statistic: RSA | CKA, photographs: Int[np.ndarray, " N"] | None
+) -> RSA | CKA | BetweenPhotographs:
+    """A statistic over pairs of different photographs; None: over all pairs."""
+    if photographs is None:
+        return statistic
+    return BetweenPhotographs(statistic, tuple(photographs.tolist()))
 
 
 def median_over_pairs(

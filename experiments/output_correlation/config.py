@@ -63,7 +63,7 @@ SCALES = {
     ),
     # As often each of scikit-image's photographs, of which there are 18.
     "pretrained": OutputCorrelationConfig(
-        OnPhotographs(), networks=tuple(WHEELS), samples=288
+        OnPhotographs(), networks=tuple(WHEELS), samples=180, resamples=500
     ),
     "paper": _PAPER,
     "paper-table4": replace(_PAPER, samples=20_000),

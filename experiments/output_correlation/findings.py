@@ -116,8 +116,8 @@ SECTION = Section(
         "smoke": "Everything is tiny: the numbers mean nothing.",
         "pretrained": "Three classifiers of ImageNet, EfficientNet-Lite 0 to 2, look "
         "at crops of photographs, several of each; the paper has seven others on 2,000 "
-        "(Table 1) and 20,000 (Table 4) images of ImageNet. Intervals resample "
-        "photographs.",
+        "(Table 1) and 20,000 (Table 4) images of ImageNet. Only pairs of "
+        "different photographs count, and intervals resample photographs.",
     },
     captions={
         "": "Pearson correlation with the divergence of the answers, by network and "

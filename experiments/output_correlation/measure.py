@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.data.draw import Draw
+from experiments.data.photographs import between_photographs
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.output_correlation.classifiers import Answers
@@ -143,29 +144,38 @@ def _compared(
 ) -> dict[str, np.ndarray]:
     """Each metric's four intervals (4, 3) as `Correlations` has them, and pairs.
 
-    Where images come in groups, the intervals resample these.
+    Where images come in groups, only pairs of different groups count, and the intervals
+    resample groups of all images.
     """
     rsms = [open_similarity(store.path, kernel) for store in stores]
-    all_images = [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
-    chosen = _some(config.samples, config.interval_samples, config.seed)
-    groups = None if answers.groups is None else answers.groups[chosen]
-    # More images of the same groups narrow no interval.
-    share = 1.0 if groups is not None else len(chosen) / config.samples
+    grouped = answers.groups is not None
+    all_images = (
+        []
+        if grouped
+        else [output_correlation(K, answers.logits, from_logits=True) for K in rsms]
+    )
+    most = config.samples if grouped else config.interval_samples
+    chosen = _some(config.samples, most, config.seed)
+    share = len(chosen) / config.samples
     divergence = np.asarray(
         jensen_shannon_matrix(answers.logits[chosen], from_logits=True)
     )
     parts = [K[chosen][:, chosen] for K in rsms]
     spatial, semantic, _ = parts
     settings: Any = {"key": config.seed, "resamples": config.resamples}
-    settings["groups"] = groups
+    settings["groups"] = answers.groups
     intervals = {}
     for metric in METRICS:
-        values = [float(getattr(each, metric)) for each in all_images]
+        statistic = between_photographs(RSA(metric), answers.groups)
         of_each = [
-            bootstrap_interval(K, divergence, RSA(metric), **settings) for K in parts
+            bootstrap_interval(K, divergence, statistic, **settings) for K in parts
         ]
+        values = [
+            *(float(getattr(each, metric)) for each in all_images),
+            *(float(interval.estimate) for interval in of_each),
+        ][: len(parts)]
         test = difference_test(
-            (semantic, divergence), (spatial, divergence), RSA(metric), **settings
+            (semantic, divergence), (spatial, divergence), statistic, **settings
         )
         scaled = [
             *(i.scaled(value, share) for i, value in zip(of_each, values, strict=True)),
