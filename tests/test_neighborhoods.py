@@ -5,6 +5,7 @@ import pytest
 
 import semrsm_jax as sj
 from semrsm_jax import CKNNA, Jaccard, MutualKNN
+from semrsm_jax.comparison.grouping import SampleGroups
 
 K_NEAREST = 4
 
@@ -90,6 +91,29 @@ def test_counts_are_copies_that_are_not_neighbors_of_each_other(rsms, x64, measu
     assert float(measure(K, L, counts=counts)) == pytest.approx(expected, abs=1e-12)
     once = float(measure(K, L, counts=np.ones(18)))
     assert once == pytest.approx(float(measure(K, L)), abs=1e-12)
+
+
+def test_neighbors_may_be_of_other_groups_alone(rsms, x64):
+    K, L = rsms
+    groups = np.arange(18) // 3
+    same = groups[:, None] == groups
+    apart = [np.where(same, -1e3, M) for M in rsms]
+    measure = MutualKNN(4)
+    expected = float(measure(*apart))
+    assert float(measure(K, L, groups=groups)) == pytest.approx(expected)
+    test = sj.permutation_test(
+        K, L, measure, key=0, resamples=19, groups=groups, within_groups="drop"
+    )
+    assert float(test.statistic) == pytest.approx(expected)
+    # A group that is drawn twice is there twice, its samples with their own copy.
+    drawn = np.repeat(np.array([2.0, 1, 1, 1, 1, 0]), 3)
+    index, copy = np.r_[0:15, 0:3], np.r_[np.zeros(15), np.ones(3)]
+    mixed = (groups[index][:, None] == groups[index]) & (copy[:, None] != copy)
+    members = SampleGroups(groups, "keep")
+    whole = [np.where(mixed, -1e3, M[np.ix_(index, index)]) for M in rsms]
+    # Copies tie, so that they share a place; each is farther than all others but once.
+    value = float(measure(K, L, counts=drawn, groups=members))
+    assert value == pytest.approx(float(measure(*whole)))
 
 
 def test_ties_are_shared_so_that_no_structure_is_chance(rsms, x64):

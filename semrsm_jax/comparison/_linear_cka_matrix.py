@@ -92,16 +92,16 @@ def linear_cka_matrix(
     row = max(layer.row_bytes for layer in layers)
     step = max(1, min(n, room // (len(layers) * n * 8), room // (4 * row + 1)))
     means = [None if step == n else layer.mean(step) for layer in layers]
+    dtype = np.result_type(*(layer.dtype for layer in layers))
     cross = np.zeros((len(left), len(right)))
     own, diagonals = np.zeros(len(layers)), np.zeros((len(layers), n))
     for start, stop in blocks(n, step):
-        grams = [
-            layer.gram(start, stop, step, mean)
-            for layer, mean in zip(layers, means, strict=True)
-        ]
-        scales = np.array([gram.scale for gram in grams])
-        diagonals[:, start:stop] = [gram.diagonal * gram.scale for gram in grams]
-        stack = np.stack([gram.rows for gram in grams])
+        stack = np.empty((len(layers), stop - start, n - start), dtype)
+        scales = np.ones(len(layers))
+        for k, (layer, mean) in enumerate(zip(layers, means, strict=True)):
+            gram = layer.gram(start, stop, step, mean)
+            stack[k], scales[k] = gram.rows, gram.scale
+            diagonals[k, start:stop] = gram.diagonal * gram.scale
         square, rest = stack[..., : stop - start], stack[..., stop - start :]
         if estimator == "unbiased":
             index = np.arange(stop - start)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
+from semrsm_jax.comparison.grouping import SampleGroups
 
 
 class Measure(ABC):
@@ -19,7 +20,8 @@ class Measure(ABC):
     A measure is a frozen dataclass with `prepared`, which brings one RSM into the form
     that is compared, and `between`, which compares two of them. Permuting the samples
     of an RSM permutes those of its prepared form, so that permutation tests and
-    matrices of layers prepare each RSM once.
+    matrices of layers prepare each RSM once. One whose call takes ``groups`` gives them
+    to both.
 
     Attributes:
       of_features: it takes features (N, ...) in place of RSMs (N, N).
@@ -59,8 +61,18 @@ class Measure(ABC):
           ValueError: shapes that do not fit, NaN or infinity, counts that are negative
             or of another shape, too few samples, or a measure that is not defined.
         """
+        return self._defined(K, L, counts, None)
+
+    def _defined(
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        counts: ArrayLike | None,
+        groups: SampleGroups | None,
+    ) -> Float[Array, ""]:
+        """The measure; ValueError where it is NaN."""
         K, L = self.checked(K, L)
-        value = _value(self, K, L, check_counts(counts, K))
+        value = _value(self, K, L, check_counts(counts, K), groups)
         if not _checks.is_traced(value) and bool(jnp.isnan(value)):
             raise ValueError(f"{self} is not defined for K and L: {self.undefined}")
         return value
@@ -103,7 +115,12 @@ class Measure(ABC):
 
 @partial(jax.jit, static_argnames="measure")
 def _value(
-    measure: Measure, K: Array, L: Array, counts: Array | None
+    measure: Measure,
+    K: Array,
+    L: Array,
+    counts: Array | None,
+    groups: SampleGroups | None,
 ) -> Float[Array, ""]:
-    P, Q = measure.prepared(K, counts), measure.prepared(L, counts)
-    return measure.between(P, Q, counts)
+    of_groups: dict[str, Any] = {} if groups is None else {"groups": groups}
+    P, Q = (measure.prepared(m, counts, **of_groups) for m in (K, L))
+    return measure.between(P, Q, counts, **of_groups)

@@ -3,6 +3,8 @@
 The neighbors of a sample are the k others of largest similarity. Where several tie for
 the last places, each has its share of them: the value is the mean over all orders in
 which the ties of both RSMs could be broken, and an RSM of equal entries is at chance.
+Crops of one photograph are each other's neighbors in any network: with their groups,
+neighbors are taken from other groups, or counted once where a group is drawn twice.
 """
 
 from dataclasses import dataclass
@@ -10,9 +12,11 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax.comparison.grouping import DROP, KEEP, SampleGroups, sample_groups
 from semrsm_jax.comparison.measure import Measure
 
 
@@ -36,13 +40,44 @@ class _Neighborhoods(Measure):
         """(N, N), the share of sample j that is among the k nearest of sample i."""
         return neighbor_shares(K, self.k, counts)
 
-    def common(self, P: Array, Q: Array, counts: Array | None) -> Float[Array, " N"]:
+
+@dataclass(frozen=True)
+class _NeighborSets(_Neighborhoods):
+    def __call__(
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        *,
+        counts: ArrayLike | None = None,
+        groups: ArrayLike | SampleGroups | None = None,
+    ) -> Float[Array, ""]:
+        """The measure of K and L; groups (N,): neighbors are of other groups alone."""
+        if groups is not None and not isinstance(groups, SampleGroups):
+            groups = sample_groups(groups, len(K), DROP)
+        return self._defined(K, L, counts, groups)
+
+    def prepared(
+        self,
+        K: Array,
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
+        """(N, N), the share of sample j that is among the k nearest of sample i."""
+        return neighbor_shares(K, self.k, counts, groups)
+
+    def common(
+        self,
+        P: Array,
+        Q: Array,
+        counts: Array | None,
+        groups: SampleGroups | None,
+    ) -> Float[Array, " N"]:
         """How many of the k neighbors of each sample are neighbors in both RSMs."""
-        return jnp.sum(P * Q if counts is None else P * Q * counts, axis=1)
+        return jnp.sum(P * Q * _multiplicity(len(P), P.dtype, counts, groups), axis=1)
 
 
 @dataclass(frozen=True)
-class MutualKNN(_Neighborhoods):
+class MutualKNN(_NeighborSets):
     """The share of the k nearest neighbors that two RSMs have in common.
 
     The mean over samples of |N_k(i) and M_k(i)| / k, in [0, 1]; unrelated RSMs have
@@ -63,13 +98,19 @@ class MutualKNN(_Neighborhoods):
       1.0
     """
 
-    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+    def between(
+        self,
+        P: Array,
+        Q: Array,
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
         """The mean share over samples."""
-        return _mean(self.common(P, Q, counts) / self.k, counts)
+        return _mean(self.common(P, Q, counts, groups) / self.k, counts)
 
 
 @dataclass(frozen=True)
-class Jaccard(_Neighborhoods):
+class Jaccard(_NeighborSets):
     """The Jaccard similarity of the sets of k nearest neighbors in two RSMs.
 
     The mean over samples of the share of N_k(i) or M_k(i) that is in both, in [0, 1].
@@ -84,9 +125,15 @@ class Jaccard(_Neighborhoods):
       measures", 2024.
     """
 
-    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+    def between(
+        self,
+        P: Array,
+        Q: Array,
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
         """The mean of the ratio over samples."""
-        common = self.common(P, Q, counts)
+        common = self.common(P, Q, counts, groups)
         return _mean(common / (2 * self.k - common), counts)
 
 
@@ -145,30 +192,47 @@ class CKNNA(_Neighborhoods):
 
 
 def neighbor_shares(
-    K: Float[Array, "N N"], k: int, counts: Float[Array, " N"] | None = None
+    K: Float[Array, "N N"],
+    k: int,
+    counts: Float[Array, " N"] | None = None,
+    groups: SampleGroups | None = None,
 ) -> Float[Array, "N N"]:
     """The share of sample j that is among the k nearest of sample i, in [0, 1].
 
     A sample that counts c times is c samples, none of which is a neighbor of its own
     copies. NaN for a sample with fewer than k others.
     """
-    n = len(K)
-    others = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, K)
-    counts = jnp.ones(n, K.dtype) if counts is None else counts
-    order = jnp.argsort(others, axis=1, descending=True)
-    weights = counts[order].at[:, -1].set(0)  # the last one is the sample itself
-    reached = jnp.cumsum(weights, axis=1) >= k
+    weights = _multiplicity(len(K), K.dtype, counts, groups)
+    order = jnp.argsort(K, axis=1, descending=True)
+    reached = jnp.cumsum(jnp.take_along_axis(weights, order, axis=1), axis=1) >= k
     last = jnp.argmax(reached, axis=1)[:, None]
-    threshold = jnp.take_along_axis(
-        others, jnp.take_along_axis(order, last, axis=1), axis=1
+    threshold = jnp.take_along_axis(K, jnp.take_along_axis(order, last, axis=1), axis=1)
+    above, tied = K > threshold, K == threshold
+    inside, mass = (
+        jnp.sum(jnp.where(each, weights, 0), axis=1, keepdims=True)
+        for each in (above, tied)
     )
-    above, tied = others > threshold, others == threshold
-    # TF32 would not hold the counts.
-    with jax.default_matmul_precision("highest"):
-        inside, mass = (each.astype(K.dtype) @ counts for each in (above, tied))
-    shares = jnp.where(tied, ((k - inside) / jnp.where(mass > 0, mass, 1))[:, None], 0)
-    shares = jnp.where(above, 1, shares)
-    return jnp.where(reached.any(axis=1)[:, None], shares, jnp.nan)
+    shares = jnp.where(tied, (k - inside) / jnp.where(mass > 0, mass, 1), 0)
+    shares = jnp.where(weights > 0, jnp.where(above, 1, shares), 0)
+    return jnp.where(reached.any(axis=1, keepdims=True), shares, jnp.nan)
+
+
+def _multiplicity(
+    n: int,
+    dtype: jnp.dtype,
+    counts: Float[Array, " N"] | None,
+    groups: SampleGroups | None,
+) -> Float[Array, "N N"]:
+    """How often sample j may be a neighbor of sample i; 0 of itself.
+
+    Within a group, that is once, for each copy of the group is apart, or never.
+    """
+    counts = jnp.ones(n, dtype) if counts is None else counts
+    times = jnp.broadcast_to(counts, (n, n))
+    if groups is not None:
+        same = groups.members[:, None] == groups.members
+        times = jnp.where(same, float(groups.within == KEEP), times)
+    return jnp.where(jnp.eye(n, dtype=bool), 0, times)
 
 
 def _mean(values: Float[Array, " N"], counts: Float[Array, " N"] | None) -> Array:

@@ -7,6 +7,7 @@ in place of RSMs. What follows from that is decided here.
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import jax
@@ -55,8 +56,8 @@ def by_groups(
         return {"groups": groups}
     if groups.within == DROP:
         raise ValueError(
-            f"within_groups='drop' needs a statistic that takes groups, as CKA() and "
-            f"RSA() do, got {statistic!r}"
+            f"within_groups='drop' needs a statistic that takes groups, as CKA(), "
+            f"RSA() and MutualKNN() do, got {statistic!r}"
         )
     return {}
 
@@ -175,7 +176,8 @@ def prepared(
         return pair_ranks(K, groups)
     if not isinstance(statistic, Measure):
         return K
-    return jax.vmap(statistic.prepared)(K) if K.ndim == 3 else statistic.prepared(K)
+    prepare = partial(statistic.prepared, **by_groups(statistic, groups))
+    return jax.vmap(prepare)(K) if K.ndim == 3 else prepare(K)
 
 
 def compare_prepared(
@@ -183,7 +185,7 @@ def compare_prepared(
 ) -> Float[Array, ""]:
     """The statistic of two prepared arguments."""
     if isinstance(statistic, Measure):
-        return statistic.between(P, Q)
+        return statistic.between(P, Q, **by_groups(statistic, groups))
     of_ranks = statistic == RSA("spearman")
     compared = RSA("pearson") if of_ranks else statistic
     return compared(P, Q, **by_groups(compared, groups))
