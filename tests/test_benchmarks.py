@@ -141,3 +141,12 @@ def test_engine_runs_as_a_command_and_all_are_listed(tmp_path):
     document = json.loads((tmp_path / "figures.json").read_text())
     assert document["overhead"][0]["pairs"] == 28
     assert document["memory"]["peak_bytes"]["12"] > 2**20
+
+
+@pytest.mark.slow
+def test_the_device_benchmark_counts_what_the_solver_does(smoke):
+    _, _, document = smoke("device")
+    for size in document["sizes"]:
+        assert 0 < size["steps"]["median"] <= size["steps"]["most"]
+        assert size["kernels_of_a_round"] > 1
+        assert set(size["seconds"]) >= {"device", "host"}

@@ -34,6 +34,13 @@ class _State(NamedTuple):
 def solve(
     shifted: Float[Array, "S T"], offset: Float[Array, ""], tolerance: float
 ) -> tuple[Int[Array, " S"], Float[Array, ""], Float[Array, " T"]]:
+    """As `solve_counted`, without the count."""
+    return solve_counted(shifted, offset, tolerance)[:3]
+
+
+def solve_counted(
+    shifted: Float[Array, "S T"], offset: Float[Array, ""], tolerance: float
+) -> tuple[Int[Array, " S"], Float[Array, ""], Float[Array, " T"], Int[Array, ""]]:
     """Matches the rows of one shifted affinity, no entry negative, with its columns.
 
     Args:
@@ -44,18 +51,21 @@ def solve(
 
     Returns:
       The permutation (S,), -1 for surplus rows; the bound on the shifted value; the
-      prices (T,) that prove it.
+      prices (T,) that prove it; how many rounds of bids and steps of augmenting paths
+      followed each other.
     """
     rows, columns = shifted.shape
     size = max(rows, columns)
     # Rows or columns of zeros take what the other side has left over.
     square = jnp.pad(shifted, ((0, size - rows), (0, size - columns)))
-    state, proven = _auction(square, offset, tolerance)
-    state = jax.lax.cond(proven, lambda s: s, lambda s: _augment(square, s), state)
+    state, proven, rounds = _auction(square, offset, tolerance)
+    state, steps = jax.lax.cond(
+        proven, lambda s: (s, jnp.array(0)), lambda s: _augment(square, s), state
+    )
     bound = _profits(square, state.prices).sum() + state.prices.sum()
     partner = state.partner[:rows]
     permutation = jnp.where(partner < columns, partner, -1)
-    return permutation.astype(jnp.int32), bound, state.prices[:columns]
+    return permutation.astype(jnp.int32), bound, state.prices[:columns], rounds + steps
 
 
 def _profits(affinity: Array, prices: Array) -> Array:
@@ -64,7 +74,7 @@ def _profits(affinity: Array, prices: Array) -> Array:
 
 def _auction(
     affinity: Array, offset: Array, tolerance: float
-) -> tuple[_State, Bool[Array, ""]]:
+) -> tuple[_State, Bool[Array, ""], Int[Array, ""]]:
     """Phases of falling epsilon until the prices prove the matching, or cannot."""
     size = affinity.shape[0]
     spread = jnp.max(affinity) - jnp.min(affinity)
@@ -72,27 +82,30 @@ def _auction(
     floor = 4 * jnp.finfo(affinity.dtype).eps * jnp.max(affinity)
 
     def phase(carry):
-        state, epsilon, _, _ = carry
+        state, epsilon, _, _, before = carry
         unmatched = jnp.full(size, -1, jnp.int32)
-        state = _bidding(affinity, _State(state.prices, unmatched, unmatched), epsilon)
+        start = _State(state.prices, unmatched, unmatched)
+        state, rounds = _bidding(affinity, start, epsilon)
         complete = jnp.all(state.partner >= 0)
         value = jnp.take_along_axis(affinity, state.partner[:, None], axis=1).sum()
         bound = _profits(affinity, state.prices).sum() + state.prices.sum()
         proven = complete & (bound - value <= tolerance * jnp.abs(value - offset))
-        return state, epsilon * _SHRINK, proven, complete
+        return state, epsilon * _SHRINK, proven, complete, before + rounds
 
     def unfinished(carry):
-        _, epsilon, proven, complete = carry
+        _, epsilon, proven, complete, _ = carry
         return ~proven & complete & (epsilon > floor)
 
     unmatched = jnp.full(size, -1, jnp.int32)
     start = _State(jnp.zeros(size, affinity.dtype), unmatched, unmatched)
-    carry = phase((start, _FIRST_EPSILON * spread, False, True))
-    state, _, proven, _ = jax.lax.while_loop(unfinished, phase, carry)
-    return state, proven
+    carry = phase((start, _FIRST_EPSILON * spread, False, True, jnp.array(0)))
+    state, _, proven, _, rounds = jax.lax.while_loop(unfinished, phase, carry)
+    return state, proven, rounds
 
 
-def _bidding(affinity: Array, state: _State, epsilon: Array) -> _State:
+def _bidding(
+    affinity: Array, state: _State, epsilon: Array
+) -> tuple[_State, Int[Array, ""]]:
     """One phase: unassigned rows bid until none is left, or for so many rounds."""
     size = affinity.shape[0]
     bidders = min(_BIDDERS, size)
@@ -132,10 +145,10 @@ def _bidding(affinity: Array, state: _State, epsilon: Array) -> _State:
         owner = owner.at[gained].set(rows.astype(jnp.int32), mode="drop")
         return _State(raised, partner, owner), count + 1
 
-    return jax.lax.while_loop(unfinished, round_, (state, jnp.array(0)))[0]
+    return jax.lax.while_loop(unfinished, round_, (state, jnp.array(0)))
 
 
-def _augment(affinity: Array, state: _State) -> _State:
+def _augment(affinity: Array, state: _State) -> tuple[_State, Int[Array, ""]]:
     """Shortest augmenting paths from prices and the pairs that they make tight.
 
     Jonker and Volgenant 1987; distances are reduced costs u_i + p_j - A_ij >= 0.
@@ -153,23 +166,24 @@ def _augment(affinity: Array, state: _State) -> _State:
     owner = owner.at[jnp.where(tight, partner, size)].set(row, mode="drop")
 
     def path(carry):
-        (prices, partner, owner), profits = carry
+        (prices, partner, owner), profits, steps = carry
         # Under vmap a pair that is complete still runs along: nothing to search then.
         searching = jnp.any(partner < 0)
         source = jnp.argmax(partner < 0).astype(jnp.int32)
 
         def reach(search):
-            distance, before, scanned, _, _ = search
+            distance, before, scanned, _, _, count = search
             near = jnp.argmin(jnp.where(scanned, jnp.inf, distance)).astype(jnp.int32)
             scanned = scanned.at[near].set(True)
             via = owner[near]
             through = distance[near] + profits[via] + prices - affinity[via]
             shorter = ~scanned & (through < distance) & (via >= 0)
             distance = jnp.where(shorter, through, distance)
-            return distance, jnp.where(shorter, via, before), scanned, near, via >= 0
+            before = jnp.where(shorter, via, before)
+            return distance, before, scanned, near, via >= 0, count + 1
 
-        distance, before, scanned, sink, _ = jax.lax.while_loop(
-            lambda search: searching & search[-1],
+        distance, before, scanned, sink, _, steps = jax.lax.while_loop(
+            lambda search: searching & search[-2],
             reach,
             (
                 profits[source] + prices - affinity[source],
@@ -177,6 +191,7 @@ def _augment(affinity: Array, state: _State) -> _State:
                 jnp.zeros(size, bool),
                 jnp.int32(0),
                 jnp.array(True),
+                steps,
             ),
         )
         # Scanned columns rise so that the path becomes tight; owners' profits fall.
@@ -197,7 +212,10 @@ def _augment(affinity: Array, state: _State) -> _State:
             turn,
             (partner, owner, sink, jnp.array(True)),
         )
-        return _State(prices + rise, partner, owner), profits
+        return _State(prices + rise, partner, owner), profits, steps
 
-    start = (_State(state.prices, partner, owner), profits)
-    return jax.lax.while_loop(lambda c: jnp.any(c[0].partner < 0), path, start)[0]
+    start = (_State(state.prices, partner, owner), profits, jnp.array(0))
+    state, _, steps = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[0].partner < 0), path, start
+    )
+    return state, steps

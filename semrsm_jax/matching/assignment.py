@@ -178,6 +178,23 @@ def solve(
     return SOLVERS[solver](affinity, row_mask, column_mask, tolerance)
 
 
+@partial(jax.jit, static_argnames="tolerance")
+def device_steps(
+    affinity: Float[Array, "*batch S T"], tolerance: float = 1e-6
+) -> Int[Array, "*batch"]:
+    """Counts what the ``"device"`` solver does one after the other for each matrix.
+
+    Rounds of bids and steps of augmenting paths; a batch takes as many as its worst
+    matrix. On an accelerator each costs a few kernels, however small the matrices.
+    """
+
+    def one(affinity, row_mask, column_mask):
+        shifted, offset = _dual.shift(affinity, row_mask, column_mask)
+        return _device.solve_counted(shifted, offset, tolerance)[-1]
+
+    return _batched(one, affinity, None, None)
+
+
 @jax.jit
 def _assignment(affinity: Array, permutation: Array, bound: Array) -> Assignment:
     chosen = jnp.take_along_axis(
