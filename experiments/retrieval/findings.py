@@ -210,7 +210,7 @@ SECTION = Section(
     },
     captions={
         "": "F1 of the most similar image, by network, kernel and protocol, with "
-        "classical descriptors beside.",
+        "classical descriptors beside, and 95 % intervals over scenes.",
         "sizes": "F1 by the size of the database, and the gain by matching.",
         "gallery": "What is retrieved without and with matching, for some queries.",
     },

@@ -26,6 +26,7 @@ class Measure(ABC):
     Attributes:
       of_features: it takes features (N, ...) in place of RSMs (N, N).
       is_symmetric: the order of both arguments does not matter.
+      is_smooth: it changes little with how much each sample counts.
       is_distance: it is smaller where both arguments are more similar.
       shifts: it does not depend on a constant added to an RSM.
       scales: it does not depend on a positive factor of an RSM.
@@ -38,6 +39,7 @@ class Measure(ABC):
 
     of_features: ClassVar[bool] = False
     is_symmetric: ClassVar[bool] = True
+    is_smooth: ClassVar[bool] = True
     is_distance: ClassVar[bool] = False
     shifts: ClassVar[bool] = True
     scales: ClassVar[bool] = True

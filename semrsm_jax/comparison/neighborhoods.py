@@ -24,6 +24,8 @@ from semrsm_jax.comparison.measure import Measure
 class _Neighborhoods(Measure):
     k: int = 10
 
+    is_smooth: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a `k` that is not a positive integer."""
         _checks.at_least("k", self.k, 1)

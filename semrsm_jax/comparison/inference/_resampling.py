@@ -27,7 +27,7 @@ ALTERNATIVES = ("greater", "less", "two-sided")
 # Entries of RSMs, or of scores, that a batch of resamples holds at once.
 _BATCH = 2**24
 # The share of the spread above which one unit decides it.
-_DOMINANT = 0.5
+_DOMINANT = 1 / 3
 # Values kept of all resamples: they are sorted, and 80 MB of them fit everywhere.
 _MOST = 10**7
 
@@ -139,7 +139,7 @@ def bca_interval(resampled: Resampled, confidence: float) -> Interval:
 def pair_share(resampled: Resampled) -> Float[Array, "..."]:
     """The variance of an estimate as a share of what the jackknife says it is.
 
-    The derivation is in the guide, "What is measured of it".
+    The derivation is in the guide to intervals and tests, "The variance of pairs".
     """
     n = len(resampled.without)
     jackknife = jnp.sum(resampled.influence**2, axis=0) / (n * (n - 1))
@@ -215,14 +215,21 @@ def check_confidence(confidence: float) -> float:
     return float(confidence)
 
 
-def warn_of_units(influence: Float[Array, "units ..."]) -> None:
-    """Warns of too few units, or of one that is most of the spread; silent if traced.
+def warn_of_units(influence: Float[Array, "units ..."], statistic: Any) -> None:
+    """Warns where simulated rates are not what is stated; silent if traced.
 
-    The limits are those beyond which simulated intervals cover too little.
+    That is of too few units, of one that is much of the spread, and of statistics that
+    change in steps, as those of nearest neighbors do.
     """
     units = len(influence)
     if _checks.is_traced(influence):
         return
+    if not getattr(statistic, "is_smooth", True):
+        warnings.warn(
+            f"{statistic!r} changes in steps: its intervals are too wide, and tests of "
+            "a difference rarely reject; permutation_test is not affected",
+            stacklevel=3,
+        )
     squares = np.asarray(influence, np.float64).reshape(units, -1)[:, 0] ** 2
     share = squares.max() / max(squares.sum(), np.finfo(float).tiny)
     if is_few(units):
@@ -234,8 +241,8 @@ def warn_of_units(influence: Float[Array, "units ..."]) -> None:
     elif share > _DOMINANT:
         warnings.warn(
             f"sample or group {int(squares.argmax())} alone is {share:.0%} of the "
-            "spread: with tails so heavy the interval may cover less than it states; "
-            "a statistic of ranks, RSA('spearman'), depends less on single samples",
+            "spread: with tails so heavy an interval may cover less than it states and "
+            "a difference be missed; RSA('spearman') depends less on single samples",
             stacklevel=3,
         )
 

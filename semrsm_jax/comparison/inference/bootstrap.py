@@ -85,8 +85,9 @@ def bootstrap_interval(
         or one that cannot leave out pairs within groups.
 
     Warns:
-      UserWarning: fewer than 10 samples or groups, or one that is most of the spread:
-        such an interval covers less than it states.
+      UserWarning: fewer than 10 samples or groups, or one that is more than a third of
+        the spread, for which intervals may cover less than they state; or a statistic
+        of nearest neighbors, whose intervals are too wide.
 
     References:
       Hall, "On the removal of skewness by transformation", 1992; Efron and Stein, "The
@@ -116,7 +117,7 @@ def bootstrap_interval(
         groups=groups,
     )
     check_defined("statistic", resampled.estimate)
-    warn_of_units(resampled.influence)
+    warn_of_units(resampled.influence, statistic)
     return _studentized(resampled, as_key(key), confidence)
 
 

@@ -146,7 +146,7 @@ def difference_test(
         values=3,
     )
     check_defined("statistic", resampled.estimate[0])
-    warn_of_units(resampled.influence)
+    warn_of_units(resampled.influence, statistic)
     return _by_signs(resampled, as_key(key), confidence)
 
 
