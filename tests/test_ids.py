@@ -1,12 +1,26 @@
 """What was read from files is compared by the ids of its samples."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+import shell
 
-from semrsm_jax import cka, cka_matrix, nearest, rsa, scores_at_k
+from semrsm_jax import (
+    Greedy,
+    Identity,
+    cka,
+    cka_matrix,
+    engine,
+    nearest,
+    pair_statistics,
+    rsa,
+    rsm,
+    scores_at_k,
+)
 from semrsm_jax.comparison.inference import measure_matrix
+from semrsm_jax.features import match_images
 from semrsm_jax.retrieval import load_neighbors, save_neighbors
 from semrsm_jax.store import Labels, load_rsm, open_similarity, save_rsm
 
@@ -70,3 +84,65 @@ def test_neighbors_and_labels_are_paired_by_ids(files):
     assert (
         load_neighbors(folder / "n.npz").neighbors.database_ids == neighbors.query_ids
     )
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_every_file_of_an_rsm_keeps_ids_and_shows_damage(rng, tmp_path, suffix):
+    K, path = rng.normal(size=(6, 6)), tmp_path / f"k{suffix}"
+    save_rsm(path, K.astype(">f8"), x_ids=IDS, y_ids=IDS, x_groups=IDS[::-1])
+    file = load_rsm(path)
+    np.testing.assert_array_equal(file.rsm, K)
+    assert (file.x_ids, file.y_ids, file.x_groups) == (IDS, IDS, IDS[::-1])
+    if suffix == ".npy":
+        np.testing.assert_array_equal(np.load(path), K)
+    contents, unseen = path.read_bytes(), 0
+    for _ in range(60):
+        flipped = bytearray(contents)
+        flipped[rng.integers(len(contents))] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        try:
+            damaged = load_rsm(path)
+        except (TypeError, ValueError):
+            continue
+        # A bit of the padding of a zip archive says nothing.
+        unseen += str(damaged) != str(file)
+    assert unseen == 0
+
+
+def test_what_does_not_belong_to_an_rsm_is_rejected(rng, tmp_path):
+    K = rng.normal(size=(3, 3))
+    with pytest.raises(ValueError, match="x_ids must be unique, got 'a' again"):
+        save_rsm(tmp_path / "k.npz", K, x_ids=["a", "b", "a"])
+    stats = pair_statistics(rng.normal(size=(2, 4, 3)).astype("f"))
+    with pytest.raises(ValueError, match=r"inner of shape \(3, 3\), got \(2, 2\)"):
+        save_rsm(tmp_path / "k.npz", K, stats)
+
+
+def test_an_id_that_stands_for_two_images_is_rejected(tmp_path):
+    for name in ("a/1.png", "b/1.png", "2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    paths, _ = match_images(tmp_path, ("b/1.png", "2"), None)
+    assert paths == [tmp_path / "b/1.png", tmp_path / "2.png"]
+    for name in ("1", "1.png"):
+        with pytest.raises(ValueError, match=f"the id '{name}' stands for 2 files"):
+            match_images(tmp_path, (name,), None)
+
+
+def test_overwrite_replaces_what_was_left_of_another_run(rng, tmp_path):
+    x, output = rng.normal(size=(4, 3, 2)).astype("f"), tmp_path / "k.npz"
+    np.save(tmp_path / "x.npy", x)
+    engine.run(x, store=f"{output}.partial", matcher=Identity())
+    command = ("rsm", tmp_path / "x.npy", "-o", output, "--matcher", "greedy")
+    code, _, err = shell.run(*command)
+    assert code == 2 and "holds another run" in err
+    code, _, err = shell.run(*command, "--overwrite")
+    assert code == 0, err
+    np.testing.assert_array_equal(load_rsm(output).rsm, rsm(x, matcher=Greedy()))
+    assert not Path(f"{output}.partial").exists()
+
+
+def test_tiles_are_the_same_whatever_works_on_them():
+    x = np.zeros((600, 300, 1), np.float32)
+    sides = {engine.plan(x, matcher=Identity(), workers=n).tile for n in (1, 64)}
+    assert len(sides) == 1

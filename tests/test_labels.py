@@ -35,6 +35,11 @@ def test_counts_of_both_kinds_of_file():
     assert (other.classes, other.ids, other.groups) == (None, IDS, ("1", "2", "1"))
 
 
+def test_blank_lines_at_the_end_are_no_images():
+    Path("b.csv").write_text("id,cup\na,1\nb,0\n\n,\n  \n")
+    assert load_labels("b.csv").ids == ("a", "b")
+
+
 @pytest.mark.parametrize("name", ["one.csv", "one.npz"])
 def test_one_label_an_image_is_one_instance_of_its_class(name):
     labels = load_labels(name)
@@ -94,6 +99,7 @@ def test_classes_are_aligned_by_their_names():
         ("m.csv", "cup,fork\n1\n", "row 2, must have 2 fields, got 1"),
         ("m.csv", "cup\none\n", "row 2, must hold numbers"),
         ("m.csv", "cup\n-1\n", "at least 0, got -1"),
+        ("m.csv", "cup\n1\n0.5\n", "whole counts of objects, got 0.5 for class 0 of"),
         ("m.csv", "id,cup\na,1\na,2\n", "unique ids, got 'a' again"),
         ("m.csv", "id,label\na,x\na,y\n", "unique ids, got 'a' again"),
         ("m.csv", "ID,id,cup\na,b,2\n", "unique columns, got 'id' again"),

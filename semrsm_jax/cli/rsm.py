@@ -1,7 +1,9 @@
 """``semrsm rsm``: features in, a representational similarity matrix out."""
 
 import shlex
+import shutil
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +29,7 @@ Entry (i, j) says how similar samples i and j are once their tokens are matched.
 
 Example: semrsm rsm features.npy -o rsm.npz --matcher exact --kernel cosine
 
-An output .npy holds the matrix alone. .npz and .safetensors hold rsm (N, M); inner, sq_dist and upper_bound (N, M); x_sq_norm (N) and y_sq_norm (M); and, as JSON, the metadata: settings, inputs with their SHA-256, and versions.
+An output .npy holds the matrix, and behind it the metadata. .npz and .safetensors hold rsm (N, M); inner, sq_dist and upper_bound (N, M); x_sq_norm (N) and y_sq_norm (M); and, as JSON, the metadata: settings, inputs with their SHA-256, and versions.
 
 An output .zarr keeps the run itself, and is for what is large: it holds what every kernel needs, so that none is chosen here. The numbers are the same to the bit whatever the output.
 
@@ -103,7 +105,7 @@ def command(
     from semrsm_jax.engine import run
     from semrsm_jax.store import check_output
     from semrsm_jax.store.json_log import json_log
-    from semrsm_jax.store.output import check_folder
+    from semrsm_jax.store.output import OtherContentError, check_folder
 
     rule, similarity = matcher.build(), kernel.build()
     proof = options.build_bound(bound)
@@ -137,18 +139,27 @@ def command(
             dask_client(workers, cluster) as client,
         ):
             progress = ProgressLog(folder, bar, log)
+            compute = partial(
+                run,
+                *sides,
+                store=folder,
+                matcher=rule,
+                bound=proof,
+                center=None if center is CenterName.NONE else center.value,
+                tile=tile,
+                memory_budget=budget,
+                cluster=client,
+                progress=progress.report,
+            )
             with progress.outcome():
-                result = run(
-                    *sides,
-                    store=folder,
-                    matcher=rule,
-                    bound=proof,
-                    center=None if center is CenterName.NONE else center.value,
-                    tile=tile,
-                    memory_budget=budget,
-                    cluster=client,
-                    progress=progress.report,
-                )
+                try:
+                    result = compute()
+                except OtherContentError:
+                    # What was left of a run with other options is overwritten too.
+                    if into_store or not overwrite:
+                        raise
+                    shutil.rmtree(folder)
+                    result = compute()
         stores = result if isinstance(result, dict) else {None: result}
         store = next(iter(stores.values()))
         fields = {"layers": ", ".join(map(str, stores))} if layer else {}

@@ -98,7 +98,7 @@ def plan(
     """
     spec = RunSpec.checked(x, y, matcher, bound, center, tile, memory_budget)
     device = jax.local_devices()[0]
-    grid = spec.grid(spec.tile or spec.tile_side(device, workers))
+    grid = spec.grid(spec.tile or spec.tile_side())
     in_flight = spec.pairs_in_flight(grid, device)
     measured, rate = _rate(spec, in_flight)
     (_, tokens, channels), (_, others, _) = spec.x_shape, spec.y_shape

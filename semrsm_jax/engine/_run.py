@@ -158,7 +158,7 @@ def _prepare(
     resumed = RunStore.open(folder) if (folder / "zarr.json").exists() else None
     device = workers.devices[0]
     tile = spec.tile or (resumed and resumed.manifest.tile)
-    grid = spec.grid(tile or spec.tile_side(device, workers.count))
+    grid = spec.grid(tile or spec.tile_side())
     in_flight = resumed and resumed.made.get("pairs_in_flight")
     if not isinstance(in_flight, int) or spec.memory_budget is not None:
         in_flight = spec.pairs_in_flight(grid, device)

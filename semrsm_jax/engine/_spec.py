@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax._resources import Device, free_memory
+from semrsm_jax._resources import Device
 from semrsm_jax.engine._inputs import CENTERS, Features, check_features
 from semrsm_jax.engine.progress import Progress
 from semrsm_jax.matching.base import Bound, Matcher, Shape, check_bound, check_matcher
@@ -22,12 +22,13 @@ Report = Callable[[Progress], None]
 _ENTRIES, _FEWEST_ENTRIES = 2**28, 2**26
 _LEAST, _MOST = 16, 256
 
-# The number of tiles to aim at, so that a stopped run loses little, and the number for
-# each worker, so that none waits long for the last one.
-_TILES, _TILES_EACH = 64, 8
+# The number of tiles to aim at, so that a stopped run loses little, and no worker waits
+# long for the last one. Neither it nor the memory below depends on the machine: tiles
+# are a part of what a run is, and the last bits of a result may depend on them.
+_TILES = 512
 
-# The share of the free memory that two blocks of samples may take.
-_MEMORY_SHARE = 1 / 8
+# The bytes that two blocks of samples may take, unless a budget is given.
+_BLOCK_BYTES = 2**30
 
 
 class RunSpec(NamedTuple):
@@ -111,22 +112,17 @@ class RunSpec(NamedTuple):
             diagonal=not (mirrored and matcher.self_is_identity),
         )
 
-    def tile_side(self, device: Device, workers: int) -> int:
-        """Rows and columns of a tile, a power of two.
-
-        Args:
-          device: where it is computed.
-          workers: how many tiles are computed at a time.
-        """
+    def tile_side(self) -> int:
+        """Rows and columns of a tile, a power of two; the same on every machine."""
         (rows, tokens, channels), (columns, others, _) = self.x_shape, self.y_shape
         side = math.sqrt(_ENTRIES / (tokens * others))
         side = min(max(side, _LEAST), _MOST)
         pairs = rows * columns / (2 if self.grid(1).triangle else 1)
         fewest = math.sqrt(_FEWEST_ENTRIES / (tokens * others))
-        few = math.sqrt(pairs / max(_TILES, _TILES_EACH * workers))
+        few = math.sqrt(pairs / _TILES)
         side = min(side, max(few, fewest))
         budget = self.memory_budget
-        memory = free_memory(device) * _MEMORY_SHARE if budget is None else budget / 2
+        memory = _BLOCK_BYTES if budget is None else budget / 2
         sample = (tokens + others) * channels * self.dtype.itemsize
         return 2 ** int(math.log2(max(1.0, min(side, memory / sample))))
 

@@ -208,7 +208,7 @@ def match_images(
       N paths and N names.
 
     Raises:
-      ValueError: as `find_images`, or an image is missing.
+      ValueError: as `find_images`, or an image is missing, or an id stands for several.
     """
     paths, root = find_images(folder), Path(folder)
     if ids is None:
@@ -218,9 +218,20 @@ def match_images(
                 f"samples have no ids; got {len(paths)}"
             )
         return paths, tuple(image_id(root, path) for path in paths)
-    by_id = {path.stem: path for path in paths}
-    by_id |= {path.name: path for path in paths}
-    by_id |= {image_id(root, path): path for path in paths}
+    by_id: dict[str, list[Path]] = {}
+    for names in (lambda p: image_id(root, p), lambda p: p.name, lambda p: p.stem):
+        # A path tells more than a name, and that more than one without its suffix.
+        more: dict[str, list[Path]] = {}
+        for path in paths:
+            more.setdefault(names(path), []).append(path)
+        by_id = more | by_id
+    for name in ids:
+        if len(files := by_id.get(name, [])) > 1:
+            raise ValueError(
+                f"images: the id {name!r} stands for {len(files)} files below {root}, "
+                f"such as {image_id(root, files[0])!r} and "
+                f"{image_id(root, files[1])!r}; name samples by their paths"
+            )
     missing = [name for name in ids if name not in by_id]
     if missing:
         raise ValueError(
@@ -228,7 +239,7 @@ def match_images(
             f"{len(missing)} of {len(ids)} are missing, for example {missing[0]!r}; "
             f"the folder holds for example {image_id(root, paths[0])!r}"
         )
-    return [by_id[name] for name in ids], tuple(ids)
+    return [by_id[name][0] for name in ids], tuple(ids)
 
 
 def image_id(root: Path, path: Path) -> str:

@@ -31,8 +31,14 @@ _HEADER_ERRORS = (
 # A member that unpacks to more than this, and by more than this factor, is a bomb.
 _LARGE, _MOST_RATIO = 2**26, 200
 
+# Bytes at the end of a zip archive, and the count where there are more members.
+_END_OF_ZIP, _COUNTED_ELSEWHERE = 22, 2**16 - 1
+
 # Bytes of what stands before a member, without its name.
 _LOCAL_HEADER = 30
+
+# Bytes of the text behind an array: ids of millions of samples.
+_TEXT_BYTES = 2**30
 
 # Bytes read at a time where only the checksum is wanted.
 _PIECE = 2**20
@@ -50,8 +56,11 @@ class _Header(NamedTuple):
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
-def _npy_header(where: str, head: bytes, size: int) -> _Header:
-    """Reads the header at the start of `size` bytes, and holds it to that size."""
+def _npy_header(where: str, head: bytes, size: int, more: bool = False) -> _Header:
+    """Reads the header at the start of `size` bytes, and holds it to that size.
+
+    With `more`, something may follow.
+    """
     stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)
@@ -68,7 +77,7 @@ def _npy_header(where: str, head: bytes, size: int) -> _Header:
     if min(header.shape, default=0) < 0:
         raise ValueError(f"{where} claims the impossible shape {header.shape}")
     # The size of a pickle is not known from the header: `check_real` refuses it.
-    if header.dtype.hasobject or header.end == size:
+    if header.dtype.hasobject or header.end == size or (more and header.end < size):
         return header
     what = "is truncated" if header.end > size else "holds more than one array"
     raise ValueError(
@@ -80,7 +89,11 @@ def _npy_header(where: str, head: bytes, size: int) -> _Header:
 def open_npy(path: Path) -> ArrayFile:
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        header = _npy_header(str(path), stream.read(_HEADER_BYTES), size)
+        header = _npy_header(str(path), stream.read(_HEADER_BYTES), size, more=True)
+        metadata = {}
+        if not header.dtype.hasobject and header.end < size:
+            stream.seek(header.end)
+            metadata["metadata"] = _text(path, stream.read(_TEXT_BYTES + 1))
 
     def read() -> np.ndarray:
         order = "F" if header.fortran_order else "C"
@@ -89,21 +102,35 @@ def open_npy(path: Path) -> ArrayFile:
                 np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
             )
 
-    return ArrayFile({"": StoredArray(header.dtype, header.shape, read)}, {})
+    return ArrayFile({"": StoredArray(header.dtype, header.shape, read)}, metadata)
+
+
+def _text(path: Path, contents: bytes) -> str:
+    """The text behind an array: the bytes of a second one, as `save_rsm` adds it.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    header = _npy_header(f"{path}, its second array,", contents, len(contents))
+    if len(header.shape) != 1 or header.dtype != np.uint8:
+        raise ValueError(f"{path} holds more than one array, expected one")
+    return contents[header.offset :].decode()
 
 
 def open_npz(path: Path) -> ArrayFile:
     arrays: dict[str, StoredArray] = {}
     with zipfile.ZipFile(path) as archive:
+        _check_count(path, archive)
         for member in archive.infolist():
             _check_member(path, member)
             name, suffix = os.path.splitext(member.filename)
+            # Of every member, as opening compares both places that hold its name.
+            with archive.open(member) as stream:
+                head = stream.read(_HEADER_BYTES)
             if suffix != ".npy":
                 continue
             if name in arrays:
                 raise ValueError(f"{path} holds {name!r} twice")
-            with archive.open(member) as stream:
-                head = stream.read(_HEADER_BYTES)
             header = _npy_header(f"{path}, {name!r}", head, member.file_size)
             if member.compress_type == zipfile.ZIP_STORED:
                 read = partial(_map_member, path, member, header)
@@ -111,6 +138,17 @@ def open_npz(path: Path) -> ArrayFile:
                 read = partial(_read_member, path, member)
             arrays[name] = StoredArray(header.dtype, header.shape, read)
     return ArrayFile(arrays, {})
+
+
+def _check_count(path: Path, archive: zipfile.ZipFile) -> None:
+    """Compares the number of members with that at the end, which zipfile does not."""
+    with path.open("rb") as stream:
+        stream.seek(-_END_OF_ZIP - len(archive.comment), os.SEEK_END)
+        count = int.from_bytes(stream.read(_END_OF_ZIP)[10:12], "little")
+    if count not in (len(archive.infolist()), _COUNTED_ELSEWHERE):
+        raise ValueError(
+            f"{path} is damaged: {len(archive.infolist())} of {count} members are there"
+        )
 
 
 def _check_member(path: Path, member: zipfile.ZipInfo) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semrsm_jax.store._metadata import read_bytes, read_json
+from semrsm_jax.store.output import OtherContentError
 
 # The array of the completion records, beside those of the values.
 RECORDS = "crc32c"
@@ -106,14 +107,14 @@ def check_same(
     """Compares the description of a store with the one wanted, both as JSON.
 
     Raises:
-      ValueError: they differ; the error names in what.
+      OtherContentError: they differ; the error names in what.
     """
     differences = [
         f"{name} {there}, not {here}"
         for name, there, here in _differences(plain(present), plain(wanted), "")
     ]
     if differences:
-        raise ValueError(
+        raise OtherContentError(
             f"{path} holds {what}, of {'; '.join(differences)}. Write to another "
             "folder, or remove this one"
         )

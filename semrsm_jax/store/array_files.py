@@ -148,7 +148,7 @@ def save_arrays(
 
     Args:
       path: ends in ``.npz``, ``.safetensors``, or ``.npy``, which holds the first array
-        alone.
+        and one text behind it.
       arrays: by name; bfloat16 for .safetensors alone.
       text: what stands beside them: arrays of strings, or metadata of .safetensors.
       overwrite: replace an existing file.
@@ -167,7 +167,10 @@ def save_arrays(
             )
     with new_file(path, overwrite) as temporary:
         if suffix == ".npy":
-            np.save(temporary, next(iter(arrays.values())), allow_pickle=False)
+            with temporary.open("wb") as stream:
+                np.save(stream, next(iter(arrays.values())), allow_pickle=False)
+                for each in text.values():
+                    np.save(stream, np.frombuffer(each.encode(), np.uint8))
         elif suffix == ".npz":
             named: dict[str, Any] = {**arrays, **text}
             np.savez(temporary, **named)

@@ -20,7 +20,7 @@ def read_csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    while rows and not rows[-1]:  # a blank last line
+    while rows and not any(map(str.strip, rows[-1])):  # a blank last line
         rows.pop()
     if len(rows) < 2:
         raise ValueError(f"{path} must hold a header and rows, got {len(rows)} lines")

@@ -86,8 +86,8 @@ def load_labels(path: str | os.PathLike) -> Labels:
     Raises:
       TypeError: counts in an .npz are not real.
       ValueError: the file is missing, damaged or of another kind; counts are negative,
-        not finite, or cannot be counts, such as ids; ids or classes are not unique; or
-        an array does not fit.
+        not finite, not whole, or cannot be counts, such as ids; ids or classes are not
+        unique; or an array does not fit.
     """
     path = Path(path)
     readers = {".csv": _from_csv, ".npz": _from_npz}
@@ -104,6 +104,14 @@ def load_labels(path: str | os.PathLike) -> Labels:
         raise ValueError(
             f"{path} must hold finite counts of at least 0, got "
             f"{labels.counts[row, column]:g} for class {column} of image {row}"
+        )
+    part = labels.counts % 1 != 0
+    if part.any():
+        row, column = map(int, np.argwhere(part)[0])
+        raise ValueError(
+            f"{path} must hold whole counts of objects, got "
+            f"{labels.counts[row, column]:g} for class {column} of image {row}; "
+            "round shares or areas to counts, or leave the column out"
         )
     _check_unique(path, "ids", labels.ids)
     _check_unique(path, "classes", labels.classes)

@@ -12,6 +12,10 @@ SUFFIXES = (".npy", ".npz", ".safetensors")
 _PREFIX = ".semrsm-"
 
 
+class OtherContentError(ValueError):
+    """A store holds something else than what is to be written to it."""
+
+
 def check_output(
     path: str | os.PathLike,
     overwrite: bool = False,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._checks import real_array_on_host
 from semrsm_jax._version import __version__
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store.array_files import open_arrays, save_arrays
@@ -59,9 +60,10 @@ def save_rsm(
     """Writes an RSM, whole or not at all.
 
     Args:
-      path: ends in ``.npy`` (the matrix alone), ``.npz`` or ``.safetensors`` (with
-        the statistics, each under its name, and as JSON the metadata, names and groups
-        of the samples, the versions of semrsm_jax and jax, and the SHA-256 of all).
+      path: ends in ``.npz`` or ``.safetensors`` (with the statistics, each under its
+        name, and as JSON the metadata, names and groups of the samples, the versions of
+        semrsm_jax and jax, and the SHA-256 of all) or ``.npy`` (without the statistics;
+        the JSON is a second array, of bytes, which `numpy.load` leaves out).
       rsm: (N, M).
       statistics: the `PairStatistics` behind it.
       metadata: how the RSM was made, as JSON can express it.
@@ -74,18 +76,26 @@ def save_rsm(
     Raises:
       TypeError: `rsm` is not real, or of bfloat16 for a NumPy file; or `metadata` is
         not JSON.
-      ValueError: as `check_output`; `rsm` is not a matrix with a value, or there are
-        not as many names or groups as rows or columns.
+      ValueError: as `check_output`; `rsm` is not a matrix with a value, the statistics
+        are of other shapes, there are not as many names or groups as rows or columns,
+        or names are not unique.
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite)
-    arrays = {"rsm": np.asarray(rsm)}
+    arrays = {"rsm": real_array_on_host("rsm", np.asarray(rsm))}
     check_real("rsm", arrays["rsm"].dtype)
     shape = arrays["rsm"].shape
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"rsm must have shape (N, M), neither of them 0, got {shape}")
-    if statistics is not None:
-        arrays |= {k: np.asarray(v) for k, v in statistics._asdict().items()}
+    for name, values in {} if statistics is None else statistics._asdict().items():
+        expected = {"x_sq_norm": shape[:1], "y_sq_norm": shape[1:]}.get(name, shape)
+        if np.shape(values) != expected:
+            raise ValueError(
+                f"statistics must be those of rsm, {name} of shape {expected}, got "
+                f"{np.shape(values)}"
+            )
+        if path.suffix.lower() != ".npy":
+            arrays[name] = np.asarray(values)
     described = {
         **(metadata or {}),
         "versions": {name: package_version(name) for name in ("semrsm_jax", "jax")},
@@ -122,12 +132,14 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
     for key in (name, *PairStatistics._fields):
         if key in file.arrays:
             check_real(f"{path}, {key!r}", file.arrays[key].dtype)
-            arrays[key] = file.arrays[key].read()
+            arrays[key or "rsm"] = file.arrays[key].read()
     metadata = file_metadata(path, file)
     digest = metadata.pop(_DIGEST, None)
-    if digest not in (None, _digest(arrays, metadata)):
+    # Only a matrix that others wrote, without metadata, has none.
+    stated = digest is not None or bool(metadata or file.metadata)
+    if stated and digest != _digest(arrays, metadata):
         raise ValueError(f"{path} is damaged: it differs from its SHA-256")
-    rsm = arrays.pop(name)
+    rsm = arrays.pop("rsm")
     if rsm.ndim != 2 or rsm.size == 0:
         raise ValueError(f"{path} must hold an RSM (N, M), got shape {rsm.shape}")
     complete = set(PairStatistics._fields) <= set(arrays)
@@ -145,7 +157,11 @@ def _checked_names(name: str, names: Any, shape: tuple[int, ...]) -> list[str]:
     count = shape[0 if name.startswith("x") else 1]
     if isinstance(names, str) or len(names) != count:
         raise ValueError(f"{name} must hold {count} names, one a sample, got {names!r}")
-    return list(map(str, names))
+    names = list(map(str, names))
+    if name.endswith("ids") and len(set(names)) < count:
+        twice = next(each for each in names if names.count(each) > 1)
+        raise ValueError(f"{name} must be unique, got {twice!r} again")
+    return names
 
 
 def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
