@@ -31,7 +31,9 @@ SMALL = TranslationConfig(
     crops_per_batch=4,
     crop_size=42,
     window_size=32,
-    network=ResNetConfig(18, "cifar", None, width=8),
+    network=ResNetConfig(
+        18, "cifar", None, width=8, blocks=(1,) * 4, widths=(8, 16, 32, 64)
+    ),
     stages=(
         Stage("resnet.encoder.stages.2", Exact()),
         Stage("resnet.encoder.stages.3", Exact()),
