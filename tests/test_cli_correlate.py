@@ -1,0 +1,83 @@
+"""semrsm correlate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_data import N, load
+from shell import as_json, done, refused, run
+
+import semrsm_jax as sj
+from semrsm_jax.comparison.inference import (
+    RSA,
+    bootstrap_interval,
+    difference_test,
+)
+
+# correlate
+
+
+@pytest.fixture
+def outputs(matrices, rng) -> np.ndarray:
+    logits = 2 * rng.normal(size=(N, 4))
+    np.save("logits.npy", logits)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.savez("p.npz", p=p, other=p)
+    return logits
+
+
+def test_correlate_equals_the_function(outputs):
+    document = as_json("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
+    assert (document["against"], document["samples"], document["classes"]) == (
+        "JSD",
+        N,
+        4,
+    )
+    for name, row in zip("ab", document["correlations"], strict=True):
+        expected = sj.output_correlation(*load(name), outputs, from_logits=True)
+        assert row == {"rsm": f"{name}.npy", **expected._asdict()}
+    probabilities = ("--probabilities", "p.npz", "--key", "p", "--negative")
+    other = as_json("correlate", "a.npy", *probabilities, "--no-ranks", "--all-pairs")
+    assert other["against"] == "-JSD"
+    (row,) = other["correlations"]
+    assert row["pearson"] == pytest.approx(-document["correlations"][0]["pearson"])
+    assert row["spearman"] is None and row["pairs"] == N * (N - 1)
+    out = done("correlate", "a.npy", "--logits", "logits.npy")
+    assert f"Pearson   {document['correlations'][0]['pearson']:+.6f}" in out
+
+
+@pytest.mark.slow
+def test_correlate_with_intervals_and_a_figure(outputs):
+    arguments = ("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
+    document = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")
+    assert Path("c.pdf").read_bytes().startswith(b"%PDF")
+    divergence = sj.jensen_shannon_matrix(outputs, from_logits=True)
+    a, b = load(*"ab")
+    first, second = document["correlations"]
+    interval = bootstrap_interval(a, divergence, RSA("spearman"), key=0, resamples=20)
+    assert first["spearman_low"] == pytest.approx(float(interval.low))
+    assert "less_first" not in first
+    test = difference_test(
+        (b, divergence), (a, divergence), RSA("pearson"), key=0, resamples=20
+    )
+    assert second["less_first"]["p_value"] == pytest.approx(float(test.p_value))
+    out = run(*arguments, "--bootstrap", 20)[1]
+    assert "Pearson less that of the first" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.npy",), "either --logits or --probabilities"),
+        (("a.npy", "--logits", "logits.npy", "--probabilities", "p.npz"), "not both"),
+        (("a.npy", "--probabilities", "logits.npy"), "p must be probabilities"),
+        (("a.npy", "--logits", "a.npy", "--plot", "a.npy"), "must end in one of .png"),
+        (("a.npy", "--logits", "short.npy"), "short.npy must have shape (N, classes)"),
+        (("d.npy", "--logits", "logits.npy"), "must hold a square RSM"),
+        (("upper.npy", "--logits", "logits.npy"), "K must be symmetric"),
+    ],
+)
+def test_correlate_refuses(outputs, arguments, message):
+    np.save("short.npy", outputs[:3])
+    np.save("upper.npy", np.triu(load("a")[0]))
+    assert message in refused("correlate", *arguments)
