@@ -1,5 +1,6 @@
 """semrsm correlate."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def test_correlate_equals_the_function(outputs):
 @pytest.mark.slow
 def test_correlate_with_intervals_and_a_figure(outputs):
     arguments = ("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
-    document = as_json(*arguments, "--bootstrap", 20, "--plot", "c.pdf")
+    options = ("--bootstrap", 20, "--plot", "c.pdf", "--json")
+    document = json.loads(run(*arguments, *options)[1])
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
     divergence = sj.jensen_shannon_matrix(outputs, from_logits=True)
     a, b = load(*"ab")
