@@ -61,7 +61,12 @@ def odd_image(rng) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto.d2_in1k"]
+    "name",
+    [
+        "resnet10t",
+        pytest.param("vit_tiny_patch16_224", marks=pytest.mark.slow),
+        pytest.param("convnext_atto.d2_in1k", marks=pytest.mark.slow),
+    ],
 )
 def test_timm_comes_with_its_data_config(name, rng):
     timm = pytest.importorskip("timm")
@@ -92,6 +97,7 @@ def test_torchvision_comes_with_the_transforms_of_its_weights(rng):
     ]
 
 
+@pytest.mark.slow
 def test_transformers_by_folder(folder, rng):
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "image_size": 32}
@@ -164,6 +170,7 @@ def test_a_missing_package_names_its_extra(folder, monkeypatch):
     assert "pip install 'semrsm_jax[timm]'" in error
 
 
+@pytest.mark.slow
 def test_see_goes_from_a_folder_to_a_report(folder):
     pytest.importorskip("bokeh")
     Path("labels.csv").write_text("id,label\n3.png,last\n2.png,b\n0.png,first\n")

@@ -18,9 +18,7 @@ _QUICK = {
     "timm:vit_small_patch14_reg4_dinov2",
     "timm:swin_tiny_patch4_window7_224",
     "timm:cait_xxs24_224",
-    "transformers:Hiera",
     "transformers:CLIP",
-    "transformers:ViTMAE",
 }
 
 
