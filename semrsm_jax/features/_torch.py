@@ -84,7 +84,7 @@ def outputs(
         def read(rule: TokenRule) -> Reading:
             tensor = _floating(name, kept[name])
             evidence = observer.evidence(images.shape[1:3], rule.stated)
-            return _read(model, name, tensor, samples, rule, observer, evidence)[0]
+            return _read(name, tensor, samples, rule, observer, evidence)[0]
 
         return read
 
@@ -118,9 +118,7 @@ def running(
                 tensors = compute(images)
             evidence = observer.evidence(images.shape[1:3], rule.stated)
             for name, tensor in tensors.items():
-                readings[name] = _read(
-                    model, name, tensor, samples, rule, observer, evidence
-                )
+                readings[name] = _read(name, tensor, samples, rule, observer, evidence)
             if not network.random:
                 _check_repeatable(compute, images, tensors)
         return {
@@ -153,7 +151,6 @@ def _hooked(
 
 
 def _read(
-    model: Any,
     name: str,
     tensor: "torch.Tensor",
     samples: int,
@@ -166,7 +163,7 @@ def _read(
     known = observer.known(name, len(shape))
     reading = rule.read(name, shape, samples, evidence, **known)
     if reading.layout == "NSC":
-        reading = reading._replace(order=raster_order(model, name, shape[1]))
+        reading = reading._replace(order=raster_order(observer.modules, name, shape[1]))
     return reading, rule.rows(name, shape, reading, evidence)
 
 
@@ -232,9 +229,9 @@ def _call(network: Network, images: Any) -> None:
     state = [*model.parameters(), *model.buffers()]
     like = next((t for t in state if t.is_floating_point()), torch.zeros(()))
     dtype = np.float64 if like.dtype == torch.float64 else np.float32
-    # A copy: torch needs a writable array, and JAX's may be read-only.
-    batch = torch.from_numpy(np.array(images, dtype))
-    batch = batch.permute(0, 3, 1, 2).contiguous().to(like.device, like.dtype)
+    # A copy in the order of torch: the model may write to it.
+    batch = np.array(np.moveaxis(np.asarray(images), -1, 1), dtype, order="C")
+    batch = torch.from_numpy(batch).to(like.device, like.dtype)
     vision = vision_call(model)
     with torch.no_grad():
         try:

@@ -5,6 +5,7 @@ torchvision nor transformers is imported.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -77,21 +78,22 @@ def vision_call(model: Any) -> str | None:
     return names[0] if names else None
 
 
-def raster_order(model: Any, layer: str, tokens: int) -> np.ndarray | None:
+def raster_order(
+    modules: Mapping[str, Any], layer: str, tokens: int
+) -> np.ndarray | None:
     """The order that puts a layer's tokens row by row; None where they are already.
 
     Hiera (timm, transformers) keeps the tokens of a mask unit together, inside of its
     blocks, and has a `reroll` that undoes it.
 
     Args:
-      model: the network.
-      layer: a name of `named_modules()`.
+      modules: those of the network, by name.
+      layer: one of the names.
       tokens: their number.
 
     Raises:
       ValueError: the order of so many tokens is unknown.
     """
-    modules = dict(model.named_modules())
     for name, module in modules.items():
         reroll = getattr(module, "reroll", None)
         inside = layer.removeprefix(f"{name}." if name else "")

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Notes what all modules give in one pass: shapes, and which axes are fixed."""
+    """Notes what all modules give in one pass: shapes, and which axes are fixed.
+
+    Attributes:
+      modules: those of the model, by name.
+    """
 
     def __init__(self, model: Any, samples: int, outputs: Mapping[str, Any]) -> None:
         """Observes a model.
@@ -22,7 +26,7 @@ class Observer:
           samples: images of the pass.
           outputs: of the layers that are extracted, filled in the pass.
         """
-        self._modules = dict(model.named_modules())
+        self.modules = dict(model.named_modules())
         self._samples, self._outputs = samples, outputs
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fixed: dict[str, str] = {}
@@ -32,7 +36,7 @@ class Observer:
     def __enter__(self) -> "Observer":
         """Hooks all modules."""
         self._stack = ExitStack()
-        for name, module in self._modules.items():
+        for name, module in self.modules.items():
             hook = module.register_forward_hook(self._noting(name))
             self._stack.callback(hook.remove)
         return self
