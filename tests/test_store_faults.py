@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_stores import DESCRIBED, LAYERS, fill
 from stored_runs import contents, features
 
 from semrsm_jax import Identity
 from semrsm_jax.engine import InputChangedError, run
-from semrsm_jax.store import RunStore, open_run, open_similarity
+from semrsm_jax.store import FeatureStore, RunStore, open_run, open_similarity
 from semrsm_jax.store.tiles import Tile
 
 
@@ -210,3 +211,39 @@ def test_an_input_that_is_truncated_during_a_run_is_found(tmp_path):
 
     with pytest.raises(ValueError, match="was truncated while it was read"):
         calm(tmp_path / "run.zarr", np.load(path, mmap_mode="r"), progress=change)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["run", "features"])
+def test_every_flipped_bit_of_a_store_is_found(tmp_path, rng, kind):
+    """Prints how many bits were flipped; `--verify` reads all that is there."""
+    folder = tmp_path / "store.zarr"
+    values = {k: rng.normal(size=(10, *v)).astype("f") for k, v in LAYERS.items()}
+    if kind == "run":
+        calm(folder)
+    else:
+        fill(FeatureStore.create(folder, **DESCRIBED), values)
+
+    def is_whole() -> bool:
+        if kind == "features":
+            return not FeatureStore.open(folder).missing(verify=True)
+        store = RunStore.open(folder)
+        return not store.missing(verify=True) and not store.damaged()
+
+    assert is_whole()
+    flips, unseen = 0, []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        for place in rng.choice(len(content), min(len(content), 30), replace=False):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << rng.integers(8)
+            path.write_bytes(damaged)
+            flips += 1
+            try:
+                if is_whole():
+                    unseen.append((path.name, place))
+            except (TypeError, ValueError):
+                pass
+        path.write_bytes(content)
+    print(f"{flips} bits flipped in a store of {kind}")
+    assert flips > 300 and not unseen

@@ -17,11 +17,10 @@ from semrsm_jax.store._chunk_file import (
     write_chunk,
 )
 from semrsm_jax.store._locks import Lock
-from semrsm_jax.store._metadata import read_json
 from semrsm_jax.store._schema import (
     RECORDS,
     Schema,
-    metadata_digests,
+    check_metadata,
     read_attributes,
     write_metadata,
 )
@@ -108,11 +107,7 @@ class ChunkStore:
             description, schema = parse(attributes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} has damaged metadata: {error}") from error
-        records = read_json(path / RECORDS / "zarr.json")
-        if records.get("attributes") != {"sha256": metadata_digests(path, schema)}:
-            raise ValueError(
-                f"{path} has damaged metadata: it differs from its SHA-256"
-            )
+        check_metadata(path, schema)
         return description, cls(path, schema)
 
     def units(self) -> Iterator[Unit]:

@@ -173,17 +173,39 @@ def write_metadata(path: Path, schema: Schema) -> None:
     members = document["consolidated_metadata"]["metadata"]
     document["consolidated_metadata"]["metadata"] = dict(sorted(members.items()))
     file.write_text(json.dumps(document, indent=2))
-    zarr.open_array(path / RECORDS).update_attributes(
-        {"sha256": metadata_digests(path, schema)}
-    )
+    file = path / RECORDS / "zarr.json"
+    document = json.loads(file.read_text())
+    document["attributes"] = {"sha256": metadata_digests(path, schema)}
+    file.write_text(json.dumps(document, indent=2))
+
+
+def check_metadata(path: Path, schema: Schema) -> None:
+    """Compares all metadata with its SHA-256.
+
+    Raises:
+      ValueError: something differs.
+    """
+    file = path / RECORDS / "zarr.json"
+    document, text = read_json(file), read_bytes(file)
+    if (
+        document.get("attributes") != {"sha256": metadata_digests(path, schema)}
+        # As it was written: what JSON leaves open is no place for damage either.
+        or text != json.dumps(document, indent=2).encode()
+    ):
+        raise ValueError(f"{path} has damaged metadata: it differs from its SHA-256")
 
 
 def metadata_digests(path: Path, schema: Schema) -> dict[str, str]:
-    """The SHA-256 of the metadata of the group, under "", and of its arrays."""
+    """The SHA-256 of the metadata of the group, under "", and of its arrays.
+
+    Of the array that holds them as an attribute, it is that of the rest.
+    """
     folders = {"": path} | {
         name: path / name for name in sorted(schema.all_arrays()) if name != RECORDS
     }
-    return {
-        name: hashlib.sha256(read_bytes(folder / "zarr.json")).hexdigest()
-        for name, folder in folders.items()
+    records = {**read_json(path / RECORDS / "zarr.json"), "attributes": {}}
+    contents = {
+        name: read_bytes(folder / "zarr.json") for name, folder in folders.items()
     }
+    contents[RECORDS] = json.dumps(records, sort_keys=True).encode()
+    return {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
