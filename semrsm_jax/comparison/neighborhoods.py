@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -54,9 +55,10 @@ class _NeighborSets(_Neighborhoods):
         groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The measure of K and L; groups (N,): neighbors are of other groups alone."""
-        if groups is not None and not isinstance(groups, SampleGroups):
-            groups = sample_groups(groups, len(K), DROP)
-        return self._defined(K, L, counts, groups)
+        if groups is None or isinstance(groups, SampleGroups):
+            return self._defined(K, L, counts, groups)
+        apart = sample_groups(groups, np.shape(K)[0], DROP)
+        return self._defined(K, L, counts, apart)
 
     def prepared(
         self,

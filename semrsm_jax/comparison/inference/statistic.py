@@ -8,7 +8,7 @@ in place of RSMs. What follows from that is decided here.
 import inspect
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 from jax.typing import ArrayLike
@@ -42,9 +42,7 @@ def takes_groups(statistic: Statistic) -> bool:
     return "groups" in inspect.signature(statistic).parameters
 
 
-def by_groups(
-    statistic: Statistic, groups: SampleGroups | None
-) -> dict[str, SampleGroups]:
+def by_groups(statistic: Statistic, groups: SampleGroups | None) -> dict[str, Any]:
     """The argument by which a statistic gets the groups; none where it needs none.
 
     Raises:
