@@ -19,6 +19,8 @@ def pytest_configure(config):
     """The default run compiles quickly; slow tests have programs as users have them."""
     quick = "not slow" in config.option.markexpr
     jax.config.update("jax_disable_most_optimizations", quick)
+    # Processes that tests start have the same programs, to the last bit.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
 
 
 @pytest.fixture(scope="module")
