@@ -17,7 +17,7 @@ from semrsm_jax import (
     match,
     rsm,
 )
-from semrsm_jax.matching.assignment import device_steps
+from semrsm_jax.matching import device_steps
 
 PLATFORMS = ("cuda", "rocm", "tpu")
 X = jax.ShapeDtypeStruct((3, 16, 4), jnp.float32)

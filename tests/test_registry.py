@@ -51,7 +51,7 @@ def test_settings_have_types_defaults_and_the_text_of_the_docstring():
         epsilon = setting if setting.name == "epsilon" else epsilon
     assert epsilon is not None and epsilon.default is None
     assert epsilon.types == (float,)
-    assert epsilon.help.startswith("strength of the entropy, in units of the affinity.")
+    assert epsilon.help.startswith("strength of the entropy, in units of the affinity")
     assert epsilon.help.endswith("OTT's rule.")
 
 

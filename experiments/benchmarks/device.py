@@ -35,7 +35,7 @@ from experiments.runtime import features
 from experiments.runtime.config import SCALES as RUNTIME
 from experiments.runtime.config import Layer
 from semrsm_jax import linear_assignment
-from semrsm_jax.matching.assignment import device_steps
+from semrsm_jax.matching import device_steps
 
 # Operations that XLA starts as kernels of their own.
 _KERNELS = re.compile(r" (fusion|custom-call|reduce|scatter|gather|sort|dot|while)\(")

@@ -1,5 +1,6 @@
 """Matchers: rules that pair the tokens of two samples, one algorithm a file."""
 
+from semrsm_jax.matching._solvers import device_steps
 from semrsm_jax.matching.assignment import Assignment, linear_assignment
 from semrsm_jax.matching.base import Matcher, Matching, SoftMatching, match
 from semrsm_jax.matching.batch_optimal import BatchOptimal
@@ -27,6 +28,7 @@ __all__ = [
     "SoftMatching",
     "StraightThrough",
     "TopKGreedy",
+    "device_steps",
     "linear_assignment",
     "match",
     "perturbed_permutation",

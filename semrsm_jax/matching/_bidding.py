@@ -70,7 +70,7 @@ def _to_fixed_point(
 
 
 @jit
-def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> int:
+def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> np.int32:
     hits = np.int32(0)
     for j in range(len(a)):
         x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates

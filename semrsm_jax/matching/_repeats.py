@@ -61,7 +61,7 @@ def _repeating(first: ndarray) -> int:
     """How many indices repeat an earlier one; 0 where they are too few."""
     repeated = 0
     for j in range(len(first)):
-        repeated += np.int64(first[j] != j)
+        repeated += 1 if first[j] != j else 0
     return repeated if repeated * LEAST_SHARE >= len(first) else 0
 
 
