@@ -114,6 +114,15 @@ def test_median_over_pairs_is_a_median_and_its_interval_is_over_photographs(rng)
     assert interval.high - interval.low > naive
 
 
+@pytest.mark.parametrize(("count", "each"), [(8, 4), (8, 8), (8, 16), (9, 8), (17, 16)])
+def test_windows_are_compared_on_pairs_of_different_photographs(count, each):
+    photographs = np.resize(np.random.default_rng(0).permutation(count), 3 * 2 * each)
+    order = windows.pair_order(photographs, 3, each)
+    assert sorted(order.ravel()) == list(range(len(photographs)))
+    left, right = photographs[order[:, 0]], photographs[order[:, 1]]
+    assert (left != right).all()
+
+
 @dataclass(frozen=True)
 class Planted:
     """Tokens and logits of crops, five of each photograph."""

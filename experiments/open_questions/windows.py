@@ -86,7 +86,8 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
     images, numbers = draw(2 * each * config.rounds)
     arrays: dict[str, Any] = {"tokens": tokens, "channels": channels}
     if isinstance(scenes, PhotographCrops) and numbers is not None:
-        photographs = numbers.reshape(config.rounds, 2, each)
+        order = pair_order(numbers, config.rounds, each)
+        images, photographs = images[order.ravel()], numbers[order]
         arrays["photographs"] = np.moveaxis(photographs, 1, 0).reshape(2, -1)
     parts = (images[start : start + part] for start in range(0, len(images), part))
     z = np.concatenate([np.asarray(read(some)[name]) for some in parts])
@@ -111,6 +112,22 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
         "seconds": np.array(list(turns.seconds.values())) / each,
         "values": np.array([np.concatenate(v[1:]) for v in values.values()]),
     }
+
+
+def pair_order(
+    photographs: Int[np.ndarray, " n"], rounds: int, each: int
+) -> Int[np.ndarray, "rounds 2 each"]:
+    """The crops of both sides of each round's pairs, of different photographs.
+
+    Args:
+      photographs: of each crop, in an order that repeats.
+      rounds: n = rounds * 2 * each.
+      each: pairs of a round.
+    """
+    order = np.arange(len(photographs)).reshape(rounds, 2, each)
+    if (photographs[order[:, 0]] == photographs[order[:, 1]]).any():
+        order[:, 1] = np.roll(order[:, 1], 1, axis=-1)
+    return order
 
 
 def _compared(
