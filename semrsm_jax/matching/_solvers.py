@@ -17,7 +17,6 @@ Solver = Callable[
 ]
 
 
-@partial(jax.jit, static_argnames="tolerance")
 def device_steps(
     affinity: Float[Array, "*batch S T"], tolerance: float = 1e-6
 ) -> Int[Array, "*batch"]:
@@ -31,7 +30,8 @@ def device_steps(
       tolerance: relative gap between value and bound at which the solver stops.
 
     Returns:
-      (...) int32: rounds of bids and steps of augmenting paths.
+      (...) int32: rounds of bids (Bertsekas 1988) and steps of augmenting paths (Jonker
+      and Volgenant 1987).
     """
 
     def one(affinity, row_mask, column_mask):
