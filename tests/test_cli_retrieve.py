@@ -142,7 +142,7 @@ def test_retrieve_scores_what_search_wrote(labels, rng):
 def test_retrieve_with_intervals_and_paired_tests(labels):
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
     arguments = ("d.npy", "e.npy", *both, "--resamples", 20, "--groups", "none")
-    document = retrieved(*arguments, "--plot", "s.svg")
+    document = retrieved(*arguments, "--plot", "s.svg", "--quiet")
     assert Path("s.svg").read_bytes().startswith(b"<?xml")
     groups = np.arange(N) % 3
     rule = sj.same_group(groups, np.arange(M) % 3)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import permutations
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from semrsm_jax import (
     rsa,
 )
 from semrsm_jax.comparison import mean_interval, score_interval
+from semrsm_jax.comparison.grouping import carried_groups
 from semrsm_jax.comparison.inference._resampling import null_p_value
 
 
@@ -123,6 +125,15 @@ def test_equal_statistics_compile_once(rsms):
     before = len(traces)
     permutation_test(rsms[0], rsms[1], Counted(), key=2, resamples=9)
     assert len(traces) == before
+
+
+def test_groups_that_rsms_carry_are_taken_unless_they_differ():
+    a, b = (SimpleNamespace(x_groups=tuple(each)) for each in ("aabb", "abab"))
+    assert carried_groups(None, a, a, np.eye(4)) == a.x_groups
+    assert carried_groups([1, 2], a, b) == [1, 2]
+    assert carried_groups(None, np.eye(4)) is None
+    with pytest.raises(ValueError, match="carry different ones"):
+        carried_groups(None, a, b)
 
 
 def test_holm_steps_down():

@@ -1,5 +1,6 @@
 """Intervals by resampling, differences of two, and paired tests."""
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 
@@ -101,6 +102,15 @@ def hall(x, axis=-1):
     t = x.mean(axis) / x.std(axis, ddof=1) * np.sqrt(n)
     a = scipy.stats.skew(x, axis) / np.sqrt(n)
     return t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
+
+
+def test_few_and_skewed_differences_are_warned_of():
+    skewed = np.r_[np.zeros(11), 5.0]
+    with pytest.warns(UserWarning, match="12 queries or groups are few"):
+        paired_test(skewed, np.zeros(12), key=0, resamples=19)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paired_test(np.arange(12.0), np.full(12, 4.0), key=0, resamples=19)
 
 
 def test_paired_test_is_scipys_permutation_test_of_halls_statistic(rng, x64):

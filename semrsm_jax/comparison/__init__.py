@@ -10,6 +10,7 @@ from semrsm_jax.comparison._linear_cka_matrix import (
 from semrsm_jax.comparison._rsa import rsa
 from semrsm_jax.comparison.alignment import align_tokens
 from semrsm_jax.comparison.correlations import PWCCA, SVCCA
+from semrsm_jax.comparison.grouping import SampleGroups
 from semrsm_jax.comparison.inference import (
     CKA,
     HSIC,
@@ -71,6 +72,7 @@ __all__ = [
     "MutualKNN",
     "PairedTest",
     "PermutationTest",
+    "SampleGroups",
     "Statistic",
     "benjamini_hochberg",
     "bootstrap_interval",

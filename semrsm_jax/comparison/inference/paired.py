@@ -1,10 +1,12 @@
 """Paired tests of scores, one for each query, under two definitions of similarity."""
 
+import warnings
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -18,6 +20,9 @@ from semrsm_jax.comparison.inference._resampling import (
 )
 from semrsm_jax.comparison.inference._signs import sign_test
 from semrsm_jax.comparison.inference.scores import group_sums, mean_by_groups
+
+# From so many units on, simulated tests are right whatever the skewness.
+_MANY = 30
 
 
 class PairedTest(NamedTuple):
@@ -83,6 +88,9 @@ def paired_test(
         resamples, or more than memory holds; an unknown alternative, a confidence
         outside (0, 1).
 
+    Warns:
+      UserWarning: fewer than 30 queries or groups, too few for their skewness.
+
     References:
       Fisher, "The design of experiments", 1935 (random signs); Hall, "On the removal of
       skewness by transformation", 1992.
@@ -105,10 +113,29 @@ def paired_test(
         gain, groups, key=key, resamples=resamples, confidence=confidence
     )
     sums, sizes = group_sums(gain, groups)
+    _warn_of_skewness(sums)
     statistic, p_value, null = _by_signs(
         sums / jnp.mean(sizes), as_key(key), resamples, alternative
     )
     return PairedTest(difference, p_value, low, high, error, null, statistic)
+
+
+def _warn_of_skewness(sums: Float[Array, "units ..."]) -> None:
+    """Warns of few and skewed differences, which simulated tests reject too often."""
+    if _checks.is_traced(sums) or len(sums) >= _MANY:
+        return
+    deviations = np.asarray(sums, np.float64)
+    deviations = deviations - deviations.mean(axis=0)
+    spread = np.sqrt(np.mean(deviations**2, axis=0))
+    cubes = np.mean(deviations**3, axis=0)
+    skewness = np.abs(cubes) / np.where(spread > 0, spread, 1) ** 3
+    if np.any(skewness > np.sqrt(len(sums)) / 3):
+        warnings.warn(
+            f"{len(sums)} queries or groups are few for differences so skewed, or so "
+            "often equal: p-values may be too small and intervals too narrow, see the "
+            "guide's table",
+            stacklevel=3,
+        )
 
 
 _by_signs = partial(jax.jit, static_argnames=("resamples", "alternative"))(sign_test)
