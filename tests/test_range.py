@@ -1,6 +1,10 @@
 """Numbers that the dtype cannot hold, and soft matchings that did not converge."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -282,3 +286,17 @@ def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
         for kernel in (RBF(2.0), RBF(np.float64(2.0)), RBF()):
             np.testing.assert_allclose(kernel(on_host), kernel(stats), rtol=1e-6)
     assert hash(RBF(jnp.float32(2))) == hash(RBF(2.0))
+
+
+@pytest.mark.slow
+def test_kernels_and_rsa_are_right_with_x64_on():
+    files = [str(Path(__file__).with_name(f"test_{n}.py")) for n in ("kernels", "rsa")]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *files]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"JAX_ENABLE_X64": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
