@@ -21,6 +21,7 @@ from experiments.data.photographs import (
     readers,
 )
 from experiments.frame.session import Session
+from experiments.open_questions import windows
 from experiments.output_correlation.classifiers import Answers
 from experiments.output_correlation.config import OutputCorrelationConfig
 from experiments.output_correlation.measure import measure
