@@ -168,6 +168,8 @@ def test_output_correlation_resamples_groups(tmp_path):
     assert interval.value == pytest.approx(value, abs=1e-4)
     assert interval.low == pytest.approx(float(expected.low), abs=1e-3)
     assert interval.low < interval.value < interval.high
+    # The figure shows the pairs that count: 6 * 5 / 2 pairs of photographs, 25 each.
+    assert measured.pairs["cosine"].divergence.shape == (15 * 25,)
     change = float(sj.rsa(L, divergence, "pearson", groups=groups)) - value
     assert ours.difference.value == pytest.approx(change, abs=1e-4)
 

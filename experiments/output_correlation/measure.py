@@ -182,7 +182,7 @@ def _compared(
             test.interval.scaled(values[1] - values[0], share),
         ]
         intervals[metric] = np.array([number(interval) for interval in scaled])
-    return {**intervals, "pairs": _pairs(parts[:2], divergence)}
+    return {**intervals, "pairs": _pairs(parts[:2], divergence, answers.groups)}
 
 
 def _mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
@@ -195,9 +195,15 @@ def _mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
     return np.concatenate(means)
 
 
-def _pairs(parts: list[np.ndarray], divergence: np.ndarray) -> np.ndarray:
-    """Similarities and divergence (3, n) of the pairs of the first images."""
-    places = np.triu_indices(min(len(divergence), _DRAWN), 1)
+def _pairs(
+    parts: list[np.ndarray], divergence: np.ndarray, groups: np.ndarray | None
+) -> np.ndarray:
+    """Similarities and divergence (3, n) of pairs that count, of the first images."""
+    places = np.stack(np.triu_indices(min(len(divergence), _DRAWN), 1))
+    if groups is not None:
+        left, right = groups[places]
+        places = places[:, left != right]
+    places = tuple(places)
     return np.stack([each[places] for each in (*parts, divergence)]).astype(np.float32)
 
 
