@@ -125,7 +125,7 @@ def command(
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     asked = bool(bootstrap or permutations) and not quiet
-    members = groups_of_rsms(opened, groups, labels, asked, drop_within)
+    members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
     with spoken_warnings(quiet):
         opened = same_samples(opened)
     matrix = measure_matrix(
@@ -209,7 +209,7 @@ def _ceiling(
     seed: int,
     resamples: int | None,
     confidence: float,
-    groups: tuple[str, ...] | None,
+    groups: Any,
 ) -> dict[str, float]:
     """Both ends of the noise ceiling, and where resampled their outer limits."""
     result = noise_ceiling(

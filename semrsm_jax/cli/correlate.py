@@ -97,7 +97,7 @@ def command(
             f"{outputs} must have shape (N, classes) with N = {samples}, the samples "
             f"of the RSM, got {p.shape}"
         )
-    members = groups_of_rsms(
+    members: Any = groups_of_rsms(
         opened, groups, labels, bool(bootstrap) and not quiet, drop_within
     )
     kind: dict[str, Any] = {"from_logits": logits is not None}

@@ -75,7 +75,8 @@ def hsic(
 
 @partial(jax.jit, static_argnames="estimator")
 def _hsic(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
-    product = inner_product(*(centered(m, estimator) for m in (K, L)), estimator)
+    K, L = centered(K, estimator), centered(L, estimator)
+    product = inner_product(K, L, estimator)
     return product / normalizer(len(K), estimator)
 
 
@@ -121,9 +122,9 @@ def weighted_product(
     w = counts
     if estimator == "biased":
         with jax.default_matmul_precision("highest"):
-            sums_k, sums_l = ((m @ w, w @ m) for m in (K, L))
+            sums_k, transposed_l = (K @ w, w @ K), (w @ L, L @ w)
             cross = w @ ((K * L.T) @ w)
-        return product_of_sums(cross, sums_k, sums_l[::-1], w, estimator)
+        return product_of_sums(cross, sums_k, transposed_l, w, estimator)
     apart = ~jnp.eye(len(w), dtype=bool)
     within = None
     if groups is not None:

@@ -99,6 +99,7 @@ def output_correlation(
         if not itself:
             raise ValueError("groups fit one set of samples, got two: leave q out")
         members, _ = check_groups(groups, n)
+        assert members is not None
         sizes = np.bincount(members)
         count -= int((sizes * (sizes - 1)).sum()) // (1 + triangle)
     if count < 2:
