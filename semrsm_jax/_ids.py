@@ -60,8 +60,8 @@ def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
                 stacklevel=4,
             )
         orders = [
-            None if None in pair else order_of(name, pair[0], first, pair[1])
-            for pair in zip(own, ids[first], strict=True)
+            None if x is None or y is None else order_of(name, x, first, y)
+            for x, y in zip(own, ids[first], strict=True)
         ]
         if any(own):
             groups = getattr(rsms[name], "x_groups", None)

@@ -257,9 +257,9 @@ def _in_range(inputs: PairInputs, mirrored: bool, each: bool) -> PairInputs:
 
     A `Rows` stays as it is.
     """
-    sides = [(inputs.x, inputs.x_mask), (inputs.y, inputs.y_mask)][: 2 - mirrored]
-    if any(isinstance(side, Rows) for side, _ in sides):
+    if isinstance(inputs.x, Rows) or isinstance(inputs.y, Rows):
         return inputs
+    sides = [(inputs.x, inputs.x_mask), (inputs.y, inputs.y_mask)][: 2 - mirrored]
     outside = [jnp.isnan(_squared_norms(*side, inputs.dtype)) for side in sides]
     traced = _checks.is_traced(*outside)
     if not traced and not any(np.asarray(o).any() for o in outside):

@@ -149,7 +149,8 @@ def scores_at_k(
         if counts.ndim != 2:
             raise ValueError(f"{name} must have 2 axes, got shape {counts.shape}")
     # A list has a method of this name.
-    index: Any = neighbors.index if hasattr(neighbors, "similarity") else neighbors
+    given: Any = neighbors
+    index = given.index if hasattr(given, "similarity") else given
     index = _checks.real_array_on_host("neighbors", index, rank=2)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"neighbors must be integers, got dtype {index.dtype}")
@@ -189,7 +190,8 @@ def counts_of(
             )
         sides.append(labels)
     if all(isinstance(labels, Labels) for labels in sides):
-        sides = list(align_classes(*sides, ("query_counts", "database_counts")))
+        x, y = sides
+        sides = [*align_classes(x, y, ("query_counts", "database_counts"))]
     counts = (s.counts if isinstance(s, Labels) else s for s in sides)
     return next(counts), next(counts)
 

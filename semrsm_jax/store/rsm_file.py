@@ -82,7 +82,8 @@ def save_rsm(
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite)
-    arrays = {"rsm": real_array_on_host("rsm", np.asarray(rsm))}
+    matrix = np.asarray(real_array_on_host("rsm", np.asarray(rsm)))
+    arrays: dict[str, np.ndarray] = {"rsm": matrix}
     check_real("rsm", arrays["rsm"].dtype)
     shape = arrays["rsm"].shape
     if len(shape) != 2 or 0 in shape:
