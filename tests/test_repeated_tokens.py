@@ -97,25 +97,23 @@ def test_nearly_constant_rows_keep_two_classes(rng):
 def test_equal_rows_bid_together(rng, monkeypatch):
     """Alone they would need a scan for every epsilon that a price rises by."""
     matrix = repeating(rng, 256, 256, 0.4).astype(np.float32)
-    costs = {}
-    for repeats in (True, False):
-        costs[repeats] = 0
-        phase = _bidding._bid_phase
+    n, phase, costs = len(matrix), _bidding._bid_phase, {}
+    best, worst = matrix.max(1).astype(float), matrix.min(1).astype(float)
+    for least in (128, n + 1):  # tokens from which repeated ones are looked for
+        costs[least] = 0
 
-        def counted(*arguments, phase=phase, repeats=repeats):
+        def counted(*arguments, least=least):
             cost = phase(*arguments)
-            costs[repeats] += cost
+            costs[least] += cost
             return cost
 
-        with monkeypatch.context() as patch:
-            patch.setattr(_bidding, "_bid_phase", counted)
-            n = len(matrix)
-            best, worst = matrix.max(1).astype(float), matrix.min(1).astype(float)
-            space = np.empty(n * (n + 64), np.int32)
-            matched, prices = np.full(n, -1, np.int32), np.zeros(n)
-            ranges = matrix, np.arange(n), best, worst
-            _bidding.auction.py_func(*ranges, 1e-6, repeats, space, matched, prices)
-    assert costs[True] < costs[False] / 3
+        monkeypatch.setattr(_bidding, "LEAST", least)
+        monkeypatch.setattr(_bidding, "_bid_phase", counted)
+        space = np.empty(n * (n + 64), np.int32)
+        matched, prices = np.full(n, -1, np.int32), np.zeros(n)
+        ranges = matrix, np.arange(n), best, worst
+        _bidding.auction.py_func(*ranges, 1e-6, space, matched, prices)
+    assert costs[128] < costs[n + 1] / 3
 
 
 def test_the_answer_is_the_same_for_any_number_of_threads(rng):

@@ -29,7 +29,7 @@ from semrsm_jax.matching._augment import (
     row_ranges,
 )
 from semrsm_jax.matching._bidding import auction
-from semrsm_jax.matching._repeats import repeated
+from semrsm_jax.matching._repeats import columns_repeat_more
 from semrsm_jax.matching._scans import BLOCK
 
 ENTRIES_PER_CALL = 65536  # small pairs are handed to a worker several at a time
@@ -56,7 +56,6 @@ def _solve_wide(
     matrix: ndarray,
     rows: ndarray,
     tolerance: float,
-    repeats: bool,
     fixed: ndarray,
     column_of: ndarray,
     prices: ndarray,
@@ -83,9 +82,7 @@ def _solve_wide(
     bound = 0.0
     if count > 0:
         matched = np.full(count, -1, np.int32)
-        complete = auction(
-            matrix, busy, top, low, tolerance, repeats, fixed, matched, prices
-        )
+        complete = auction(matrix, busy, top, low, tolerance, fixed, matched, prices)
         allowed = tolerance * abs(top.sum() + constant)
         rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
         attempt = 0
@@ -137,19 +134,15 @@ def _solve_range(
         rows = _valid(row_mask[b])
         columns = _valid(column_mask[b])
         wide = len(rows) <= len(columns)
-        equal_rows, equal_columns = repeated(matrix, rows)
-        if len(rows) == len(columns) and equal_rows > 2 * equal_columns:
-            wide = False  # columns that repeat gain more
+        if len(rows) == len(columns) and columns_repeat_more(matrix, rows):
+            wide = False  # rows that repeat gain more
         chosen = rows
         if not wide or len(columns) < matrix.shape[1]:
             matrix = copy_valid(matrix, rows, columns, not wide)
             chosen = np.arange(len(matrix))
         column_of = np.full(len(chosen), -1, np.int32)
         dual = np.zeros(matrix.shape[1])
-        repeats = equal_rows + equal_columns > 0
-        bound[b] = _solve_wide(
-            matrix, chosen, tolerance, repeats, fixed, column_of, dual
-        )
+        bound[b] = _solve_wide(matrix, chosen, tolerance, fixed, column_of, dual)
         if np.isnan(bound[b]):
             continue
         for r in range(len(column_of)):

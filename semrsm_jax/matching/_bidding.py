@@ -18,7 +18,7 @@ from semrsm_jax.matching._joint_bids import (
     equal_rows_bid,
     set_class_price,
 )
-from semrsm_jax.matching._repeats import equal_columns, equal_rows
+from semrsm_jax.matching._repeats import LEAST, equal_columns, equal_rows
 from semrsm_jax.matching._scans import BLOCK, CANDIDATES, LOW, list_candidates, scan
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
@@ -193,14 +193,11 @@ def auction(
     top: ndarray,
     low: ndarray,
     tolerance: float,
-    repeats: bool,
     fixed: ndarray,
     column_of: ndarray,
     prices: ndarray,
 ) -> bool:
     """Match rows that are not constant; False if it was broken off.
-
-    With `repeats`, equal rows and columns are looked for.
 
     column_of and prices are then a start for augmenting paths.
     """
@@ -220,7 +217,7 @@ def auction(
     order = begin = np.empty(0, np.int32)
     groups = (order, order, order)
     aim = tolerance
-    if repeats:
+    if m >= LEAST:
         # What the tolerance leaves to the rounding of repeated entries.
         share = min(0.5 * tolerance, EQUAL * np.finfo(matrix.dtype).eps)
         slack = np.empty(n)
@@ -229,7 +226,8 @@ def auction(
             slack[r] = min(share * max(abs(top[r]), abs(low[r])), least)
         order, begin, _ = equal_columns(matrix, rows, slack)
         groups = equal_rows(matrix, rows, slack)
-        aim = 0.4 * tolerance
+        if len(order) + len(groups[0]) > 0:
+            aim = 0.4 * tolerance
     classes = len(begin) - 1 if len(begin) > 0 else m
     width = (classes + BLOCK - 1) // BLOCK * BLOCK
     q = fixed[: n * width].reshape(n, width)

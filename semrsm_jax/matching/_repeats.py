@@ -89,14 +89,14 @@ def _row_keys(matrix: ndarray, rows: ndarray) -> ndarray:
 
 
 @jit
-def repeated(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
-    """How many rows and columns seem to repeat others; 0 where they are too few."""
+def columns_repeat_more(matrix: ndarray, rows: ndarray) -> bool:
+    """Whether far more columns than rows of a square matrix seem to repeat others."""
     if len(rows) < LEAST:
-        return 0, 0
-    return (
-        _repeating(_first_of_each(_row_keys(matrix, rows))),
-        _repeating(_first_of_each(_column_keys(matrix, rows))),
-    )
+        return False
+    repeated = _repeating(_first_of_each(_column_keys(matrix, rows)))
+    if repeated == 0:
+        return False
+    return repeated > 2 * _repeating(_first_of_each(_row_keys(matrix, rows)))
 
 
 @jit
