@@ -32,7 +32,7 @@ WITHOUT_SOURCE = {
     "containers": "Interval Ladder Matching SoftMatching Neighbors OutputCorrelation "
     "PairStatistics PairedTest PermutationTest Difference ScoresAtK SearchResult "
     "MinibatchSums BoundUse Assignment Statistic Kernel Matcher Report MeanScore "
-    "CorrelationInference NeighborFile PairInference RetrievalScores "
+    "CorrelationInference SampleGroups NeighborFile PairInference RetrievalScores "
     "infer_each_pair holds_neighbors load_neighbors save_neighbors".split(),
     "arrays": "to_tokens center same_group same_sample".split(),
     "packages": ("demo", "engine", "exchange", "features", "plotting", "store"),

@@ -196,10 +196,11 @@ def test_sections_before_the_one_that_fails_are_kept(tmp_path, monkeypatch):
     known = {"first": tasks(first), "second": tasks(second)}
     monkeypatch.setattr(sections, "worker", here)
     monkeypatch.setattr(sections, "SECTIONS", known)
+    config = dataclasses.replace(SMOKE, sections=tuple(known))
     with pytest.raises(MemoryError):
-        sections.run(SMOKE, Session(tmp_path))
-    results = sections.run(SMOKE, Session(tmp_path))
-    alone = sections.run(SMOKE, Session(tmp_path, only=("second",)))
+        sections.run(config, Session(tmp_path))
+    results = sections.run(config, Session(tmp_path))
+    alone = sections.run(config, Session(tmp_path, only=("second",)))
     assert alone == {"second": results["second"]}
     assert started == [first, second, second]
     assert [result["answer"] for result in results.values()] == [42, 43]

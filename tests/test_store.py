@@ -201,12 +201,12 @@ def test_npz_is_plain_numpy(tmp_path, stats):
         assert json.loads(str(file["metadata"]))["a"] == 1
 
 
-def test_npy_holds_the_matrix_alone(tmp_path, stats):
+def test_npy_holds_the_matrix_and_what_describes_it(tmp_path, stats):
     save_rsm(tmp_path / "x.npy", stats.inner, stats, {"a": 1})
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), stats.inner)
     file = load_rsm(tmp_path / "x.npy")
     assert file.statistics is None
-    assert file.metadata == {}
+    assert file.metadata["a"] == 1 and set(file.metadata) == {"a", "versions"}
 
 
 def test_rsm_in_fortran_order_survives_safetensors(tmp_path):
@@ -233,7 +233,7 @@ def test_files_that_hold_no_rsm_are_refused(tmp_path):
 
 
 def test_save_rsm_refuses_what_it_cannot_keep(tmp_path):
-    with pytest.raises(TypeError, match="rsm must hold floats.*complex"):
+    with pytest.raises(TypeError, match="rsm must be a real array.*complex"):
         save_rsm(tmp_path / "x.npy", np.ones((2, 2), complex))
     with pytest.raises(ValueError, match=r"rsm must have shape \(N, M\).*\(3, 4, 2\)"):
         save_rsm(tmp_path / "x.npy", features())
