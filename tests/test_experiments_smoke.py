@@ -23,7 +23,8 @@ from experiments.open_questions import ablation, prior
 from experiments.reproduce.command import command
 from experiments.reproduce.run import STUDIES
 from experiments.retrieval.collection import OTHER_SCENES, SAME_SCENE
-from experiments.runtime import features, findings, tables
+from experiments.runtime import features, tables
+from experiments.runtime.goals import measurements
 from experiments.runtime.peers import PEERS
 from experiments.runtime.sections import SECTIONS
 from experiments.scenes.compose import SceneConfig, compose
@@ -285,13 +286,13 @@ def test_sections_measure_what_their_goals_are_about(runtime):
 def test_goals_are_those_of_the_sections_that_ran(of, runtime):
     smoke = of("runtime")[0].scales["smoke"]
     config = dataclasses.replace(smoke, has_goals=True)
-    goals = list(findings.measurements(config, runtime))
+    goals = list(measurements(config, runtime))
     names = " ".join(str(goal) for goal in goals)
     parts = "SciPy at worst, optimally, OR-Tools, exponent, proven, GiB"
     assert all(part in names for part in parts.split(", "))
     # Tiny sizes are not held to the goals of large ones.
-    assert list(findings.measurements(smoke, runtime)) == []
-    alone = findings.measurements(config, {"scaling": runtime["scaling"]})
+    assert list(measurements(smoke, runtime)) == []
+    alone = measurements(config, {"scaling": runtime["scaling"]})
     assert [goal.name for goal in alone] == ["exponent of time in S"]
     document = {"sections": runtime, "measurements": [goal.row() for goal in goals]}
     *_, last = tables.tables(document)

@@ -57,12 +57,21 @@ class ThreadsSize:
 
 @dataclass(frozen=True)
 class RSMSize:
-    """A whole RSM of `samples` samples, and the least ratio to the loop aimed at."""
+    """A whole RSM, and the largest ratios aimed at.
+
+    Attributes:
+      layer: where the features come from.
+      samples: N.
+      rounds: turns of all sides.
+      goal: to the loop over OR-Tools; None: there is none.
+      products_goal: to the matrix products alone.
+    """
 
     layer: Layer
     samples: int
     rounds: int
-    goal: float
+    goal: float | None = None
+    products_goal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +132,11 @@ class RuntimeConfig:
         ThreadsSize(Layer(64, 1), pairs=32, rounds=9),
     )
     rsm: tuple[RSMSize, ...] = (
-        RSMSize(Layer(64, 2), samples=24, rounds=5, goal=0.15),
-        RSMSize(Layer(64, 1), samples=16, rounds=3, goal=0.1),
+        RSMSize(Layer(56, 3), samples=24, rounds=15, products_goal=3),
+        RSMSize(Layer(64, 3), samples=24, rounds=15, products_goal=3),
+        RSMSize(Layer(64, 2), samples=24, rounds=5, goal=0.15, products_goal=3),
+        RSMSize(Layer(64, 1), samples=16, rounds=3, goal=0.1, products_goal=3),
+        RSMSize(Layer(64, 0), samples=4, rounds=1, products_goal=6.5),
     )
     scaling: tuple[Layer, ...] = tuple(map(Layer, (32, 48, 64, 96, 128)))
     scaling_rounds: int = 5

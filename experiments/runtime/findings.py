@@ -1,4 +1,4 @@
-"""What the benchmark found: its goals, the rows of Table 5, and the paper's claims."""
+"""What the benchmark found: the rows of Table 5, and the paper's claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import log
@@ -12,8 +12,6 @@ from experiments.frame.finding import (
     grouped,
     verdict,
 )
-from experiments.frame.measurement import Measurement
-from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.depth import UNMATCHED
 from experiments.runtime.paper import MOST_ERROR_4096, SIZES, SPEEDUP_4096, TABLE_5
 from experiments.runtime.sections import Results
@@ -21,75 +19,6 @@ from experiments.runtime.table5 import BATCH
 
 _Entry = Mapping[str, Any]
 _WINDOW = "BatchOptimal(128)"
-_SOLVER_GOALS = {256: 8.0, 1024: 12.0, 4096: 20.0}  # fastest peer / ours, by S
-_MOST_ADVERSARIAL = 2.0
-_LEAST_SPEEDUP = 1.7
-_MOST_EXPONENT = 1.15
-_QUALITY_GOALS = {"4": 0.994, "12": 0.997}  # by sweeps, at S=4096
-
-
-def measurements(config: RuntimeConfig, results: Results) -> Iterator[Measurement]:
-    """The goals of the sections that ran; none where the config's sizes have none."""
-    if config.has_goals:
-        for name, result in results.items():
-            yield from _GOALS[name](result)
-
-
-def _table5_goals(result: _Entry) -> Iterator[Measurement]:
-    for size in result["sizes"]:
-        if goal := _SOLVER_GOALS.get(size["tokens"]):
-            name = f"fastest peer / ours, S={size['tokens']}, {size['network']}"
-            yield Measurement(name, size["ratio"], "", ">=", goal)
-
-
-def _adversarial_goals(result: _Entry) -> Iterator[Measurement]:
-    worst = max(result["cases"], key=lambda case: case["ratio"])
-    name = f"ours / SciPy at worst ({worst['family']}, S={worst['tokens']})"
-    yield Measurement(name, worst["ratio"], "", "<=", _MOST_ADVERSARIAL)
-    share = sum(case["optimal"] for case in result["cases"]) / len(result["cases"])
-    yield Measurement("adversarial matrices solved optimally", share, "", ">=", 1.0)
-
-
-def _threads_goals(result: _Entry) -> Iterator[Measurement]:
-    if result["cores"] > 1:
-        for size in result["sizes"]:
-            name = f"pairs a second, 2 threads / 1, S={size['tokens']}"
-            yield Measurement(name, size["speedup"], "", ">=", _LEAST_SPEEDUP)
-
-
-def _rsm_goals(result: _Entry) -> Iterator[Measurement]:
-    for size in result["sizes"]:
-        name = f"rsm / loop over OR-Tools, N={size['samples']}, S={size['tokens']}"
-        yield Measurement(name, size["ratio"], "", "<=", size["goal"])
-
-
-def _scaling_goals(result: _Entry) -> Iterator[Measurement]:
-    name = "exponent of time in S"
-    yield Measurement(name, result["exponent"], "", "<=", _MOST_EXPONENT)
-    for sweeps, goal in _QUALITY_GOALS.items():
-        if sweeps in result["quality"]:
-            name = f"k / k_opt, {sweeps} sweeps, S={result['quality_tokens']}"
-            yield Measurement(name, result["quality"][sweeps], "", ">=", goal)
-
-
-def _large_goals(result: _Entry) -> Iterator[Measurement]:
-    """Of a pair of S=65,536."""
-    pair = result["pair"]
-    where, memory = f"S={pair['tokens']}", pair["peak_bytes"] / 2**30
-    yield Measurement(f"proven, {where}", pair["proven"], "", ">=", 0.97)
-    yield Measurement(f"time, {where}", pair["first_seconds"], "s", "<=", 30.0)
-    yield Measurement(f"peak, {where}", memory, "GiB", "<=", 2.0)
-
-
-_GOALS = {
-    "table5": _table5_goals,
-    "depth": lambda result: (),
-    "adversarial": _adversarial_goals,
-    "threads": _threads_goals,
-    "rsm": _rsm_goals,
-    "scaling": _scaling_goals,
-    "large": _large_goals,
-}
 
 
 def rows(results: Results) -> list[dict[str, Any]]:

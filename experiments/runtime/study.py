@@ -6,7 +6,8 @@ from experiments.data.photographs import HELP
 from experiments.frame.study import Study
 from experiments.runtime.config import SCALES
 from experiments.runtime.figures import draw_isotropy, draw_pareto, draw_quality
-from experiments.runtime.findings import SECTION, findings, measurements, rows, summary
+from experiments.runtime.findings import SECTION, findings, rows, summary
+from experiments.runtime.goals import measurements
 from experiments.runtime.sections import SECTIONS, run
 from experiments.runtime.tables import tables
 
