@@ -292,11 +292,6 @@ def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
 def test_kernels_and_rsa_are_right_with_x64_on():
     files = [str(Path(__file__).with_name(f"test_{n}.py")) for n in ("kernels", "rsa")]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *files]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"JAX_ENABLE_X64": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    settings = os.environ | {"JAX_ENABLE_X64": "1"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
