@@ -265,7 +265,7 @@ def test_solvers_agree_and_no_matcher_beats_exact(runtime):
             assert row["proven"] <= row["quality"] + 1e-5
     assert runtime["rsm"]["sizes"][0]["disagreement"] < 1e-5
     cases = runtime["adversarial"]["cases"]
-    assert len(cases) == 13
+    assert len(cases) == 16
     assert [case["family"] for case in cases if not case["optimal"]] == []
 
 

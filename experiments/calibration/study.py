@@ -52,5 +52,5 @@ STUDY = Study(
     rows=rows,
     summary=summary,
     needs={},
-    packages=("semrsm_jax", "jax", "jaxlib", "numpy"),
+    packages=("semrsm_jax", "jax", "jaxlib", "flax", "numpy"),
 )
