@@ -118,8 +118,7 @@ def test_networks_are_there_for_the_commands_with_their_preprocessing():
 
 @pytest.mark.torch
 def test_random_weights_have_calibrated_norms_and_leave_torchs_generator_alone(rng):
-    import torch
-
+    torch = pytest.importorskip("torch")
     name, images = lite(0), rng.random((6, 64, 64, 3), np.float32)
     layers = ("_bn0", "_blocks.2")
     network = Pretrained(name, layers, side=64, seed=3)
