@@ -11,63 +11,9 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 import jax.numpy as jnp  # noqa: E402
+from torch_modules import Block, after_convolution, images, net  # noqa: E402, F401
 
 from semrsm_jax.features import extract, layer_names  # noqa: E402
-
-
-class Block(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
-
-    def forward(self, x):
-        return torch.relu(self.conv(x))
-
-
-class Several(torch.nn.Module):
-    """Gives its state behind something else, as transformers' layers do."""
-
-    def forward(self, x):
-        return {"loss": None, "state": x + 1, "weights": x}
-
-
-class Permuted(torch.nn.Module):
-    def forward(self, x):
-        return x.permute(1, 0, 2, 3)
-
-
-class Net(torch.nn.Module):
-    """What users write: sharing, tuples, dicts, random layers, statistics."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.shared = Block(), Block()
-        self.norm = torch.nn.BatchNorm2d(3)
-        self.drop = torch.nn.Dropout(0.5)
-        self.several, self.permuted = Several(), Permuted()
-        self.lstm = torch.nn.LSTM(3, 4, batch_first=True)
-        self.unused = torch.nn.Linear(1, 1)
-        self.head = torch.nn.Linear(4, 2)
-        self.batches = []
-
-    def forward(self, pixels):
-        self.batches.append(tuple(pixels.shape))
-        x = self.drop(self.norm(self.shared(self.shared(self.first(pixels)))))
-        x = self.several(x)["state"]
-        self.permuted(x)
-        x, _ = self.lstm(x.flatten(2).transpose(1, 2))
-        return self.head(x.mean(1))
-
-
-@pytest.fixture(scope="module")
-def net() -> Net:
-    torch.manual_seed(0)
-    return Net()
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return pixels((6, 7), 5)
 
 
 def as_torch(images) -> "torch.Tensor":
@@ -202,24 +148,6 @@ def test_refused(net, images, arguments, error, message):
     good = {"model": net, "images": images, "layers": ["drop"]}
     with pytest.raises(error, match=message):
         extract(**(good | arguments))
-
-
-class Function(torch.nn.Module):
-    """A layer of one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def after_convolution(*functions) -> "torch.nn.Module":
-    """A map of 5 channels, then functions; layers are named "0", "1", ..."""
-    torch.manual_seed(0)
-    convolution = torch.nn.Conv2d(3, 5, 1)
-    return torch.nn.Sequential(convolution, *map(Function, functions))
 
 
 def test_a_cube_is_read_as_what_follows_takes_it():

@@ -2,68 +2,13 @@
 
 import numpy as np
 import pytest
-from networks import pixels
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+from torch_modules import Function, after_convolution, images, net  # noqa: E402, F401
 
 from semrsm_jax.features import extract  # noqa: E402
-
-
-class Block(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
-
-    def forward(self, x):
-        return torch.relu(self.conv(x))
-
-
-class Several(torch.nn.Module):
-    """Gives its state behind something else, as transformers' layers do."""
-
-    def forward(self, x):
-        return {"loss": None, "state": x + 1, "weights": x}
-
-
-class Permuted(torch.nn.Module):
-    def forward(self, x):
-        return x.permute(1, 0, 2, 3)
-
-
-class Net(torch.nn.Module):
-    """What users write: sharing, tuples, dicts, random layers, statistics."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.shared = Block(), Block()
-        self.norm = torch.nn.BatchNorm2d(3)
-        self.drop = torch.nn.Dropout(0.5)
-        self.several, self.permuted = Several(), Permuted()
-        self.lstm = torch.nn.LSTM(3, 4, batch_first=True)
-        self.unused = torch.nn.Linear(1, 1)
-        self.head = torch.nn.Linear(4, 2)
-        self.batches = []
-
-    def forward(self, pixels):
-        self.batches.append(tuple(pixels.shape))
-        x = self.drop(self.norm(self.shared(self.shared(self.first(pixels)))))
-        x = self.several(x)["state"]
-        self.permuted(x)
-        x, _ = self.lstm(x.flatten(2).transpose(1, 2))
-        return self.head(x.mean(1))
-
-
-@pytest.fixture(scope="module")
-def net() -> Net:
-    torch.manual_seed(0)
-    return Net()
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return pixels((6, 7), 5)
 
 
 def test_a_model_without_parameters(images):
@@ -74,54 +19,26 @@ def test_a_model_without_parameters(images):
 
 
 def test_layout_of_models_that_keep_channels_last(images):
-    class Last(torch.nn.Module):
-        def forward(self, x):
-            return x.permute(0, 2, 3, 1)
-
-    net = torch.nn.Sequential(Last(), torch.nn.Identity())
+    last = Function(lambda x: x.permute(0, 2, 3, 1))
+    net = torch.nn.Sequential(last, torch.nn.Identity())
     features = extract(net, images, ["1"], layout="NHWC")["1"]
     np.testing.assert_array_equal(features, images.reshape(5, -1, 3))
 
 
-PATCHES = {"tokens": "patches", "layers": ["lstm"]}
-
-
 def test_a_layer_of_as_many_tokens_as_the_grid_has_no_prefix(net, images):
     every = extract(net, images, ["lstm"])["lstm"]
-    np.testing.assert_array_equal(extract(net, images, **PATCHES)["lstm"], every)
+    patches = extract(net, images, ["lstm"], tokens="patches")["lstm"]
+    np.testing.assert_array_equal(patches, every)
 
 
 def test_an_output_that_is_not_a_floating_tensor(images):
-    class Words(torch.nn.Module):
-        def forward(self, x):
-            return "words"
-
-    class Places(torch.nn.Module):
-        def forward(self, x):
-            return x.argmax(1)
-
-    for module, kind in ((Words(), "str"), (Places(), "torch.int64")):
-        net = torch.nn.ModuleDict({"inner": module})
+    for function, kind in (
+        (lambda x: "words", "str"),
+        (lambda x: x.argmax(1), "torch.int64"),
+    ):
+        net = torch.nn.ModuleDict({"inner": Function(function)})
         with pytest.raises(TypeError, match=f"'inner' gives {kind}"):
             extract(net, images, ["inner"], call=lambda m, x: m["inner"](x))
-
-
-class Function(torch.nn.Module):
-    """A layer of one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def after_convolution(*functions) -> "torch.nn.Module":
-    """A map of 5 channels, then functions; layers are named "0", "1", ..."""
-    torch.manual_seed(0)
-    convolution = torch.nn.Conv2d(3, 5, 1)
-    return torch.nn.Sequential(convolution, *map(Function, functions))
 
 
 def test_axes_are_decided_by_layer(images):
