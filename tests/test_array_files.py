@@ -1,34 +1,14 @@
 """Arrays are read from .npy, .npz and .safetensors, and what cannot be is named."""
 
 import os
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
+from array_files import SUFFIXES, features, write
 from safetensors.numpy import save_file
 
 from semrsm_jax.store import load_features
-
-SUFFIXES = (".npy", ".npz", ".safetensors")
-
-
-def features(dtype="f4", shape=(3, 4, 2)) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
-
-
-def write(path: Path, array: np.ndarray) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez_compressed(path, x=array)
-    else:
-        save_file({"x": array}, path)
-    return path
-
-
-# Reading features
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -8,30 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_files import SUFFIXES, features, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
 from stored_runs import Trap, npy_header
 
 from semrsm_jax.store import load_features
 
-SUFFIXES = (".npy", ".npz", ".safetensors")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
-
-
-def features(dtype="f4", shape=(3, 4, 2)) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
-
-
-def write(path: Path, array: np.ndarray) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez_compressed(path, x=array)
-    else:
-        save_file({"x": array}, path)
-    return path
 
 
 def npy_bytes(array) -> bytes:

@@ -9,18 +9,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 import zarr
+from array_files import SHAPE, six_samples, write_zarr
 from safetensors.numpy import save_file
 
 from semrsm_jax import Identity, pair_statistics, to_tokens
 from semrsm_jax._rows import Rows
 from semrsm_jax.store import FeatureStore, feature_ids, feature_names, load_features
-
-SHAPE = (6, 5, 3)
-
-
-def features(dtype="f4", shape=SHAPE) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
 
 
 def a_store(path, layers) -> Path:
@@ -33,42 +27,29 @@ def a_store(path, layers) -> Path:
     return path
 
 
-def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Path:
-    array = zarr.create_array(
-        path,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=chunks,
-        zarr_format=zarr_format,
-        **settings,
-    )
-    array[:] = values
-    return path
-
-
 def written(folder: Path, kind: str) -> tuple[Path, str | None]:
     """The features in one of the ways, and the key to them."""
     if kind == "npy":
-        np.save(folder / "x.npy", features())
+        np.save(folder / "x.npy", six_samples())
         return folder / "x.npy", None
     if kind in ("npz", "packed"):
         save = np.savez if kind == "npz" else np.savez_compressed
-        save(folder / "x.npz", other=np.ones(2), x=features())
+        save(folder / "x.npz", other=np.ones(2), x=six_samples())
         return folder / "x.npz", "x"
     if kind == "safetensors":
-        save_file({"x": features(), "y": np.ones(2)}, folder / "x.safetensors")
+        save_file({"x": six_samples(), "y": np.ones(2)}, folder / "x.safetensors")
         return folder / "x.safetensors", "x"
     if kind == "store":
-        return a_store(folder / "x", {"x": features(), "y": features()}), "x"
+        return a_store(folder / "x", {"x": six_samples(), "y": six_samples()}), "x"
     if kind == "zarr":
-        return an_array(folder / "x.zarr", features()), None
+        return write_zarr(folder / "x.zarr", six_samples()), None
     if kind == "group":
         zarr.create_group(folder / "x.zarr", zarr_format=3)
-        an_array(folder / "x.zarr" / "x", features())
+        write_zarr(folder / "x.zarr" / "x", six_samples())
         return folder / "x.zarr", "x"
     (folder / "many").mkdir()
-    np.save(folder / "many" / "x.npy", features())
-    np.save(folder / "many" / "y.npy", features())
+    np.save(folder / "many" / "x.npy", six_samples())
+    np.save(folder / "many" / "y.npy", six_samples())
     return folder / "many", "x"
 
 
@@ -79,7 +60,7 @@ LAZY = {"safetensors", "store", "zarr", "group"}
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_read_whole_and_in_parts(tmp_path, kind):
     path, key = written(tmp_path, kind)
-    loaded, expected = load_features(path, key), features()
+    loaded, expected = load_features(path, key), six_samples()
     assert isinstance(loaded, Rows if kind in LAZY else np.ndarray)
     if kind in ("npy", "npz", "folder"):
         assert isinstance(loaded, np.memmap)
@@ -94,14 +75,14 @@ def test_every_kind_is_read_whole_and_in_parts(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["npz", "safetensors", "store", "zarr"])
 def test_statistics_are_those_of_the_array_in_memory(tmp_path, kind):
     loaded = load_features(*written(tmp_path, kind))
-    lazy = pair_statistics(loaded, features() + 1, Identity())
-    held = pair_statistics(features(), features() + 1, Identity())
+    lazy = pair_statistics(loaded, six_samples() + 1, Identity())
+    held = pair_statistics(six_samples(), six_samples() + 1, Identity())
     for one, other in zip(lazy, held, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_layers_are_listed_by_name(tmp_path):
-    layers = {"stages.0": features(), "stages.1": features()}
+    layers = {"stages.0": six_samples(), "stages.1": six_samples()}
     a_store(tmp_path / "store", layers)
     np.savez(tmp_path / "x.npz", **layers)
     folder = tmp_path / "many"
@@ -113,15 +94,15 @@ def test_layers_are_listed_by_name(tmp_path):
         with pytest.raises(ValueError, match="several arrays; key must be one of 'sta"):
             load_features(path)
     save_file(layers, folder / "two.safetensors")
-    an_array(folder / "deep.zarr", features())
+    write_zarr(folder / "deep.zarr", six_samples())
     (folder / "notes.txt").write_text("not a layer")
     (folder / ".hidden.npy").write_text("nor this")
     names = "deep", "stages.0", "stages.1", "two/stages.0", "two/stages.1"
     assert feature_names(folder) == names
     np.testing.assert_array_equal(
-        load_features(folder, names[-1])[2:4], features()[2:4]
+        load_features(folder, names[-1])[2:4], six_samples()[2:4]
     )
-    save_file({"x": features()}, folder / "deep.safetensors")
+    save_file({"x": six_samples()}, folder / "deep.safetensors")
     with pytest.raises(ValueError, match="holds 'deep' twice"):
         feature_names(folder)
     (tmp_path / "nothing").mkdir()
@@ -131,19 +112,19 @@ def test_layers_are_listed_by_name(tmp_path):
 
 def test_names_of_samples_are_found_beside_the_layers(tmp_path):
     ids = tuple(f"s{n}" for n in range(6))
-    np.savez(tmp_path / "x.npz", a=features(), ids=np.array(ids))
+    np.savez(tmp_path / "x.npz", a=six_samples(), ids=np.array(ids))
     metadata = {"ids": json.dumps(ids)}
-    save_file({"a": features()}, tmp_path / "x.safetensors", metadata)
-    a_store(tmp_path / "store", {"a": features()})
+    save_file({"a": six_samples()}, tmp_path / "x.safetensors", metadata)
+    a_store(tmp_path / "store", {"a": six_samples()})
     for name in ("x.npz", "x.safetensors", "store"):
         assert feature_ids(tmp_path / name) == ids
         assert load_features(tmp_path / name).shape == SHAPE
-    np.save(tmp_path / "x.npy", features())
+    np.save(tmp_path / "x.npy", six_samples())
     assert feature_ids(tmp_path / "x.npy") is None
 
 
 def test_bfloat16_is_read_in_parts_from_safetensors(tmp_path):
-    expected = features(ml_dtypes.bfloat16)
+    expected = six_samples(ml_dtypes.bfloat16)
     save_file({"x": expected}, tmp_path / "x.safetensors")
     loaded = load_features(tmp_path / "x.safetensors")
     assert loaded.dtype == ml_dtypes.bfloat16 and loaded[1:3].dtype == loaded.dtype

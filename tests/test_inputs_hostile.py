@@ -10,39 +10,10 @@ from pathlib import Path
 import numcodecs
 import numpy as np
 import pytest
-import zarr
+from array_files import SHAPE, change_metadata, six_samples, write_zarr
 from safetensors.numpy import save_file
 from stored_runs import Trap, npy_header
 from zarr import codecs
-
-SHAPE = (6, 5, 3)
-
-
-def features(dtype="f4", shape=SHAPE) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
-
-
-def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Path:
-    array = zarr.create_array(
-        path,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=chunks,
-        zarr_format=zarr_format,
-        **settings,
-    )
-    array[:] = values
-    return path
-
-
-def changed(path: Path, **fields) -> Path:
-    metadata = json.loads((path / "zarr.json").read_text())
-    (path / "zarr.json").write_text(json.dumps(metadata | fields))
-    return path
-
-
-# With little memory
 
 HOSTILE = """
 import resource, sys
@@ -79,7 +50,7 @@ def bomb(path: Path, size: int) -> None:
 
 
 def zarr_bomb(path: Path, codec, chunk: bytes) -> None:
-    an_array(path, features(), chunks=SHAPE, compressors=codec)
+    write_zarr(path, six_samples(), chunks=SHAPE, compressors=codec)
     (path / "c" / "0" / "0" / "0").write_bytes(chunk)
 
 
@@ -113,8 +84,10 @@ def hostile(tmp_path_factory):
         ("blosc", codecs.BloscCodec(), numcodecs.Blosc("zstd")),
     ):
         zarr_bomb(folder / f"{name}.zarr", codec, packer.encode(bytes(large)))
-    changed(an_array(folder / "shape.zarr", features()), shape=[2**40, 2**10, 3])
-    with (an_array(folder / "json.zarr", features()) / "zarr.json").open("r+b") as file:
+    large_shape = write_zarr(folder / "shape.zarr", six_samples())
+    change_metadata(large_shape, shape=[2**40, 2**10, 3])
+    long_document = write_zarr(folder / "json.zarr", six_samples()) / "zarr.json"
+    with long_document.open("r+b") as file:
         file.truncate(2**33)
     return root
 
@@ -177,7 +150,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 def test_nothing_larger_than_what_is_worked_on_is_read(tmp_path, kind):
     values = np.ones((320, 256, 256), np.float32)  # 80 MiB
     if kind == "zarr":
-        path = an_array(tmp_path / "x", values, chunks=(8, 256, 256), compressors=None)
+        path = write_zarr(
+            tmp_path / "x", values, chunks=(8, 256, 256), compressors=None
+        )
     else:
         path = tmp_path / "x.safetensors"
         save_file({"x": values}, path)

@@ -2,37 +2,14 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from array_files import SHAPE, change_metadata, six_samples, write_zarr
 from zarr import codecs
 
 from semrsm_jax.store import load_features
-
-SHAPE = (6, 5, 3)
-
-
-def features(dtype="f4", shape=SHAPE) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
-
-
-def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Path:
-    array = zarr.create_array(
-        path,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=chunks,
-        zarr_format=zarr_format,
-        **settings,
-    )
-    array[:] = values
-    return path
-
-
-# Zarr arrays that others wrote
 
 
 @pytest.mark.parametrize(
@@ -52,14 +29,14 @@ def an_array(path, values, *, zarr_format=3, chunks=(4, 5, 2), **settings) -> Pa
 )
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i4"])
 def test_the_usual_encodings_are_read(tmp_path, settings, dtype):
-    path = an_array(tmp_path / "x", features(dtype), **settings)
-    np.testing.assert_array_equal(load_features(path)[1:6], features(dtype)[1:6])
+    path = write_zarr(tmp_path / "x", six_samples(dtype), **settings)
+    np.testing.assert_array_equal(load_features(path)[1:6], six_samples(dtype)[1:6])
 
 
 def test_chunks_that_were_not_written_hold_the_fill_value(tmp_path):
-    values = features()
+    values = six_samples()
     values[:4] = 0
-    path = an_array(tmp_path / "x", values, chunks=(4, 5, 3))
+    path = write_zarr(tmp_path / "x", values, chunks=(4, 5, 3))
     assert not (path / "c" / "0").exists()
     np.testing.assert_array_equal(load_features(path)[:], values)
 
@@ -70,15 +47,9 @@ def test_chunks_that_were_not_written_hold_the_fill_value(tmp_path):
     ids=str,
 )
 def test_unusual_encodings_are_refused(tmp_path, settings):
-    path = an_array(tmp_path / "x", features(), chunks=(2, 5, 2), **settings)
+    path = write_zarr(tmp_path / "x", six_samples(), chunks=(2, 5, 2), **settings)
     with pytest.raises(ValueError, match="was encoded by"):
         load_features(path)
-
-
-def changed(path: Path, **fields) -> Path:
-    metadata = json.loads((path / "zarr.json").read_text())
-    (path / "zarr.json").write_text(json.dumps(metadata | fields))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -102,27 +73,27 @@ def changed(path: Path, **fields) -> Path:
     ],
 )
 def test_absurd_metadata_is_refused(tmp_path, fields, error, match):
-    path = changed(an_array(tmp_path / "x", features()), **fields)
+    path = change_metadata(write_zarr(tmp_path / "x", six_samples()), **fields)
     with pytest.raises(error, match=match):
         load_features(path)
 
 
 def test_other_dtypes_in_zarr_are_refused(tmp_path):
-    path = an_array(tmp_path / "x", features("c8"))
+    path = write_zarr(tmp_path / "x", six_samples("c8"))
     with pytest.raises(TypeError, match="must hold floats or integers.*complex64"):
         load_features(path)
 
 
 def test_absurd_chunks_are_refused(tmp_path):
     grid = {"name": "regular", "configuration": {"chunk_shape": [10**6, 10**4, 10**3]}}
-    path = changed(an_array(tmp_path / "x", features()), chunk_grid=grid)
+    path = change_metadata(write_zarr(tmp_path / "x", six_samples()), chunk_grid=grid)
     with pytest.raises(ValueError, match="chunks of .* bytes"):
         load_features(path)
 
 
 @pytest.mark.parametrize("codec", [None, codecs.ZstdCodec(), codecs.BloscCodec()])
 def test_truncated_and_flipped_chunks_are_named(tmp_path, codec):
-    path = an_array(tmp_path / "x", features(), chunks=SHAPE, compressors=codec)
+    path = write_zarr(tmp_path / "x", six_samples(), chunks=SHAPE, compressors=codec)
     chunk = path / "c" / "0" / "0" / "0"
     whole = chunk.read_bytes()
     for content in (whole[:-5], whole[:3], b"", whole + b"more"):
@@ -133,12 +104,12 @@ def test_truncated_and_flipped_chunks_are_named(tmp_path, codec):
 
 
 def test_links_that_lead_out_are_refused(tmp_path):
-    an_array(tmp_path / "secret", features())
+    write_zarr(tmp_path / "secret", six_samples())
     zarr.create_group(tmp_path / "x", zarr_format=3)
     os.symlink(tmp_path / "secret", tmp_path / "x" / "a")
     with pytest.raises(ValueError, match="leads out of"):
         load_features(tmp_path / "x")
-    path = an_array(tmp_path / "y", features(), chunks=SHAPE)
+    path = write_zarr(tmp_path / "y", six_samples(), chunks=SHAPE)
     chunk = path / "c" / "0" / "0" / "0"
     chunk.rename(tmp_path / "chunk")
     os.symlink(tmp_path / "chunk", chunk)
@@ -148,11 +119,11 @@ def test_links_that_lead_out_are_refused(tmp_path):
 
 def test_a_group_may_not_name_what_is_elsewhere(tmp_path):
     """Consolidated metadata can name any path; only folders below count."""
-    an_array(tmp_path / "secret", features())
+    write_zarr(tmp_path / "secret", six_samples())
     zarr.create_group(tmp_path / "x", zarr_format=3)
     inner = json.loads((tmp_path / "secret" / "zarr.json").read_text())
     consolidated = {"kind": "inline", "must_understand": False}
     consolidated |= {"metadata": {"../secret": inner}}
-    changed(tmp_path / "x", consolidated_metadata=consolidated)
+    change_metadata(tmp_path / "x", consolidated_metadata=consolidated)
     with pytest.raises(ValueError, match="holds no array"):
         load_features(tmp_path / "x")

@@ -10,29 +10,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from array_files import SUFFIXES, features, write
 from safetensors.numpy import save as safetensors_bytes
-from safetensors.numpy import save_file
 
 from semrsm_jax import RBF, Identity, pair_statistics
 from semrsm_jax.store import check_output, load_rsm, new_file, save_rsm, sha256
-
-SUFFIXES = (".npy", ".npz", ".safetensors")
-
-
-def features(dtype="f4", shape=(3, 4, 2)) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (10 * rng.normal(size=shape)).astype(dtype)
-
-
-def write(path: Path, array: np.ndarray) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez_compressed(path, x=array)
-    else:
-        save_file({"x": array}, path)
-    return path
-
 
 # Writing
 
