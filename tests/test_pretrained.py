@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from photograph_folder import folder  # noqa: F401
 from PIL import Image
 
 pytest.importorskip("matplotlib")
@@ -30,20 +31,6 @@ from experiments.translation.pictures import WholePhotographs
 from semrsm_jax.comparison import RSA, bootstrap_interval
 from semrsm_jax.demo.photographs import SCENES
 from semrsm_jax.output_similarity import jensen_shannon_matrix
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Nine photographs, each with a red of its own, in two folders."""
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for k in range(9):
-        path = root / str(k % 2) / f"{k}.png"
-        path.parent.mkdir(exist_ok=True)
-        pixels = rng.integers(0, 256, (40 + k, 60, 3))
-        pixels[..., 0] = 20 * k
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return root
 
 
 def test_crops_are_of_all_photographs_alike_and_neighbors_of_different_ones(folder):

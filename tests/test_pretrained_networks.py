@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from photograph_folder import folder  # noqa: F401
 from PIL import Image
 
 pytest.importorskip("matplotlib")
@@ -27,23 +28,6 @@ from semrsm_jax.demo.photographs import SCENES
 from semrsm_jax.features import extract, load_network
 
 CLASSES = {"coffee": {967, 968}, "chelsea": {281, 282, 285}, "rocket": {657}}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Nine photographs, each with a red of its own, in two folders."""
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for k in range(9):
-        path = root / str(k % 2) / f"{k}.png"
-        path.parent.mkdir(exist_ok=True)
-        pixels = rng.integers(0, 256, (40 + k, 60, 3))
-        pixels[..., 0] = 20 * k
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return root
-
-
-# Networks from wheels
 
 
 def test_scales_of_the_pretrained_networks_hang_together():
