@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 import scipy.spatial.distance
-import scipy.special
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,16 +11,6 @@ from jax.test_util import check_grads
 
 import semrsm_jax as sj
 from semrsm_jax.output_similarity import over_pairs
-
-
-def probabilities(rng, shape, zeros=False, dtype=np.float64):
-    p = rng.dirichlet(np.full(shape[-1], 0.3), shape[:-1])
-    if zeros:
-        p = np.where(rng.uniform(size=shape) < 0.4, 0, p)
-        p[..., 0] += 1e-3
-        p /= p.sum(-1, keepdims=True)
-    return p.astype(dtype)
-
 
 # pearson, spearman
 
@@ -102,7 +91,7 @@ def test_correlations_reject(a, b, message):
 
 @pytest.fixture
 def case(rng):
-    p = probabilities(rng, (23, 6))
+    p = rng.dirichlet(np.full(6, 0.3), 23)
     K = -scipy.spatial.distance.cdist(p, p) + 0.1 * rng.normal(size=(23, 23))
     return (K + K.T) / 2, p
 
@@ -147,7 +136,7 @@ def test_output_correlation_in_float32_and_one_tile(case):
 
 def test_output_correlation_of_two_sets_reads_rows_only(case, x64, small_blocks, rng):
     K, p = case
-    K, q = K[:, :11], probabilities(rng, (11, 6))
+    K, q = K[:, :11], rng.dirichlet(np.full(6, 0.3), 11)
 
     class Rows:
         shape, dtype = K.shape, K.dtype

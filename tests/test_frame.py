@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from study_runs import run_smoke, run_study
+from study_runs import run_study
 from typer.testing import CliRunner
 
 pytest.importorskip("matplotlib")
@@ -20,20 +20,6 @@ from experiments.frame.measurement import Measurement
 from experiments.frame.session import Session, fingerprint
 from experiments.frame.study import Study, benchmark
 from experiments.soft import stereo
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Runs a study once and checks its files; gives its folder and its JSON."""
-    done = {}
-
-    def of(study):
-        if study.name not in done:
-            folder = tmp_path_factory.mktemp(study.name) / "new"
-            done[study.name] = folder, run_smoke(study, folder)
-        return done[study.name]
-
-    return of
 
 
 def test_steps_are_done_once_and_kept_whole(tmp_path):

@@ -23,13 +23,6 @@ from experiments.retrieval.paper import CITYSCAPES_IOU, EGOOBJECTS_F1
 from semrsm_jax.retrieval import AveragePooling, instance_f1
 
 
-@pytest.fixture(scope="module")
-def result(of_frames, tmp_path_factory):
-    """Result, and the folder of its steps."""
-    folder = tmp_path_factory.mktemp("steps")
-    return run(of_frames, Session(folder)), folder
-
-
 def test_the_papers_tables_are_read_as_they_are_printed():
     clipseg = EGOOBJECTS_F1[5000]["CLIPSeg"]
     assert clipseg["cosine"].gain == pytest.approx(0.555)
