@@ -1,32 +1,14 @@
-"""Photographs, crops and windows of the demo."""
-
-from dataclasses import replace
+"""Photographs, crops and windows of the demo, and what its network names."""
 
 import numpy as np
 import pytest
 
-from semrsm_jax.demo import DEMO_NETWORK, Stage, TranslationConfig, run, windows
+from semrsm_jax.demo import DEMO_NETWORK, windows
 from semrsm_jax.demo import photographs as photographs_module
+from semrsm_jax.demo.networks import normalize, random_network, trained_network
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, draw_crops, load_photograph
-from semrsm_jax.matching import Exact
-from semrsm_jax.models import ResNetConfig
 
 pytest.importorskip("skimage")
-
-
-# 32x32 windows: S = 64 and 16 at the last two stages.
-SMALL = TranslationConfig(
-    crops=8,
-    crops_per_batch=4,
-    crop_size=42,
-    window_size=32,
-    network=ResNetConfig(18, "cifar", None, width=8),
-    stages=(
-        Stage("resnet.encoder.stages.2", Exact()),
-        Stage("resnet.encoder.stages.3", Exact()),
-    ),
-    replicates=200,
-)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +139,12 @@ def test_overlapping_windows_share_44_by_64_pixels(crops):
     np.testing.assert_array_equal(lower, crops.images[:10, 20:, :64])
 
 
-@pytest.fixture(scope="module")
-def both():
-    """The network that comes with weights, at its last stage: S = 16."""
-    return run(replace(SMALL, network=DEMO_NETWORK, stages=SMALL.stages[1:]))
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
+def test_the_trained_network_names_what_it_has_seen(crops):
+    images = normalize(crops.images[:20, 10:74, 10:74])
+    said = trained_network()(images).argmax(1)
+    truth = [SCENES.index(scene) for scene in crops.scenes[:20]]
+    assert np.mean(np.asarray(said) == truth) >= 0.5
+    random = random_network(DEMO_NETWORK, 0, images)(images).argmax(1)
+    assert np.mean(np.asarray(random) == truth) < 0.5
