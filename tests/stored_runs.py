@@ -4,9 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
+from semrsm_jax import Exact, Identity, pair_statistics
+from semrsm_jax.engine import run
+from semrsm_jax.store import RunStore
+
+EXACT = Exact(solver="scipy")
+
 
 def features(seed=0, shape=(11, 6, 4)) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def small_run(folder: Path, x=None, **options) -> RunStore:
+    """A run in tiles of 4 samples, each matched position by position."""
+    x = features() if x is None else x
+    return run(x, store=folder, **{"matcher": Identity(), "tile": 4, **options})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -16,6 +28,18 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".lock"
     }
+
+
+def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
+    """The statistics of a run are those that are computed in memory."""
+    expected = pair_statistics(x, y, matcher, **options)
+    stored = store.statistics(0, len(x))
+    for name, values in stored._asdict().items():
+        # Chunks of another size may round the last bit otherwise.
+        np.testing.assert_allclose(
+            values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
+        )
+        assert values.dtype == getattr(expected, name).dtype
 
 
 class Trap:

@@ -5,27 +5,14 @@ import hashlib
 import ml_dtypes
 import numpy as np
 import pytest
-from stored_runs import contents, features
+from stored_runs import EXACT, assert_equals_memory, contents, features
 
-from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, pair_statistics
+from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity
 from semrsm_jax.engine import Features, plan, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
 from semrsm_jax.store.run_store import MATRICES
 from semrsm_jax.store.tiles import TileGrid
-
-EXACT = Exact(solver="scipy")
-
-
-def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
-    expected = pair_statistics(x, y, matcher, **options)
-    stored = store.statistics(0, len(x))
-    for name, values in stored._asdict().items():
-        # Chunks of another size may round the last bit otherwise.
-        np.testing.assert_allclose(
-            values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
-        )
-        assert values.dtype == getattr(expected, name).dtype
 
 
 @pytest.mark.slow

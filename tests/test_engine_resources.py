@@ -8,25 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stored_runs import contents, features
+from stored_runs import EXACT, assert_equals_memory, contents, features
 
-from semrsm_jax import Exact, Identity, pair_statistics
+from semrsm_jax import Identity, pair_statistics
 from semrsm_jax.engine import local_cluster, run
 from semrsm_jax.pairs import executor
 
-EXACT = Exact(solver="scipy")
 slow = pytest.mark.slow
-
-
-def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
-    expected = pair_statistics(x, y, matcher, **options)
-    stored = store.statistics(0, len(x))
-    for name, values in stored._asdict().items():
-        # Chunks of another size may round the last bit otherwise.
-        np.testing.assert_allclose(
-            values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
-        )
-        assert values.dtype == getattr(expected, name).dtype
 
 
 # Memory

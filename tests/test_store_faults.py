@@ -10,18 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from feature_stores import DESCRIBED, LAYERS, fill
-from stored_runs import contents, features
+from stored_runs import contents, features, small_run
 
-from semrsm_jax import Identity
-from semrsm_jax.engine import InputChangedError, run
+from semrsm_jax.engine import InputChangedError
 from semrsm_jax.store import FeatureStore, RunStore, open_run, open_similarity
 from semrsm_jax.store.tiles import Tile
-
-
-def calm(folder: Path, x=None, **options) -> RunStore:
-    x = features() if x is None else x
-    return run(x, store=folder, **{"matcher": Identity(), "tile": 4, **options})
-
 
 # Damage
 
@@ -50,7 +43,7 @@ def removed(path: Path) -> None:
 )
 def test_damaged_tiles_are_named_and_computed_again(tmp_path, harm, chunk):
     folder = tmp_path / "run.zarr"
-    store = calm(folder)
+    store = small_run(folder)
     before = contents(folder)
     harm(folder / chunk)
     tile = Tile(*map(int, chunk.split("/c.")[1].split(".")[:2]))
@@ -60,7 +53,7 @@ def test_damaged_tiles_are_named_and_computed_again(tmp_path, harm, chunk):
     with pytest.raises(ValueError, match=rf"tile {tile.row}.{tile.column} is |not fin"):
         open_similarity(folder)[:]
     seen = []
-    calm(folder, progress=seen.append)
+    small_run(folder, progress=seen.append)
     # The other tiles were there.
     assert seen[-1].resumed > 0.4 * seen[-1].total
     assert contents(folder) == before
@@ -70,12 +63,12 @@ def test_damaged_tiles_are_named_and_computed_again(tmp_path, harm, chunk):
 @pytest.mark.parametrize("name", ["x_sq_norm", "y_sq_norm"])
 def test_damaged_norms_are_named_and_mended(tmp_path, harm, name):
     folder = tmp_path / "run.zarr"
-    store = calm(folder)
+    store = small_run(folder)
     before = contents(folder)
     harm(folder / name / "c.0")
     with pytest.raises(ValueError, match=f"{name} is damaged"):
         store.statistics(0, 3)
-    calm(folder)
+    small_run(folder)
     assert contents(folder) == before
 
 
@@ -83,12 +76,12 @@ def test_damaged_norms_are_named_and_mended(tmp_path, harm, name):
 @pytest.mark.parametrize("name", ["zarr.json", "inner/zarr.json"])
 def test_damaged_metadata_is_an_error(tmp_path, harm, name):
     folder = tmp_path / "run.zarr"
-    calm(folder)
+    small_run(folder)
     harm(folder / name)
     with pytest.raises(ValueError, match="run.zarr"):
         open_run(folder)
     with pytest.raises(ValueError, match="run.zarr"):
-        calm(folder)
+        small_run(folder)
 
 
 # Folders and disks
@@ -96,7 +89,7 @@ def test_damaged_metadata_is_an_error(tmp_path, harm, name):
 
 def test_a_full_disk_keeps_what_is_done(tmp_path):
     folder, x = tmp_path / "run.zarr", features(shape=(40, 6, 4))
-    store = calm(folder, x, tile=32)
+    store = small_run(folder, x, tile=32)
     whole = contents(folder)
     store.forget(Tile(0, 1))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -104,12 +97,12 @@ def test_a_full_disk_keeps_what_is_done(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            calm(folder, x, tile=32)
+            small_run(folder, x, tile=32)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert store.missing(verify=True) == [Tile(0, 1)]
     assert not list(folder.rglob(".semrsm-*"))
-    calm(folder, x, tile=32)
+    small_run(folder, x, tile=32)
     assert contents(folder) == whole
 
 
@@ -138,7 +131,7 @@ def test_a_read_only_folder_is_an_error_before_any_work():
             no_right_to_write(parent),
             pytest.raises(ValueError, match="cannot be written: Permission denied"),
         ):
-            calm(parent / "run.zarr", progress=seen.append)
+            small_run(parent / "run.zarr", progress=seen.append)
         assert not seen
         assert list(parent.iterdir()) == []
     finally:
@@ -148,9 +141,9 @@ def test_a_read_only_folder_is_an_error_before_any_work():
 def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(ValueError, match="is a file, expected a folder"):
-        calm(tmp_path / "file")
+        small_run(tmp_path / "file")
     with pytest.raises(ValueError, match="file is a file"):
-        calm(tmp_path / "file" / "run.zarr")
+        small_run(tmp_path / "file" / "run.zarr")
     assert (tmp_path / "file").read_text() == "text"
 
 
@@ -158,17 +151,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to mother.txt").write_text("Dear mother")
     with pytest.raises(ValueError, match="is no zarr array or group"):
-        calm(tmp_path / "letters")
+        small_run(tmp_path / "letters")
     assert [p.name for p in (tmp_path / "letters").iterdir()] == ["to mother.txt"]
     (tmp_path / "empty").mkdir()
-    assert calm(tmp_path / "empty").missing() == []
+    assert small_run(tmp_path / "empty").missing() == []
 
 
 def test_paths_with_spaces_and_other_letters(tmp_path):
     folder = tmp_path / "neu hier" / "größe 日本.zarr"
     np.save(tmp_path / "ein [red] Häuschen.npy", features())
     x = np.load(tmp_path / "ein [red] Häuschen.npy", mmap_mode="r")
-    calm(folder, x)
+    small_run(folder, x)
     assert open_similarity(folder).shape == (11, 11)
 
 
@@ -179,7 +172,7 @@ def test_an_input_that_changes_during_a_run_is_found(tmp_path):
     path, folder = tmp_path / "x.npy", tmp_path / "run.zarr"
     x = features(shape=(40, 6, 4))
     np.save(path, x)
-    calm(tmp_path / "calm.zarr", x)
+    small_run(tmp_path / "calm.zarr", x)
     status = path.stat()
 
     def change(progress):
@@ -192,9 +185,9 @@ def test_an_input_that_changes_during_a_run_is_found(tmp_path):
 
     mapped = np.load(path, mmap_mode="r")
     with pytest.raises(InputChangedError, match="x changed during .*: sample 39"):
-        calm(folder, mapped, progress=change)
+        small_run(folder, mapped, progress=change)
     np.save(path, x)
-    store = calm(folder, np.load(path, mmap_mode="r"))
+    store = small_run(folder, np.load(path, mmap_mode="r"))
     assert store.missing(verify=True) == []
     for name in ("inner", "sq_dist"):
         expected = contents(tmp_path / "calm.zarr" / name)
@@ -210,7 +203,7 @@ def test_an_input_that_is_truncated_during_a_run_is_found(tmp_path):
             os.truncate(path, 500)
 
     with pytest.raises(ValueError, match="was truncated while it was read"):
-        calm(tmp_path / "run.zarr", np.load(path, mmap_mode="r"), progress=change)
+        small_run(tmp_path / "run.zarr", np.load(path, mmap_mode="r"), progress=change)
 
 
 @pytest.mark.slow
@@ -220,7 +213,7 @@ def test_every_flipped_bit_of_a_store_is_found(tmp_path, rng, kind):
     folder = tmp_path / "store.zarr"
     values = {k: rng.normal(size=(10, *v)).astype("f") for k, v in LAYERS.items()}
     if kind == "run":
-        calm(folder)
+        small_run(folder)
     else:
         fill(FeatureStore.create(folder, **DESCRIBED), values)
 

@@ -11,18 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_runs import contents, features
+from stored_runs import contents, features, small_run
 
-from semrsm_jax import Identity
-from semrsm_jax.engine import _cluster, local_cluster, run
+from semrsm_jax.engine import _cluster, local_cluster
 from semrsm_jax.store import RunStore
 from semrsm_jax.store.tiles import Tile
-
-
-def calm(folder: Path, x=None, **options) -> RunStore:
-    x = features() if x is None else x
-    return run(x, store=folder, **{"matcher": Identity(), "tile": 4, **options})
-
 
 # kill -9
 
@@ -30,7 +23,7 @@ MANY = (30, 40, 16)
 
 
 def _child(path: str, folder: str) -> None:
-    calm(Path(folder), np.load(path, mmap_mode="r"), tile=2)
+    small_run(Path(folder), np.load(path, mmap_mode="r"), tile=2)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +64,10 @@ def killed_then_equal(server, tmp_path, samples, kills, seed):
     np.save(path, features(shape=(samples, 40, 16)))
     undisturbed, folder = tmp_path / "calm.zarr", tmp_path / "killed.zarr"
     mapped = np.load(path, mmap_mode="r")
-    calm(undisturbed, mapped, tile=2)
+    small_run(undisturbed, mapped, tile=2)
     left = kill_and_resume(server, path, folder, kills, seed)
     seen = []
-    store = calm(folder, mapped, tile=2, progress=seen.append)
+    store = small_run(folder, mapped, tile=2, progress=seen.append)
     assert store.missing(verify=True) == []
     assert seen[-1].done == seen[-1].total
     assert left > 0, "no kill found anything done"
@@ -97,7 +90,7 @@ def workers_killed(tmp_path, kills, seed, starting):
     """
     dice, x, killed = random.Random(seed), features(shape=MANY), []
     folder = tmp_path / "killed.zarr"
-    calm(tmp_path / "calm.zarr", x, tile=2)
+    small_run(tmp_path / "calm.zarr", x, tile=2)
     over = threading.Event()
 
     def killer(client):
@@ -129,7 +122,7 @@ def workers_killed(tmp_path, kills, seed, starting):
         thread = threading.Thread(target=killer, args=(client,))
         thread.start()
         try:
-            store = calm(folder, x, tile=2, cluster=client, progress=slowly)
+            store = small_run(folder, x, tile=2, cluster=client, progress=slowly)
         finally:
             over.set()
             thread.join()
@@ -161,7 +154,7 @@ def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkey
         hire = threading.Timer(2.5, cluster.scale, (1,))
         hire.start()
         with pytest.warns(RuntimeWarning, match="no worker"):
-            store = calm(folder, cluster=client)
+            store = small_run(folder, cluster=client)
         hire.join()
     assert store.missing(verify=True) == []
 
@@ -170,7 +163,7 @@ def test_two_processes_share_the_work(server, tmp_path):
     path, folder = tmp_path / "x.npy", tmp_path / "shared.zarr"
     np.save(path, features(shape=MANY))
     mapped = np.load(path, mmap_mode="r")
-    calm(tmp_path / "calm.zarr", mapped, tile=2)
+    small_run(tmp_path / "calm.zarr", mapped, tile=2)
     children = [
         server.Process(target=_child, args=(str(path), str(folder))) for _ in range(2)
     ]
@@ -183,7 +176,7 @@ def test_two_processes_share_the_work(server, tmp_path):
 
 
 def test_a_claimed_tile_is_left_to_who_claimed_it(tmp_path):
-    store = calm(tmp_path / "run.zarr")
+    store = small_run(tmp_path / "run.zarr")
     tile = Tile(0, 1)
     with store.claim(tile) as mine:
         assert not mine  # it is finished
