@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hard_matchings import GRID, TOKENS, optimum, tokens
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax import (
@@ -16,18 +17,6 @@ from semrsm_jax import (
     match,
 )
 from semrsm_jax.matching import _windows
-
-GRID = (4, 6)
-TOKENS = 24
-
-
-def tokens(rng, *shape):
-    return np.maximum(rng.normal(size=shape) + 0.2, 0).astype(np.float32)
-
-
-def optimum(x, y):
-    matrix = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
-    return matrix[linear_sum_assignment(matrix, maximize=True)].sum()
 
 
 def test_batch_optimal_is_the_papers_algorithm(rng):

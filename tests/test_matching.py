@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import linear_sum_assignment
+from hard_matchings import GRID, TOKENS, optimum, tokens
 
 from semrsm_jax import (
     BatchOptimal,
@@ -20,8 +20,6 @@ from semrsm_jax import (
     match,
 )
 
-GRID = (4, 6)
-TOKENS = 24
 MATCHERS = [
     Identity(),
     CircularShift(GRID),
@@ -41,15 +39,6 @@ compiled = jax.jit(
 )
 of_all = pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 of_free = pytest.mark.parametrize("matcher", FREE, ids=str)
-
-
-def tokens(rng, *shape):
-    return np.maximum(rng.normal(size=shape) + 0.2, 0).astype(np.float32)
-
-
-def optimum(x, y):
-    matrix = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
-    return matrix[linear_sum_assignment(matrix, maximize=True)].sum()
 
 
 def is_complete(permutation, pairs):

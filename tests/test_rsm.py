@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hard_matchings import optimum
 from jax.test_util import check_grads
-from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax import (
     RBF,
@@ -33,11 +33,6 @@ BY_DEFAULT = (Exact(), Cosine())
 
 def features(rng, *shape):
     return np.maximum(rng.normal(size=shape), 0).astype(np.float32)
-
-
-def optimum(x, y):
-    matrix = np.asarray(x, np.float64) @ np.asarray(y, np.float64).T
-    return matrix[linear_sum_assignment(matrix, maximize=True)].sum()
 
 
 SOLVER_NAMES = ["auction", "scipy", "ortools", "optax", "device"]
