@@ -84,8 +84,35 @@ class Network(Protocol):
         ...
 
 
+class Seeded:
+    """What a `Network` is called whose weights are learned, or random from a seed."""
+
+    seed: int | None
+    learned = "trained"  # what titles call learned weights
+
+    def architecture(self) -> tuple[str, str]:
+        """Its name, and what figures call it."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """As in `Network`."""
+        return self.architecture()[0] + ("" if self.trained else "-random")
+
+    @property
+    def title(self) -> str:
+        """As in `Network`."""
+        weights = self.learned if self.trained else "random weights"
+        return f"{self.architecture()[1]}, {weights}"
+
+    @property
+    def trained(self) -> bool:
+        """As in `Network`."""
+        return self.seed is None
+
+
 @dataclass(frozen=True)
-class Shipped:
+class Shipped(Seeded):
     """A network of `experiments.trained`.
 
     Attributes:
@@ -98,20 +125,9 @@ class Shipped:
     layers: tuple[str, ...]
     seed: int | None = None
 
-    @property
-    def name(self) -> str:
-        """As in `Network`."""
-        return self.network if self.trained else f"{self.network}-random"
-
-    @property
-    def title(self) -> str:
-        """As in `Network`."""
-        return f"{self.network}, {'trained' if self.trained else 'random weights'}"
-
-    @property
-    def trained(self) -> bool:
-        """As in `Network`."""
-        return self.seed is None
+    def architecture(self) -> tuple[str, str]:
+        """As in `Seeded`."""
+        return self.network, self.network
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
@@ -125,7 +141,7 @@ class Shipped:
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Seeded):
     """One of the paper's networks, with its checkpoint or with random weights.
 
     Attributes:
@@ -142,21 +158,9 @@ class Published:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     seed: int | None = None
 
-    @property
-    def name(self) -> str:
-        """As in `Network`."""
-        return self.variant if self.trained else f"{self.variant}-random"
-
-    @property
-    def title(self) -> str:
-        """As in `Network`."""
-        known = variant(self.variant).title
-        return f"{known}, {'trained' if self.trained else 'random weights'}"
-
-    @property
-    def trained(self) -> bool:
-        """As in `Network`."""
-        return self.seed is None
+    def architecture(self) -> tuple[str, str]:
+        """As in `Seeded`."""
+        return self.variant, variant(self.variant).title
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
@@ -182,7 +186,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Untrained:
+class Untrained(Seeded):
     """A ResNet with the CIFAR stem that was never trained.
 
     Attributes:
@@ -195,20 +199,9 @@ class Untrained:
     width: int = 64
     seed: int = 0
 
-    @property
-    def name(self) -> str:
-        """As in `Network`."""
-        return f"resnet{self.depth}-random"
-
-    @property
-    def title(self) -> str:
-        """As in `Network`."""
-        return f"ResNet{self.depth}, random weights"
-
-    @property
-    def trained(self) -> bool:
-        """As in `Network`."""
-        return False
+    def architecture(self) -> tuple[str, str]:
+        """As in `Seeded`."""
+        return f"resnet{self.depth}", f"ResNet{self.depth}"
 
     @property
     def layers(self) -> tuple[str, ...]:

