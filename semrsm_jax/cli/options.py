@@ -96,6 +96,13 @@ RSMs = Annotated[
         "layers is one.",
     ),
 ]
+Title = Annotated[str | None, typer.Option(show_default=False, help="Of the page.")]
+ImageLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", show_default=False, help="What the images show: .csv or .npz."
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(
@@ -215,14 +222,14 @@ def parse_bytes(name: str, text: str | None) -> int | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(
+    matched = re.fullmatch(
         r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([a-z]*)\s*", text.lower(), re.ASCII
     )
-    if found is None or found[2] not in _UNITS:
+    if matched is None or matched[2] not in _UNITS:
         raise ValueError(
             f"{name} must be a size such as 512MB, 2GiB or 100000 (bytes), got {text!r}"
         )
-    size = int(float(found[1]) * _UNITS[found[2]])
+    size = int(float(matched[1]) * _UNITS[matched[2]])
     if size < 1:
         raise ValueError(f"{name} must be at least 1 byte, got {text!r}")
     return size

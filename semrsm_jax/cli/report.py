@@ -57,10 +57,7 @@ def command(
             help="The features that were matched. Default: those that the RSM names.",
         ),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="What the images show: .csv or .npz."),
-    ] = None,
+    labels: options.ImageLabels = None,
     layers: Annotated[
         list[str] | None,
         typer.Option(
@@ -116,9 +113,7 @@ def command(
             help="Show so many samples, evenly spread. Default: all, up to 1,500.",
         ),
     ] = None,
-    title: Annotated[
-        str | None, typer.Option(show_default=False, help="Of the page.")
-    ] = None,
+    title: options.Title = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -153,10 +148,10 @@ def command(
 
 
 def _parse_pair(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text, re.ASCII)
-    if found is None:
+    rows = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text, re.ASCII)
+    if rows is None:
         raise ValueError(f"--pair must be I,J, for example 3,17, got {text!r}")
-    return int(found[1]), int(found[2])
+    return int(rows[1]), int(rows[2])
 
 
 def _parse_count(text: str | None) -> int | None:

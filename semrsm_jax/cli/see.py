@@ -76,13 +76,8 @@ def command(
     prefix_tokens: PrefixTokens = None,
     layout: LayerLayout = None,
     allow_random: AllowRandom = False,
-    labels: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="What the images show: .csv or .npz."),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(show_default=False, help="Of the page.")
-    ] = None,
+    labels: options.ImageLabels = None,
+    title: options.Title = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
