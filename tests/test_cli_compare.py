@@ -168,9 +168,9 @@ def test_compare_by_groups_and_asks_for_them(scenes):
     K, L = (np.load(f"{name}.npz")["rsm"] for name in "kl")
     expected = permutation_test(K, L, CKA("biased"), key=0, resamples=19, groups=scenes)
     for options in (["prefix"], ["scene", "--labels", "labels.csv"]):
-        found = as_json(*arguments, "--groups", *options)
-        assert found["groups"] == 6
-        assert found["pairs"][0]["p_value"] == pytest.approx(float(expected.p_value))
+        document = as_json(*arguments, "--groups", *options)
+        assert document["groups"] == 6
+        assert document["pairs"][0]["p_value"] == pytest.approx(float(expected.p_value))
     code, out, err = run(*arguments)
     assert code == 0 and "6 groups" not in out
     assert "look like 6 groups by prefix, such as 'scene0'" in err
@@ -191,8 +191,8 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
         rsm = np.load(f"{name}.npz")["rsm"]
         named = {"x_ids": ids, "y_ids": ids, "x_groups": groups, "y_groups": groups}
         save_rsm(f"{name}.npz", rsm, **named, overwrite=True)
-    found = as_json("compare", "k.npz", "l.npz")
-    assert found["groups"] == 6
+    document = as_json("compare", "k.npz", "l.npz")
+    assert document["groups"] == 6
     opened = sj.store.open_similarity("k.npz")
     assert opened.x_groups == tuple(groups)
 

@@ -104,9 +104,9 @@ def test_retrieve_goes_by_ids_where_there_are_any(labels, rng):
 def test_retrieve_takes_the_results_of_a_search(labels):
     q, db = labels
     index, similarity = sj.nearest(*load("d"), 5)
-    np.savez("found.npz", index=index, similarity=similarity)
+    np.savez("neighbors.npz", index=index, similarity=similarity)
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 4)
-    document = retrieved("found.npz", *both)
+    document = retrieved("neighbors.npz", *both)
     expected = sj.scores_at_k(index[:, :4], q, db).mean.mean(0)
     np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-6)
     assert (document["queries"], document["database"], document["exclude"]) == (
@@ -114,13 +114,13 @@ def test_retrieve_takes_the_results_of_a_search(labels):
         None,
         None,
     )
-    assert f"{N} queries\n" in run("retrieve", "found.npz", *both)[1]
+    assert f"{N} queries\n" in run("retrieve", "neighbors.npz", *both)[1]
     for arguments, message in (
-        (("found.npz", "d.npy"), "cannot be given together"),
-        (("found.npz", "found.npz", "--k", 2), "given twice"),
-        (("found.npz", "--exclude", "none", "--k", 2), "do not fit results"),
-        (("found.npz",), "holds 5 neighbors a query, --k asks for 10"),
-        (("found.npz", *both[:2], "--k", 2), "from -1 to 7, the database"),
+        (("neighbors.npz", "d.npy"), "cannot be given together"),
+        (("neighbors.npz", "neighbors.npz", "--k", 2), "given twice"),
+        (("neighbors.npz", "--exclude", "none", "--k", 2), "do not fit results"),
+        (("neighbors.npz",), "holds 5 neighbors a query, --k asks for 10"),
+        (("neighbors.npz", *both[:2], "--k", 2), "from -1 to 7, the database"),
     ):
         assert message in refused("retrieve", *arguments)
 

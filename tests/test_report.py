@@ -168,8 +168,8 @@ def test_files_of_both_definitions_are_put_together(tmp_path, folder, x):
     centered = np.asarray(center(x))
     for kind, matcher in (("semantic", Exact()), ("spatio-semantic", Identity())):
         wanted = rsm(centered, matcher=matcher, kernel=Cosine())
-        found_rsm = unpacked(shown.layer()["rsms"][kind])
-        np.testing.assert_allclose(found_rsm, wanted, 1e-4, 1e-5)
+        shown_rsm = unpacked(shown.layer()["rsms"][kind])
+        np.testing.assert_allclose(shown_rsm, wanted, 1e-4, 1e-5)
     wanted = match(centered[0], centered[5], matcher=Exact()).permutation
     assert stored(shown.layer())[0, 5].tolist() == np.asarray(wanted).tolist()
     with pytest.raises(ValueError, match="spatio-semantic RSM alone"):

@@ -31,12 +31,12 @@ class Sides(NamedTuple):
 
 def load_searches(paths: Sequence[Path], k: int) -> tuple[dict[str, Neighbors], Sides]:
     """The results of searches by name, cut to k; none where the paths hold RSMs."""
-    found = [holds_neighbors(path) for path in paths]
+    searches = [holds_neighbors(path) for path in paths]
     neighbors: dict[str, Neighbors] = {}
     sides = Sides((0, None), (None, None))
-    if not any(found):
+    if not any(searches):
         return neighbors, sides
-    if not all(found):
+    if not all(searches):
         raise ValueError("RSMs and results of searches cannot be given together")
     for path in paths:
         file = load_neighbors(path)

@@ -183,8 +183,8 @@ def views(result: TranslationResult, crops: int, most_tokens: int) -> Views:
     layers = [
         stage.layer
         # Those of the first network come first.
-        for stage, found in zip(config.stages, result.stages, strict=False)
-        if found.tokens <= most_tokens
+        for stage, measured in zip(config.stages, result.stages, strict=False)
+        if measured.tokens <= most_tokens
     ]
     network = _network(config.weights[0], result.crops, config)
     features = _tokens(config, network, layers)(images)

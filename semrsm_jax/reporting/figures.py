@@ -48,10 +48,10 @@ def figures(samples: int) -> "dict[str, Model]":
         )
         for axis in ("row", "column")
     ]
-    found: dict[str, Model] = {
+    heatmaps: dict[str, Model] = {
         side: _heatmap(side, ranges, lines, samples) for side in SIDES
     }
-    return found | {"distribution": _distribution(), "cka": _comparison()}
+    return heatmaps | {"distribution": _distribution(), "cka": _comparison()}
 
 
 def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":

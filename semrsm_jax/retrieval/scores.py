@@ -139,8 +139,8 @@ def scores_at_k(
       >>> import numpy as np
       >>> from semrsm_jax import scores_at_k
       >>> query, database = np.array([[1, 0]]), np.array([[0, 1], [1, 0]])
-      >>> found = scores_at_k(np.array([[0, 1]]), query, database)  # right: the 2nd
-      >>> print(found.mean, found.best)
+      >>> scores = scores_at_k(np.array([[0, 1]]), query, database)  # right: the 2nd
+      >>> print(scores.mean, scores.best)
       [[0.0 0.5]] [[0. 1.]]
     """
     query_counts, database_counts = counts_of(neighbors, query_counts, database_counts)
@@ -205,11 +205,11 @@ def _scores(
 ) -> ScoresAtK:
     def of_query(one: tuple[Array, Array]) -> ScoresAtK:
         neighbors, counts = one
-        found = neighbors >= 0
+        retrieved = neighbors >= 0
         scores = score(counts, database[neighbors])
-        so_far = jnp.cumsum(found)
-        mean = jnp.cumsum(jnp.where(found, scores, 0)) / jnp.maximum(so_far, 1)
-        best = jax.lax.cummax(jnp.where(found, scores, -jnp.inf))
+        so_far = jnp.cumsum(retrieved)
+        mean = jnp.cumsum(jnp.where(retrieved, scores, 0)) / jnp.maximum(so_far, 1)
+        best = jax.lax.cummax(jnp.where(retrieved, scores, -jnp.inf))
         return ScoresAtK(*(jnp.where(so_far > 0, s, jnp.nan) for s in (mean, best)))
 
     return jax.lax.map(of_query, (index, query), batch_size=_QUERIES)

@@ -206,7 +206,7 @@ def sha256(path: str | os.PathLike) -> str:
     path = Path(path)
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(found for found in path.rglob("*") if found.is_file()):
+        for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
             digest.update(
                 f"{file.relative_to(path).as_posix()} {sha256(file)} ".encode()
             )

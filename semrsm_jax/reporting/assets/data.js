@@ -7,9 +7,9 @@ const RSM = {};
 
   function bytes(text) {
     const decoded = atob(text);
-    const found = new Uint8Array(decoded.length);
-    for (let k = 0; k < found.length; k++) found[k] = decoded.charCodeAt(k);
-    return found.buffer;
+    const values = new Uint8Array(decoded.length);
+    for (let k = 0; k < values.length; k++) values[k] = decoded.charCodeAt(k);
+    return values.buffer;
   }
 
   // The whole of a matrix of which perhaps only the upper half is stored.
@@ -55,11 +55,11 @@ const RSM = {};
     };
   }
 
-  function inverse(found) {
+  function inverse(matching) {
     const permutation = [], strength = [];
-    found.permutation.forEach((partner, token) => {
+    matching.permutation.forEach((partner, token) => {
       permutation[partner] = token;
-      strength[partner] = found.strength[token];
+      strength[partner] = matching.strength[token];
     });
     return {permutation, strength};
   }
@@ -83,8 +83,8 @@ const RSM = {};
           const own = [...Array(layer.tokens).keys()];
           return {permutation: own, strength: own.map(() => 255)};
         }
-        const found = stored.at(i, j);
-        if (found || !layer.symmetric) return found;
+        const matching = stored.at(i, j);
+        if (matching || !layer.symmetric) return matching;
         const mirrored = stored.at(j, i);
         return mirrored && inverse(mirrored);
       },

@@ -42,7 +42,7 @@
 
   // The values off the diagonal, by definition and, with labels, by whether these agree.
   function groups(layer) {
-    const found = [];
+    const parts = [];
     for (const kind of layer.kinds) {
       const matrix = layer.matrices[kind], same = [], other = [];
       for (let i = 0; i < n; i++) {
@@ -53,10 +53,10 @@
         }
       }
       // Without labels the places of those with the same one stay empty.
-      if (!RSM.labels) found.push([kind, other], ["", []]);
-      else found.push([`${kind}, same label`, same], [`${kind}, other label`, other]);
+      if (!RSM.labels) parts.push([kind, other], ["", []]);
+      else parts.push([`${kind}, same label`, same], [`${kind}, other label`, other]);
     }
-    return found;
+    return parts;
   }
 
   const drawn = new Map();

@@ -7,7 +7,7 @@
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     return made;
   };
-  // {layer, i, j, found, back, boxes}: what is shown now.
+  // {layer, i, j, matching, back, boxes}: what is shown now.
   let shown = null;
   let hovered = null;
 
@@ -26,10 +26,10 @@
   }
 
   RSM.showPair = async (layer, i, j) => {
-    const found = layer.matching(i, j);
+    const matching = layer.matching(i, j);
     const back = [];
-    if (found) found.permutation.forEach((partner, token) => (back[partner] = token));
-    const mine = (shown = {layer, i, j, found, back, boxes: null});
+    if (matching) matching.permutation.forEach((partner, token) => (back[partner] = token));
+    const mine = (shown = {layer, i, j, matching, back, boxes: null});
     hovered = null;
     get("pair-title").textContent = `${RSM.names[i]} with ${RSM.names[j]}: ${layer.name}`;
     numbers(layer, i, j);
@@ -67,8 +67,8 @@
 
   // How far each patch's partner stands from it, in patches.
   function lengths() {
-    if (!shown.found) return null;
-    return shown.found.permutation.map((partner, token) => [spot(token), spot(partner)])
+    if (!shown.matching) return null;
+    return shown.matching.permutation.map((partner, token) => [spot(token), spot(partner)])
       .filter(([a, b]) => a && b)
       .map(([a, b]) => Math.hypot(b[0] - a[0], b[1] - a[1]));
   }
@@ -102,17 +102,17 @@
   }
 
   function drawOverlay() {
-    const parts = [], {found} = shown;
-    if (found) {
+    const parts = [], {matching} = shown;
+    if (matching) {
       if (hovered === null) {
-        const best = found.strength.map((strength, token) => [strength, token])
-          .filter(([strength, token]) => strength > 0 && spot(token) && spot(found.permutation[token]))
+        const best = matching.strength.map((strength, token) => [strength, token])
+          .filter(([strength, token]) => strength > 0 && spot(token) && spot(matching.permutation[token]))
           .sort((a, b) => b[0] - a[0] || a[1] - b[1]).slice(0, Number(get("lines").value));
         for (const [, token] of best) {
-          parts.push(...link(box(0, token), box(1, found.permutation[token]), false));
+          parts.push(...link(box(0, token), box(1, matching.permutation[token]), false));
         }
       } else {
-        const partner = found.permutation[hovered];
+        const partner = matching.permutation[hovered];
         const ends = [spot(hovered) && box(0, hovered), spot(partner) && box(1, partner)];
         ends.forEach((end, which) => end && parts.push(
           svg("rect", {...end, fill: "none", stroke: "#000", "stroke-width": 5}),
@@ -131,8 +131,8 @@
   }
 
   function say(text) {
-    const {layer, i, j, found} = shown;
-    if (!found && !text) {
+    const {layer, i, j, matching} = shown;
+    if (!matching && !text) {
       const pair = [i, j].map((sample) => RSM.numbers[sample]);
       text = layer.note ? `No matched patches: ${layer.note}.`
         : `The patches of this pair are not in the page, which holds ${layer.stored.toLocaleString("en")} pairs of this layer. `
@@ -140,7 +140,7 @@
     } else if (!text) {
       text = "Point at a patch to see its partner. Lines: the matches that add most.";
       const extra = before();
-      const links = found.permutation.map((partner, token) => [token, partner])
+      const links = matching.permutation.map((partner, token) => [token, partner])
         .filter(([token, partner]) => token < extra || partner < extra);
       if (extra) {
         text += ` Not in the image: ${links.slice(0, 3).map(([a, b]) => `${named(a)} ↔ ${named(b)}`).join("; ")}.`;
@@ -151,22 +151,22 @@
 
   // token: of the first image; null for none.
   RSM.hoverPatch = (token) => {
-    if (!shown || !shown.found) return;
+    if (!shown || !shown.matching) return;
     hovered = token;
     drawOverlay();
     if (token === null) return say("");
-    const partner = shown.found.permutation[token], strength = shown.found.strength[token];
+    const partner = shown.matching.permutation[token], strength = shown.matching.strength[token];
     const a = spot(token), b = spot(partner);
     const far = a && b ? `, ${Math.hypot(b[0] - a[0], b[1] - a[1]).toFixed(1)} patches away` : "";
     say(`Left ${named(token)} ↔ right ${named(partner)}${far}; adds ${Math.round((100 * strength) / 255)} % of what the strongest match adds.`);
   };
 
   function displacement() {
-    const canvas = get("displacement"), {layer, found} = shown;
-    get("displacement-box").hidden = !found;
-    if (!found) return;
+    const canvas = get("displacement"), {layer, matching} = shown;
+    get("displacement-box").hidden = !matching;
+    if (!matching) return;
     const [rows, columns] = layer.grid, far = [];
-    found.permutation.forEach((partner, token) => {
+    matching.permutation.forEach((partner, token) => {
       const a = spot(token), b = spot(partner);
       if (a) far[a[0] * columns + a[1]] = b ? [b[0] - a[0], b[1] - a[1]] : null;
     });
@@ -204,7 +204,7 @@
 
   // Marks the patch in the displacement map too.
   function markDisplacement() {
-    const at = hovered === null || !shown.found ? null : spot(hovered), mark = get("displacement-mark");
+    const at = hovered === null || !shown.matching ? null : spot(hovered), mark = get("displacement-mark");
     mark.hidden = !at;
     if (!at) return;
     const [rows, columns] = shown.layer.grid;
@@ -215,7 +215,7 @@
   }
 
   function tokenAt(event) {
-    if (!shown || !shown.found || !shown.boxes) return null;
+    if (!shown || !shown.matching || !shown.boxes) return null;
     const whole = get("pictures").getBoundingClientRect(), [rows, columns] = shown.layer.grid;
     const x = event.clientX - whole.left, y = event.clientY - whole.top;
     for (const which of [0, 1]) {
@@ -242,7 +242,7 @@
   });
   get("displacement").addEventListener("pointerleave", () => RSM.hoverPatch(null));
   get("pictures").addEventListener("keydown", (event) => {
-    if (!shown || !shown.found) return;
+    if (!shown || !shown.matching) return;
     const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key];
     if (event.key === "Escape") return RSM.hoverPatch(null);
     if (!step) return;
