@@ -143,9 +143,9 @@ def views(
         return jnp.where(kind == _SPARSE, jnp.maximum(z - 1, 0), z)
 
     scale = (1 + _NOISE**2) ** 0.5
-    related = ((z + _NOISE * a) / scale, (z + _NOISE * b) / scale)
-    targets = ((z + c) @ mix / 2**0.5, d @ mix)
-    return tuple(active(each) for each in (*related, *targets))  # type: ignore[return-value]
+    x1, x2 = (z + _NOISE * a) / scale, (z + _NOISE * b) / scale
+    y, unrelated = (z + c) @ mix / 2**0.5, d @ mix
+    return active(x1), active(x2), active(y), active(unrelated)
 
 
 @lru_cache(maxsize=1)

@@ -133,14 +133,10 @@ def report(
     given = None if given is None else tuple(given[n] for n in chosen)
 
     twins = paired(sources)
-    known: list[Tokens | None] = []
-    for semantic, _ in twins:
-        held = semantic.origin is not None and semantic.origin.features is not None
-        known.append(
-            load_tokens(semantic.origin, count, chosen)  # type: ignore[arg-type]
-            if held
-            else None
-        )
+    known = [
+        None if o is None or o.features is None else load_tokens(o, count, chosen)
+        for o in (semantic.origin for semantic, _ in twins)
+    ]
     seen = preprocessing or next((x.preprocessing for x in known if x), None)
     drawn = None
     if files is not None:
