@@ -41,8 +41,14 @@ SMALL = TranslationConfig(
 
 
 @pytest.fixture(scope="module")
-def small():
-    return run(SMALL)
+def calls():
+    """What `small` reported of its progress."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def small(calls):
+    return run(SMALL, lambda *call: calls.append(call))
 
 
 @pytest.mark.slow
@@ -111,9 +117,7 @@ def test_identity_as_both_matchers_gives_one_rsm_twice():
     assert stage.gain == (0, 0, 0)
 
 
-def test_progress_rises_to_the_total_under_each_description():
-    calls = []
-    run(SMALL, lambda *call: calls.append(call))
+def test_progress_rises_to_the_total_under_each_description(small, calls):
     descriptions = list(dict.fromkeys(call[0] for call in calls))
     assert len(descriptions) == 2
     for description in descriptions:
