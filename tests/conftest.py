@@ -68,6 +68,26 @@ def compiled_programs():
 
 
 @pytest.fixture
+def limited(monkeypatch):
+    """Makes chunks of more than `most` pairs fail; gives the sizes of the others."""
+    from semrsm_jax.pairs import executor
+
+    def limit(most, error):
+        sizes, chunk = [], executor.match_pairs
+
+        def match_pairs(inputs, rows, *more):
+            if len(rows) > most:
+                raise error
+            sizes.append(len(rows))
+            return chunk(inputs, rows, *more)
+
+        monkeypatch.setattr(executor, "match_pairs", match_pairs)
+        return sizes
+
+    return limit
+
+
+@pytest.fixture
 def features_folder(tmp_path, monkeypatch) -> Path:
     """A working folder with x.npy (N, H, W, C) and y.npy (M, S, C)."""
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,6 @@ from stored_runs import EXACT, assert_equals_memory, contents, features
 
 from semrsm_jax import Identity, pair_statistics
 from semrsm_jax.engine import local_cluster, run
-from semrsm_jax.pairs import executor
 
 slow = pytest.mark.slow
 
@@ -20,28 +19,14 @@ slow = pytest.mark.slow
 # Memory
 
 
-def out_of_memory_above(most, monkeypatch, error):
-    """Chunks of more pairs fail as a device does; returns the sizes of the others."""
-    sizes, chunk = [], executor.match_pairs
-
-    def limited(inputs, rows, *more):
-        if len(rows) > most:
-            raise error
-        sizes.append(len(rows))
-        return chunk(inputs, rows, *more)
-
-    monkeypatch.setattr(executor, "match_pairs", limited)
-    return sizes
-
-
 @pytest.mark.parametrize(
     "error",
     [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), MemoryError()],
 )
-def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, monkeypatch, error):
+def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, limited, error):
     x = features()
     expected = pair_statistics(x, matcher=EXACT)
-    sizes = out_of_memory_above(3, monkeypatch, error)
+    sizes = limited(3, error)
     store = run(x, store=tmp_path / "run.zarr", matcher=EXACT, tile=4)
     # Halved until it is enough, and the later tiles begin with that.
     first = store.made["pairs_in_flight"]
@@ -53,15 +38,10 @@ def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, monkeypatch, error):
     )
 
 
-def test_out_of_memory_for_a_single_pair_is_an_error(tmp_path, monkeypatch):
-    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-    out_of_memory_above(0, monkeypatch, error)
+def test_out_of_memory_for_a_single_pair_is_an_error(tmp_path, limited):
+    limited(0, jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
         run(features(), store=tmp_path / "run.zarr", matcher=EXACT)
-    monkeypatch.undo()
-    out_of_memory_above(0, monkeypatch, RuntimeError("another"))
-    with pytest.raises(RuntimeError, match="another"):
-        pair_statistics(features(), matcher=EXACT)
 
 
 def test_blocks_too_large_for_a_device_stay_on_the_host(tmp_path, monkeypatch):

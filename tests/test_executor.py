@@ -17,7 +17,6 @@ from semrsm_jax import (
 )
 from semrsm_jax._resources import core_limit, one_blas_thread
 from semrsm_jax._rows import part
-from semrsm_jax.pairs import executor
 from semrsm_jax.pairs.executor import PairInputs, Rule, execute
 from semrsm_jax.pairs.selection import PairList
 from semrsm_jax.reporting import correspondences
@@ -36,25 +35,6 @@ def features(rng, samples=7, tokens=9, channels=4):
 def assert_close(stats, expected, rtol=1e-6):
     for a, b in zip(stats, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
-
-
-@pytest.fixture
-def limited(monkeypatch):
-    """Makes chunks of more than `most` pairs fail; gives the sizes of the others."""
-
-    def limit(most, error):
-        sizes, chunk = [], executor.match_pairs
-
-        def match_pairs(inputs, rows, *more):
-            if len(rows) > most:
-                raise error
-            sizes.append(len(rows))
-            return chunk(inputs, rows, *more)
-
-        monkeypatch.setattr(executor, "match_pairs", match_pairs)
-        return sizes
-
-    return limit
 
 
 @pytest.mark.slow
