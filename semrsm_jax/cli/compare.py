@@ -67,15 +67,7 @@ def command(
             "samples. Default: biased.",
         ),
     ] = None,
-    bootstrap: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B",
-            min=2,
-            help="Resamples, for intervals; for example 2000.",
-            rich_help_panel=options.STATISTICS_PANEL,
-        ),
-    ] = None,
+    bootstrap: options.Bootstrap = None,
     permutations: Annotated[
         int | None,
         typer.Option(

@@ -60,15 +60,7 @@ def command(
     ranks: Annotated[
         bool, typer.Option("--ranks/--no-ranks", help="Spearman's correlation.")
     ] = True,
-    bootstrap: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B",
-            min=2,
-            help="Resamples, for intervals; for example 2000.",
-            rich_help_panel=options.STATISTICS_PANEL,
-        ),
-    ] = None,
+    bootstrap: options.Bootstrap = None,
     groups: options.Groups = None,
     labels: options.GroupLabels = None,
     drop_within: options.DropWithin = False,

@@ -103,6 +103,15 @@ ImageLabels = Annotated[
         "--labels", show_default=False, help="What the images show: .csv or .npz."
     ),
 ]
+Bootstrap = Annotated[
+    int | None,
+    typer.Option(
+        metavar="B",
+        min=2,
+        help="Resamples, for intervals; for example 2000.",
+        rich_help_panel=STATISTICS_PANEL,
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(
