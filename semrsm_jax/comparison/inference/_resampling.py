@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
@@ -24,8 +24,8 @@ ScoreStatistic = Callable[[Any, Float[Array, " n"]], Float[Array, "..."]]
 
 ALTERNATIVES = ("greater", "less", "two-sided")
 
-# Entries of RSMs, or of scores, that a batch of resamples holds at once.
-_BATCH = 2**24
+# Entries of RSMs, or of scores, that a batch of resamples holds: tenths of a second.
+_BATCH = 2**22
 # The share of the spread above which one unit decides it.
 _DOMINANT = 1 / 3
 # Values kept of all resamples: they are sorted, and 80 MB of them fit everywhere.
@@ -80,37 +80,81 @@ def resample(
     """
     resamples = check_resamples(resamples, 2, values)
     members, units = check_groups(groups, samples)
-    return _resample(data, members, as_key(key), statistic, units, resamples)
-
-
-@partial(jax.jit, static_argnames=("statistic", "units", "resamples"))
-def _resample(
-    data: Any,
-    members: Int[Array, " n"] | None,
-    key: jax.Array,
-    statistic: ScoreStatistic,
-    units: int,
-    resamples: int,
-) -> Resampled:
-    arrays = [jnp.asarray(leaf) for leaf in jax.tree.leaves(data)]
-    floating = [each.dtype for each in arrays if jnp.issubdtype(each, jnp.floating)]
+    data = jax.tree.map(jnp.asarray, data), members
+    arrays = jax.tree.leaves(data[0])
+    dtypes = [each.dtype for each in arrays]
+    floating = [each for each in dtypes if jnp.issubdtype(each, jnp.floating)]
     dtype = accumulation_dtype(jnp.result_type(*floating) if floating else float)
-
-    def value(counts: Array) -> Array:
-        return statistic(data, counts if members is None else counts[members])
-
-    def resampled(key: jax.Array) -> Array:
-        drawn = jax.random.randint(key, (units,), 0, units)
-        return value(jnp.zeros(units, dtype).at[drawn].add(1))
-
-    def without(unit: Array) -> Array:
-        return value(jnp.ones(units, dtype).at[unit].set(0))
-
+    settings = statistic, units, dtype
     batch = batch_size(max(units, *(each.size for each in arrays)), resamples)
-    estimate = value(jnp.ones(units, dtype))
-    values = jax.lax.map(resampled, jax.random.split(key, resamples), batch_size=batch)
-    jackknife = jax.lax.map(without, jnp.arange(units), batch_size=batch)
-    return Resampled(estimate, values, jackknife)
+    keys = jax.random.split(as_key(key), resamples)
+    return Resampled(
+        _of_all(data, *settings),
+        over_keys(_of_resample, settings, data, keys, batch),
+        over_keys(_without, settings, data, jnp.arange(units), batch),
+    )
+
+
+def over_keys(
+    one: Callable[..., Array],
+    settings: tuple[Any, ...],
+    data: Any,
+    keys: jax.Array,
+    batch: int,
+) -> Array:
+    """``one(data, key, *settings)`` of all keys, part by part, so that Ctrl-C ends it.
+
+    `one` is a function of a module, compiled for its hashable `settings`; a `batch` of
+    the keys (B,) is taken at once.
+    """
+    if _checks.is_traced(keys, *jax.tree.leaves(data)):
+        return jax.lax.map(
+            lambda key: one(data, key, *settings), keys, batch_size=batch
+        )
+    count = len(keys)
+    # Read at once: else the next parts would wait in a queue that Ctrl-C does not end.
+    parts = [
+        np.asarray(_part(data, keys, start, one, settings, min(batch, count - start)))
+        for start in range(0, count, batch)
+    ]
+    return jnp.asarray(np.concatenate(parts))
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _part(
+    data: Any,
+    keys: jax.Array,
+    start: int,
+    one: Callable[..., Array],
+    settings: tuple[Any, ...],
+    size: int,
+) -> Array:
+    keys = jax.lax.dynamic_slice_in_dim(keys, start, size)
+    return jax.vmap(lambda key: one(data, key, *settings))(keys)
+
+
+def _of_counts(data: Any, statistic: ScoreStatistic, counts: Array) -> Array:
+    """The statistic where each unit, sample or group, counts so often."""
+    arrays, members = data
+    return statistic(arrays, counts if members is None else counts[members])
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _of_all(data: Any, statistic: ScoreStatistic, units: int, dtype: Any) -> Array:
+    return _of_counts(data, statistic, jnp.ones(units, dtype))
+
+
+def _of_resample(
+    data: Any, key: jax.Array, statistic: ScoreStatistic, units: int, dtype: Any
+) -> Array:
+    drawn = jax.random.randint(key, (units,), 0, units)
+    return _of_counts(data, statistic, jnp.zeros(units, dtype).at[drawn].add(1))
+
+
+def _without(
+    data: Any, unit: Array, statistic: ScoreStatistic, units: int, dtype: Any
+) -> Array:
+    return _of_counts(data, statistic, jnp.ones(units, dtype).at[unit].set(0))
 
 
 @jax.jit

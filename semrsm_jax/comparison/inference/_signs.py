@@ -12,38 +12,55 @@ which has lost the effect of skewness up to order 1 / n. It increases with t, an
 inverse gives an interval. There a is limited: the inverse of large ones is of any size.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison.inference._resampling import batch_size, null_p_value
+from semrsm_jax.comparison.inference._resampling import (
+    batch_size,
+    null_p_value,
+    over_keys,
+)
 
 # The least variance, as a share of the mean square, that is not rounding.
 _LEAST = 1e-5
 # The largest a of an interval, whose ends then lie up to 4.5 standard errors away.
-_MOST = 1 / 3
+MOST = 1 / 3
 
 
-def sign_test(
+def sign_null(
     contributions: Float[Array, "n ..."],
     key: jax.Array,
     resamples: int,
+    most: float = float("inf"),
+) -> Float[Array, "B ..."]:
+    """T of the contributions under each draw of signs, with abs(a) at most `most`."""
+    # Other draws than those of the resamples.
+    keys = jax.random.split(jax.random.fold_in(key, 1), resamples)
+    batch = batch_size(contributions.size, resamples)
+    return over_keys(_of_signs, (most,), contributions, keys, batch)
+
+
+@partial(jax.jit, static_argnames="alternative")
+def sign_test(
+    contributions: Float[Array, "n ..."],
+    null: Float[Array, "B ..."],
     alternative: str,
-) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "B ..."]]:
-    """T of the contributions, its p-value, and T under each draw of signs."""
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """T of the contributions, and its p-value by what `sign_null` gives."""
     flat = contributions.reshape(len(contributions), -1)
     observed = _transformed(jnp.ones((1, len(flat)), flat.dtype), flat)[0]
-    null = _null(flat, key, resamples)
-    p_value = null_p_value(observed, null, alternative)
-    shape = contributions.shape[1:]
-    return observed.reshape(shape), p_value.reshape(shape), null.reshape(-1, *shape)
+    observed = observed.reshape(contributions.shape[1:])
+    return observed, null_p_value(observed, null, alternative)
 
 
+@jax.jit
 def sign_interval(
     estimate: Float[Array, "..."],
     deviations: Float[Array, "n ..."],
-    key: jax.Array,
-    resamples: int,
+    null: Float[Array, "B ..."],
     confidence: float,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
     """Low and high end, and standard error, of a mean whose contributions are given.
@@ -51,35 +68,33 @@ def sign_interval(
     Args:
       estimate: the mean.
       deviations: (n, ...), of the contributions from it.
-      key: of the signs.
-      resamples: draws of signs.
+      null: (B, ...), `sign_null` of the deviations with ``most=MOST``.
       confidence: of the interval.
     """
-    n, shape = len(deviations), deviations.shape[1:]
-    flat = deviations.reshape(n, -1)
-    null = jnp.abs(_null(flat, key, resamples, _MOST))
-    reach = jnp.quantile(null, confidence, axis=0).reshape(shape)
-    error = jnp.sqrt(jnp.sum(deviations**2, axis=0) / (n * (n - 1)))
+    n = len(deviations)
+    reach = jnp.quantile(jnp.abs(null), confidence, axis=0)
+    error = standard_error(deviations)
     root = jnp.where(error > 0, error, 1) * jnp.sqrt(n - 1)
     # Standard deviations of the contributions are their root mean squares.
     a = jnp.mean((deviations / root) ** 3, axis=0) / jnp.sqrt(n)
-    a = jnp.clip(a, -_MOST, _MOST)
+    a = jnp.clip(a, -MOST, MOST)
     low, high = (estimate - error * _inverse(side * reach, a) for side in (1, -1))
     return low, high, error
 
 
-def _null(
-    flat: Float[Array, "n v"], key: jax.Array, resamples: int, most: float = jnp.inf
-) -> Float[Array, "B v"]:
-    """T under random signs."""
+def standard_error(deviations: Float[Array, "n ..."]) -> Float[Array, "..."]:
+    """Of the mean of n contributions, from their deviations."""
+    n = len(deviations)
+    return jnp.sqrt(jnp.sum(deviations**2, axis=0) / (n * (n - 1)))
 
-    def one(key: jax.Array) -> Array:
-        signs = jax.random.rademacher(key, (1, len(flat)), flat.dtype)
-        return _transformed(signs, flat, most)[0]
 
-    # Other draws than those of the resamples.
-    keys = jax.random.split(jax.random.fold_in(key, 1), resamples)
-    return jax.lax.map(one, keys, batch_size=batch_size(flat.size, resamples))
+def _of_signs(
+    contributions: Float[Array, "n ..."], key: jax.Array, most: float
+) -> Float[Array, "..."]:
+    """T under one draw of signs."""
+    n, *shape = contributions.shape
+    signs = jax.random.rademacher(key, (1, n), contributions.dtype)
+    return _transformed(signs, contributions.reshape(n, -1), most)[0].reshape(shape)
 
 
 def _transformed(

@@ -23,7 +23,12 @@ from semrsm_jax.comparison.inference._resampling import (
     resample,
     warn_of_units,
 )
-from semrsm_jax.comparison.inference._signs import sign_interval
+from semrsm_jax.comparison.inference._signs import (
+    MOST,
+    sign_interval,
+    sign_null,
+    standard_error,
+)
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import (
     CKA,
@@ -135,9 +140,17 @@ class OfRSMs:
         return self.statistic(K, L, counts=counts, **by_groups(self.statistic, groups))
 
 
-@jax.jit
 def _studentized(resampled: Resampled, key: jax.Array, confidence: float) -> Interval:
     """The interval by signs of the influences, of Fisher's z where it exists."""
+    bounded, estimate, influence = _on_scale(resampled)
+    null = sign_null(influence, key, len(resampled.values), MOST)
+    low, high, _ = sign_interval(estimate, influence, null, confidence)
+    return _interval(resampled, bounded, low, high)
+
+
+@jax.jit
+def _on_scale(resampled: Resampled) -> tuple[Array, Array, Array]:
+    """Whether the scale is Fisher's, and on it the estimate and the influences."""
     estimate, values, without = resampled
     most = 1 - jnp.finfo(without.dtype).eps
     bounded = (jnp.abs(estimate) < most) & jnp.all(~(jnp.abs(without) > 1))
@@ -146,9 +159,12 @@ def _studentized(resampled: Resampled, key: jax.Array, confidence: float) -> Int
         return jnp.where(bounded, jnp.arctanh(jnp.clip(x, -most, most)), x)
 
     on_scale = Resampled(scaled(estimate), values, scaled(without))
-    ends = sign_interval(
-        on_scale.estimate, on_scale.influence, key, len(values), confidence
-    )
-    low, high = (jnp.where(bounded, jnp.tanh(end), end) for end in ends[:2])
-    _, _, error = sign_interval(estimate, resampled.influence, key, 1, confidence)
-    return Interval(estimate, low, high, error, values)
+    return bounded, on_scale.estimate, on_scale.influence
+
+
+@jax.jit
+def _interval(resampled: Resampled, bounded: Array, *ends: Array) -> Interval:
+    """The interval whose ends are given on the scale."""
+    low, high = (jnp.where(bounded, jnp.tanh(end), end) for end in ends)
+    error = standard_error(resampled.influence)
+    return Interval(resampled.estimate, low, high, error, resampled.values)

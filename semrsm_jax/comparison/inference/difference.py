@@ -26,7 +26,12 @@ from semrsm_jax.comparison.inference._resampling import (
     resample,
     warn_of_units,
 )
-from semrsm_jax.comparison.inference._signs import sign_interval, sign_test
+from semrsm_jax.comparison.inference._signs import (
+    MOST,
+    sign_interval,
+    sign_null,
+    sign_test,
+)
 from semrsm_jax.comparison.inference.bootstrap import OfRSMs
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import (
@@ -150,14 +155,15 @@ def difference_test(
     return _by_signs(resampled, as_key(key), confidence)
 
 
-@jax.jit
 def _by_signs(resampled: Resampled, key: jax.Array, confidence: float) -> Difference:
     """The test and the interval by signs of the influences on the difference."""
     difference, one, other = resampled.estimate
-    influence = (jnp.sqrt(pair_share(resampled)) * resampled.influence)[:, 0]
+    influence, contributions = _of_pairs(resampled)
     resamples = len(resampled.values)
-    low, high, error = sign_interval(difference, influence, key, resamples, confidence)
-    _, p_value, _ = sign_test(difference + influence, key, resamples, "two-sided")
+    null = sign_null(influence, key, resamples, MOST)
+    low, high, error = sign_interval(difference, influence, null, confidence)
+    null = sign_null(contributions, key, resamples)
+    _, p_value = sign_test(contributions, null, "two-sided")
     return Difference(
         difference,
         low,
@@ -168,6 +174,15 @@ def _by_signs(resampled: Resampled, key: jax.Array, confidence: float) -> Differ
         other,
         resampled.values[:, 0],
     )
+
+
+@jax.jit
+def _of_pairs(
+    resampled: Resampled,
+) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
+    """What each unit adds to the difference, and the same with the difference."""
+    influence = (jnp.sqrt(pair_share(resampled)) * resampled.influence)[:, 0]
+    return influence, resampled.estimate[0] + influence
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """Paired tests of scores, one for each query, under two definitions of similarity."""
 
 import warnings
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -18,7 +16,7 @@ from semrsm_jax.comparison.inference._resampling import (
     Key,
     as_key,
 )
-from semrsm_jax.comparison.inference._signs import sign_test
+from semrsm_jax.comparison.inference._signs import sign_null, sign_test
 from semrsm_jax.comparison.inference.scores import group_sums, mean_by_groups
 
 # From so many units on, simulated tests are right whatever the skewness.
@@ -114,9 +112,9 @@ def paired_test(
     )
     sums, sizes = group_sums(gain, groups)
     _warn_of_skewness(sums)
-    statistic, p_value, null = _by_signs(
-        sums / jnp.mean(sizes), as_key(key), resamples, alternative
-    )
+    contributions = sums / jnp.mean(sizes)
+    null = sign_null(contributions, as_key(key), resamples)
+    statistic, p_value = sign_test(contributions, null, alternative)
     return PairedTest(difference, p_value, low, high, error, null, statistic)
 
 
@@ -136,6 +134,3 @@ def _warn_of_skewness(sums: Float[Array, "units ..."]) -> None:
             "guide's table",
             stacklevel=3,
         )
-
-
-_by_signs = partial(jax.jit, static_argnames=("resamples", "alternative"))(sign_test)

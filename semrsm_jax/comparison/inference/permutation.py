@@ -29,6 +29,7 @@ from semrsm_jax.comparison.inference._resampling import (
     check_defined,
     check_resamples,
     null_p_value,
+    over_keys,
 )
 from semrsm_jax.comparison.inference.statistic import (
     CKA,
@@ -141,11 +142,18 @@ def permutation_test(
         counted = None
     least = least_of_permutations(len(places), alternative == "two-sided")
     check_testable(len(places), least, "exchanging them")
-    result = _permutation_test(
-        K, L, places, counted, statistic, as_key(key), resamples, alternative
+    axes = tuple(0 if m.ndim == 3 else None for m in (K, L))
+    P, Q, observed = _prepared(K, L, counted, statistic, axes)
+    check_defined("statistic", observed)
+    null = over_keys(
+        _of_permutation,
+        (statistic, axes),
+        (P, Q, jnp.asarray(places), counted),
+        jax.random.split(as_key(key), resamples),
+        batch_size(samples**2 * observed.size, resamples),
     )
-    check_defined("statistic", result.statistic)
-    return result
+    shares = _shares(observed, null, alternative, is_distance(statistic))
+    return PermutationTest(observed, shares[0], null, shares[1])
 
 
 def check_stacks(K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
@@ -182,35 +190,54 @@ def _places(groups: ArrayLike | None, n: int) -> Int[np.ndarray, "units size"]:
     return np.argsort(members, kind="stable").reshape(units, -1)
 
 
-@partial(jax.jit, static_argnames=("statistic", "resamples", "alternative"))
-def _permutation_test(
+@partial(jax.jit, static_argnames=("statistic", "axes"))
+def _prepared(
     K: Array,
     L: Array,
-    places: Int[Array, "units size"],
     groups: SampleGroups | None,
     statistic: Statistic,
-    key: jax.Array,
-    resamples: int,
-    alternative: str,
-) -> PermutationTest:
-    n = places.size
-    axes = [0 if m.ndim == 3 else None for m in (K, L)]
-    K, L = (prepared(statistic, m, groups) for m in (K, L))
+    axes: tuple[int | None, ...],
+) -> tuple[Array, Array, Float[Array, "*R"]]:
+    """Both sides as they are compared, and their statistic."""
+    P, Q = (prepared(statistic, m, groups) for m in (K, L))
+    return P, Q, _compared(P, Q, groups, statistic, axes)
+
+
+def _compared(
+    P: Array,
+    Q: Array,
+    groups: SampleGroups | None,
+    statistic: Statistic,
+    axes: tuple[int | None, ...],
+) -> Float[Array, "*R"]:
     compare = partial(compare_prepared, statistic, groups=groups)
-    if 0 in axes:
-        compare = jax.vmap(compare, axes)
+    return (jax.vmap(compare, axes) if 0 in axes else compare)(P, Q)
 
-    def reordered(key: jax.Array) -> Array:
-        drawn = places[jax.random.permutation(key, len(places))]
-        order = jnp.zeros(n, int).at[places].set(drawn, unique_indices=True)
-        return compare(K, permuted(statistic, L, order))
 
-    observed = compare(K, L)
-    batch = batch_size(n**2 * observed.size, resamples)
-    null = jax.lax.map(reordered, jax.random.split(key, resamples), batch_size=batch)
+def _of_permutation(
+    data: tuple[Array, Array, Int[Array, "units size"], SampleGroups | None],
+    key: jax.Array,
+    statistic: Statistic,
+    axes: tuple[int | None, ...],
+) -> Float[Array, "*R"]:
+    """The statistic once the units of the second side are permuted."""
+    P, Q, places, groups = data
+    drawn = places[jax.random.permutation(key, len(places))]
+    order = jnp.zeros(places.size, int).at[places].set(drawn, unique_indices=True)
+    return _compared(P, permuted(statistic, Q, order), groups, statistic, axes)
+
+
+@partial(jax.jit, static_argnames=("alternative", "of_distance"))
+def _shares(
+    observed: Float[Array, "*R"],
+    null: Float[Array, "B *R"],
+    alternative: str,
+    of_distance: bool,
+) -> tuple[Float[Array, "*R"], Float[Array, "*R"]]:
+    """The p-value, and the share of the null that is exceeded."""
+    resamples = len(null)
     p_value = null_p_value(observed, null, alternative)
     # The observed value is counted in both tails; without it, half of the ties remain.
     above, below = (null_p_value(observed, null, tail) for tail in ("greater", "less"))
     share = (1 + (below - above) * (resamples + 1) / resamples) / 2
-    share = 1 - share if is_distance(statistic) else share
-    return PermutationTest(observed, p_value, jnp.asarray(null), share)
+    return p_value, 1 - share if of_distance else share

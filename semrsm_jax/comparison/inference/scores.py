@@ -1,7 +1,6 @@
 """Intervals of scores: means, medians, and any statistic of scored samples."""
 
 import math
-from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from semrsm_jax.comparison.inference._resampling import (
     check_resamples,
     resample,
 )
-from semrsm_jax.comparison.inference._signs import sign_interval
+from semrsm_jax.comparison.inference._signs import MOST, sign_interval, sign_null
 from semrsm_jax.comparison.inference.interval import Interval
 
 
@@ -173,24 +172,20 @@ def mean_by_groups(
     """The interval of the mean over samples, by signs; raises as `score_interval`."""
     resamples = check_resamples(resamples, 2, math.prod(scores.shape[1:]))
     confidence, signs = check_confidence(confidence), as_key(key)
-    sums, sizes = group_sums(scores, groups)
-    return _mean_interval(sums, sizes, signs, confidence, resamples)
-
-
-@partial(jax.jit, static_argnames="resamples")
-def _mean_interval(
-    sums: Float[Array, "units ..."],
-    sizes: Float[Array, " units"],
-    key: jax.Array,
-    confidence: float,
-    resamples: int,
-) -> Interval:
-    mean = jnp.sum(sums, axis=0) / jnp.sum(sizes)
-    # What a group adds beyond the mean of its samples.
-    sizes = sizes.reshape(-1, *[1] * mean.ndim)
-    deviations = (sums - sizes * mean) / jnp.mean(sizes)
-    low, high, error = sign_interval(mean, deviations, key, resamples, confidence)
+    mean, deviations = _deviations(*group_sums(scores, groups))
+    null = sign_null(deviations, signs, resamples, MOST)
+    low, high, error = sign_interval(mean, deviations, null, confidence)
     return Interval(mean, low, high, error)
+
+
+@jax.jit
+def _deviations(
+    sums: Float[Array, "units ..."], sizes: Float[Array, " units"]
+) -> tuple[Float[Array, "..."], Float[Array, "units ..."]]:
+    """The mean over samples, and what each group adds beyond that of its samples."""
+    mean = jnp.sum(sums, axis=0) / jnp.sum(sizes)
+    sizes = sizes.reshape(-1, *[1] * mean.ndim)
+    return mean, (sums - sizes * mean) / jnp.mean(sizes)
 
 
 def group_sums(

@@ -160,7 +160,7 @@ def check_arguments(
     """Converts the arguments of a statistic; raises as it does."""
     if isinstance(statistic, Measure):
         return statistic.checked(K, L)
-    return check_rsms(K, L)
+    return check_rsms(K, L, scale=isinstance(statistic, CKA | RSA))
 
 
 def prepared(

@@ -1,0 +1,65 @@
+"""Resamples and permutations are computed in parts, which Ctrl-C ends."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from inference_cases import Product, features, rsms  # noqa: F401
+
+from semrsm_jax import bootstrap_interval, paired_test, permutation_test
+from semrsm_jax.comparison.inference import _resampling
+
+
+def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
+    K, L, _ = rsms
+    calls = (
+        lambda: permutation_test(K, L, Product(), key=3, resamples=30).null,
+        lambda: bootstrap_interval(K, L, Product(), key=3, resamples=30)[:3],
+        lambda: paired_test(K[0], L[0], key=3, resamples=30).null,
+    )
+    expected = [call() for call in calls]
+    monkeypatch.setattr(_resampling, "_BATCH", 7 * K.size)
+    for call, values in zip(calls, expected, strict=True):
+        np.testing.assert_allclose(call(), values, rtol=1e-4, atol=1e-5)
+    keys = jax.random.split(jax.random.key(3), 30)
+    drawn = [jax.random.permutation(key, 20) for key in keys[:3]]
+    null = [Product()(K, L[order][:, order]) for order in map(np.asarray, drawn)]
+    np.testing.assert_allclose(expected[0][:3], null, rtol=1e-4, atol=1e-5)
+
+
+INTERRUPTED = """
+import signal, threading, time
+import numpy as np
+from semrsm_jax import CKA, RSA, bootstrap_interval, permutation_test
+from semrsm_jax.comparison import score_interval
+X = np.random.default_rng(0).normal(size=(200, 5)).astype("f")
+K = X @ X.T
+for call in (
+    lambda n: bootstrap_interval(K, K + 1, key=0, resamples=n),
+    lambda n: permutation_test(K, K, RSA("spearman"), key=0, resamples=n),
+    lambda n: score_interval(X, key=0, resamples=n),
+):
+    call(50)
+    started = []
+    def interrupt():
+        started.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+    timer = threading.Timer(3, interrupt)
+    timer.start()
+    try:
+        call(10**6)
+        raise SystemExit("it ended by itself")
+    except KeyboardInterrupt:
+        print(time.perf_counter() - started[0])
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_millions_of_resamples():
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert max(map(float, result.stdout.split())) < 3
