@@ -200,6 +200,13 @@ def test_scores_refuse(score):
     ):
         with pytest.raises(ValueError, match=message):
             score(q, d)
+    for q, d, zero, message in (
+        (["cup", "fork"], [0, 1], 0.0, "query_counts must be a real array"),
+        ([0, 1], [[0, 1], [1]], 0.0, "database_counts must be a real array"),
+        ([0, 1], [0, 1], "warn", "zero_division must be a real"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            score(q, d, zero_division=zero)
 
 
 @pytest.mark.parametrize("score", [sj.instance_f1, sj.class_iou])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
@@ -219,10 +220,7 @@ def _counts(query: ArrayLike, database: ArrayLike) -> tuple[Array, Array]:
     """Converts counts to floats; raises as `instance_f1` says."""
     arrays = []
     for name, value in (("query_counts", query), ("database_counts", database)):
-        if not isinstance(value, jax.Array):
-            value = jnp.asarray(value)
-        value = value.astype(jnp.int32) if value.dtype == bool else value
-        value = _checks.real_array(name, value)
+        value = _checks.real_array(name, _as_numbers(value))
         if value.ndim == 0:
             raise ValueError(f"{name} must have an axis of classes, got a scalar")
         _checks.finite(name, value)
@@ -239,7 +237,17 @@ def _counts(query: ArrayLike, database: ArrayLike) -> tuple[Array, Array]:
     return arrays[0], arrays[1]
 
 
+def _as_numbers(counts: ArrayLike) -> ArrayLike:
+    """Booleans as 0 and 1; others as they are."""
+    try:
+        array = counts if isinstance(counts, jax.Array) else np.asarray(counts)
+    except ValueError:  # lists of different lengths, which the caller names
+        return counts
+    return array.astype(np.int32) if array.dtype == bool else array
+
+
 def _ratio(part: Array, whole: Array, zero_division: float) -> Float[Array, "*batch"]:
+    zero_division = _checks.real_array("zero_division", zero_division, rank=0)
     dtype = jnp.result_type(float) if whole.dtype.kind != "f" else whole.dtype
     return jnp.where(
         whole > 0, part / jnp.maximum(whole, jnp.finfo(dtype).tiny), zero_division
