@@ -88,8 +88,9 @@ def center(
 
     Raises:
       TypeError: an array is not real, or `mask` is not boolean.
-      ValueError: `axis` is unknown, `x` is empty or not of rank 3, or the shape of
-        `mean` or `mask` does not fit.
+      ValueError: `axis` is unknown, `x` is empty or not of rank 3, the shape of `mean`
+        or `mask` does not fit, or all values are so small, or some so large, that
+        differences lose digits; under jit the result is NaN then.
 
     Examples:
       >>> import numpy as np
@@ -118,6 +119,7 @@ def center(
                 f"mean must have shape {shape} for axis {axis!r}, got {mean.shape}"
             )
         _checks.finite("mean", mean)
+    x = with_digits("x", x)
     return (x.astype(dtype) - mean.astype(dtype)).astype(x.dtype)
 
 
@@ -143,6 +145,33 @@ def sq_norm_range(dtype: jax.typing.DTypeLike) -> tuple[float, float]:
     """
     info = jnp.finfo(accumulation_dtype(dtype))
     return float(info.tiny) / float(info.eps), float(info.max) * float(info.eps)
+
+
+def with_digits(name: str, array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """An array whose differences keep their digits; a traced one is NaN otherwise.
+
+    Raises:
+      ValueError: its largest value, other than 0, is too small or too large.
+    """
+    low, high = sq_norm_range(array.dtype)
+    peak = largest(array)
+    if _checks.is_traced(array):
+        inside = (peak >= low) & (peak <= high) | ~nonzero(array).any()
+        return jnp.where(inside, array, jnp.nan)
+    if not (low <= peak <= high) and np.asarray(array).any():
+        raise ValueError(
+            f"{name} must be 0 or have its largest value from {low:.2g} to {high:.2g} "
+            f"in magnitude, so that differences keep their digits in {array.dtype}, "
+            f"got {float(np.abs(np.asarray(array)).max()):.2g}; multiply it by a "
+            "constant"
+        )
+    return array
+
+
+@jax.jit
+def largest(array: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """The largest magnitude; 0 of an empty array."""
+    return jnp.max(jnp.abs(array), initial=0)
 
 
 @partial(jax.jit, static_argnames="dtype")

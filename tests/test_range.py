@@ -1,9 +1,10 @@
-"""Numbers that the dtype cannot hold, and soft matchings that did not converge."""
+"""Numbers that the dtype cannot hold."""
 
 import os
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,13 +18,17 @@ from semrsm_jax import (
     Exact,
     Identity,
     Linear,
+    MutualKNN,
     PairStatistics,
     Sinkhorn,
-    StraightThrough,
     affinity,
+    center,
+    cka,
+    hsic,
     linear_assignment,
     match,
     pair_statistics,
+    rsa,
     rsm,
     semantic_cka_loss,
     semantic_triplet_loss,
@@ -31,8 +36,6 @@ from semrsm_jax import (
 from semrsm_jax._representations import sq_norm_range
 from semrsm_jax._rows import Rows
 from semrsm_jax.engine import run
-
-UNFINISHED = Sinkhorn(epsilon=1e-3, max_iterations=10, anneal=0)
 
 
 @pytest.fixture
@@ -166,6 +169,42 @@ def test_affinities_that_cannot_be_summed_are_rejected(rng, solver, factor):
     assert linear_assignment(0 * matrices, solver=solver).value.tolist() == [0, 0]
 
 
+COMPARED = [cka, rsa, MutualKNN(2), partial(rsa, method="pearson")]
+
+
+@pytest.mark.parametrize("measure", COMPARED, ids=["cka", "rsa", "knn", "pearson"])
+@pytest.mark.parametrize("power", [-126, 120])
+def test_measures_without_scale_are_right_at_any(rng, measure, power):
+    # Whole numbers, of which the smallest float32 lose no digit.
+    K, L = rng.integers(1, 99, size=(2, 6, 6)).astype("f") / 32
+    K, L = K + K.T, L + L.T
+    expected = measure(K, L)
+    scaled = np.ldexp(K, power)
+    for values in (scaled, jnp.asarray(scaled)):
+        assert float(measure(values, L)) == float(expected)
+    compiled = float(jax.jit(measure)(scaled, L))
+    assert np.isnan(compiled) if power < 0 else compiled == pytest.approx(expected)
+
+
+def test_hsic_and_centering_scale_with_their_arguments_or_say_so(rng, x):
+    K, L = rng.normal(size=(2, 6, 6)).astype("f")
+    expected = hsic(K, L)
+    assert float(hsic(np.ldexp(K, -80), np.ldexp(L, 90))) == np.ldexp(expected, 10)
+    assert hsic(np.full((6, 6), 1e-20, "f"), L) == 0
+    np.testing.assert_array_equal(
+        center(np.ldexp(x, -60)), np.ldexp(np.asarray(center(x)), -60)
+    )
+    for call, arguments, words in (
+        (hsic, (K * np.float32(1e-20), K * np.float32(1e-20)), "an HSIC in the range"),
+        (hsic, (K * np.float32(1e-36), L), "K must be 0 or have its largest"),
+        (hsic, (K, L * np.float32(1e36)), "L must be 0 or have its largest"),
+        (center, (np.ldexp(x, -120),), "x must be 0 or have its largest"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call(*arguments)
+        assert np.isnan(jax.jit(call)(*arguments)).all()
+
+
 @pytest.mark.parametrize("kernel", [Linear(), RBF(2.0)], ids=str)
 @pytest.mark.parametrize("bad", [1e19, 1e-20, np.nan])
 def test_under_jit_such_samples_give_nan(x, kernel, bad):
@@ -175,98 +214,6 @@ def test_under_jit_such_samples_give_nan(x, kernel, bad):
     assert np.isnan(K[2]).all() and np.isnan(K[:, 2]).all()
     expected = rsm(x[others], matcher=Identity(), kernel=kernel)
     np.testing.assert_allclose(K[np.ix_(others, others)], expected, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
-    for call, count in (
-        (lambda: pair_statistics(x, matcher=UNFINISHED, memory_budget=1), 10),
-        (lambda: pair_statistics(x, x[:2], StraightThrough(UNFINISHED)), 8),
-        (lambda: rsm(x, matcher=UNFINISHED), 10),
-        (lambda: run(x, store=tmp_path / "run", matcher=UNFINISHED, tile=2), 10),
-    ):
-        with pytest.warns(RuntimeWarning, match="did not converge") as record:
-            call()
-        (warning,) = record
-        message = str(warning.message)
-        assert f"of {count} pairs" in message and "of its mass" in message
-    # The tiles are stored now: nothing is matched, and nothing is warned of.
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        run(x, store=tmp_path / "run", matcher=UNFINISHED, tile=2)
-        pair_statistics(x, matcher=Sinkhorn(epsilon=10.0))
-        pair_statistics(x, matcher=StraightThrough(Exact(), UNFINISHED))
-
-
-def test_the_triplet_loss_warns_too(x):
-    with pytest.warns(RuntimeWarning, match="of 8 pairs did not converge") as record:
-        value = semantic_triplet_loss(x, x[::-1], x[[1, 0, 3, 2]], UNFINISHED)
-    assert len(record) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        near, far = (
-            [rsm(x[n : n + 1], y[n : n + 1], UNFINISHED, Cosine()) for n in range(4)]
-            for y in (x[::-1], x[[1, 0, 3, 2]])
-        )
-    hinges = np.maximum(0.1 + np.ravel(far) - np.ravel(near), 0)
-    np.testing.assert_allclose(value, hinges.mean(), rtol=1e-5)
-
-
-def test_what_rounding_leaves_is_not_called_converged(x):
-    with pytest.warns(RuntimeWarning, match="did not converge"):
-        matching = match(x[0], x[1], matcher=Sinkhorn(tolerance=1e-12))
-    assert float(matching.column_error) < 1e-5
-    assert not matching.converged
-
-
-@pytest.mark.slow
-def test_small_epsilons_converge():
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 14)] * 2), -1).reshape(-1, 2)
-    waves, phases = 6 * rng.normal(size=(8, 2, 48)), rng.uniform(0, 7, (8, 1, 48))
-    noise = 0.1 * rng.normal(size=(8, 196, 48))
-    x = np.maximum(np.cos(grid @ waves + phases) + noise, 0).astype("f")
-    exact = match(x[:4], x[4:], matcher=Exact())
-    soft = match(x[:4], x[4:], matcher=Sinkhorn(epsilon=1e-3, relative=True))
-    assert soft.converged.all()
-    assert (soft.value <= exact.upper_bound * (1 + 1e-5)).all()
-    np.testing.assert_allclose(soft.value, exact.value, rtol=1e-4)
-
-
-def test_an_epsilon_below_rounding_gives_the_exact_matching(x):
-    exact = match(x[0], x[1], matcher=Exact())
-    for matcher in (Sinkhorn(epsilon=1e-37), Sinkhorn(epsilon=1e-300, relative=True)):
-        soft = match(x[0], x[1], matcher=matcher)
-        np.testing.assert_allclose(soft.value, exact.value, rtol=1e-5)
-        assert 0 < soft.epsilon < 1e-4
-
-
-def test_the_warning_gives_the_share_and_the_worst_error(x):
-    first, second = np.repeat(x, 4, axis=0), np.concatenate([x] * 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        matchings = match(first, second, matcher=UNFINISHED)
-    missed = int((~matchings.converged).sum())
-    assert missed
-    with pytest.warns(RuntimeWarning) as record:
-        pair_statistics(x, x, matcher=UNFINISHED)
-    message = str(record[0].message)
-    assert f"{missed} of 16 pairs did not converge" in message
-    assert f", {100 * missed / 16:.3g} % of them" in message
-    assert f"by up to {float(matchings.column_error.max()):.2g} of" in message
-
-
-@pytest.mark.slow
-def test_convergence_disturbs_no_transformation(x):
-    def total(x):
-        return rsm(x, matcher=UNFINISHED).sum()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        value, gradient = jax.jit(jax.value_and_grad(total))(x)
-        batch = jax.vmap(total)(jnp.stack([x, x]))
-    assert np.isfinite(gradient).all()
-    np.testing.assert_allclose(batch, [value, value], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.comparison._hsic import (
-    centered,
     check_counts,
     check_rsms,
     inner_product,
+    unit_scale,
     weighted_product,
 )
 from semrsm_jax.comparison.grouping import DROP, SampleGroups, check_groups
@@ -133,19 +133,3 @@ def ratio(
     structured = (own_k != 0) & (own_l != 0)
     own_k, own_l = (jnp.where(structured, own, 1) for own in (own_k, own_l))
     return jnp.where(structured, cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l)), 0)
-
-
-def unit_scale(
-    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
-) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
-    """The centered RSM with largest entry 1, so that float32 does not overflow.
-
-    And its scale. A constant RSM is exactly zero, with scale 1.
-    """
-    raw = jnp.max(jnp.abs(K))
-    K = centered(K, estimator, groups)
-    largest = jnp.max(jnp.abs(K))
-    # Up to this, what centering left is rounding: the RSM is constant.
-    constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
-    scale = jnp.where(constant, 1, largest)
-    return jnp.where(constant, 0, K / scale), scale

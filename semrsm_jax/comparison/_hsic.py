@@ -51,12 +51,14 @@ def hsic(
         neither.
 
     Returns:
-      A scalar; 0 for a constant RSM, and, biased, for a single sample.
+      A scalar; 0 for a constant RSM, and, biased, for a single sample. Under jit NaN
+      where it, or an RSM, leaves the range of the dtype.
 
     Raises:
       TypeError: an RSM is not real.
       ValueError: shapes that are not square or differ, NaN or infinity, an unknown
-        estimator, or fewer than 4 samples for the unbiased one.
+        estimator, fewer than 4 samples for the unbiased one, or HSIC or the largest
+        entry of an RSM so small or large that the dtype would lose digits.
 
     References:
       Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms",
@@ -70,14 +72,25 @@ def hsic(
       0.5
     """
     K, L = check_rsms(K, L, estimator, shift=True)
-    return _hsic(K, L, estimator)
+    value = _hsic(K, L, estimator)
+    if not _checks.is_traced(value) and bool(jnp.isnan(value)):
+        raise ValueError(
+            f"K and L must have an HSIC in the range of {value.dtype}, got one outside "
+            "of it; multiply them by constants, which multiply HSIC, or take cka, "
+            "which does not depend on them"
+        )
+    return value
 
 
 @partial(jax.jit, static_argnames="estimator")
 def _hsic(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
-    K, L = centered(K, estimator), centered(L, estimator)
-    product = inner_product(K, L, estimator)
-    return product / normalizer(len(K), estimator)
+    (K, scale_k), (L, scale_l) = (unit_scale(m, estimator) for m in (K, L))
+    product = inner_product(K, L, estimator) / normalizer(len(K), estimator)
+    exponents = jnp.frexp(scale_k)[1] + jnp.frexp(scale_l)[1] - 2
+    value = jnp.ldexp(product, exponents)
+    info = jnp.finfo(value.dtype)
+    known = (jnp.abs(value) >= info.tiny) & jnp.isfinite(value) | (product == 0)
+    return jnp.where(known, value, jnp.nan)
 
 
 def inner_product(
@@ -176,6 +189,23 @@ def centered(
     rows, columns = effects(K.sum(1), K.sum(0), ones, estimator, groups)
     K = K - rows[:, None] - columns
     return K if counted is None else jnp.where(counted, K, 0)
+
+
+def unit_scale(
+    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
+) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
+    """The centered RSM with largest entry about 1, so that float32 does not overflow.
+
+    And its scale, a power of two. A constant RSM is exactly zero, with scale 1.
+    """
+    raw = jnp.max(jnp.abs(K))
+    K = centered(K, estimator, groups)
+    largest = jnp.max(jnp.abs(K))
+    # Up to this, what centering left is rounding: the RSM is constant.
+    constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
+    exponent = jnp.frexp(jnp.where(constant, 1, largest))[1] - 1
+    scale = jnp.ldexp(jnp.ones((), K.dtype), exponent)
+    return jnp.where(constant, 0, K / scale), scale
 
 
 def check_rsms(

@@ -19,6 +19,7 @@ from semrsm_jax.comparison.grouping import (
     check_groups,
     pair_counts,
 )
+from semrsm_jax.comparison.narrowing import where_known
 
 # Of two symmetric RSMs (N, N), how often each sample counts (N,), and its group.
 Measure = Callable[[Array, Array, Array | None, SampleGroups | None], Float[Array, ""]]
@@ -111,7 +112,8 @@ def _rsa(
     measure: Measure,
 ) -> Float[Array, ""]:
     # Halved first: the sum of two entries could overflow.
-    return measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts, groups)
+    value = measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts, groups)
+    return where_known(value, K, L)
 
 
 def pair_ranks(

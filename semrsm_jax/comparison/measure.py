@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
 from semrsm_jax.comparison.grouping import SampleGroups
+from semrsm_jax.comparison.narrowing import where_known
 
 
 class Measure(ABC):
@@ -125,4 +126,4 @@ def _value(
 ) -> Float[Array, ""]:
     of_groups: dict[str, Any] = {} if groups is None else {"groups": groups}
     P, Q = (measure.prepared(m, counts, **of_groups) for m in (K, L))
-    return measure.between(P, Q, counts, **of_groups)
+    return where_known(measure.between(P, Q, counts, **of_groups), K, L)

@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.comparison import linear
-from semrsm_jax.comparison._cka import inner_products, ratio, unit_scale
-from semrsm_jax.comparison._hsic import check_rsms, normalizer
+from semrsm_jax.comparison._cka import inner_products, ratio
+from semrsm_jax.comparison._hsic import check_rsms, normalizer, unit_scale
 
 
 class MinibatchSums(NamedTuple):

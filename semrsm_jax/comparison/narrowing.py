@@ -1,16 +1,25 @@
-"""What the host does to arrays of 64 bits before JAX, without x64, keeps 32 of them.
+"""What is done to an array before JAX computes in fewer bits, or near the end of them.
 
 A large constant, or a scale outside the range of float32, would cost all digits of
 numbers that NumPy holds in full; most comparisons depend on neither.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._representations import (
+    accumulation_dtype,
+    largest,
+    nonzero,
+    powers_of_two,
+    sq_norm_range,
+    times_power_of_two,
+    with_digits,
+)
 
 
 def to_device(
@@ -25,11 +34,15 @@ def to_device(
       shift: the result does not depend on a constant added to all entries, so one may
         be subtracted.
       scale: the result does not depend on a positive factor of all entries, so they may
-        be divided by the largest.
+        be divided by the largest, or multiplied by a power of two.
+
+    Returns:
+      The array; NaN where it is traced and so small, or without `scale` so large, that
+      differences lose digits.
 
     Raises:
       TypeError: not real.
-      ValueError: another number of axes, NaN or infinity.
+      ValueError: another number of axes, NaN or infinity, or out of that range.
     """
     array = _checks.real_array_on_host(name, value, rank)
     if isinstance(array, np.ndarray) and array.size and _is_narrowed(array.dtype):
@@ -37,11 +50,42 @@ def to_device(
             _checks.finite(name, array)
         array = array.astype(np.float64)
         array = _shifted(array) if shift else array
-        largest = np.max(np.abs(array))
-        array = array / largest if scale and largest > 0 else array
+        size = np.max(np.abs(array))
+        array = array / size if scale and size > 0 else array
+    if scale:
+        array = _in_range(array)
     converted = _checks.real_array(name, array)
     _checks.finite(name, converted)
-    return converted.astype(accumulation_dtype(converted.dtype))
+    converted = converted.astype(accumulation_dtype(converted.dtype))
+    return converted if scale else with_digits(name, converted)
+
+
+def _in_range(array: Array | np.ndarray) -> Array | np.ndarray:
+    """The array, times a power of two where `with_digits` would reject it."""
+    if not jnp.issubdtype(array.dtype, jnp.floating) or not array.size:
+        return array
+    dtype = accumulation_dtype(_checks.floating_dtype(array.dtype))
+    low, high = sq_norm_range(dtype)
+    peak = largest(jnp.asarray(array, dtype))
+    traced = _checks.is_traced(array)
+    if not traced and low <= peak <= high:
+        return array
+    # The host keeps the smallest numbers, which compilers may count as 0.
+    whole = (array if traced else np.asarray(array)).reshape(1, 1, -1)
+    power = powers_of_two(whole, None)
+    if traced:
+        power = jnp.where((peak >= low) & (peak <= high), 0, power)
+    scaled = times_power_of_two(whole, None, power).reshape(array.shape)
+    if not traced:
+        return scaled
+    # Compilers may have counted some of its entries as 0.
+    return jnp.where((peak < low) & nonzero(array).any(), jnp.nan, scaled)
+
+
+def where_known(value: Array, *arrays: Array) -> Array:
+    """The value; NaN where an array holds NaN, which sorting would hide."""
+    unknown = jnp.stack([jnp.isnan(array).any() for array in arrays]).any()
+    return jnp.where(unknown, jnp.nan, value)
 
 
 def _is_narrowed(dtype: np.dtype) -> bool:
