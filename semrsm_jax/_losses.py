@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks, _representations
 from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax._rsm import rsm
+from semrsm_jax._rsm import rsm, rsm_with_unconverged
 from semrsm_jax.comparison import cka
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
@@ -75,8 +75,9 @@ def semantic_cka_loss(
             "x and y must hold the same samples, got "
             f"{x.shape[0]} and {y.shape[0]} of them"
         )
-    K = rsm(x, None, matcher, kernel, x_mask=x_mask)
-    L = rsm(y, None, matcher, kernel, x_mask=y_mask)
+    K, of_x = rsm_with_unconverged(x, None, matcher, kernel, x_mask=x_mask)
+    L, of_y = rsm_with_unconverged(y, None, matcher, kernel, x_mask=y_mask)
+    warn_unconverged(of_x.and_those(of_y))
     return 1 - cka(K, L, estimator)
 
 
@@ -202,7 +203,7 @@ def semantic_triplet_loss(
         )
         similarities.append(jax.vmap(lambda each: kernel(each)[0, 0])(statistics))
         unconverged = unconverged.and_those(missed)
-    warn_unconverged(unconverged, 2 * len(sides[0]))
+    warn_unconverged(unconverged)
     near, far = similarities
     return jnp.mean(jax.nn.relu(margin + far - near))
 

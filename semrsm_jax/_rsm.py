@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.exact import Exact
+from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.pairs.statistics import statistics_up_to_scale
 
 
@@ -47,6 +48,9 @@ def rsm(
         two instead where that changes nothing: with ``Cosine()``, or ``RBF()`` whose
         bandwidth is the median, and a matcher that does not depend on the scale.
 
+    Warns:
+      RuntimeWarning: pairs of a soft matching did not converge; not under jit.
+
     Examples:
       An image, and the same image with its content moved by one token:
 
@@ -60,9 +64,35 @@ def rsm(
       [[13. 13.]
        [13. 13.]]
     """
+    K, unconverged = rsm_with_unconverged(
+        x,
+        y,
+        matcher,
+        kernel,
+        x_mask=x_mask,
+        y_mask=y_mask,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+    warn_unconverged(unconverged)
+    return K
+
+
+def rsm_with_unconverged(
+    x: ArrayLike,
+    y: ArrayLike | None,
+    matcher: Matcher,
+    kernel: Kernel,
+    *,
+    x_mask: ArrayLike | None = None,
+    y_mask: ArrayLike | None = None,
+    memory_budget: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Float[Array, "N M"], Unconverged]:
+    """`rsm`, and the matchings that did not converge, of which the caller warns."""
     if not callable(kernel) or isinstance(kernel, type):
         raise TypeError(f"kernel must be a kernel such as Linear(), got {kernel!r}")
-    stats = statistics_up_to_scale(
+    statistics, unconverged = statistics_up_to_scale(
         getattr(kernel, "scale_free", None),
         x,
         y,
@@ -72,4 +102,4 @@ def rsm(
         memory_budget=memory_budget,
         progress=progress,
     )
-    return kernel(stats)
+    return kernel(statistics), unconverged

@@ -11,7 +11,7 @@ from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity
 from semrsm_jax.engine import Features, plan, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
-from semrsm_jax.store.run_store import MATRICES
+from semrsm_jax.store.manifest import MATRICES
 from semrsm_jax.store.tiles import TileGrid
 
 

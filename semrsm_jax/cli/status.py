@@ -77,6 +77,7 @@ def _state(layer: str | None, run: "RunStore", verify: bool) -> dict[str, Any]:
         "pairs_done": done,
         "finished": not missing,
         "verified": verify,
+        "unconverged": run.unconverged()._asdict() if verify and not damaged else None,
         "damaged": [
             {"tile": list(tile), "what": what} for tile, what in damaged.items()
         ],
@@ -102,6 +103,12 @@ def _show(run: dict[str, Any]) -> None:
     }
     if run["layer"] is not None:
         fields = {"layer": run["layer"], **fields}
+    missed = run["unconverged"]
+    if missed and missed["of_pairs"]:
+        fields["unconverged"] = (
+            f"{missed['pairs']:,} of {missed['of_pairs']:,} pairs"
+            f", column sums wrong by up to {missed['error']:.2g}"
+        )
     for damage in run["damaged"]:
         row, column = damage["tile"]
         fields[f"tile {row}.{column}"] = damage["what"]

@@ -79,7 +79,8 @@ def _in_range(array: Array | np.ndarray) -> Array | np.ndarray:
     if not traced:
         return scaled
     # Compilers may have counted some of its entries as 0.
-    return jnp.where((peak < low) & nonzero(array).any(), jnp.nan, scaled)
+    some = nonzero(jnp.asarray(array)).any()
+    return jnp.where((peak < low) & some, jnp.nan, scaled)
 
 
 def where_known(value: Array, *arrays: Array) -> Array:

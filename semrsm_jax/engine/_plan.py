@@ -18,7 +18,7 @@ from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.pairs.executor import PairInputs, match_block, pair_bytes
 from semrsm_jax.pairs.selection import Pairs
-from semrsm_jax.store.run_store import MATRICES
+from semrsm_jax.store.manifest import MATRICES
 
 # Seconds that the sample may take once everything is compiled.
 _SECONDS = 2.0
@@ -105,7 +105,8 @@ def plan(
     itemsize = accumulation_dtype(spec.dtype).itemsize
     # On the disk, tiles at the far ends are as large as the others.
     tiles = math.prod(grid.shape)
-    numbers = len(MATRICES) * tiles * grid.side**2 + grid.rows + grid.columns
+    matrices = len(MATRICES) + matcher.soft
+    numbers = matrices * tiles * grid.side**2 + grid.rows + grid.columns
     blocks = grid.side * (tokens + others) * channels * spec.dtype.itemsize
     pair = pair_bytes(spec.x_shape, spec.y_shape, spec.dtype, spec.rule)
     return Plan(

@@ -168,6 +168,7 @@ def _prepare(
         y=described_inputs[1] if len(described_inputs) == 2 else None,
         layer=layer,
         matcher=described(matcher),
+        soft=matcher.soft,
         bound=None if bound is None else described(bound),
         dtype=str(accumulation_dtype(spec.dtype)),
         tile=grid.side,
@@ -235,4 +236,4 @@ def _compute(jobs: Collection[_Job], workers: Workers, report: Report) -> None:
             stack.enter_context(store.working())
         if tasks:
             workers.compute(tasks, advance)
-    warn_unconverged(unconverged, sum(task.pairs for task in tasks), stacklevel=4)
+    warn_unconverged(unconverged, stacklevel=4)

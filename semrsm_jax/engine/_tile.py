@@ -12,7 +12,7 @@ from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import RunInput
 from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
-from semrsm_jax.store.run_store import MATRICES, RunStore
+from semrsm_jax.store.run_store import RunStore
 from semrsm_jax.store.tiles import Tile
 
 
@@ -94,7 +94,7 @@ class TileComputer:
         if block.size < size:
             self._most = block.size
         matrices: dict[str, np.ndarray] = dict(
-            zip(MATRICES, block.matrices, strict=True)
+            zip(store.matrices, block.matrices, strict=True)
         )
         if not pairs.diagonal:
             for name in ("inner", "upper_bound"):

@@ -80,7 +80,7 @@ def to_dataset(
     one_axis = {}
     if isinstance(rsms, PairStatistics):
         one_axis = {"x_sq_norm": "x", "y_sq_norm": "y"}
-        rsms = rsms._asdict()
+        rsms = {k: v for k, v in rsms._asdict().items() if v is not None}
     if not rsms:
         raise ValueError("rsms must hold at least one RSM, got none")
     variables, shape = {}, None

@@ -89,7 +89,7 @@ def soft_statistics(
     batch = x.shape[:-2]
     x, y, x_mask, y_mask = flatten((x, y, x_mask, y_mask), len(batch))
     pairs, solution = _solve(x, y, x_mask, y_mask, strength, settings)
-    error = jnp.where(solution.converged, 0, solution.error)
+    error = jax.lax.stop_gradient(jnp.where(solution.converged, 0, solution.error))
     statistics = jax.vmap(_statistics)(pairs)._replace(column_error=error)
     return unflatten(statistics, batch)
 

@@ -56,12 +56,14 @@ class Matcher(ABC, Generic[M]):
       scale_free: the matching stays the same where all tokens of either sample are
         multiplied by a positive constant.
       by_rows: `pair` also takes one sample x (S, C) with a batch of y, in less time.
+      soft: its statistics state the `column_error`.
     """
 
     symmetric: ClassVar[bool] = False
     self_is_identity: ClassVar[bool] = False
     scale_free: ClassVar[bool] = False
     by_rows: ClassVar[bool] = False
+    soft: ClassVar[bool] = False
 
     @abstractmethod
     def pair(
@@ -171,7 +173,7 @@ def match(
     matching = matcher.pair(x, y, x_mask, y_mask)
     if isinstance(matching, SoftMatching):
         error = jnp.where(matching.converged, 0, matching.column_error)
-        warn_unconverged(Unconverged.of(error), error.size)
+        warn_unconverged(Unconverged.of(error))
     return bounded(matching, bound, x, y, x_mask, y_mask)
 
 

@@ -97,38 +97,46 @@ class Unconverged(NamedTuple):
     Attributes:
       pairs: how many.
       error: the largest total error of a plan's column sums, as a share of its mass.
+      of_pairs: of how many soft matchings.
     """
 
     pairs: int = 0
     error: float = 0.0
+    of_pairs: int = 0
 
     @classmethod
     def of(cls, error: Array | np.ndarray) -> "Unconverged":
         """Those among some pairs, see `Statistics`; none where values are not known."""
         if _checks.is_traced(error):
             return cls()
-        return cls(int(np.count_nonzero(error)), float(error.max()))
+        error = np.asarray(error)
+        largest = float(error.max(initial=0))
+        return cls(int(np.count_nonzero(error)), largest, error.size)
 
     def and_those(self, others: "Unconverged") -> "Unconverged":
         """These and others together."""
-        return Unconverged(self.pairs + others.pairs, max(self.error, others.error))
+        return Unconverged(
+            self.pairs + others.pairs,
+            max(self.error, others.error),
+            self.of_pairs + others.of_pairs,
+        )
 
 
-def warn_unconverged(unconverged: Unconverged, count: int, stacklevel: int = 3) -> None:
+def warn_unconverged(unconverged: Unconverged, stacklevel: int = 3) -> None:
     """Warns of soft matchings that did not converge, if there are any.
 
     Args:
       unconverged: those.
-      count: of all pairs that were matched.
       stacklevel: whose line the warning names; 3 is the caller of the caller.
     """
     if not unconverged.pairs:
         return
+    share = 100 * unconverged.pairs / unconverged.of_pairs
     warnings.warn(
-        f"the soft matching of {unconverged.pairs} of {count} pairs "
-        f"did not converge, {100 * unconverged.pairs / count:.3g} % of them: the "
-        f"plan's column sums are wrong by up to {unconverged.error:.2g} of its mass; "
-        "raise max_iterations, epsilon or tolerance of Sinkhorn",
+        f"the soft matching of {unconverged.pairs} of {unconverged.of_pairs} pairs did "
+        f"not converge, {share:.3g} % of them: the plan's column sums are wrong by up "
+        f"to {unconverged.error:.2g} of its mass; raise max_iterations, epsilon or "
+        "tolerance of Sinkhorn",
         RuntimeWarning,
         stacklevel=stacklevel,
     )

@@ -74,6 +74,7 @@ class Sinkhorn(Matcher[SoftMatching]):
     """
 
     symmetric: ClassVar[bool] = True
+    soft: ClassVar[bool] = True
 
     epsilon: float | None = None
     relative: bool = False

@@ -60,6 +60,11 @@ class StraightThrough(Matcher[Any]):
         """Both are, so that neither values nor derivatives depend on the scale."""
         return self.forward.scale_free and self.backward.scale_free
 
+    @property
+    def soft(self) -> bool:
+        """The forward one is, which gives the statistics."""
+        return self.forward.soft
+
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Any:
         """The forward matching; its value has the derivative of the backward one."""
         matching = self.forward.pair(*jax.lax.stop_gradient((x, y)), x_mask, y_mask)

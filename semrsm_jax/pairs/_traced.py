@@ -25,7 +25,7 @@ def match_traced(
 
     @partial(jax.checkpoint, policy=kept)
     def chunk(inputs, rows, columns):
-        return match_pairs(inputs, rows, columns, rule)[:3]
+        return match_pairs(inputs, rows, columns, rule)
 
     values = jax.lax.map(lambda index: chunk(inputs, *index), (rows, columns))
     # One row stands for all of its chunk; pairs that fill up a chunk are there twice.
@@ -42,4 +42,4 @@ def match_traced(
         full = full.at[first, second].set(value)
         return full.at[second, first].set(value) if pairs.triangle else full
 
-    return tuple(fill(value) for value in values)
+    return tuple(fill(value) for value in values if value is not None)

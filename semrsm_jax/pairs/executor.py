@@ -107,13 +107,13 @@ class Block(NamedTuple):
     """What a grid of pairs gave.
 
     Attributes:
-      matrices: ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), zero where nothing
-        was matched.
+      matrices: ``inner``, ``sq_dist``, ``upper_bound`` and of a soft matcher
+        ``column_error`` (N, M), zero where nothing was matched.
       size: the pairs a chunk that memory was enough for.
       unconverged: the soft matchings among them that did not converge.
     """
 
-    matrices: tuple[np.ndarray, np.ndarray, np.ndarray]
+    matrices: tuple[np.ndarray, ...]
     size: int
     unconverged: Unconverged
 
@@ -232,14 +232,15 @@ def match_block(
     """
     dtype = accumulation_dtype(inputs.dtype)
     shape = (pairs.rows, pairs.columns)
-    results = np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
+    count = 3 + rule.matcher.soft
+    results = tuple(np.zeros(shape, dtype) for _ in range(count))
     unconverged = Unconverged()
     with closing(execute(inputs, rule, pairs, size)) as chunks:
         for chunk in chunks:
             rows, columns = pairs.locate(np.arange(chunk.start, chunk.stop))
             for error in chunk.values[3:]:
                 unconverged = unconverged.and_those(Unconverged.of(error))
-            for result, value in zip(results, chunk.values[:3], strict=True):
+            for result, value in zip(results, chunk.values, strict=False):
                 result[rows, columns] = value
                 if pairs.triangle:
                     result[columns, rows] = value

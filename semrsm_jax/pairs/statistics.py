@@ -19,7 +19,7 @@ from semrsm_jax.matching.base import (
     check_matcher,
 )
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.matching.results import warn_unconverged
+from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.pairs._traced import match_traced
 from semrsm_jax.pairs.executor import (
     PairInputs,
@@ -43,6 +43,9 @@ class PairStatistics(NamedTuple):
       upper_bound: (N, M), a proven bound on `inner` for any matching of the pair.
       x_sq_norm: (N,), squared norms of the flattened representations of x.
       y_sq_norm: (M,), squared norms of the flattened representations of y.
+      column_error: (N, M), of a soft matching that did not converge, the total error of
+        the plan's column sums as a share of its mass; 0 where it converged. None of a
+        hard matching.
     """
 
     inner: Float[Array, "N M"]
@@ -50,6 +53,14 @@ class PairStatistics(NamedTuple):
     upper_bound: Float[Array, "N M"]
     x_sq_norm: Float[Array, " N"]
     y_sq_norm: Float[Array, " M"]
+    column_error: Float[Array, "N M"] | None = None
+
+    @property
+    def converged(self) -> Bool[Array, "N M"]:
+        """Whether each matching converged; a hard one always has."""
+        if self.column_error is None:
+            return jnp.ones(self.inner.shape, bool)
+        return self.column_error == 0
 
 
 def pair_statistics(
@@ -121,7 +132,7 @@ def pair_statistics(
       [[1.    0.607]
        [0.607 1.   ]]
     """
-    return statistics_up_to_scale(
+    statistics, unconverged = statistics_up_to_scale(
         None,
         x,
         y,
@@ -132,6 +143,8 @@ def pair_statistics(
         memory_budget=memory_budget,
         progress=progress,
     )
+    warn_unconverged(unconverged)
+    return statistics
 
 
 def statistics_up_to_scale(
@@ -145,11 +158,12 @@ def statistics_up_to_scale(
     bound: Bound | None = None,
     memory_budget: int | None,
     progress: Callable[[int, int], None] | None,
-) -> PairStatistics:
+) -> tuple[PairStatistics, Unconverged]:
     """`pair_statistics`, for a kernel that gives the same whatever the scale.
 
     With ``scale_free="each"`` (``"all"``) each sample (all of them) may be multiplied
-    by a power of two: where their norms would leave the range of the dtype.
+    by a power of two: where their norms would leave the range of the dtype. The caller
+    warns of the matchings that did not converge.
     """
     rule = Rule(check_matcher(matcher), check_bound(bound))
     if memory_budget is not None:
@@ -185,10 +199,11 @@ def statistics_up_to_scale(
     size = pairs.chunk_size(most)
     if _checks.is_traced(*inputs):
         outside = jnp.isnan(x_sq_norm)[:, None] | jnp.isnan(y_sq_norm)
-        inner, sq_dist, upper = (
+        inner, sq_dist, upper, *error = (
             jnp.where(outside, jnp.nan, values)
             for values in match_traced(inputs, rule, pairs, size)
         )
+        unconverged = Unconverged()
     else:
 
         def advance(done: int) -> None:
@@ -198,13 +213,14 @@ def statistics_up_to_scale(
         # Constants inside a traced function, a teacher's tokens say, are done here too.
         with jax.ensure_compile_time_eval():
             matched = match_block(inputs, rule, pairs, size, advance)
-            inner, sq_dist, upper = map(jnp.asarray, matched.matrices)
-        warn_unconverged(matched.unconverged, pairs.count)
+            inner, sq_dist, upper, *error = map(jnp.asarray, matched.matrices)
+        unconverged = matched.unconverged
     if not pairs.diagonal:
         index = jnp.arange(x.shape[0])
         inner = inner.at[index, index].set(x_sq_norm)
         upper = upper.at[index, index].set(x_sq_norm)
-    return PairStatistics(inner, sq_dist, upper, x_sq_norm, y_sq_norm)
+    statistics = PairStatistics(inner, sq_dist, upper, x_sq_norm, y_sq_norm, *error)
+    return statistics, unconverged
 
 
 def _samples(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -152,17 +153,16 @@ def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
 
 def on_host(stats: PairStatistics) -> PairStatistics:
     """The statistics as NumPy arrays."""
-    arrays: list[Any] = [np.asarray(values) for values in stats]
-    return PairStatistics(*arrays)
+    return jax.tree.map(np.asarray, stats)
 
 
 def part_of(stats: PairStatistics, chosen: np.ndarray) -> PairStatistics:
     """The statistics of some samples with each other."""
-    arrays: list[Any] = [
-        values[np.ix_(chosen, chosen)] if values.ndim == 2 else values[chosen]
-        for values in map(np.asarray, stats)
-    ]
-    return PairStatistics(*arrays)
+
+    def part(values: Any) -> np.ndarray:
+        return values[np.ix_(chosen, chosen)] if values.ndim == 2 else values[chosen]
+
+    return jax.tree.map(part, on_host(stats))
 
 
 def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
@@ -223,14 +223,14 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 here = chosen[(start <= chosen) & (chosen < stop)]
                 if len(here):
                     rows.append((here, store.statistics(start, stop), here - start))
-            matrices: list[Any] = []
-            for name in ("inner", "sq_dist", "upper_bound"):
-                matrix = np.concatenate(
+            matrices: dict[str, Any] = {
+                name: np.concatenate(
                     [getattr(s, name)[i][:, chosen] for _, s, i in rows]
                 )
-                matrices.append(matrix)
+                for name in store.matrices
+            }
             norms: Any = store.sq_norm("x_sq_norm")[chosen]
-            part = PairStatistics(*matrices, x_sq_norm=norms, y_sq_norm=norms)
+            part = PairStatistics(**matrices, x_sq_norm=norms, y_sq_norm=norms)
             return Read(np.asarray(rule(part)), part, rule)
 
         manifest = store.manifest

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from semrsm_jax._kernels import Kernel
 from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.pairs.executor import Rule, execute, in_chunks
 from semrsm_jax.pairs.selection import PairList
@@ -84,11 +85,13 @@ class Solver:
       rule: how.
       size: pairs a chunk; less after memory ran out.
       cost: of all pairs matched.
+      unconverged: the soft matchings among them that did not converge.
     """
 
     rule: Rule
     size: int
     cost: Cost = field(default_factory=lambda: Cost("matching"))
+    unconverged: Unconverged = Unconverged()
 
 
 class Ranking:
@@ -245,7 +248,10 @@ class Ranking:
         ) as chunks:
             for chunk in chunks:
                 here = rows[chunk.start : chunk.stop], columns[chunk.start : chunk.stop]
-                self._inner[here], self._sq_dist[here], *_ = chunk.values
+                self._inner[here], self._sq_dist[here], _, *errors = chunk.values
+                for error in errors:
+                    of_chunk = Unconverged.of(error)
+                    solver.unconverged = solver.unconverged.and_those(of_chunk)
                 self.solved[here] = True
                 solver.size = chunk.size
                 solver.cost.add(len(here[0]), time.perf_counter() - start)

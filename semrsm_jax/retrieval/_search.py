@@ -17,9 +17,10 @@ from semrsm_jax.engine import Features, check_features
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pairs import pair_statistics
+from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.pairs.executor import PairInputs, Rule, pairs_in_flight
 from semrsm_jax.pairs.selection import Pairs, batches
+from semrsm_jax.pairs.statistics import statistics_up_to_scale
 from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock
 from semrsm_jax.retrieval._cascade import Cost, Ranking, Solver
 from semrsm_jax.retrieval._nearest import Neighbors, checked_rule, nearest
@@ -63,6 +64,8 @@ class SearchResult(NamedTuple):
       bounds: the use of each bound that was tried.
       query_ids: names of the queries; None where they have none.
       database_ids: names of the database's samples; None where they have none.
+      unconverged: the soft matchings that did not converge: how many ``pairs``, their
+        largest ``error``, as `PairStatistics.column_error`, and ``of_pairs``.
     """
 
     index: Int[np.ndarray, "Q k"]
@@ -73,6 +76,7 @@ class SearchResult(NamedTuple):
     bounds: tuple[BoundUse, ...]
     query_ids: tuple[str, ...] | None = None
     database_ids: tuple[str, ...] | None = None
+    unconverged: Unconverged = Unconverged()
 
     @property
     def solved_share(self) -> float:
@@ -134,6 +138,9 @@ def search(
       ValueError: as `pair_statistics`; or `k` is below 1, `exclude` does not fit, or
         samples that are read from a file changed during the search.
 
+    Warns:
+      RuntimeWarning: pairs of a soft matching did not converge.
+
     Examples:
       >>> import numpy as np
       >>> from semrsm_jax import Cosine, search
@@ -161,6 +168,7 @@ def search(
         result = _by_statistics(
             inputs, k, rule, kernel, excluded, memory_budget, progress
         )
+    warn_unconverged(result.unconverged)
     query_ids, database_ids = (
         None if not isinstance(side, Features) or side.ids is None else tuple(side.ids)
         for side in (queries, database)
@@ -245,6 +253,7 @@ def _by_blocks(
             for cost in costs
             if cost.pairs
         ),
+        unconverged=solver.unconverged,
     )
 
 
@@ -272,7 +281,8 @@ def _by_statistics(
     progress: Progress | None,
 ) -> SearchResult:
     """The search by a kernel that needs the statistics of all pairs."""
-    stats = pair_statistics(
+    stats, unconverged = statistics_up_to_scale(
+        None,
         inputs.x,
         inputs.y,
         rule.matcher,
@@ -283,4 +293,6 @@ def _by_statistics(
     )
     index, similarity = map(np.asarray, nearest(np.asarray(kernel(stats)), k, excluded))
     pairs = stats.inner.size
-    return SearchResult(index, similarity, pairs, pairs, 0.0, ())
+    return SearchResult(
+        index, similarity, pairs, pairs, 0.0, (), unconverged=unconverged
+    )

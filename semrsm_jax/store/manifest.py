@@ -48,6 +48,7 @@ class Manifest:
       triangle: only tiles on and above the diagonal are computed.
       diagonal: whether samples are matched with themselves.
       semrsm_jax: the version of this package, since another may match otherwise.
+      soft: whether ``column_error`` is among the matrices.
     """
 
     x: Input
@@ -60,6 +61,12 @@ class Manifest:
     triangle: bool
     diagonal: bool
     semrsm_jax: str
+    soft: bool = False
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The names of the matrices of the pair statistics."""
+        return (*MATRICES, *(["column_error"] if self.soft else []))
 
     @cached_property
     def columns(self) -> Input:
@@ -116,7 +123,7 @@ class Manifest:
             {**self.attributes(), "made": plain(made)},
             grid.shape,
             ("x_tile", "y_tile"),
-            dict.fromkeys(MATRICES, matrix),
+            dict.fromkeys(self.matrices, matrix),
             {
                 "x_sq_norm": ChunkedArray(
                     (grid.rows,), (grid.rows,), self.dtype, ("x",)

@@ -89,6 +89,8 @@ def save_rsm(
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"rsm must have shape (N, M), neither of them 0, got {shape}")
     for name, values in {} if statistics is None else statistics._asdict().items():
+        if values is None:
+            continue
         expected = {"x_sq_norm": shape[:1], "y_sq_norm": shape[1:]}.get(name, shape)
         if np.shape(values) != expected:
             raise ValueError(
@@ -143,7 +145,7 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
     rsm = arrays.pop("rsm")
     if rsm.ndim != 2 or rsm.size == 0:
         raise ValueError(f"{path} must hold an RSM (N, M), got shape {rsm.shape}")
-    complete = set(PairStatistics._fields) <= set(arrays)
+    complete = set(PairStatistics._fields) - {"column_error"} <= set(arrays)
     names: list[tuple[str, ...] | None] = [None, None, None, None]
     if digest is not None:
         for place, key in enumerate(_NAMES):

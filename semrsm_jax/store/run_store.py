@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store._chunks import ChunkStore
 from semrsm_jax.store._schema import Schema, check_same
-from semrsm_jax.store.manifest import KIND, MATRICES, Manifest
+from semrsm_jax.store.manifest import KIND, Manifest
 from semrsm_jax.store.tiles import Tile
 
 Matrices = Mapping[str, np.ndarray]
@@ -22,18 +23,20 @@ class RunStore:
     """The pair statistics of a run, written tile by tile, each whole or not at all.
 
     On disk it is a zarr group (format 3) that zarr and xarray open by themselves:
-    ``inner``, ``sq_dist`` and ``upper_bound`` (N, M), ``x_sq_norm`` (N,) and
-    ``y_sq_norm`` (M,), NaN where nothing is computed yet, one chunk a tile and not
-    compressed; and ``crc32c`` (tile rows, tile columns, 3), the checksums of each tile,
-    written last: a tile without them is missing. Every chunk carries its checksum, and
-    the SHA-256 of the metadata stands beside them. Tiles below the diagonal that follow
-    by symmetry are written with those they mirror.
+    ``inner``, ``sq_dist``, ``upper_bound`` and of a soft matcher ``column_error``
+    (N, M), ``x_sq_norm`` (N,) and ``y_sq_norm`` (M,), NaN where nothing is computed
+    yet, one chunk a tile and not compressed; and ``crc32c`` (tile rows, tile columns, 3
+    or 4), the checksums of each tile, written last: a tile without them is missing.
+    Every chunk carries its checksum, and the SHA-256 of the metadata stands beside
+    them. Tiles below the diagonal that follow by symmetry are written with those they
+    mirror.
 
     Attributes:
       path: the folder.
       manifest: what the run is.
       made: how it is made: files, versions, pairs in flight.
       grid: its tiles.
+      matrices: the names of those (N, M) of the statistics.
       dtype: of the statistics.
     """
 
@@ -44,7 +47,7 @@ class RunStore:
         self._chunks = chunks
         self.path = chunks.path
         self.manifest = manifest
-        self.grid = manifest.grid
+        self.grid, self.matrices = manifest.grid, manifest.matrices
         self.made = dict(made)
         self.dtype = np.dtype(manifest.dtype)
 
@@ -171,14 +174,14 @@ class RunStore:
 
         Args:
           tile: its place.
-          matrices: by name, its part of ``inner``, ``sq_dist`` and ``upper_bound``.
+          matrices: by name, its part of each of `matrices`.
 
         Raises:
           ValueError: a matrix has another shape, or values that are not finite.
           OSError: the disk is full, or the like; the tile is then missing as before.
         """
         shape = self._shape(tile)
-        for name in MATRICES:
+        for name in self.matrices:
             if matrices[name].shape != shape or not np.isfinite(matrices[name]).all():
                 raise ValueError(
                     f"{name} of tile {_key(tile)} must be finite and of shape {shape}, "
@@ -188,7 +191,8 @@ class RunStore:
         for part in self.grid.written_with(tile):
             mirrored = part != tile
             self._chunks.write(
-                part, {k: matrices[k].T if mirrored else matrices[k] for k in MATRICES}
+                part,
+                {k: matrices[k].T if mirrored else matrices[k] for k in self.matrices},
             )
 
     def read(self, tile: Tile) -> dict[str, np.ndarray]:
@@ -205,8 +209,23 @@ class RunStore:
             name: self._chunks.read(tile, name)[:rows, :columns].astype(
                 self.dtype, copy=False
             )
-            for name in MATRICES
+            for name in self.matrices
         }
+
+    def unconverged(self) -> Unconverged:
+        """The soft matchings that did not converge, of the tiles that are there.
+
+        Raises:
+          ValueError: as `read`.
+        """
+        total = Unconverged()
+        for tile in self.grid if "column_error" in self.matrices else []:
+            if self.has(tile):
+                error = self.read(tile)["column_error"]
+                if self.grid.pairs(tile).triangle:
+                    error = error[np.triu_indices(len(error))]
+                total = total.and_those(Unconverged.of(error))
+        return total
 
     def sq_norm(self, name: str) -> np.ndarray:
         """The array ``x_sq_norm`` (N,) or ``y_sq_norm`` (M,), once compared.
@@ -235,7 +254,7 @@ class RunStore:
         # NumPy arrays, where the type says those of JAX: they are only read.
         matrices: dict[str, Any] = {
             name: np.block([[tile[name] for tile in row] for row in blocks])[wanted]
-            for name in MATRICES
+            for name in self.matrices
         }
         x_sq_norm: Any = self.sq_norm("x_sq_norm")
         y_sq_norm: Any = self.sq_norm("y_sq_norm")
