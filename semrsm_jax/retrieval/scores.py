@@ -247,8 +247,8 @@ def _as_numbers(counts: ArrayLike) -> ArrayLike:
 
 
 def _ratio(part: Array, whole: Array, zero_division: float) -> Float[Array, "*batch"]:
-    zero_division = _checks.real_array("zero_division", zero_division, rank=0)
+    otherwise = _checks.real_array("zero_division", zero_division, rank=0)
     dtype = jnp.result_type(float) if whole.dtype.kind != "f" else whole.dtype
     return jnp.where(
-        whole > 0, part / jnp.maximum(whole, jnp.finfo(dtype).tiny), zero_division
+        whole > 0, part / jnp.maximum(whole, jnp.finfo(dtype).tiny), otherwise
     ).astype(dtype)
