@@ -61,10 +61,9 @@ def test_rsm_equals_the_function_for_every_kernel(features_folder, options, kern
     np.testing.assert_array_equal(kernel(file.statistics), expected)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
-def test_rsm_between_two_files_with_spaces_and_other_letters(features_folder, suffix):
+def test_rsm_between_two_files_with_spaces_and_other_letters(features_folder):
     Path("x.npy").rename("ein [red] Häuschen.npy")
-    output = features_folder / "neu hier" / f"größe 日本{suffix}"
+    output = features_folder / "neu hier" / "größe 日本.npz"
     code, out, err = run(
         "rsm", "ein [red] Häuschen.npy", "y.npy", "-o", output, *SOLVER
     )

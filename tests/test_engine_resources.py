@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,7 @@ import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
 from semrsm_jax import Identity, pair_statistics
-from semrsm_jax.engine import local_cluster, run
-
-slow = pytest.mark.slow
-
+from semrsm_jax.engine import _cluster, local_cluster, run
 
 # Memory
 
@@ -86,7 +84,7 @@ for count in (1, 8):
 """
 
 
-@slow
+@pytest.mark.slow
 def test_eight_devices_give_what_one_gives(tmp_path):
     np.save(tmp_path / "x.npy", features(shape=(30, 6, 4)))
     subprocess.run(
@@ -106,7 +104,7 @@ def cluster():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_disk", [False, pytest.param(True, marks=slow)])
+@pytest.mark.parametrize("on_disk", [False, True])
 def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
     x, y = features(shape=(22, 6, 4)), features(1, (13, 6, 4))
     if on_disk:
@@ -130,6 +128,7 @@ def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
     x, here = features(), os.getpid()
     from semrsm_jax._rows import Rows
@@ -144,14 +143,7 @@ def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
     assert_equals_memory(store, x)
 
 
-def test_a_store_that_workers_cannot_see_is_an_error(tmp_path, cluster):
-    from semrsm_jax.engine import _cluster
-
-    write = _cluster._write
+def test_a_store_that_workers_cannot_see_is_an_error(tmp_path):
+    missing = SimpleNamespace(store=str(tmp_path / "no"))
     with pytest.raises(ValueError, match="cannot see .*folder that all workers share"):
-        cluster.submit(write, MissingStore(str(tmp_path / "no"))).result()
-
-
-class MissingStore:
-    def __init__(self, store):
-        self.store = store
+        _cluster._write(missing)

@@ -227,7 +227,7 @@ def test_mean_and_median_intervals(rng):
 
 
 def test_an_interval_of_some_samples_is_drawn_in_around_the_estimate_of_all(rsms):
-    part = bootstrap_interval(rsms[0], rsms[1], key=0, resamples=500)
+    part = bootstrap_interval(*rsms[:2], Product(), key=0, resamples=500)
     placed = part.scaled(0.5, 1 / 4)
     assert placed.estimate == 0.5
     width = (placed.high - placed.low) / (part.high - part.low)
