@@ -22,6 +22,7 @@ CONFIG = {
     "num_channels": 3,
     "qkv_bias": True,
 }
+CLASSIFIER = CONFIG | {"architectures": ["ViTForImageClassification"]}
 PREPROCESSOR = {
     "image_processor_type": "ViTImageProcessor",
     "do_resize": True,
@@ -59,16 +60,28 @@ def _shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def write_vit(folder: Path, seed: int = 0) -> Path:
-    """Writes config, preprocessor and weights of a ViT: 16 patches and a CLS token."""
+def write_vit(folder: Path, seed: int = 0, classes: int = 0) -> Path:
+    """Writes config, preprocessor and weights of a ViT: 16 patches and a CLS token.
+
+    Args:
+      folder: where to write; it is made.
+      seed: of the weights.
+      classes: of a linear classifier; 0: the backbone alone, whose keys have no prefix.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
+    shapes, config = _shapes(), CONFIG
+    if classes:
+        shapes = {f"vit.{name}": shape for name, shape in shapes.items()}
+        shapes |= {"classifier.weight": (classes, WIDTH), "classifier.bias": (classes,)}
+        labels = {str(label): f"class {label}" for label in range(classes)}
+        config = CLASSIFIER | {"id2label": labels}
     weights = {
         name: rng.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in _shapes().items()
+        for name, shape in shapes.items()
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
 

@@ -14,6 +14,11 @@ def pixels(size: tuple[int, int], n: int = 2, seed: int = 0) -> np.ndarray:
     return rng.normal(size=(n, *size, 3)).astype(np.float32)
 
 
+def assert_same_values(first: nnx.Module, second: nnx.Module) -> None:
+    """Two networks have the same parameters and statistics, to the last bit."""
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(first), nnx.state(second))
+
+
 def abstract(network: type, config: object) -> nnx.Module:
     """A network of shapes only; nothing is computed."""
     return network_of_shapes(lambda: network(config, rngs=nnx.Rngs(0)))

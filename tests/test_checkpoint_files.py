@@ -3,10 +3,9 @@
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
+from networks import assert_same_values
 from safetensors.numpy import load_file, save_file
 
 from semrsm_jax.models import convert_checkpoint, load
@@ -36,11 +35,7 @@ def test_the_names_of_transformers_5_are_read_as_those_of_the_hub(name, tmp_path
     save_file(arrays, tmp_path / "new" / "model.safetensors")
     if "clip" not in name:
         assert set(arrays) != set(load_file(tmp_path / "old" / "model.safetensors"))
-    same_values(old, load(tmp_path / "new"))
-
-
-def same_values(first, second):
-    jax.tree.map(np.testing.assert_array_equal, nnx.state(first), nnx.state(second))
+    assert_same_values(old, load(tmp_path / "new"))
 
 
 @pytest.mark.parametrize("kind", ["bin", "pth", "shards", "shards-bin", "converted"])
@@ -76,7 +71,7 @@ def test_every_kind_of_file_gives_the_same_network(kind, tmp_path):
             weight_map |= dict.fromkeys(keys, file)
         index = other / "pytorch_model.bin.index.json"
         index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    same_values(load(whole), load(source))
+    assert_same_values(load(whole), load(source))
 
 
 def test_files_of_torch_are_never_run(tmp_path):
@@ -104,7 +99,7 @@ def test_bfloat16_files_of_torch(tmp_path):
     tensors = {k: torch.tensor(v.astype(np.float32)) for k, v in arrays.items()}
     tensors = {key: value.to(torch.bfloat16) for key, value in tensors.items()}
     torch.save(tensors, tmp_path / "weights.bin")
-    same_values(load(tmp_path), load(tmp_path / "weights.bin"))
+    assert_same_values(load(tmp_path), load(tmp_path / "weights.bin"))
 
 
 # torchvision's names, from the hub's.
@@ -136,7 +131,7 @@ def test_torchvision_resnets_need_no_config(kind, tmp_path):
     state = {torchvision_resnet_name(k): v for k, v in model.state_dict().items()}
     assert "layer2.0.downsample.1.running_var" in state
     torch.save(state, tmp_path / "resnet.pth")
-    same_values(load(tmp_path / "hf"), load(tmp_path / "resnet.pth"))
+    assert_same_values(load(tmp_path / "hf"), load(tmp_path / "resnet.pth"))
 
 
 def test_torchvision_vits_need_no_config(tmp_path):
@@ -173,4 +168,4 @@ def test_torchvision_vits_need_no_config(tmp_path):
     save_file(state, tmp_path / "vit.safetensors")
     first, second = load(tmp_path / "hf"), load(tmp_path / "vit.safetensors")
     assert first.config == second.config
-    same_values(first, second)
+    assert_same_values(first, second)

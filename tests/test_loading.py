@@ -1,60 +1,44 @@
 """Checkpoints, without torch: what is loaded, what is refused, names."""
 
-import functools
 import json
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from checkpoints import write_vit
 from flax import nnx
-from networks import abstract, pixels
+from networks import abstract, assert_same_values, pixels
 from safetensors.numpy import load_file, save_file
 
 from semrsm_jax.features import extract, layer_names
-from semrsm_jax.models import ViT, ViTConfig, load, locate, variant
+from semrsm_jax.models import ViTConfig, load, locate, variant
 from semrsm_jax.models._layers import LayerNorm
 from semrsm_jax.models.checkpoint import _hub
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
-from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
 from semrsm_jax.models.checkpoint._settings import Settings
 
-VIT = ViTConfig((16, 16), (4, 4), width=16, depth=2, heads=2, hidden=24, num_classes=3)
-VIT_JSON = {
-    "model_type": "vit",
-    "architectures": ["ViTForImageClassification"],
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "image_size": 16,
-    "patch_size": 4,
-    "id2label": {"0": "a", "1": "b", "2": "c"},
-}
-
-
-def assert_same_values(first, second):
-    jax.tree.map(np.testing.assert_array_equal, nnx.state(first), nnx.state(second))
-
-
-@functools.cache
-def vit_arrays():
-    shapes = checkpoint_shapes(ARCHITECTURES["vit"], abstract(ViT, VIT))
-    rng = np.random.default_rng(0)
-    return {key: rng.normal(size=s).astype(np.float32) for key, s in shapes.items()}
+# That which `write_vit` writes.
+VIT = ViTConfig((16, 16), (4, 4), width=8, depth=2, heads=2, hidden=16, num_classes=3)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(VIT_JSON))
-    save_file(vit_arrays(), tmp_path / "model.safetensors")
-    return tmp_path
+    return write_vit(tmp_path, classes=3)
 
 
-def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
-    model, arrays = load(folder), vit_arrays()
+@pytest.fixture
+def config(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.fixture
+def arrays(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_checkpoint_is_loaded_transposed_and_joined(folder, arrays):
+    model = load(folder)
     assert model.config == VIT
     np.testing.assert_array_equal(
         model.classifier.kernel[...], arrays["classifier.weight"].T
@@ -72,7 +56,7 @@ def test_a_checkpoint_is_loaded_transposed_and_joined(folder):
     )
     # A square matrix is transposed too, where its shape does not tell.
     square = arrays["vit.encoder.layer.1.attention.output.dense.weight"]
-    assert square.shape == (16, 16)
+    assert square.shape == (8, 8)
     np.testing.assert_array_equal(
         model.vit.encoder.layer[1].attention.output.kernel[...], square.T
     )
@@ -97,8 +81,8 @@ def test_the_epsilon_of_a_checkpoint_is_that_of_its_config(kind):
     assert given == {3e-4} | own
 
 
-def test_a_checkpoint_of_float16_loads_as_bfloat16(folder):
-    halves = {key: value.astype(np.float16) for key, value in vit_arrays().items()}
+def test_a_checkpoint_of_float16_loads_as_bfloat16(folder, arrays):
+    halves = {key: value.astype(np.float16) for key, value in arrays.items()}
     save_file(halves, folder / "model.safetensors")
     model = load(folder, dtype="bfloat16")
     assert model.vit.encoder.layer[0].attention.qkv.kernel.dtype == jnp.bfloat16
@@ -106,20 +90,19 @@ def test_a_checkpoint_of_float16_loads_as_bfloat16(folder):
     assert extract(model, pixels((16, 16)), ["vit"])["vit"].dtype == jnp.bfloat16
 
 
-def test_a_file_with_its_config_beside_it_or_given(folder, tmp_path):
+def test_a_file_with_its_config_beside_it_or_given(folder, config, tmp_path):
     alone = tmp_path / "alone" / "weights.safetensors"
     alone.parent.mkdir()
     alone.write_bytes((folder / "model.safetensors").read_bytes())
     with pytest.raises(ValueError, match="config= must give"):
         load(alone)
     beside = load(folder / "model.safetensors")
-    for config in (VIT_JSON, folder / "config.json", str(folder / "config.json")):
-        assert_same_values(beside, load(alone, config=config))
+    for given in (config, folder / "config.json", str(folder / "config.json")):
+        assert_same_values(beside, load(alone, config=given))
 
 
-def test_shards_are_read_from_the_files_that_the_index_names(folder):
+def test_shards_are_read_from_the_files_that_the_index_names(folder, arrays):
     whole = load(folder)
-    arrays = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     keys = list(arrays)
     weight_map = {key: f"model-{k % 3}.safetensors" for k, key in enumerate(keys)}
@@ -139,11 +122,10 @@ def test_shards_are_read_from_the_files_that_the_index_names(folder):
             load(folder)
 
 
-def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
-    arrays = dict(vit_arrays())
+def test_all_faults_of_the_keys_are_listed_in_one_error(folder, arrays):
     del arrays["vit.layernorm.weight"]
     del arrays["vit.encoder.layer.0.attention.attention.key.bias"]
-    arrays["vit.encoder.layer.2.output.dense.bias"] = np.zeros(16, np.float32)
+    arrays["vit.encoder.layer.2.output.dense.bias"] = np.zeros(8, np.float32)
     arrays["classifier.bias"] = np.zeros(4, np.float32)
     save_file(arrays, folder / "model.safetensors")
     with pytest.raises(ValueError) as caught:
@@ -159,19 +141,19 @@ def test_all_faults_of_the_keys_are_listed_in_one_error(folder):
         assert part in message
 
 
-def test_weights_too_many_are_refused(folder):
-    extra = {"vit.encoder.layer.0.gate": np.zeros(16, np.float32)}
-    save_file(vit_arrays() | extra, folder / "model.safetensors")
+def test_weights_too_many_are_refused(folder, arrays):
+    extra = {"vit.encoder.layer.0.gate": np.zeros(8, np.float32)}
+    save_file(arrays | extra, folder / "model.safetensors")
     with pytest.raises(ValueError, match=r"1 unexpected: vit.encoder.layer.0.gate$"):
         load(folder)
 
 
-def test_a_pooler_is_ignored_and_weights_that_are_not_floats_are_refused(folder):
-    extra = {"vit.pooler.dense.bias": np.zeros(16, np.float32)}
-    save_file(vit_arrays() | extra, folder / "model.safetensors")
+def test_a_pooler_is_ignored_and_weights_must_be_floats(folder, arrays):
+    extra = {"vit.pooler.dense.bias": np.zeros(8, np.float32)}
+    save_file(arrays | extra, folder / "model.safetensors")
     load(folder)
     extra = {"classifier.bias": np.zeros(3, np.int32)}
-    save_file(vit_arrays() | extra, folder / "model.safetensors")
+    save_file(arrays | extra, folder / "model.safetensors")
     with pytest.raises(TypeError, match="classifier.bias: int32"):
         load(folder)
 
@@ -200,14 +182,14 @@ def test_a_truncated_file_is_refused(folder, kept):
         ({"layer_norm_eps": 0}, "layer_norm_eps must be a positive number"),
         ({"image_size": [1, 2, 3]}, "image_size must be an integer or two"),
         ({"qkv_bias": "no"}, "qkv_bias must be true or false"),
-        ({"num_attention_heads": 3}, "config.json: heads must divide width=16"),
+        ({"num_attention_heads": 3}, "config.json: heads must divide width=8"),
         ({"num_hidden_layers": 3}, "16 missing"),
         ("{", "truncated or not JSON"),
         ("[1]", "must hold an object, got list"),
     ],
 )
-def test_configs_of_checkpoints_refused(folder, change, message):
-    text = change if isinstance(change, str) else json.dumps(VIT_JSON | change)
+def test_configs_of_checkpoints_refused(folder, config, change, message):
+    text = change if isinstance(change, str) else json.dumps(config | change)
     (folder / "config.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         load(folder)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hsic_formulas import unbiased
 
 import semrsm_jax as sj
 from semrsm_jax import CKNNA, Jaccard, MutualKNN
@@ -28,19 +29,6 @@ def sets(K, k):
     return [set(np.argsort(-row)[:k].tolist()) for row in K]
 
 
-def eq5(K, L):
-    """Song et al. 2012, Eq. 5, word by word, times m (m - 3)."""
-    K, L, m = K.copy(), L.copy(), len(K)
-    np.fill_diagonal(K, 0)
-    np.fill_diagonal(L, 0)
-    one = np.ones(m)
-    return (
-        np.trace(K @ L)
-        + (one @ K @ one) * (one @ L @ one) / ((m - 1) * (m - 2))
-        - 2 / (m - 2) * (one @ K @ L @ one)
-    )
-
-
 def cknna(K, L, k):
     """`AlignmentMetrics.cknna` of the authors' code, unbiased."""
     masks = [
@@ -48,8 +36,8 @@ def cknna(K, L, k):
         for M in (K, L)
     ]
     both = masks[0] & masks[1]
-    own = [eq5(mask * M, mask * M) for mask, M in zip(masks, (K, L), strict=True)]
-    return eq5(both * K, both * L) / np.sqrt(own[0] * own[1])
+    own = [unbiased(mask * M, mask * M) for mask, M in zip(masks, (K, L), strict=True)]
+    return unbiased(both * K, both * L) / np.sqrt(own[0] * own[1])
 
 
 def test_values_are_those_of_the_definitions(rsms, x64):
