@@ -1,10 +1,10 @@
 """Exact assignment where many rows or columns of a matrix are equal."""
 
+import assignment_checks
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax.matching import _auction, _bidding, _repeats
 from semrsm_jax.matching._auction import solve
@@ -23,17 +23,8 @@ def repeating(rng, rows, columns, share, kinds=1, channels=16):
 
 
 def check(matrix, tolerance=1e-6):
-    (permutation,), (bound,), _ = solve(matrix[None], tolerance=tolerance)
-    exact = matrix.astype(np.float64)
-    best = exact[linear_sum_assignment(exact, maximize=True)]
-    optimum, magnitude = best.sum(), np.abs(best).sum()
-    matched = np.flatnonzero(permutation >= 0)
-    assert len(set(permutation[matched])) == len(matched) == min(matrix.shape)
-    value = exact[matched, permutation[matched]].sum()
-    rounding = (np.finfo(matrix.dtype).eps if tolerance else 1e-13) * magnitude
-    allowed = max(tolerance * abs(value), rounding) + 1e-12
-    assert optimum - value <= allowed
-    assert optimum - rounding - 1e-12 <= bound <= value + allowed
+    batch = matrix[None]
+    assignment_checks.check(batch, solve(batch, tolerance=tolerance), tolerance)
 
 
 @pytest.mark.parametrize("shape", [(160, 160), (150, 190), (190, 150)])

@@ -42,7 +42,7 @@ class HostSolution(NamedTuple):
         permutation: int32 (B, S), the column of each row, -1 where it is unmatched.
         upper_bound: float64 (B,), no matching of the pair exceeds it; NaN where the
             affinity holds a non-finite entry.
-        prices: float64 (B, T), the columns' dual prices: at least 0 where no more rows
+        prices: float64 (B, T), the columns' dual prices: at least 0 where fewer rows
             than columns are valid; absent columns have 0.
     """
 
