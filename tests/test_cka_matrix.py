@@ -2,25 +2,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import zarr
+from only_rows import OnlyRows
 
 from semrsm_jax import cka, cka_matrix, hsic, hsic_matrix
 from semrsm_jax.comparison import _row_blocks
 
 ESTIMATORS = ("biased", "unbiased")
-
-
-class OnlyRows:
-    """The least that an RSM on disk offers."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.most = 0
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        block = self.array[rows]
-        self.most = max(self.most, len(block))
-        return block
 
 
 def some(rng, count=3, n=14, symmetric=True):

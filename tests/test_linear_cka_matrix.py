@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import zarr
+from only_rows import OnlyRows
 
 from semrsm_jax import linear_cka
 from semrsm_jax import linear_cka_matrix as matrix
@@ -49,15 +50,6 @@ def test_batches_give_the_same_as_all_samples(networks):
 
 
 def test_features_on_disk_are_read_some_rows_at_a_time(networks, tmp_path):
-    class OnlyRows:
-        def __init__(self, array):
-            self.array, self.shape, self.dtype = array, array.shape, array.dtype
-            self.most = 0
-
-        def __getitem__(self, rows):
-            self.most = max(self.most, rows.stop - rows.start)
-            return self.array[rows]
-
     second = networks[1]
     stored = zarr.create_array(tmp_path / "x.zarr", data=second[0], chunks=(4, 3, 3))
     rows = OnlyRows(second[1])

@@ -12,6 +12,7 @@ import sklearn.metrics
 import sklearn.metrics.pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from only_rows import OnlyRows
 
 import semrsm_jax as sj
 from semrsm_jax.comparison.inference import paired_test, score_interval
@@ -57,15 +58,10 @@ def test_nearest_streams_rows_of_anything(rng, blocks_of_two_rows, tmp_path):
     K = rng.normal(size=(7, 9))
     np.save(tmp_path / "K.npy", K)
 
-    class Rows:
-        shape, dtype = K.shape, K.dtype
-
-        def __getitem__(self, rows):
-            assert isinstance(rows, slice) and rows.stop - rows.start <= 2
-            return K[rows]
-
     calls = []
-    result = sj.nearest(Rows(), 3, progress=lambda *a: calls.append(a))
+    rows = OnlyRows(K)
+    result = sj.nearest(rows, 3, progress=lambda *a: calls.append(a))
+    assert rows.most <= 2
     expected = sorted_neighbors(K, 3, np.zeros(K.shape, bool))
     np.testing.assert_array_equal(result.index, expected)
     assert result.index.dtype == np.int32
