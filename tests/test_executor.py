@@ -33,7 +33,7 @@ def features(rng, samples=7, tokens=9, channels=4):
 
 
 def assert_close(stats, expected, rtol=1e-6):
-    for a, b in zip(stats, expected, strict=True):
+    for a, b in zip(*map(jax.tree.leaves, (stats, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
 
 
