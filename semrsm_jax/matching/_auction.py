@@ -29,7 +29,7 @@ from semrsm_jax.matching._augment import (
     row_ranges,
 )
 from semrsm_jax.matching._bidding import auction
-from semrsm_jax.matching._repeats import columns_repeat_more
+from semrsm_jax.matching._repeats import repeats
 from semrsm_jax.matching._scans import BLOCK
 
 ENTRIES_PER_CALL = 65536  # small pairs are handed to a worker several at a time
@@ -56,6 +56,7 @@ def _solve_wide(
     matrix: ndarray,
     rows: ndarray,
     tolerance: float,
+    repeated: bool,
     fixed: ndarray,
     column_of: ndarray,
     prices: ndarray,
@@ -82,7 +83,9 @@ def _solve_wide(
     bound = 0.0
     if count > 0:
         matched = np.full(count, -1, np.int32)
-        complete = auction(matrix, busy, top, low, tolerance, fixed, matched, prices)
+        complete = auction(
+            matrix, busy, top, low, tolerance, repeated, fixed, matched, prices
+        )
         allowed = tolerance * abs(top.sum() + constant)
         rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
         attempt = 0
@@ -133,8 +136,9 @@ def _solve_range(
         matrix = affinity[b]
         rows = _valid(row_mask[b])
         columns = _valid(column_mask[b])
+        equal_columns, equal_rows = repeats(matrix, rows)
         wide = len(rows) <= len(columns)
-        if len(rows) == len(columns) and columns_repeat_more(matrix, rows):
+        if len(rows) == len(columns) and equal_columns > 2 * equal_rows:
             wide = False  # rows that repeat gain more
         chosen = rows
         if not wide or len(columns) < matrix.shape[1]:
@@ -142,7 +146,10 @@ def _solve_range(
             chosen = np.arange(len(matrix))
         column_of = np.full(len(chosen), -1, np.int32)
         dual = np.zeros(matrix.shape[1])
-        bound[b] = _solve_wide(matrix, chosen, tolerance, fixed, column_of, dual)
+        repeated = equal_columns + equal_rows > 0
+        bound[b] = _solve_wide(
+            matrix, chosen, tolerance, repeated, fixed, column_of, dual
+        )
         if np.isnan(bound[b]):
             continue
         for r in range(len(column_of)):

@@ -16,9 +16,10 @@ from semrsm_jax.matching._augment import jit
 from semrsm_jax.matching._joint_bids import (
     absent_rows_bid,
     equal_rows_bid,
+    evict,
     set_class_price,
 )
-from semrsm_jax.matching._repeats import LEAST, equal_columns, equal_rows
+from semrsm_jax.matching._repeats import equal_columns, equal_rows
 from semrsm_jax.matching._scans import BLOCK, CANDIDATES, LOW, list_candidates, scan
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
@@ -169,16 +170,10 @@ def _bid_phase(
             row_of[slot] = i
             slot_of[i] = slot
             if evicted >= 0:
-                slot_of[evicted] = -1
-                if not waiting[evicted]:
-                    waiting[evicted] = True
-                    stack[free] = evicted
-                    free += 1
+                free = evict(evicted, slot_of, waiting, stack, free)
         if n == m:
             return cost
-        free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, stack)
-        for t in range(free):
-            waiting[stack[t]] = True
+        free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, waiting, stack)
         for j in range(len(begin) - 1):
             set_class_price(j, begin, slot_prices, p)
         cost += m // 8
@@ -193,13 +188,14 @@ def auction(
     top: ndarray,
     low: ndarray,
     tolerance: float,
+    repeats: bool,
     fixed: ndarray,
     column_of: ndarray,
     prices: ndarray,
 ) -> bool:
     """Match rows that are not constant; False if it was broken off.
 
-    column_of and prices are then a start for augmenting paths.
+    `repeats` tells that rows or columns may repeat others. column_of and prices are then a start for augmenting paths.
     """
     n = len(rows)
     m = matrix.shape[1]
@@ -217,7 +213,7 @@ def auction(
     order = begin = np.empty(0, np.int32)
     groups = (order, order, order)
     aim = tolerance
-    if m >= LEAST:
+    if repeats:
         # What the tolerance leaves to the rounding of repeated entries.
         share = min(0.5 * tolerance, EQUAL * np.finfo(matrix.dtype).eps)
         slack = np.empty(n)

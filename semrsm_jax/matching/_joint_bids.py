@@ -17,6 +17,19 @@ def set_class_price(j: int, begin: ndarray, slot_prices: ndarray, p: ndarray) ->
 
 
 @jit
+def evict(
+    row: int, slot_of: ndarray, waiting: ndarray, stack: ndarray, free: int
+) -> int:
+    """Take its slot from a row, which then waits; the number that wait now."""
+    slot_of[row] = -1
+    if not waiting[row]:
+        waiting[row] = True
+        stack[free] = row
+        free += 1
+    return free
+
+
+@jit
 def equal_rows_bid(
     a: ndarray,
     p: ndarray,
@@ -83,11 +96,7 @@ def equal_rows_bid(
         ties -= profit[s] == level
         evicted = row_of[s]
         if evicted >= 0:
-            slot_of[evicted] = -1
-            if not waiting[evicted]:
-                waiting[evicted] = True
-                stack[free] = evicted
-                free += 1
+            free = evict(evicted, slot_of, waiting, stack, free)
         while slot_of[equal[next_row]] >= 0:
             next_row += 1
         slot_prices[s] += profit[s] - level + epsilon
@@ -100,7 +109,12 @@ def equal_rows_bid(
 
 @jit
 def absent_rows_bid(
-    p: ndarray, row_of: ndarray, column_of: ndarray, epsilon: int, stack: ndarray
+    p: ndarray,
+    row_of: ndarray,
+    column_of: ndarray,
+    epsilon: int,
+    waiting: ndarray,
+    stack: ndarray,
 ) -> int:
     """Let m - n rows that value all columns equally bid; the number of rows evicted.
 
@@ -131,8 +145,6 @@ def absent_rows_bid(
         if left > 0 and i >= 0 and p[j] <= level:
             left -= 1
             row_of[j] = -1
-            column_of[i] = -1
             p[j] = level + epsilon
-            stack[free] = i
-            free += 1
+            free = evict(i, column_of, waiting, stack, free)
     return free

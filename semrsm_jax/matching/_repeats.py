@@ -89,14 +89,12 @@ def _row_keys(matrix: ndarray, rows: ndarray) -> ndarray:
 
 
 @jit
-def columns_repeat_more(matrix: ndarray, rows: ndarray) -> bool:
-    """Whether far more columns than rows of a square matrix seem to repeat others."""
-    if len(rows) < LEAST:
-        return False
-    repeated = _repeating(_first_of_each(_column_keys(matrix, rows)))
-    if repeated == 0:
-        return False
-    return repeated > 2 * _repeating(_first_of_each(_row_keys(matrix, rows)))
+def repeats(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
+    """How many columns and how many rows seem to repeat others; 0 for few tokens."""
+    if len(rows) == 0 or max(len(rows), matrix.shape[1]) < LEAST:
+        return 0, 0
+    columns = _repeating(_first_of_each(_column_keys(matrix, rows)))
+    return columns, _repeating(_first_of_each(_row_keys(matrix, rows)))
 
 
 @jit

@@ -17,6 +17,7 @@ Solver = Callable[
 ]
 
 
+@partial(jax.jit, static_argnames="tolerance")
 def device_steps(
     affinity: Float[Array, "*batch S T"], tolerance: float = 1e-6
 ) -> Int[Array, "*batch"]:
