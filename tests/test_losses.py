@@ -177,14 +177,14 @@ def test_gradients(loss, matcher, x, x64):
 @pytest.mark.slow
 @of_every_loss
 def test_implicit_and_unrolled_gradients_agree(loss, x, x64):
+    # Soft enough that plain iterations, which alone can be unrolled, converge too.
+    soft = dataclasses.replace(FIXED, epsilon=3.0)
     implicit, unrolled = (
         jax.grad(lambda x, m=matcher: loss(x, m))(jnp.asarray(x))
-        for matcher in (FIXED, dataclasses.replace(FIXED, implicit_diff=False))
+        for matcher in (soft, dataclasses.replace(soft, implicit_diff=False))
     )
     scale = np.abs(unrolled).max()
-    # Finite differences are those of the implicit ones to 1e-8 (`test_gradients`);
-    # unrolled ones stay 1.1e-4 away, whatever the tolerance: not yet explained.
-    np.testing.assert_allclose(implicit, unrolled, atol=2e-4 * scale)
+    np.testing.assert_allclose(implicit, unrolled, atol=1e-6 * scale)
 
 
 @pytest.mark.slow
