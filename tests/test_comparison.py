@@ -15,6 +15,7 @@ from semrsm_jax import (
     cka,
     cka_matrix,
     hsic,
+    linear_cka,
 )
 from semrsm_jax.comparison.grouping import SampleGroups
 
@@ -117,6 +118,15 @@ def test_gradients_jit_and_vmap(rng, x64, estimator):
         together = jax.jit(jax.vmap(lambda K, L, m=measure: m(K, L, estimator)))
         batch = together(jnp.stack([K, L]), jnp.stack([L, L]))
         np.testing.assert_allclose(batch[0], value, rtol=1e-12)
+
+
+def test_gradients_do_not_depend_on_how_the_compiler_rounds(rng):
+    """The derivative of a maximum, 0 / 0 where no entry equals it once more, is none."""
+    X = rng.normal(size=(2, 300, 7, 5))
+    K, L = (jnp.asarray(x @ x.swapaxes(-1, -2)) for x in X)
+    for measure, x, y in ((cka, K, L), (linear_cka, *map(jnp.asarray, X))):
+        gradients = jax.vmap(jax.grad(measure))(x, y)
+        assert bool(jnp.isfinite(gradients).all())
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -196,7 +196,9 @@ def unit_scale(
 ) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
     """The centered RSM with largest entry about 1, so that float32 does not overflow.
 
-    And its scale, a power of two. A constant RSM is exactly zero, with scale 1.
+    And its scale, a power of two. A constant RSM is exactly zero, with scale 1. The
+    scale is a constant to derivatives: that of a maximum is NaN where the compiler
+    rounds K otherwise there.
     """
     raw = jnp.max(jnp.abs(K))
     K = centered(K, estimator, groups)

@@ -178,7 +178,7 @@ def _distances(K: Array, offset: bool) -> Array:
         K = jnp.where(different, K - jnp.sum(K) / jnp.sum(different), 0)
         constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
         K = jnp.where(constant, jnp.nan, K)
-    return K / jnp.max(jnp.abs(K))
+    return K / jax.lax.stop_gradient(jnp.max(jnp.abs(K)))
 
 
 # Methods for which it matters where zero is.

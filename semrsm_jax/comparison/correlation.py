@@ -28,7 +28,7 @@ def spearman(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array
 def cosine(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:
     """Cosine of the angle between both vectors; NaN where one is zero."""
     # Scaled first, so that squares stay in the range of float32.
-    a, b = (v / jnp.max(jnp.abs(v)) for v in (a, b))
+    a, b = (v / jax.lax.stop_gradient(jnp.max(jnp.abs(v))) for v in (a, b))
     ab, aa, bb = (_total(u * v, weights) for u, v in ((a, b), (a, a), (b, b)))
     return ab / (jnp.sqrt(aa) * jnp.sqrt(bb))
 

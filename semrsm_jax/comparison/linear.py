@@ -133,11 +133,14 @@ def _eps(dtype: jax.typing.DTypeLike) -> float:
 
 @jax.jit
 def _unit(X: Array, noise: Array) -> UnitFeatures:
-    """Centers, and divides by the largest; up to the noise, features do not vary."""
+    """Centers, and divides by the largest; up to the noise, features do not vary.
+
+    The scale is a constant to derivatives, see `_hsic.unit_scale`.
+    """
     # Twice: the second time subtracts the rounding of the first mean.
     for _ in range(2):
         X = X - jnp.mean(X, axis=0)
-    largest = jnp.max(jnp.abs(X))
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(X)))
     varies = largest > noise
     scale = jnp.where(varies, largest, 1)
     return UnitFeatures(jnp.where(varies, X / scale, 0), scale)
