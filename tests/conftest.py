@@ -3,6 +3,7 @@ import os
 # Set before JAX starts: each worker of a parallel run keeps to its own core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import fcntl
 import resource
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import jax
 import numpy as np
 import pytest
 import torch_operators
+
+from semrsm_jax.matching._auction import solve as host_solve
 
 torch_operators.install()
 
@@ -45,6 +48,20 @@ def compilation_cache(tmp_path_factory):
     for name, value in settings.items():
         value = os.environ.setdefault(name.upper(), value)
         jax.config.update(name, value if name.endswith("dir") else int(value))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_solver(tmp_path_factory):
+    """Of two workers each compiles one variant of the solver, and loads the other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return
+    dtypes = (np.float32, np.float64)
+    for dtype in dtypes if worker == "gw0" else dtypes[::-1]:
+        lock = tmp_path_factory.getbasetemp().parent / np.dtype(dtype).name
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            host_solve(np.zeros((1, 2, 2), dtype))
 
 
 @pytest.fixture

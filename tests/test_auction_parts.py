@@ -125,7 +125,7 @@ def test_the_auction_needs_no_more_scans(monkeypatch, size, ceiling):
         space = np.empty(size * (size + BLOCK), np.int32)
         matched, prices = np.full(size, -1, np.int32), np.zeros(size)
         ranges = affinity, np.arange(size), best, worst
-        arguments = (*ranges, 1e-6, space, matched)
+        arguments = (*ranges, 1e-6, True, space, matched)
         assert _bidding.auction.py_func(*arguments, prices)
         assert len(set(matched.tolist())) == size
         scans.append(sum(costs))
