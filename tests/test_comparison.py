@@ -121,7 +121,7 @@ def test_gradients_jit_and_vmap(rng, x64, estimator):
 
 
 def test_gradients_do_not_depend_on_how_the_compiler_rounds(rng):
-    """The derivative of a maximum, 0 / 0 where no entry equals it once more, is none."""
+    """That of a maximum is 0 / 0 where no entry equals it once more."""
     X = rng.normal(size=(2, 300, 7, 5))
     K, L = (jnp.asarray(x @ x.swapaxes(-1, -2)) for x in X)
     for measure, x, y in ((cka, K, L), (linear_cka, *map(jnp.asarray, X))):

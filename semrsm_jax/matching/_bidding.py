@@ -195,7 +195,8 @@ def auction(
 ) -> bool:
     """Match rows that are not constant; False if it was broken off.
 
-    `repeats` tells that rows or columns may repeat others. column_of and prices are then a start for augmenting paths.
+    `repeats` tells whether rows or columns may repeat others. column_of and prices are
+    a start for augmenting paths where it was.
     """
     n = len(rows)
     m = matrix.shape[1]
