@@ -84,14 +84,13 @@ def _solvers(
 ) -> dict[str, Any]:
     affinity = products(x, y)
     matrices = np.asarray(affinity)
-    single = [jnp.asarray(matrix) for matrix in matrices]
 
     def batch(number: int):
         # As a whole RSM calls it, on a chunk of its pairs.
         return solve(affinity, None, None, tolerance=1e-6, solver="auction")[0]
 
     def one(number: int):
-        return linear_assignment(single[number % size.pairs]).permutation
+        return linear_assignment(matrices[number % size.pairs]).permutation
 
     def call(number: int):
         return linear_assignment(matrices).permutation
