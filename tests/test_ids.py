@@ -14,6 +14,7 @@ from semrsm_jax import (
     cka_matrix,
     engine,
     nearest,
+    output_correlation,
     pair_statistics,
     rsa,
     rsm,
@@ -65,6 +66,47 @@ def test_rsms_are_compared_by_their_ids(files, read):
             np.testing.assert_allclose(measure(first, bare), expected, rtol=1e-6)
         with pytest.raises(ValueError, match="over the samples of .*, by their ids; 2"):
             measure(first, foreign)
+
+
+def test_the_shell_compares_by_ids(files, rng):
+    K, L, folder = files
+    first, other, bare, foreign = (
+        folder / f"{name}.npz" for name in ("first", "other", "bare", "foreign")
+    )
+    for paths in ((first, other), (other, first)):
+        matrix = shell.as_json("compare", *paths)["matrix"]
+        np.testing.assert_allclose(matrix[0][1], cka(K, L), rtol=1e-5)
+    message = "Warning: {} has ids, {} has none: its rows are taken as they come"
+    for paths in ((bare, other, first), (other, bare)):
+        code, out, err = shell.run("compare", *paths, "--json")
+        assert code == 0 and message.format(other, bare) in " ".join(err.split())
+    by_files = "must be over the samples of"
+    assert by_files in shell.refused("compare", first, foreign)
+    # Probabilities, and features, of the samples in another order.
+    p = rng.dirichlet(np.ones(3), 6)
+    np.savez(folder / "p.npz", p=p[ORDER], ids=[IDS[i] for i in ORDER])
+    np.save(folder / "p.npy", p)
+    np.savez(folder / "q.npz", p=p, ids=[*"abcdeg"])
+    rows = shell.as_json(
+        "correlate", other, first, "--probabilities", folder / "p.npz", "--key", "p"
+    )["correlations"]
+    for row, matrix in zip(rows, (L, K), strict=True):
+        expected = output_correlation(matrix, p).pearson
+        np.testing.assert_allclose(row["pearson"], expected, rtol=1e-4)
+    assert by_files in shell.refused(
+        "correlate", first, "--probabilities", folder / "q.npz", "--key", "p"
+    )
+    code, _, err = shell.run(
+        "correlate", first, "--probabilities", folder / "p.npy", "--no-ranks"
+    )
+    assert code == 0 and "p.npy has none" in " ".join(err.split())
+    x = rng.normal(size=(6, 2, 3))
+    for name, order in (("x", range(6)), ("y", ORDER)):
+        ids = [IDS[i] for i in order]
+        np.savez(folder / f"{name}.npz", layer=x[list(order)], ids=ids)
+    files = folder / "x.npz", folder / "y.npz"
+    document = shell.as_json("compare", *files, "--measure", "pwcca")
+    np.testing.assert_allclose(document["matrix"], 1, rtol=1e-3)
 
 
 def test_neighbors_and_labels_are_paired_by_ids(files):

@@ -1,5 +1,6 @@
 """Features from files, as tokens."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from semrsm_jax.cli.options import LayoutName
 
 if TYPE_CHECKING:
     import jax
+    import numpy as np
 
     from semrsm_jax.engine import Features
 
@@ -130,3 +132,30 @@ def load_sample(
         if not 0 <= index < count:
             raise ValueError(f"{flag} must be from 0 to {count - 1}, got {index}")
         return to_tokens(features[index : index + 1], layout.value)[0]
+
+
+def rows_by_ids(
+    path: Path, rows: "np.ndarray", other: str, wanted: Sequence[str] | None
+) -> "np.ndarray":
+    """The rows of a file of features in the order of the ids of `other`.
+
+    Raises:
+      ValueError: they are over other samples.
+
+    Warns:
+      UserWarning: one of both has no ids.
+    """
+    from semrsm_jax._ids import order_of
+    from semrsm_jax.store import feature_ids
+
+    ids = feature_ids(path)
+    if ids is not None and wanted is not None:
+        order = order_of(str(path), ids, other, wanted)
+        return rows if order is None else rows[order]
+    if ids is not None or wanted is not None:
+        names = (path, other) if wanted is None else (other, path)
+        warnings.warn(
+            "{} has ids, {} has none: its rows are taken as they come".format(*names),
+            stacklevel=2,
+        )
+    return rows

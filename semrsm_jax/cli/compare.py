@@ -24,13 +24,13 @@ from semrsm_jax.cli._algorithm_options import (
     Selection,
     StatisticsKernel,
 )
-from semrsm_jax.cli._inputs import fitting_layout, naming
+from semrsm_jax.cli._inputs import fitting_layout, naming, rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
-from semrsm_jax.store import load_features, open_similarities
+from semrsm_jax.store import feature_ids, load_features, open_similarities
 
 NAME = "compare"
 HELP = """Compare RSMs over the same samples, each with each: CKA, RSA, nearest neighbors and more.
@@ -113,16 +113,18 @@ def command(
         raise ValueError("--noise-ceiling needs --measure cka or rsa")
     inputs = [*rsms, *([labels] if labels else [])]
     options.check_figure(plot, overwrite, inputs)
-    opened = _opened(rsms, rule, kernel.build(), align)
+    with spoken_warnings(quiet):
+        opened = _opened(rsms, rule, kernel.build(), align)
+        matrices = same_samples(opened)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     asked = bool(bootstrap or permutations) and not quiet
     members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
+    opened = matrices
     with spoken_warnings(quiet):
-        opened = same_samples(opened)
-    matrix = measure_matrix(
-        opened, measure=rule, groups=members if drop_within else None
-    )
+        matrix = measure_matrix(
+            opened, measure=rule, groups=members if drop_within else None
+        )
     with spoken_warnings(quiet), progress_bar("pairs", quiet or as_json) as report:
         pairs = infer_each_pair(
             opened,
@@ -228,6 +230,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
     if kernel is not None:
         raise ValueError(f"--kernel does not fit --measure {label(rule)}, of features")
     features = {}
+    named = next((path for path in paths if feature_ids(path)), paths[0])
     for path in paths:
         if str(path) in features:
             raise ValueError(f"{path} was given twice")
@@ -236,7 +239,10 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
             if align:
                 layout = fitting_layout(layer.shape, None).value
                 layer = align_tokens(to_tokens(layer, layout))
-            features[str(path)] = np.asarray(layer)
+            rows = np.asarray(layer)
+            features[str(path)] = rows_by_ids(
+                path, rows, str(named), feature_ids(named)
+            )
     return features
 
 

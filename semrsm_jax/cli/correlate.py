@@ -9,6 +9,7 @@ import typer
 from semrsm_jax import output_correlation
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
+from semrsm_jax.cli._inputs import rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
 from semrsm_jax.output_similarity import (
@@ -81,7 +82,8 @@ def command(
     assert outputs is not None
     inputs = [*rsms, outputs, *([labels] if labels else [])]
     options.check_figure(plot, overwrite, inputs)
-    opened = open_similarities(rsms, kernel.build())
+    with spoken_warnings(quiet):
+        opened = open_similarities(rsms, kernel.build())
     p = np.asarray(load_features(outputs, key))
     samples = next(iter(opened.values())).shape[0]
     if p.ndim != 2 or len(p) != samples:
@@ -89,6 +91,9 @@ def command(
             f"{outputs} must have shape (N, classes) with N = {samples}, the samples "
             f"of the RSM, got {p.shape}"
         )
+    first = next((k for k, rsm in opened.items() if rsm.x_ids), next(iter(opened)))
+    with spoken_warnings(quiet):
+        p = rows_by_ids(outputs, p, first, opened[first].x_ids)
     members: Any = groups_of_rsms(
         opened, groups, labels, bool(bootstrap) and not quiet, drop_within
     )

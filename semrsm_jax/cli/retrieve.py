@@ -166,7 +166,8 @@ def command(
     if neighbors and (exclude or kernel.name):
         raise ValueError("--exclude and --kernel do not fit results of a search")
     if not neighbors:
-        opened = open_similarities(rsms, kernel.build(), square=False)
+        with spoken_warnings(quiet):
+            opened = open_similarities(rsms, kernel.build(), square=False)
         rsm = next(iter(opened.values()))
         sides = Sides(rsm.shape, (rsm.x_ids, rsm.y_ids))  # type: ignore[arg-type]
     if queries is not None:

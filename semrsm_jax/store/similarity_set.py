@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax._kernels import Kernel
 from semrsm_jax.store.layers import open_runs
 from semrsm_jax.store.similarity import Similarity, open_similarity
@@ -15,7 +17,7 @@ def open_similarities(
     *,
     square: bool = True,
 ) -> dict[str, Similarity]:
-    """Opens the RSMs of files and runs, which must be over the same samples.
+    """Opens the RSMs of files and runs, in the order of the first one that has ids.
 
     Args:
       paths: files that `save_rsm` wrote, and folders that `semrsm_jax.run` wrote, each
@@ -30,6 +32,9 @@ def open_similarities(
     Raises:
       ValueError: as `open_similarity`; no paths, an RSM given twice, one that is not
         square, or RSMs over different samples.
+
+    Warns:
+      UserWarning: one has no ids where another has: its rows are taken as they come.
     """
     similarities: dict[str, Similarity] = {}
     for path in map(Path, paths):
@@ -42,12 +47,12 @@ def open_similarities(
             similarities[name] = open_similarity(path, kernel, layer=part)
     if not similarities:
         raise ValueError("paths must hold at least one RSM, got none")
-    _check_same_samples(similarities, square)
-    return similarities
+    _check_shapes(similarities, square)
+    return _aligned(similarities)
 
 
-def _check_same_samples(similarities: Mapping[str, Similarity], square: bool) -> None:
-    """Rejects shapes or ids that differ from those of the first RSM."""
+def _check_shapes(similarities: Mapping[str, Similarity], square: bool) -> None:
+    """Rejects shapes that differ from that of the first RSM."""
     for name, rsm in similarities.items():
         if square and rsm.shape[0] != rsm.shape[1]:
             raise ValueError(
@@ -64,10 +69,22 @@ def _check_same_samples(similarities: Mapping[str, Similarity], square: bool) ->
             raise ValueError(
                 f"{first} and {name} must be over the same samples, got {sizes}"
             )
-        for axis in ("x_ids", "y_ids"):
-            ids, other_ids = getattr(rsm, axis), getattr(other, axis)
-            if ids is not None and other_ids is not None and (*ids,) != (*other_ids,):
-                raise ValueError(
-                    f"{first} and {name} must be over the same samples in the same "
-                    f"order; their ids differ ({axis})"
-                )
+
+
+def _aligned(similarities: dict[str, Similarity]) -> dict[str, Similarity]:
+    """Each with rows and columns in the order of the first one that has ids."""
+    rows = same_samples(similarities)
+    named = (s for s in similarities.values() if s.x_ids or s.y_ids)
+    first = next(named, None)
+    if first is None:
+        return similarities
+    return {
+        name: replace(
+            each,
+            read=rows[name].read,
+            x_ids=each.x_ids and (first.x_ids or each.x_ids),
+            y_ids=each.y_ids and (first.y_ids or each.y_ids),
+            x_groups=getattr(rows[name], "x_groups", None),
+        )
+        for name, each in similarities.items()
+    }
