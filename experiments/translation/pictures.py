@@ -47,20 +47,24 @@ class Photographs:
 
         def draw() -> dict[str, np.ndarray]:
             rng = np.random.default_rng((config.seed, 0))
-            scenes = np.stack(
-                [
-                    rng.choice(len(BACKGROUNDS), config.crops, replace=False)
-                    for _ in range(config.batches)
-                ]
-            )
+            scenes = _scenes(config, len(BACKGROUNDS), rng)
             images = [_crop(BACKGROUNDS[scene], case, rng) for scene in scenes.flat]
             return {"images": np.stack(images), "scenes": scenes}
 
-        stored = session.step(f"{case.name}/crops", draw)
-        scenes, images = stored["scenes"], stored["images"]
-        return Crops(
-            scenes, images.reshape(*scenes.shape, *images.shape[1:]).__getitem__
-        )
+        return _stored(**session.step(f"{case.name}/crops", draw))
+
+
+def _scenes(
+    config: "WindowsConfig", count: int, rng: np.random.Generator
+) -> Int[np.ndarray, "B n"]:
+    """Which of `count` photographs, different ones in each batch."""
+    draws = (rng.choice(count, config.crops, False) for _ in range(config.batches))
+    return np.stack([*draws])
+
+
+def _stored(scenes: Int[np.ndarray, "B n"], images: np.ndarray) -> Crops:
+    """Crops as a step keeps them, those of all batches one after the other."""
+    return Crops(scenes, images.reshape(*scenes.shape, *images.shape[1:]).__getitem__)
 
 
 def _crop(
@@ -101,19 +105,14 @@ class WholePhotographs:
                     f"found {len(sources)}"
                 )
             rng = np.random.default_rng((config.seed, 0))
-            scenes = np.stack(
-                [
-                    rng.choice(len(sources), config.crops, replace=False)
-                    for _ in range(config.batches)
-                ]
-            )
+            scenes = _scenes(config, len(sources), rng)
             drawn = PhotographCrops(case.crop).of(sources, scenes.ravel(), config.seed)
             return {"images": drawn.images, "scenes": scenes}
 
-        drawn = session.step(f"{case.name}/crops", draw)
-        scenes, images = drawn["scenes"], drawn["images"]
-        batches = images.reshape(*scenes.shape, *images.shape[1:])
-        return Crops(scenes, lambda batch: batches[batch].astype(np.float32) / 255)
+        crops = _stored(**session.step(f"{case.name}/crops", draw))
+        return crops._replace(
+            read=lambda batch: crops.read(batch).astype(np.float32) / 255
+        )
 
 
 @dataclass(frozen=True)
