@@ -8,7 +8,6 @@ import xarray
 
 import semrsm_jax as sj
 from semrsm_jax import exchange
-from semrsm_jax.store import save_rsm
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +199,6 @@ def test_csv_rejects(tmp_path, text, message):
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message):
         exchange.read_csv(path)
-
-
-# NumPy, and what is not installed
-
-
-def test_numpy_files_serve_both_ways(tmp_path, rsms):
-    save_rsm(tmp_path / "K.npy", rsms["rbf"])
-    np.testing.assert_array_equal(np.load(tmp_path / "K.npy"), rsms["rbf"])
 
 
 @pytest.mark.parametrize("module", ["xarray", "rsatoolbox"])

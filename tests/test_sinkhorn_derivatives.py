@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 from soft_matchings import FIXED, assert_close, compiled_fields, draw_pair, draw_tokens
 
-from semrsm_jax import RBF, Cosine, Linear, Sinkhorn, rsm, semantic_cka_loss
+from semrsm_jax import RBF, Cosine, Linear, Sinkhorn, rsm
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -113,14 +113,6 @@ def test_derivatives_of_an_rsm(rng, x64, kernel):
     x, y = draw_tokens(rng, 2, 4, 3), draw_tokens(rng, 2, 5, 3)
     similarity = partial(rsm, matcher=FIXED, kernel=kernel)
     check_grads(similarity, (x, y), order=1, modes=["rev"], rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-def test_derivatives_of_the_cka_loss(rng, x64, estimator):
-    x, y = draw_tokens(rng, 4, 4, 3), draw_tokens(rng, 4, 3, 2)
-    loss = partial(semantic_cka_loss, matcher=FIXED, estimator=estimator)
-    check_grads(loss, (x, y), order=1, modes=["rev"], rtol=1e-4)
 
 
 @pytest.mark.slow
