@@ -71,7 +71,8 @@ def similarity_bound(read: Read) -> np.ndarray | None:
     if stats is None or not getattr(kernel, "monotone", False) or kernel is None:
         return None
     inner = np.asarray(stats.upper_bound, np.float64)
-    norms = np.add.outer(*(np.asarray(n, np.float64) for n in stats[3:]))
+    sides = stats.x_sq_norm, stats.y_sq_norm
+    norms = np.add.outer(*(np.asarray(side, np.float64) for side in sides))
     sq_dist = np.clip(norms - 2 * inner, 0, np.asarray(stats.sq_dist))
     best = kernel(stats._replace(inner=stats.upper_bound, sq_dist=sq_dist))  # type: ignore[arg-type]
     # A rounded bound may fall below the value that it bounds.
