@@ -19,7 +19,6 @@ from semrsm_jax import (
     Identity,
     Linear,
     MutualKNN,
-    PairStatistics,
     Sinkhorn,
     affinity,
     center,
@@ -227,7 +226,7 @@ def test_a_bad_bandwidth_is_named(bandwidth, error):
 
 def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
     stats = pair_statistics(x)
-    on_host = PairStatistics(*(np.asarray(values, np.float64) for values in stats))
+    on_host = jax.tree.map(partial(np.asarray, dtype=np.float64), stats)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for kernel in (RBF(2.0), RBF(np.float64(2.0)), RBF()):
