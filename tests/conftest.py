@@ -76,6 +76,13 @@ def x64():
         yield
 
 
+@pytest.fixture
+def no_x64():
+    """float32 for one test, also where all others have x64 on."""
+    with jax.enable_x64(False):
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs():
     """They leave memory once it is 2 GiB: a worker would hold more and more of them."""

@@ -206,7 +206,7 @@ def test_a_sample_that_is_most_of_all_leaves_no_estimate(rng):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_constants_and_scales_beyond_float32_cost_float64_rsms_no_digits(
-    rng, estimator
+    rng, no_x64, estimator
 ):
     """Without x64 JAX computes in float32; what NumPy holds is centered before."""
     K, L = rsms(rng)

@@ -104,7 +104,7 @@ def test_float64_holds_what_float32_does_not(x, x64):
     [(Exact(), Cosine()), (Identity(), RBF()), (Sinkhorn(), Cosine())],
     ids=str,
 )
-def test_powers_of_two_bring_samples_into_range(x, matcher, kernel):
+def test_powers_of_two_bring_samples_into_range(x, no_x64, matcher, kernel):
     def similarity(x):
         return rsm(x, x[:2], matcher, kernel, x_mask=mask, y_mask=mask[:2])
 
@@ -133,7 +133,7 @@ def test_the_gradient_goes_through_powers_of_two(x):
     np.testing.assert_allclose(jax.grad(total)(x * factor) * factor, expected, 1e-5)
 
 
-def test_numbers_without_digits_are_not_0(x):
+def test_numbers_without_digits_are_not_0(x, no_x64):
     for tiny in (x * np.float32(1e-40), np.float64(x) * 1e-60):
         with pytest.raises(ValueError, match="x must be 0 or have values of at least"):
             rsm(tiny)
@@ -235,8 +235,10 @@ def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
 
 
 @pytest.mark.slow
-def test_kernels_and_rsa_are_right_with_x64_on():
-    files = [str(Path(__file__).with_name(f"test_{n}.py")) for n in ("kernels", "rsa")]
+def test_numbers_are_right_with_x64_on():
+    """A part of what the CI runs so."""
+    names = "kernels rsa representations comparison".split()
+    files = [str(Path(__file__).with_name(f"test_{name}.py")) for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *files]
     settings = os.environ | {"JAX_ENABLE_X64": "1"}
     done = subprocess.run(command, env=settings, capture_output=True, text=True)
