@@ -26,6 +26,20 @@ def pytest_configure(config):
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What loops counted: tests record it as the property "count"."""
+    counts = [
+        f"{value} ({report.nodeid})"
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "count"
+    ]
+    if counts:
+        terminalreporter.section("counts of loops")
+    for line in counts:
+        terminalreporter.line(line)
+
+
 @pytest.fixture(scope="module")
 def quick_compilation(request):
     """Most optimizations are left out in slow tests too, where compiling takes most."""

@@ -79,8 +79,9 @@ def test_killed_runs_go_on_and_end_with_the_same_bytes(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_five_kills(server, tmp_path):
+def test_twenty_five_kills(server, tmp_path, record_property):
     killed_then_equal(server, tmp_path, samples=80, kills=25, seed=1)
+    record_property("count", "25 runs killed, the bytes of none changed")
 
 
 def workers_killed(tmp_path, kills, seed, starting):
@@ -137,8 +138,9 @@ def test_killed_workers_cost_no_more_than_their_tiles(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_killed_workers(tmp_path):
+def test_twenty_killed_workers(tmp_path, record_property):
     workers_killed(tmp_path, kills=20, seed=1, starting=True)
+    record_property("count", "20 workers killed, the bytes of the run unchanged")
 
 
 @pytest.mark.slow

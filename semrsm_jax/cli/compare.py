@@ -240,6 +240,8 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
                 layout = fitting_layout(layer.shape, None).value
                 layer = align_tokens(to_tokens(layer, layout))
             rows = np.asarray(layer)
+            if rows.ndim < 2:
+                raise ValueError(f"features need 2 axes or more, got {rows.shape}")
             features[str(path)] = rows_by_ids(
                 path, rows, str(named), feature_ids(named)
             )

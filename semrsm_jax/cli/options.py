@@ -120,10 +120,23 @@ Seed = Annotated[
         rich_help_panel=STATISTICS_PANEL,
     ),
 ]
+
+
+def _probability(confidence: float) -> float:
+    """The level of intervals, also where none are computed."""
+    if not 0 < confidence < 1:
+        raise typer.BadParameter(
+            f"confidence must lie between 0 and 1, got {confidence}; 0.95 is 95 %"
+        )
+    return confidence
+
+
 Confidence = Annotated[
     float,
     typer.Option(
-        help="Of the intervals, between 0 and 1.", rich_help_panel=STATISTICS_PANEL
+        callback=_probability,
+        help="Of the intervals, between 0 and 1.",
+        rich_help_panel=STATISTICS_PANEL,
     ),
 ]
 Groups = Annotated[
