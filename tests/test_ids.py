@@ -100,7 +100,7 @@ def test_the_shell_compares_by_ids(files, rng):
         "correlate", first, "--probabilities", folder / "p.npy", "--no-ranks"
     )
     assert code == 0 and "p.npy has none" in " ".join(err.split())
-    x = rng.normal(size=(6, 2, 3))
+    x = rng.normal(size=(6, 1, 2))
     for name, order in (("x", range(6)), ("y", ORDER)):
         ids = [IDS[i] for i in order]
         np.savez(folder / f"{name}.npz", layer=x[list(order)], ids=ids)
