@@ -52,6 +52,8 @@ def test_the_ceiling_of_cka_and_its_interval(repeats, x64):
     low, high = ceiling.interval.low, ceiling.interval.high
     assert low.shape == (2,) and bool(jnp.all(low < high))
     assert float(ceiling.lower) < float(ceiling.upper) < 1
+    with pytest.raises(ValueError, match="must be defined"):
+        noise_ceiling(np.ones_like(repeats))
 
 
 def test_the_ceiling_is_that_of_the_definition(repeats, x64):
@@ -68,14 +70,14 @@ def test_the_ceiling_is_that_of_the_definition(repeats, x64):
     assert float(ceiling.upper) == pytest.approx(mean_with([z.mean(0)] * 4))
 
 
-def test_bad_repeats_are_rejected(repeats):
+def test_bad_repeats_are_rejected(repeats, x64):
     for rsms in (repeats[:1], repeats[0]):
         with pytest.raises(ValueError, match="at least 2 RSMs"):
             noise_ceiling(rsms)
     with pytest.raises(TypeError, match="measure must be RSA"):
         noise_ceiling(repeats, MutualKNN(3))
     with pytest.raises(ValueError, match="must be defined"):
-        noise_ceiling(np.ones((3, 5, 5)))
+        noise_ceiling(np.ones_like(repeats), RSA("pearson"))
 
 
 def test_aligned_tokens_depend_on_no_order_of_tokens(rng):

@@ -94,7 +94,8 @@ def noise_ceiling(
         raise ValueError(f"rsms must be at least 2 RSMs (R, N, N), got shape {shape}")
     stack, _ = check_stacks(rsms, rsms)
     both = _Ceiling(measure)
-    ends = both(stack, jnp.ones(shape[1], stack.dtype))
+    # Compiled, so that values without a scale come back as NaN, which is named here.
+    ends = jax.jit(both)(stack, jnp.ones(shape[1], stack.dtype))
     check_defined("noise_ceiling", ends)
     interval = None
     if key is not None:
