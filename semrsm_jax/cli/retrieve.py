@@ -169,7 +169,8 @@ def command(
         with spoken_warnings(quiet):
             opened = open_similarities(rsms, kernel.build(), square=False)
         rsm = next(iter(opened.values()))
-        sides = Sides(rsm.shape, (rsm.x_ids, rsm.y_ids))  # type: ignore[arg-type]
+        rows, columns = rsm.shape
+        sides = Sides((rows, columns), (rsm.x_ids, rsm.y_ids))
     if queries is not None:
         with spoken_warnings(quiet):
             sides = with_labels(sides, queries, database)
