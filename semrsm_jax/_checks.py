@@ -20,7 +20,7 @@ def is_traced(*arrays: Any) -> bool:
 
 def floating_dtype(dtype: jax.typing.DTypeLike) -> np.dtype:
     """The dtype that JAX computes in: without x64 none of 64 bits, and no integer."""
-    dtype = jnp.dtype(dtype)
+    dtype = jnp.dtype(dtype).newbyteorder("=")
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.result_type(float)
     return jax.dtypes.canonicalize_dtype(dtype)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax import _checks
 from semrsm_jax.matching.base import Matcher
 from semrsm_jax.matching.batch_optimal import BatchOptimal
 from semrsm_jax.matching.circular_shift import CircularShift
@@ -86,7 +87,8 @@ def invariance_ladder(
     if single:
         if y is None:
             raise ValueError("y must be given where x is one sample (S, C), got None")
-        x, y = jnp.asarray(x)[None], jnp.asarray(y)[None]
+        x = _checks.real_array("x", x)[None]
+        y = _checks.real_array("y", y)[None]
         x_mask = None if x_mask is None else jnp.asarray(x_mask)[None]
         y_mask = None if y_mask is None else jnp.asarray(y_mask)[None]
     rungs = [

@@ -125,7 +125,7 @@ def center(
 
 def accumulation_dtype(dtype: jax.typing.DTypeLike) -> jnp.dtype:
     """The dtype to sum in: float32 for half precision, else the dtype itself."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return jnp.promote_types(jnp.dtype(dtype).newbyteorder("="), jnp.float32)
 
 
 def squared_token_norms(

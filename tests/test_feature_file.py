@@ -55,7 +55,8 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_layers_of_any_name_keep_it_and_their_order(tmp_path, suffix):
-    names = ["zarr.json", "_b.4", "..", "", "a/b", "ids", "file", "x" * 300, "7"]
+    names = ["zarr.json", "_b.4", "..", "", "a/b", "ids", "x" * 300, "7"]
+    names += ["file", "allow_pickle", "__metadata__", "../b", "\x00"]
     layers = {name: features(2, 3) + n for n, name in enumerate(names)}
     path = tmp_path / f"f{suffix}"
     save_features(path, layers, ids=IDS)
@@ -63,6 +64,9 @@ def test_layers_of_any_name_keep_it_and_their_order(tmp_path, suffix):
     assert feature_ids(path) == tuple(IDS)
     for name, values in layers.items():
         np.testing.assert_array_equal(load_features(path, name), values)
+    save_features(path, {"": features(2, 3)}, ids=IDS, overwrite=True)
+    assert feature_names(path) == ("",)
+    np.testing.assert_array_equal(load_features(path, ""), features(2, 3))
 
 
 @pytest.mark.parametrize("text", ["[", "{}", "[1]"])
@@ -113,6 +117,7 @@ def test_a_store_is_read_like_a_file(tmp_path):
         ({}, ValueError, "at least one layer"),
         ({"x": features(3, 2)}, ValueError, r"row for each of 2 ids, got shape \(3, 2"),
         ({"x": np.float32(1)}, ValueError, r"got shape \(\)"),
+        ({7: features(2, 2)}, TypeError, "named by strings, got 7"),
         ({"x": np.ones((2, 2), bool)}, TypeError, "got dtype bool"),
         ({"x": features(2, 2, dtype=ml_dtypes.bfloat16)}, TypeError, "npz cannot hold"),
     ],

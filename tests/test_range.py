@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -23,12 +24,17 @@ from semrsm_jax import (
     affinity,
     center,
     cka,
+    cka_matrix,
     hsic,
+    invariance_ladder,
     linear_assignment,
+    linear_cka_matrix,
     match,
+    output_correlation,
     pair_statistics,
     rsa,
     rsm,
+    search,
     semantic_cka_loss,
     semantic_triplet_loss,
 )
@@ -166,6 +172,24 @@ def test_affinities_that_cannot_be_summed_are_rejected(rng, solver, factor):
     solved = jax.jit(lambda a: linear_assignment(a, solver=solver).value)(matrices)
     assert np.isnan(solved).all()
     assert linear_assignment(0 * matrices, solver=solver).value.tolist() == [0, 0]
+
+
+READERS = {
+    "search": lambda x, K: search(x, x, 1).similarity,
+    "cka_matrix": lambda x, K: cka_matrix([K, K]),
+    "linear": lambda x, K: linear_cka_matrix([x, x]),
+    "outputs": lambda x, K: output_correlation(K, x[:, 0], from_logits=True).pearson,
+    "ladder": lambda x, K: invariance_ladder(x[0], x[1]).value,
+}
+
+
+@pytest.mark.parametrize("call", READERS.values(), ids=READERS)
+def test_any_byte_order_is_read_and_float8_is_named(x, call):
+    K = np.float32(x[:, 0] @ x[:, 0].T)
+    swapped = call(x.astype(">f4"), K.astype(">f4"))
+    np.testing.assert_allclose(swapped, call(x, K), rtol=1e-5)
+    with pytest.raises(TypeError, match="must hold floats of at least 16 bits"):
+        call(*(each.astype(ml_dtypes.float8_e5m2) for each in (x, K)))
 
 
 COMPARED = [cka, rsa, MutualKNN(2), partial(rsa, method="pearson")]

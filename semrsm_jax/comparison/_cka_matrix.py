@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -152,9 +151,6 @@ def _check_square(name: str, rsm: RowSliced) -> None:
             f"{name} must be an array or offer shape, dtype and row slices, got "
             f"{type(rsm).__name__}"
         )
-    if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
-        raise TypeError(
-            f"{name} must be a real array of floats or integers, got dtype {dtype}"
-        )
+    _checks.real(name, rsm)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ValueError(f"{name} must be square and not empty, got shape {shape}")

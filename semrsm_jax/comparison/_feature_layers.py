@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from semrsm_jax import _checks
 from semrsm_jax.comparison._row_blocks import blocks, compute_dtype
 
 Layers = Sequence[Any] | Mapping[str, Any]
@@ -199,14 +200,7 @@ def checked_features(name: str, value: Any) -> Any:
     """Features that can be read by rows; JAX arrays as NumPy's."""
     if isinstance(value, jax.Array) or not hasattr(value, "shape"):
         value = np.asarray(value)
-    if not (
-        jnp.issubdtype(value.dtype, jnp.floating)
-        or jnp.issubdtype(value.dtype, jnp.integer)
-    ):
-        raise TypeError(
-            f"{name} must be a real array of floats or integers, got dtype "
-            f"{value.dtype}"
-        )
+    _checks.real(name, value)
     if len(value.shape) < 2 or 0 in value.shape:
         raise ValueError(
             f"{name} must have at least 2 axes (samples, features), none empty, got "

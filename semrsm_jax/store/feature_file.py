@@ -36,7 +36,8 @@ def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[st
     if unnamed:
         return tuple(filter(None, arrays))
     if tuple(arrays) in ((), ("",)):
-        raise ValueError(f"{path} holds no arrays with names")
+        if not (is_feature_store(Path(path)) or LAYERS in feature_metadata(path)):
+            raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)
 
 

@@ -40,7 +40,8 @@ def save_features(
       overwrite: replace an existing file.
 
     Raises:
-      TypeError: an array is not real, or of bfloat16 for an .npz file.
+      TypeError: an array is not real, or of bfloat16 for an .npz file; or the name of a
+        layer is not a string.
       ValueError: as `check_output`, there is no layer, or one is of another length than
         `ids`.
       OSError: the disk is full, or the like; no file is left behind.
@@ -50,6 +51,8 @@ def save_features(
     if not arrays:
         raise ValueError("features must hold at least one layer, got none")
     for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"features must be named by strings, got {name!r}")
         check_real(f"features of {name!r}", array.dtype)
         if array.ndim == 0 or len(array) != len(ids):
             raise ValueError(

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterable
 from urllib.parse import quote
 
-# What stands beside the layers in some file or folder, or is a word of its format.
-_RESERVED = {"zarr.json", "crc32c", "ids", "metadata", "file"}
+# What stands beside the layers in some file or folder, or is a word of its format;
+# numpy.savez takes the last two for itself.
+_RESERVED = {"zarr.json", "crc32c", "ids", "metadata", "file", "allow_pickle"}
 
 # Bytes; names of files may have 255 on the usual systems, and a suffix follows.
 _MOST, _KEPT, _DIGITS = 200, 120, 32
