@@ -123,6 +123,11 @@ def write_broken(folder) -> dict[str, str]:
     (folder / "text.png").write_text("not an image")
     (folder / "empty.png").write_bytes(b"")
     (folder / "bomb.png").write_bytes(bomb())
+    frame = Image.fromarray(picture(size=(40, 50)))
+    frame.save(folder / "whole.webp", save_all=True, append_images=[frame.rotate(9)])
+    animation = bytearray((folder / "whole.webp").read_bytes())
+    animation[26] ^= 1 << 5  # the canvas is 2 million pixels wide
+    (folder / "wide.webp").write_bytes(animation)
     Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tif")
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
@@ -132,6 +137,7 @@ def write_broken(folder) -> dict[str, str]:
         "cut.png": "truncated|broken",
         "empty.png": "not an image",
         "float.tif": "no known range",
+        "wide.webp": "damaged, or an animation of 2097",
         "gone.png": "No such file",
         "pipe.png": "not a regular file",
         "text.png": "not an image",
@@ -140,15 +146,15 @@ def write_broken(folder) -> dict[str, str]:
 
 def test_broken_files_are_refused_or_left_out(tmp_path):
     reasons = write_broken(tmp_path)
-    with pytest.raises(ValueError, match="8 of 10 files.*'skip' .* leaves") as refused:
+    with pytest.raises(ValueError, match="9 of 12 files.*'skip' .* leaves") as refused:
         open_folder(tmp_path, SMALL)
-    for part in ("bomb.png", "cut.jpg: image file is truncated", "and 3 more"):
+    for part in ("bomb.png", "cut.jpg: image file is truncated", "and 4 more"):
         assert part in str(refused.value)
     done = []
     options = {"on_error": "skip", "progress": lambda *x: done.append(x)}
     folder = open_folder(tmp_path, SMALL, **options)
-    assert done == [(k, 10) for k in range(1, 11)]
-    assert folder.ids == ("whole.jpg", "whole.png")
+    assert done == [(k, 12) for k in range(1, 13)]
+    assert folder.ids == ("whole.jpg", "whole.png", "whole.webp")
     assert [image.id for image in folder.skipped] == list(reasons)
     for image in folder.skipped:
         with pytest.raises(ValueError, match=f"{image.id}: .*({reasons[image.id]})"):

@@ -93,6 +93,7 @@ def _file_bytes(path: Path) -> bytes:
 
 def _decoded(content: bytes, *, thumbnail: bool = False) -> Image.Image:
     """The first frame, turned upright, in the file's own mode."""
+    _check_canvas(content)
     try:
         with Image.open(io.BytesIO(content)) as image:
             limit = Image.MAX_IMAGE_PIXELS
@@ -110,6 +111,25 @@ def _decoded(content: bytes, *, thumbnail: bool = False) -> Image.Image:
         raise ValueError("not an image that Pillow can read") from error
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _check_canvas(content: bytes) -> None:
+    """Rejects a WebP animation whose header states a large canvas, mostly empty.
+
+    One wrong bit can make it so, and Pillow would fill it for seconds.
+    """
+    frame = content.find(b"ANMF", 30)
+    if content[8:16] != b"WEBPVP8X" or frame < 0:
+        return
+    (width, height), (w, h) = (
+        [1 + int.from_bytes(content[at + n : at + n + 3], "little") for n in (0, 3)]
+        for at in (24, frame + 14)
+    )
+    if width * height > max(2**22, 4 * w * h):
+        raise ValueError(
+            f"damaged, or an animation of {width} x {height} pixels whose first frame "
+            f"has {w} x {h} of them"
+        )
 
 
 def _as_rgb(image: Image.Image, transparency: str, deep: str) -> Image.Image:

@@ -116,7 +116,8 @@ def grid_of(
       image: height and width of the network's input.
 
     Raises:
-      ValueError: the grid has more than S tokens, or is unknown and must be given.
+      ValueError: the grid has more than S tokens, or no more than half of them, which
+        no network has as prefix; or it is unknown and must be given.
     """
     grid = given or known
     if grid is None:
@@ -130,10 +131,11 @@ def grid_of(
             ):
                 grid = rows, patches // rows
                 break
-    if grid is None or grid[0] * grid[1] > tokens or min(grid) < 1:
+    if grid is None or min(grid) < 1 or not tokens / 2 < grid[0] * grid[1] <= tokens:
         raise ValueError(
             f"grid must be the rows and columns (H, W) of the token grid of {name!r}, "
-            f"of at most S={tokens} tokens, got {grid}; on the command line --grid HxW"
+            f"of S={tokens} tokens, or of all but those of the prefix, got {grid}; on "
+            "the command line --grid HxW"
         )
     return grid
 
