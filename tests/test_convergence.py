@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shell
 
 from semrsm_jax import (
     RBF,
@@ -136,6 +137,13 @@ def test_convergence_goes_with_the_numbers(x, tmp_path):
         np.testing.assert_allclose(each, missed, rtol=1e-3)
     assert mirrored.unconverged().of_pairs == 10
     assert store.missing(verify=True) == mirrored.missing(verify=True) == []
+    np.save(tmp_path / "x.npy", x)
+    soft = ("--matcher", "sinkhorn", "--epsilon", 1e-3, "--max-iterations", 10)
+    command = ("rsm", tmp_path / "x.npy", "-o", tmp_path / "c.zarr", *soft)
+    code, _, err = shell.run(*command, "--anneal", 0)
+    assert code == 0 and err.startswith("Warning: the soft matching of ")
+    stated = shell.done("status", tmp_path / "c.zarr", "--verify")
+    assert "unconverged" in stated and " of 10 pairs, column sums wrong by " in stated
     hard = pair_statistics(y)
     assert hard.column_error is None and hard.converged.all()
 

@@ -137,10 +137,10 @@ def write_broken(folder) -> dict[str, str]:
         "cut.png": "truncated|broken",
         "empty.png": "not an image",
         "float.tif": "no known range",
-        "wide.webp": "damaged, or an animation of 2097",
         "gone.png": "No such file",
         "pipe.png": "not a regular file",
         "text.png": "not an image",
+        "wide.webp": "damaged, or an animation of 2097",
     }
 
 

@@ -106,13 +106,18 @@ def _end(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def spoken_warnings(quiet: bool = False) -> Iterator[None]:
-    """Writes the warnings of the package to stderr, one line each."""
-    with warnings.catch_warnings(record=True) as raised:
+    """Writes each warning to stderr when it comes, in one line, and once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any) -> None:
+        if not quiet and str(message) not in said:
+            typer.secho(f"Warning: {_printable(str(message))}", err=True)
+        said.add(str(message))
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = show
         yield
-    messages = dict.fromkeys(str(warning.message) for warning in raised)
-    for message in [] if quiet else messages:
-        typer.secho(f"Warning: {_printable(message)}", err=True)
 
 
 @contextmanager
