@@ -7,9 +7,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 import zarr
-from feature_stores import DESCRIBED, IDS, LAYERS, features, part, path, store  # noqa: F401
+from feature_stores import DESCRIBED, IDS, LAYERS, features, fill, part, path, store  # noqa: F401
 
-from semrsm_jax.store import FeatureStore
+from semrsm_jax.store import FeatureStore, sha256
 
 
 def chunk(store, name, number):
@@ -170,6 +170,20 @@ def test_leftovers_of_killed_writers_are_removed(store, features):
         leftover.write_text("half, and still written by the other process")
         third.write(0, part(features, slice(0, 4)))
         assert leftover.exists()
+
+
+def test_a_finished_store_holds_nothing_of_killed_writers(path, features):
+    other, third = (FeatureStore.create(path, **DESCRIBED) for _ in range(2))
+    with other._chunks.working():
+        fill(third, features)
+        content = sha256(path)
+        # Of a process that was killed while others were writing.
+        leftovers = path / "head" / ".semrsm-a", path / "crc32c" / ".lock.0"
+        for leftover in leftovers:
+            leftover.write_text("half")
+        assert sha256(path) == content
+    assert third.complete and sha256(path) == content
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_changed_metadata_is_found(store):

@@ -232,16 +232,23 @@ class ChunkStore:
     def working(self) -> Iterator[None]:
         """States that this process writes to the store, until the block ends.
 
-        The first time, where it is the only one, what killed processes left is removed.
+        The first time, and once all units are there, what killed processes left is
+        removed, where this process is the only one.
         """
         with Lock(self.path / RECORDS / ".lock") as lock:
             if not self._swept and lock.alone():
-                sweep(self.path)
-                for claim in (self.path / RECORDS).glob(".lock.*"):
-                    claim.unlink(missing_ok=True)
+                self._sweep()
             self._swept = True
             lock.share()
             yield
+            # The last one first: it is the last to be written, as a rule.
+            if all(map(self.has, reversed([*self.units()]))) and lock.alone():
+                self._sweep()
+
+    def _sweep(self) -> None:
+        sweep(self.path)
+        for claim in (self.path / RECORDS).glob(".lock.*"):
+            claim.unlink(missing_ok=True)
 
     @contextmanager
     def claim(self, unit: Unit) -> Iterator[bool]:

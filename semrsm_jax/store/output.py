@@ -9,7 +9,8 @@ from pathlib import Path
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 
-_PREFIX = ".semrsm-"
+# Files that are not complete yet begin so.
+TEMPORARY = ".semrsm-"
 
 
 class OtherContentError(ValueError):
@@ -161,7 +162,7 @@ def _unwritable_named(path: str | os.PathLike) -> Iterator[None]:
 
 def sweep(folder: Path) -> None:
     """Removes what `new_file` left below a folder, where no other process may write."""
-    for path in folder.rglob(f"{_PREFIX}*"):
+    for path in folder.rglob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
@@ -174,4 +175,4 @@ def _try_writing(folder: Path) -> None:
 
 def _temporary_name(suffix: str) -> str:
     # Short, whatever the file's own name: names have a limit.
-    return f"{_PREFIX}{secrets.token_hex(6)}{suffix}"
+    return f"{TEMPORARY}{secrets.token_hex(6)}{suffix}"

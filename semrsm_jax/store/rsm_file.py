@@ -15,7 +15,7 @@ from semrsm_jax._checks import real_array_on_host
 from semrsm_jax._version import __version__
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store.array_files import open_arrays, save_arrays
-from semrsm_jax.store.output import check_output
+from semrsm_jax.store.output import TEMPORARY, check_output
 from semrsm_jax.store.stored_array import ArrayFile, check_real
 
 _METADATA, _DIGEST = "metadata", "sha256"
@@ -199,6 +199,8 @@ def file_metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
 def sha256(path: str | os.PathLike) -> str:
     """The SHA-256, in hexadecimal, of a file, or of all files below a folder.
 
+    Locks, and what a killed process left half-written, are no part of a folder.
+
     Args:
       path: the file or folder.
 
@@ -209,6 +211,8 @@ def sha256(path: str | os.PathLike) -> str:
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            if file.name.startswith((TEMPORARY, ".lock")):
+                continue
             digest.update(
                 f"{file.relative_to(path).as_posix()} {sha256(file)} ".encode()
             )
