@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_data import SOLVER, features
 from shell import refused, run
 
 import semrsm_jax as sj
@@ -23,21 +24,18 @@ from semrsm_jax.store import (
     save_features,
 )
 
-
-def features(seed=0, shape=(11, 3, 2, 4)) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+SHAPE = (11, 3, 2, 4)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    np.save("x.npy", features())
+    np.save("x.npy", features(shape=SHAPE))
     np.save("y.npy", features(1, (5, 6, 4)))
-    np.savez("layers.npz", conv1=features(), conv2=features(2))
+    np.savez("layers.npz", conv1=features(0, SHAPE), conv2=features(2, SHAPE))
     return tmp_path
 
 
-SOLVER = ("--solver", "scipy")
 RSM = ("rsm", "x.npy", "--matcher", "identity", "--tile", 4)
 
 
@@ -64,7 +62,7 @@ def test_every_output_holds_the_same_bits(folder, inputs, center):
 @pytest.mark.parametrize("output", ["k.npz", "k.safetensors", "k.zarr"])
 def test_ids_travel_with_the_rsm(folder, output):
     ids = [f"image {n}" for n in range(11)]
-    save_features("x.npz", {"a": features()}, ids=ids)
+    save_features("x.npz", {"a": features(shape=SHAPE)}, ids=ids)
     command = ("rsm", "x.npz", "y.npy", "--matcher", "identity", "-o", output)
     assert run(*command)[0] == 0
     similarity = open_similarity(output)
@@ -74,7 +72,7 @@ def test_ids_travel_with_the_rsm(folder, output):
 
 def test_a_run_begun_in_python_goes_on_in_the_shell(folder):
     settings = {"matcher": sj.Identity(), "tile": 4}
-    store = engine.run(features().reshape(11, 6, 4), store="x.zarr", **settings)
+    store = engine.run(features(shape=(11, 6, 4)), store="x.zarr", **settings)
     store.forget(list(store.grid)[2])
     code, out, err = run(*RSM, "-o", "x.zarr")
     assert (code, err) == (0, "")
@@ -158,7 +156,7 @@ def test_a_soft_run_resumes_and_is_no_other(folder):
     assert code == 0
     assert "resumed" in out
     matcher = sj.Sinkhorn(0.5, relative=True)
-    expected = sj.rsm(features().reshape(11, 6, 4), matcher=matcher)
+    expected = sj.rsm(features(shape=(11, 6, 4)), matcher=matcher)
     np.testing.assert_allclose(
         open_similarity("x.zarr", sj.Linear())[:], expected, rtol=1e-4, atol=1e-4
     )
