@@ -90,21 +90,20 @@ def test_equal_rows_bid_together(rng, monkeypatch):
     matrix = repeating(rng, 256, 256, 0.4).astype(np.float32)
     n, phase, costs = len(matrix), _bidding._bid_phase, {}
     best, worst = matrix.max(1).astype(float), matrix.min(1).astype(float)
-    for least in (128, n + 1):  # tokens from which repeated ones are looked for
-        costs[least] = 0
+    for repeats in (True, False):  # whether repeated tokens are looked for
+        costs[repeats] = 0
 
-        def counted(*arguments, least=least):
+        def counted(*arguments, repeats=repeats):
             cost = phase(*arguments)
-            costs[least] += cost
+            costs[repeats] += cost
             return cost
 
-        monkeypatch.setattr(_bidding, "LEAST", least)
         monkeypatch.setattr(_bidding, "_bid_phase", counted)
         space = np.empty(n * (n + 64), np.int32)
         matched, prices = np.full(n, -1, np.int32), np.zeros(n)
         ranges = matrix, np.arange(n), best, worst
-        _bidding.auction.py_func(*ranges, 1e-6, space, matched, prices)
-    assert costs[128] < costs[n + 1] / 3
+        _bidding.auction.py_func(*ranges, 1e-6, repeats, space, matched, prices)
+    assert costs[True] < costs[False] / 3
 
 
 def test_the_answer_is_the_same_for_any_number_of_threads(rng):
