@@ -128,6 +128,7 @@ def test_intervals_hold_their_value_and_narrow_with_confidence():
     assert wide[2].low < 0 < wide[2].high
 
 
+@pytest.mark.filterwarnings("error")  # ranks are integers, whatever the default dtype
 def test_equal_rsms_gain_nothing():
     (spatio, _), scenes = _made()
     assert score(spatio, spatio, scenes, 50, 0.95, 0)[2] == (0, 0, 0)

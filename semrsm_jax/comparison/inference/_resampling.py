@@ -84,7 +84,7 @@ def resample(
     arrays = jax.tree.leaves(data[0])
     dtypes = [each.dtype for each in arrays]
     floating = [each for each in dtypes if jnp.issubdtype(each, jnp.floating)]
-    dtype = accumulation_dtype(jnp.result_type(*floating) if floating else float)
+    dtype = accumulation_dtype(jnp.result_type(*(floating or [float])))
     settings = statistic, units, dtype
     batch = batch_size(max(units, *(each.size for each in arrays)), resamples)
     keys = jax.random.split(as_key(key), resamples)
