@@ -90,9 +90,7 @@ def real_array_on_host(
     return value
 
 
-def real(
-    name: str, value: jax.Array | np.ndarray | Rows, rank: int | None = None
-) -> None:
+def real(name: str, value: Any, rank: int | None = None) -> None:
     """Rejects an array that is not real or has another number of axes.
 
     Raises as `real_array_on_host`.
