@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import is_narrowed
 from semrsm_jax._rows import Rows
 
 # How each layout leads to (N, S, C): the order of axes that brings the channels last.
@@ -101,12 +102,22 @@ def center(
         [ 1.  0.]]]
     """
     _checks.one_of("axis", axis, ("channel", "position"))
-    x = _checks.real_array("x", x, rank=3)
-    _checks.non_empty("x", x, "N S C")
+    given = _checks.real_array_on_host("x", x, rank=3)
+    _checks.non_empty("x", given, "N S C")
+    axes = (0, 1) if axis == "channel" else (0,)
+    shape = given.shape[len(axes) :]
+    if is_narrowed(given) and not _checks.is_traced(mean):
+        # A constant would cost the digits that only NumPy holds.
+        offset = np.mean(given, axes, np.float64)
+        if mean is not None:
+            offset = np.asarray(_checks.real_array_on_host("mean", mean))
+        if offset.shape == shape and np.isfinite(offset).all():
+            given = given - offset
+            mean = None if mean is None else np.zeros(shape)
+    x = _checks.real_array("x", given)
     _checks.finite("x", x)
     mask = _checks.token_mask("mask", mask, x.shape[:2])
     dtype = accumulation_dtype(x.dtype)
-    axes, shape = ((0, 1), x.shape[2:]) if axis == "channel" else ((0,), x.shape[1:])
     if mean is None:
         present = None if mask is None else mask[..., None]
         mean = jnp.mean(x.astype(dtype), axis=axes, where=present)

@@ -82,7 +82,7 @@ def rsa(
       1.0 -1.0
     """
     _checks.one_of("method", method, tuple(METHODS))
-    K, L = check_rsms(K, L, shift=method not in _OF_ORIGIN, scale=True)
+    K, L = check_rsms(K, L, shift=method not in OF_ORIGIN, scale=True)
     if len(K) < 3:
         raise ValueError(
             f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"
@@ -182,7 +182,7 @@ def _distances(K: Array, offset: bool) -> Array:
 
 
 # Methods for which it matters where zero is.
-_OF_ORIGIN = ("cosine", "whitened_cosine")
+OF_ORIGIN = ("cosine", "whitened_cosine")
 
 METHODS: Mapping[str, Measure] = MappingProxyType(
     {

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import is_narrowed
 from semrsm_jax._representations import (
     accumulation_dtype,
     largest,
@@ -45,7 +46,7 @@ def to_device(
       ValueError: another number of axes, NaN or infinity, or out of that range.
     """
     array = _checks.real_array_on_host(name, value, rank)
-    if isinstance(array, np.ndarray) and array.size and _is_narrowed(array.dtype):
+    if is_narrowed(array) and array.size:
         with jax.enable_x64(True):
             _checks.finite(name, array)
         array = array.astype(np.float64)
@@ -87,11 +88,6 @@ def where_known(value: Array, *arrays: Array) -> Array:
     """The value; NaN where an array holds NaN, which sorting would hide."""
     unknown = jnp.stack([jnp.isnan(array).any() for array in arrays]).any()
     return jnp.where(unknown, jnp.nan, value)
-
-
-def _is_narrowed(dtype: np.dtype) -> bool:
-    """Whether JAX computes in fewer bits."""
-    return _checks.floating_dtype(dtype).itemsize < dtype.itemsize
 
 
 def _shifted(array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._representations import AXES
 from semrsm_jax._rows import Rows, transformed, unmapped
 
@@ -105,6 +106,7 @@ def check_features(name: str, given: Any) -> Features:
     if len(rows.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {rows.shape}")
     _checks.real_array_on_host(name, np.empty(0, rows.dtype))
+    warn_of_lost_variation(name, rows)
     _checks.non_empty(name, rows, "N S C")
     mask = _checks.token_mask(f"{name}_mask", features.mask, tuple(rows.shape[:2]))
     if features.ids is not None and len(features.ids) != rows.shape[0]:

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._representations import (
     accumulation_dtype,
     in_range,
@@ -160,6 +161,8 @@ def match(
       [1 0] 11.0 11.0
     """
     matcher = check_matcher(matcher)
+    for name, tokens in (("x_i", x_i), ("y_j", y_j)):
+        warn_of_lost_variation(name, tokens)
     x, y = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
     _checks.pair_of_tokens(x, y)
     dtype = jnp.promote_types(x.dtype, y.dtype)

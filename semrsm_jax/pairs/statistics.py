@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks, _representations
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import (
     Bound,
@@ -230,6 +231,7 @@ def _samples(
         _checks.real(name, array, rank=3)
     else:
         array = _checks.real_array_on_host(name, array, rank=3)
+        warn_of_lost_variation(name, array)
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])

@@ -92,7 +92,7 @@ def noise_ceiling(
     shape = np.shape(rsms)
     if len(shape) != 3 or shape[0] < 2:
         raise ValueError(f"rsms must be at least 2 RSMs (R, N, N), got shape {shape}")
-    stack, _ = check_stacks(rsms, rsms)
+    stack, _ = check_stacks(measure, rsms, rsms)
     both = _Ceiling(measure)
     # Compiled, so that values without a scale come back as NaN, which is named here.
     ends = jax.jit(both)(stack, jnp.ones(shape[1], stack.dtype))

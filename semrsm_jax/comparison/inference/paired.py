@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import is_narrowed
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.grouping import check_groups, check_testable
 from semrsm_jax.comparison.inference._resampling import (
@@ -94,7 +95,7 @@ def paired_test(
       skewness by transformation", 1992.
     """
     _checks.one_of("alternative", alternative, ALTERNATIVES)
-    a, b = _checks.real_array("a", a), _checks.real_array("b", b)
+    a, b = (_checks.real_array_on_host(*each) for each in (("a", a), ("b", b)))
     if a.shape != b.shape or a.ndim == 0:
         raise ValueError(
             "a and b must be scores of the same queries, got shapes "
@@ -102,8 +103,12 @@ def paired_test(
         )
     _checks.finite("a", a)
     _checks.finite("b", b)
-    dtype = accumulation_dtype(jnp.promote_types(a.dtype, b.dtype))
-    gain = a.astype(dtype) - b.astype(dtype)
+    if not (is_narrowed(a) and is_narrowed(b)):
+        a, b = _checks.real_array("a", a), _checks.real_array("b", b)
+        dtype = accumulation_dtype(jnp.promote_types(a.dtype, b.dtype))
+        a, b = a.astype(dtype), b.astype(dtype)
+    # Where NumPy holds more digits than JAX, they are subtracted with all of them.
+    gain = _checks.real_array("a - b", a - b)
     units = check_groups(groups, len(gain))[1]
     least = 2.0 ** (-units + (alternative == "two-sided"))
     check_testable(units, least, "their signs")

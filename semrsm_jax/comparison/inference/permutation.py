@@ -37,11 +37,13 @@ from semrsm_jax.comparison.inference.statistic import (
     by_groups,
     check_arguments,
     compare_prepared,
+    freedoms,
     is_distance,
     is_of_features,
     permuted,
     prepared,
 )
+from semrsm_jax.comparison.narrowing import to_device
 
 
 class PermutationTest(NamedTuple):
@@ -129,7 +131,7 @@ def permutation_test(
         K, L = check_arguments(statistic, K, L)
         rsms, samples = 1, len(K)
     else:
-        K, L = check_stacks(K, L)
+        K, L = check_stacks(statistic, K, L)
         rsms = max([len(m) for m in (K, L) if m.ndim == 3], default=1)
         samples = K.shape[-1]
         check_arguments(statistic, *(m.reshape(-1, *m.shape[-2:])[0] for m in (K, L)))
@@ -156,23 +158,28 @@ def permutation_test(
     return PermutationTest(observed, shares[0], null, shares[1])
 
 
-def check_stacks(K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
+def check_stacks(
+    statistic: Statistic, K: ArrayLike, L: ArrayLike
+) -> tuple[Array, Array]:
     """Converts RSMs (N, N) or stacks (R, N, N); raises as `permutation_test`."""
-    K, L = same_samples({"K": K, "L": L}).values()
-    K, L = _checks.real_array("K", K), _checks.real_array("L", L)
-    for name, value in (("K", K), ("L", L)):
+    stacks: list[Array] = []
+    for name, value in same_samples({"K": K, "L": L}).items():
+        value = _checks.real_array_on_host(name, value)
         if value.ndim not in (2, 3) or value.size == 0:
             raise ValueError(
                 f"{name} must be an RSM (N, N) or a stack (R, N, N) of them, got shape "
                 f"{value.shape}"
             )
-        _checks.finite(name, value)
-    if K.ndim == L.ndim == 3 and len(K) != len(L):
+        matrices = value.reshape(-1, *value.shape[-2:])
+        parts = [to_device(name, m, 2, **freedoms(statistic)) for m in matrices]
+        stacks.append(jnp.stack(parts).reshape(value.shape))
+    first, second = stacks
+    if first.ndim == second.ndim == 3 and len(first) != len(second):
         raise ValueError(
-            f"K and L must hold equally many RSMs, got {len(K)} and {len(L)}"
+            f"K and L must hold equally many RSMs, got {len(first)} and {len(second)}"
         )
-    first = check_rsms(K.reshape(-1, *K.shape[-2:])[0], L.reshape(-1, *L.shape[-2:])[0])
-    return K.astype(first[0].dtype), L.astype(first[1].dtype)
+    check_rsms(*(m.reshape(-1, *m.shape[-2:])[0] for m in stacks), scale=True)
+    return first, second
 
 
 def _places(groups: ArrayLike | None, n: int) -> Int[np.ndarray, "units size"]:

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.grouping import check_groups
 from semrsm_jax.comparison.inference._resampling import (
@@ -204,6 +205,9 @@ def _scored(
     scores: ArrayLike, groups: ArrayLike | None
 ) -> tuple[Float[Array, "n ..."], ArrayLike | None]:
     """The samples without NaN, and their groups."""
+    scores = _checks.real_array_on_host("scores", scores)
+    if scores.ndim:
+        warn_of_lost_variation("scores", scores)
     scores = _checks.real_array("scores", scores)
     if scores.ndim == 0:
         raise ValueError("scores must have an axis of samples, got a scalar")

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from semrsm_jax import _checks
 from semrsm_jax.comparison._cka import cka
 from semrsm_jax.comparison._hsic import check_rsms, hsic
-from semrsm_jax.comparison._rsa import METHODS, pair_ranks, rsa
+from semrsm_jax.comparison._rsa import METHODS, OF_ORIGIN, pair_ranks, rsa
 from semrsm_jax.comparison.grouping import DROP, SampleGroups
 from semrsm_jax.comparison.measure import Measure
 
@@ -160,7 +160,16 @@ def check_arguments(
     """Converts the arguments of a statistic; raises as it does."""
     if isinstance(statistic, Measure):
         return statistic.checked(K, L)
-    return check_rsms(K, L, scale=isinstance(statistic, CKA | RSA))
+    return check_rsms(K, L, **freedoms(statistic))
+
+
+def freedoms(statistic: Statistic) -> dict[str, Any]:
+    """Which changes of an RSM do not change the statistic, as `to_device` takes it."""
+    if isinstance(statistic, Measure):
+        return {"shift": statistic.shifts, "scale": statistic.scales}
+    of_origin = isinstance(statistic, RSA) and statistic.method in OF_ORIGIN
+    shift = isinstance(statistic, CKA | HSIC | RSA) and not of_origin
+    return {"shift": shift, "scale": isinstance(statistic, CKA | RSA)}
 
 
 def prepared(

@@ -1,0 +1,38 @@
+"""Arrays of NumPy of which JAX, without x64, keeps fewer bits."""
+
+import warnings
+from typing import Any, TypeGuard
+
+import jax.numpy as jnp
+import numpy as np
+
+from semrsm_jax._checks import floating_dtype
+
+# Values that are looked at, evenly spread.
+_MOST = 2**22
+
+
+def is_narrowed(value: Any) -> TypeGuard[np.ndarray]:
+    """Whether an array is NumPy's and JAX computes in fewer bits."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+        return False
+    return floating_dtype(value.dtype).itemsize < value.dtype.itemsize
+
+
+def warn_of_lost_variation(name: str, array: Any) -> None:
+    """Warns of values that differ, in each channel, by less than JAX will keep."""
+    if not is_narrowed(array) or array.size == 0 or array.ndim == 0:
+        return
+    array = array[:: -(-array.size // _MOST)]
+    values = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
+    size = np.sqrt(np.mean(np.square(values, dtype=np.float64)))
+    spread = np.sqrt(np.mean(np.var(values, axis=0, dtype=np.float64)))
+    dtype = floating_dtype(array.dtype)
+    lost = 100 * float(jnp.finfo(dtype).eps) * size
+    if 64 * np.finfo(np.float64).eps * size < spread < lost:
+        warnings.warn(
+            f"{name} varies by {spread:.2g} about {size:.2g}, of which {dtype} keeps "
+            "few digits or none: subtract a constant, as center does, or use float64 "
+            "(JAX_ENABLE_X64=1)",
+            stacklevel=4,
+        )

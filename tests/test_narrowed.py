@@ -1,0 +1,69 @@
+"""float64 of NumPy, of which JAX keeps half: what a constant costs, if anything."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from semrsm_jax import (
+    CKA,
+    RSA,
+    Identity,
+    bootstrap_interval,
+    center,
+    match,
+    noise_ceiling,
+    paired_test,
+    permutation_test,
+    rsm,
+    search,
+)
+from semrsm_jax.comparison import score_interval
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(12, 3, 4))
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e9])
+def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset):
+    centered = center(x)
+    for axis in ("channel", "position"):
+        np.testing.assert_allclose(center(x + offset, axis), center(x, axis), atol=2e-6)
+    mean = x.mean((0, 1))
+    np.testing.assert_allclose(
+        center(x + offset, mean=mean + offset), centered, atol=2e-6
+    )
+    np.testing.assert_allclose(center(np.int64(x * 100) + 10**12).mean(), 0, atol=1e-4)
+    a, b = x[:, 0, 0], x[:, 0, 1]
+    tests = [paired_test(a + c, b + c, key=0, resamples=99) for c in (0, offset)]
+    np.testing.assert_allclose(tests[1].p_value, tests[0].p_value)
+    np.testing.assert_allclose(tests[1].difference, tests[0].difference, rtol=1e-4)
+    K, L = (y @ y.T for y in (x[:, 0], x[:, 1]))
+    for statistic in (CKA(), RSA("pearson")):
+        test, shifted = (
+            permutation_test(np.stack([K, K + c]), L - c, statistic, key=0, resamples=9)
+            for c in (0, offset)
+        )
+        np.testing.assert_allclose(shifted.null, test.null, atol=1e-5)
+    estimate = bootstrap_interval(K + offset, L, key=0, resamples=9).estimate
+    np.testing.assert_allclose(estimate, CKA()(K, L), rtol=1e-4)
+    ceiling = [noise_ceiling(np.stack([K + c, L])).lower for c in (0, offset)]
+    np.testing.assert_allclose(ceiling[1], ceiling[0], atol=1e-5)
+
+
+def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64):
+    calls = (
+        lambda x: rsm(x, matcher=Identity()),
+        lambda x: match(x[0], x[1], matcher=Identity()),
+        lambda x: search(x, x, 1, matcher=Identity()),
+        lambda x: score_interval(x[:, 0, 0], key=0, resamples=9),
+    )
+    for call in calls:
+        with pytest.warns(UserWarning, match="varies by .* float32 keeps few digits"):
+            call(x + 1e7)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for fine in (x, np.full_like(x, 0.1), np.float32(x + 1e7), 0 * x):
+                call(fine)
