@@ -88,12 +88,12 @@ def network_rsms(
     def compute() -> dict[str, Any]:
         draw = Draw(part.samples, config.seed, config.data)
         session.report(f"Looking at {part.name}: {network}", 0, None)
-        seen = part.source.look(f"{name}/tokens", network, draw, session)
+        outputs = part.source.look(f"{name}/tokens", network, draw, session)
         kinds = {SPATIO: Identity(), SEMANTIC: part.matcher}
         batches = part.samples // part.batch
-        shape = (len(kinds), len(seen.tokens), batches, part.batch, part.batch)
+        shape = (len(kinds), len(outputs.tokens), batches, part.batch, part.batch)
         rsms = {kernel: np.empty(shape, np.float32) for kernel in config.kernels}
-        for row, (layer, tokens) in enumerate(seen.tokens.items()):
+        for row, (layer, tokens) in enumerate(outputs.tokens.items()):
             mean = _mean(tokens)
             for batch in range(batches):
                 start = batch * part.batch
@@ -106,10 +106,10 @@ def network_rsms(
                             store.path, kernel
                         )[:]
         return {
-            "layers": list(seen.tokens),
-            "tokens": [tokens.shape[1] for tokens in seen.tokens.values()],
-            "accuracy": seen.accuracy,
-            **({} if seen.groups is None else {"groups": seen.groups}),
+            "layers": list(outputs.tokens),
+            "tokens": [tokens.shape[1] for tokens in outputs.tokens.values()],
+            "accuracy": outputs.accuracy,
+            **({} if outputs.groups is None else {"groups": outputs.groups}),
             **rsms,
         }
 

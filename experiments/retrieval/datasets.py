@@ -135,10 +135,10 @@ class Cityscapes:
 
 
 def _draw(
-    data_set: DataSet, config: "RetrievalConfig", there: int
+    data_set: DataSet, config: "RetrievalConfig", count: int
 ) -> tuple[Int[np.ndarray, " Q"], Int[np.ndarray, " M"]]:
     try:
-        return config.draw(there)
+        return config.draw(count)
     except ValueError as error:
         raise data_set.error(str(error)) from error
 

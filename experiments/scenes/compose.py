@@ -293,7 +293,7 @@ def _view(config: SceneConfig, painting: _Painting, rng: np.random.Generator):
     )
     visible = np.bincount(numbers.ravel(), minlength=len(painting.classes) + 1)[1:]
     expected = np.array(painting.areas) * (side / width) ** 2
-    seen = visible >= _LEAST_VISIBLE * expected
-    counts = np.bincount(np.array(painting.classes)[seen], minlength=len(CLASSES))
+    counted = visible >= _LEAST_VISIBLE * expected
+    counts = np.bincount(np.array(painting.classes)[counted], minlength=len(CLASSES))
     labels = np.array([0, *(label + 1 for label in painting.classes)])[numbers]
     return image, counts, labels

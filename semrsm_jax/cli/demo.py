@@ -105,13 +105,13 @@ def _page(result: "TranslationResult", progress: Report) -> "ReportPage":
     from semrsm_jax import Cosine, report
     from semrsm_jax.demo import views
 
-    seen = views(result, _REPORT_CROPS, _REPORT_TOKENS)
+    shown = views(result, _REPORT_CROPS, _REPORT_TOKENS)
     return report(
-        seen.features,
-        seen.images,
-        labels=seen.scenes,
+        shown.features,
+        shown.images,
+        labels=shown.scenes,
         kernel=Cosine(),
-        names=seen.names,
+        names=shown.names,
         title="Shifted windows of photographs, untrained ResNet18",
         progress=progress,
     )

@@ -162,8 +162,8 @@ def _possible(count: int, evidence: Evidence) -> str:
     stated = evidence.stated.prefix
     grids = sorted(evidence.maps, reverse=True)[:4]
     said = "does not state it" if stated is None else f"states {stated}"
-    seen = f" and has grids of {', '.join(f'{h} x {w}' for h, w in grids)}"
-    return f"the model {said}{seen if grids else ''}"
+    sizes = f" and has grids of {', '.join(f'{h} x {w}' for h, w in grids)}"
+    return f"the model {said}{sizes if grids else ''}"
 
 
 def matching_layers(pattern: str, known: Sequence[str]) -> list[str]:

@@ -90,9 +90,9 @@ class HostPairs:
         starts = itertools.count(0, stack)
 
         def solve(part: slice, held: np.ndarray, solver: HostSolver) -> None:
-            here, there = rows_of_x[part], rows_of_y[part]
-            affinity = held[: len(here)]
-            for a, i, j in zip(affinity, here, there, strict=True):
+            first, second = rows_of_x[part], rows_of_y[part]
+            affinity = held[: len(first)]
+            for a, i, j in zip(affinity, first, second, strict=True):
                 np.dot(x[i], y[j].T, out=a)
             permutation[part], bound[part], _ = solver(
                 affinity, *(None if mask is None else mask[part] for mask in masks)
@@ -100,7 +100,7 @@ class HostPairs:
             if tokens:
                 matched_products(affinity, permutation[part], products[part])
                 return
-            pairs = x, y, here, there, x_norm, y_norm, complete
+            pairs = x, y, first, second, x_norm, y_norm, complete
             sums = inner[part], sq_dist[part]
             matched_statistics(affinity, permutation[part], *pairs, *sums)
 

@@ -137,14 +137,14 @@ def report(
         None if o is None or o.features is None else load_tokens(o, count, chosen)
         for o in (semantic.origin for semantic, _ in twins)
     ]
-    seen = preprocessing or next((x.preprocessing for x in known if x), None)
+    preprocessing = preprocessing or next((x.preprocessing for x in known if x), None)
     drawn = None
     if files is not None:
         from semrsm_jax.reporting import pictures  # Pillow: not for every import
 
         drawn = pictures.draw(
             [files[n] for n in chosen],
-            seen,
+            preprocessing,
             naming(report_progress, "Reading images"),
         )
     shown = _layers(twins, known, chosen, grid, drawn and drawn.size, report_progress)
@@ -173,7 +173,7 @@ def report(
         cka=(list(rsms), cka_matrix(rsms, estimator=estimator)),
         estimator=estimator,
         neighbors=neighbors,
-        facts=_facts(count, chosen, seen, drawn is not None),
+        facts=_facts(count, chosen, preprocessing, drawn is not None),
     )
     page = Report(render(content))
     if output is not None:
@@ -276,7 +276,7 @@ def _orders(
 
 
 def _facts(
-    count: int, chosen: np.ndarray, seen: "Preprocessing | None", images: bool
+    count: int, chosen: np.ndarray, preprocessing: "Preprocessing | None", images: bool
 ) -> dict[str, str]:
     """Facts that a reader needs to interpret the page."""
     facts = {"made with": f"semrsm_jax {package_version('semrsm_jax')}"}
@@ -286,7 +286,7 @@ def _facts(
         facts["images"] = (
             "whole; the network may have seen a part of each, which the features do "
             "not record"
-            if seen is None
-            else f"as the network saw them: {seen}"
+            if preprocessing is None
+            else f"as the network saw them: {preprocessing}"
         )
     return facts

@@ -207,10 +207,10 @@ class Ranking:
         for chunk in in_chunks(
             lambda n: (bound(rows[n], columns[n]),), len(rows), bound.chunk()
         ):
-            here, there = (i[chunk.start : chunk.stop] for i in (rows, columns))
-            self._lower(here, there, *chunk.values)
-            cost.add(len(here), time.perf_counter() - start)
-            below = self.similarity[here, there] < threshold[here]
+            first, second = (i[chunk.start : chunk.stop] for i in (rows, columns))
+            self._lower(first, second, *chunk.values)
+            cost.add(len(first), time.perf_counter() - start)
+            below = self.similarity[first, second] < threshold[first]
             cost.pruned += int(below.sum())
             if not always and not cost.pays(saving):
                 return

@@ -110,8 +110,8 @@ def check_same(
       OtherContentError: they differ; the error names in what.
     """
     differences = [
-        f"{name} {there}, not {here}"
-        for name, there, here in _differences(plain(present), plain(wanted), "")
+        f"{name} {stored}, not {expected}"
+        for name, stored, expected in _differences(plain(present), plain(wanted), "")
     ]
     if differences:
         raise OtherContentError(

@@ -169,7 +169,7 @@ def _layer_files(folder: Path) -> dict[str, StoredArray]:
 
     Of a file with several arrays each has its own name behind that, after a slash.
     """
-    found: dict[str, StoredArray] = {}
+    layers: dict[str, StoredArray] = {}
     for path in sorted(folder.iterdir()):
         known = path.suffix.lower() in SUFFIXES or (path.is_dir() and is_zarr(path))
         if path.name.startswith(".") or not known:
@@ -178,15 +178,15 @@ def _layer_files(folder: Path) -> dict[str, StoredArray]:
         for name, array in arrays.items():
             alone = len(arrays) == 1
             layer = path.stem if alone else f"{path.stem}/{name}"
-            if layer in found:
+            if layer in layers:
                 raise ValueError(f"{folder} holds {layer!r} twice")
-            found[layer] = array
-    if not found:
+            layers[layer] = array
+    if not layers:
         raise ValueError(
             f"{folder} is a folder without features: it holds no zarr array, and no "
             f"file {', '.join(SUFFIXES)}"
         )
-    return found
+    return layers
 
 
 def _opened(rows: Rows) -> StoredArray:
