@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from assignment_checks import check, features  # noqa: F401
+from assignment_checks import check, features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment

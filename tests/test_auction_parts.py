@@ -8,7 +8,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from assignment_checks import check, features  # noqa: F401
+from assignment_checks import check, features
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax.matching import _augment, _bidding

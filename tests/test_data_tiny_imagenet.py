@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from class_images import AS_IS, break_image, rejected, values, write_image  # noqa: F401
+from class_images import AS_IS, break_image, rejected, values, write_image
 
 from experiments.data.tiny_imagenet import open_tiny_imagenet
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from class_images import AS_IS, break_image, rejected, values, write_image  # noqa: F401
+from class_images import AS_IS, break_image, rejected, values, write_image
 
 from experiments.data.cifar100 import CIFAR100, read_cifar100
 from experiments.data.imagenet import IMAGENET, open_imagenet

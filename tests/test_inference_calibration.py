@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from inference_cases import distances, gram  # noqa: F401
+from inference_cases import distances, gram
 
 from semrsm_jax import (
     CKA,

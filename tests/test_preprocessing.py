@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from odd_images import odd_images
 from PIL import Image, ImageOps
-from preprocessor_cases import CONFIGS, of  # noqa: F401
+from preprocessor_cases import CONFIGS, of
 
 from semrsm_jax.features import (
     open_files,

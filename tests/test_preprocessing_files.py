@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preprocessor_cases import CONFIGS, HALF, IMAGENET, MEAN, OLD, STD, of  # noqa: F401
+from preprocessor_cases import CONFIGS, HALF, IMAGENET, MEAN, OLD, STD, of
 
 from semrsm_jax.features import (
     load_preprocessing,
