@@ -20,7 +20,11 @@ torch_operators.install()
 
 def pytest_configure(config):
     """The default run compiles quickly; slow tests have programs as users have them."""
-    quick = "not slow" in config.option.markexpr
+    compile_quickly("not slow" in config.option.markexpr)
+
+
+def compile_quickly(quick: bool) -> None:
+    """Whether most optimizations are left out."""
     jax.config.update("jax_disable_most_optimizations", quick)
     # Processes that tests start have the same programs, to the last bit.
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
@@ -43,7 +47,7 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="module")
 def quick_compilation(request):
     """Most optimizations are left out in slow tests too, where compiling takes most."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    compile_quickly(True)
     yield
     pytest_configure(request.config)
 
