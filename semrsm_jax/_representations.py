@@ -165,7 +165,7 @@ def with_digits(name: str, array: Float[Array, "*shape"]) -> Float[Array, "*shap
       ValueError: its largest value, other than 0, is too small or too large.
     """
     low, high = sq_norm_range(array.dtype)
-    peak = largest(array)
+    peak = largest(array, array.dtype)
     if _checks.is_traced(array):
         inside = (peak >= low) & (peak <= high) | ~nonzero(array).any()
         return jnp.where(inside, array, jnp.nan)
@@ -179,9 +179,21 @@ def with_digits(name: str, array: Float[Array, "*shape"]) -> Float[Array, "*shap
     return array
 
 
+def largest(
+    array: Float[Array | np.ndarray, "*shape"], dtype: jax.typing.DTypeLike
+) -> Float[Array, ""] | float:
+    """The largest magnitude in that dtype; 0 of an empty array.
+
+    A number where the array is not traced, as a constant inside a traced function.
+    """
+    if _checks.is_traced(array):
+        return _largest(array.astype(dtype))
+    with jax.ensure_compile_time_eval():
+        return float(_largest(jnp.asarray(array, dtype)))
+
+
 @jax.jit
-def largest(array: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """The largest magnitude; 0 of an empty array."""
+def _largest(array: Float[Array, "*shape"]) -> Float[Array, ""]:
     return jnp.max(jnp.abs(array), initial=0)
 
 

@@ -16,6 +16,7 @@ from semrsm_jax import (
     cka_matrix,
     hsic,
     linear_cka,
+    rsa,
 )
 from semrsm_jax.comparison.grouping import SampleGroups
 
@@ -118,6 +119,15 @@ def test_gradients_jit_and_vmap(rng, x64, estimator):
         together = jax.jit(jax.vmap(lambda K, L, m=measure: m(K, L, estimator)))
         batch = together(jnp.stack([K, L]), jnp.stack([L, L]))
         np.testing.assert_allclose(batch[0], value, rtol=1e-12)
+
+
+def test_one_side_may_be_a_constant_of_a_compiled_function(rng):
+    K, L = (np.float32(a) for a in rsms(rng))
+    for measure in (hsic, cka, rsa):
+        for constant in (L, jnp.asarray(L), L * np.float32(1e-16)):
+            expected = measure(K, constant)
+            compiled = jax.jit(lambda K, m=measure, c=constant: m(K, c))
+            np.testing.assert_allclose(compiled(K), expected, rtol=1e-5)
 
 
 def test_gradients_do_not_depend_on_how_the_compiler_rounds(rng):

@@ -67,7 +67,7 @@ def _in_range(array: Array | np.ndarray) -> Array | np.ndarray:
         return array
     dtype = accumulation_dtype(_checks.floating_dtype(array.dtype))
     low, high = sq_norm_range(dtype)
-    peak = largest(jnp.asarray(array, dtype))
+    peak = largest(array, dtype)
     traced = _checks.is_traced(array)
     if not traced and low <= peak <= high:
         return array
