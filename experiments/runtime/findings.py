@@ -72,6 +72,15 @@ def findings(results: Results) -> Iterator[Finding]:
     layers = results.get("depth", {}).get("layers", ())
     for network, own in grouped(layers, lambda layer: layer["network"]).items():
         yield from _of_depth(network, own)
+    if sizes:
+        busy = results["table5"]["busy"]
+        yield Finding(
+            "share of its core that the measuring of times had: below 95 % something "
+            "else was running, and times and their ratios are rough",
+            "",
+            (Quantity("not reported"),),
+            (Quantity("", [100 * busy], "%", 0),),
+        )
 
 
 def _of_size(size: _Entry) -> Iterator[Finding]:
