@@ -178,7 +178,8 @@ def check_stacks(
         raise ValueError(
             f"K and L must hold equally many RSMs, got {len(first)} and {len(second)}"
         )
-    check_rsms(*(m.reshape(-1, *m.shape[-2:])[0] for m in stacks), scale=True)
+    one, other = (m.reshape(-1, *m.shape[-2:])[0] for m in stacks)
+    check_rsms(one, other, scale=True)
     return first, second
 
 
