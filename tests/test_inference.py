@@ -245,6 +245,10 @@ def test_inference_rejects(call, words):
 def test_key_must_be_a_seed_or_key(key):
     with pytest.raises(TypeError, match="key must be"):
         paired_test(np.ones(8), np.ones(8), key=key)
+    # JAX would take seeds that differ by 2^32 for one.
+    for seed in (2**32, 2**70):
+        with pytest.raises(ValueError, match="key must be a seed below"):
+            paired_test(np.arange(8), np.ones(8), key=seed)
 
 
 @pytest.mark.parametrize(

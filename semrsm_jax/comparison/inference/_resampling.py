@@ -104,13 +104,10 @@ def over_keys(
 ) -> Array:
     """``one(data, key, *settings)`` of all keys, part by part, so that Ctrl-C ends it.
 
-    `one` is a function of a module, compiled for its hashable `settings`; a `batch` of
-    the keys (B,) is taken at once.
+    `one` is a function of a module, compiled for its hashable `settings`.
     """
     if _checks.is_traced(keys, *jax.tree.leaves(data)):
-        return jax.lax.map(
-            lambda key: one(data, key, *settings), keys, batch_size=batch
-        )
+        return jax.lax.map(lambda k: one(data, k, *settings), keys, batch_size=batch)
     count = len(keys)
     # Read at once: else the next parts would wait in a queue that Ctrl-C does not end.
     parts = [
@@ -226,12 +223,15 @@ def batch_size(entries: int, resamples: int) -> int:
 
 
 def as_key(key: Key) -> jax.Array:
-    """A JAX key from a seed; a key stays as it is. TypeError: neither of them."""
-    if isinstance(key, jax.Array) and not jnp.issubdtype(key.dtype, jnp.integer):
-        return key
-    if isinstance(key, jax.Array) and key.shape == (2,):
-        return jax.random.wrap_key_data(key)
-    return jax.random.key(_checks.at_least("key", key, 0))
+    """A JAX key from a seed, of which JAX takes 32 bits; a key stays as it is."""
+    if isinstance(key, jax.Array):
+        if not jnp.issubdtype(key.dtype, jnp.integer):
+            return key
+        if key.shape == (2,):
+            return jax.random.wrap_key_data(key)
+    if _checks.at_least("key", key, 0) >= 2**32:
+        raise ValueError(f"key must be a seed below 2**32, got {key}")
+    return jax.random.key(key)
 
 
 def check_resamples(resamples: int, least: int, values: int = 1) -> int:
