@@ -34,7 +34,7 @@ def draw_kinds(comparisons: Sequence[Comparison]) -> "Figure":
             of_title = [each for each in comparisons if _title(each) == title]
             for ax, each in zip(row[:-1], of_title, strict=True):
                 last = each.kernel == kernels[-1]
-                _matrix(ax, each, BOTH, last, f"{title}, {each.kernel}")
+                _matrix(ax, each, BOTH, last, f"{title}\n{each.kernel}")
                 ax.set_xlabel(f"{SPATIO}, layer")
             row[0].set_ylabel(f"{SEMANTIC}, layer")
             _depth(row[-1], of_title)

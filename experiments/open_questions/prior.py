@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.figures import draw_intervals, draw_line, styled_figure
+from experiments.frame.figures import (
+    draw_intervals,
+    draw_legend,
+    draw_line,
+    styled_figure,
+)
 from experiments.frame.finding import mean_number
 from experiments.frame.networks import Network
 from experiments.frame.session import Session
@@ -151,7 +156,7 @@ def draw(result: Results) -> "Figure":
     """The scores of both RSMs, a panel a question, with chance."""
     networks = [network.name for network in result.config.networks]
     places = np.arange(len(networks))
-    with styled_figure((7.4, 1.2 + 0.3 * len(networks))) as figure:
+    with styled_figure((7.4, 1.4 + 0.3 * len(networks))) as figure:
         panels = figure.subplots(1, len(QUESTIONS), sharey=True)
         for ax, asked in zip(panels, QUESTIONS, strict=True):
             own = [at for at in result.entries if at.question == asked]
@@ -165,7 +170,7 @@ def draw(result: Results) -> "Figure":
             ax.set(xlabel=score, title=asked.replace(": ", "\n"))
             ax.set_yticks(places, networks)
         panels[0].invert_yaxis()
-        panels[-1].legend()
+        draw_legend(figure, panels[0])
     return figure
 
 
