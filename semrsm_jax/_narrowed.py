@@ -3,10 +3,11 @@
 import warnings
 from typing import Any, TypeGuard
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from semrsm_jax._checks import floating_dtype
+from semrsm_jax._checks import floating_dtype, is_traced, real_array_on_host
 
 # Values that are looked at, evenly spread.
 _MOST = 2**22
@@ -17,6 +18,24 @@ def is_narrowed(value: Any) -> TypeGuard[np.ndarray]:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
         return False
     return floating_dtype(value.dtype).itemsize < value.dtype.itemsize
+
+
+def less_offset(
+    array: Any, axes: tuple[int, ...], mean: Any
+) -> tuple[jax.Array | np.ndarray, Any]:
+    """An array less its mean over some axes, or less a given one, which then is zero.
+
+    Only where a constant would cost the digits that NumPy alone holds.
+    """
+    if not is_narrowed(array) or is_traced(mean):
+        return array, mean
+    offset = np.mean(array, axes, np.float64)
+    shape = offset.shape
+    if mean is not None:
+        offset = np.asarray(real_array_on_host("mean", mean))
+    if offset.shape != shape or not np.isfinite(offset).all():
+        return array, mean
+    return array - offset, None if mean is None else np.zeros(shape)
 
 
 def warn_of_lost_variation(name: str, array: Any) -> None:

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax._narrowed import is_narrowed
+from semrsm_jax._narrowed import less_offset
 from semrsm_jax._rows import Rows
 
 # How each layout leads to (N, S, C): the order of axes that brings the channels last.
@@ -106,14 +106,7 @@ def center(
     _checks.non_empty("x", given, "N S C")
     axes = (0, 1) if axis == "channel" else (0,)
     shape = given.shape[len(axes) :]
-    if is_narrowed(given) and not _checks.is_traced(mean):
-        # A constant would cost the digits that only NumPy holds.
-        offset = np.mean(given, axes, np.float64)
-        if mean is not None:
-            offset = np.asarray(_checks.real_array_on_host("mean", mean))
-        if offset.shape == shape and np.isfinite(offset).all():
-            given = given - offset
-            mean = None if mean is None else np.zeros(shape)
+    given, mean = less_offset(given, axes, mean)
     x = _checks.real_array("x", given)
     _checks.finite("x", x)
     mask = _checks.token_mask("mask", mask, x.shape[:2])

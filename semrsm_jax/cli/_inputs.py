@@ -26,7 +26,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutName:
-    """The layout given, or that of the number of axes.
+    """The layout given, or that of the number of axes; warns where it looks wrong.
 
     Raises:
       ValueError: none was given, and there are neither 3 nor 4 axes.
@@ -39,6 +39,13 @@ def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutN
         raise ValueError(
             "features must have 3 axes (N, S, C) or 4 (N, H, W, C), or those of "
             f"--layout; got shape {shape}"
+        )
+    if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
+        warnings.warn(
+            f"features of shape {shape} are read as (N, H, W, C), of {shape[3]} "
+            "channels; if they are (N, C, H, W), as PyTorch has them, give --layout "
+            "NCHW",
+            stacklevel=2,
         )
     return LayoutName(LAYOUT_OF_AXES[len(shape)])
 

@@ -74,12 +74,14 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
     """Turns the errors that users cause into one message without traceback.
 
     Bad input ends with exit code 2, a full disk or memory with 1, Ctrl-C with 130.
+    Warnings are one line each.
     """
 
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
-            return command(*args, **kwargs)
+            with spoken_warnings(bool(kwargs.get("quiet"))):
+                return command(*args, **kwargs)
         except KeyboardInterrupt:
             _end("Interrupted. No half-written file is left behind.", 130)
         except BrokenPipeError:
