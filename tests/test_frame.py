@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -63,6 +64,17 @@ def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
     result = CliRunner().invoke(app, ["--scale", "huge", "-o", str(tmp_path)])
     assert result.exit_code == 2 and "bundled" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["translation", "output_correlation", "cka", "retrieval"]
+)
+def test_a_folder_that_would_not_be_read_is_rejected(tmp_path, name):
+    app = command(import_module(f"experiments.{name}.study").STUDY)
+    arguments = ["--images", str(tmp_path), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "reads no folder" in result.output
+    assert "paper" in result.output and list(tmp_path.iterdir()) == []
 
 
 def test_missing_package_is_named_before_the_work(tmp_path, monkeypatch):

@@ -216,7 +216,7 @@ def test_data_reaches_the_experiment_that_it_is_for(tmp_path):
     assert result.exit_code == 0, result.output
     assert str(first.seen.data) == "some/folder" and second.seen.data is None
     result = reproduce(studies, tmp_path / "b", "--data", "second=some/folder")
-    assert result.exit_code == 1 and "second takes no data" in result.output
+    assert result.exit_code == 1 and "second takes no --data" in result.output
 
 
 def test_pretrained_scale_has_the_studies_that_know_it_and_takes_one_folder(tmp_path):

@@ -25,4 +25,5 @@ STUDY = Study(
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
     data=f"{DATA.help} {HELP}",
+    composed=("bundled", "smoke"),
 )

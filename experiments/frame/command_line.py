@@ -1,6 +1,5 @@
 """The command line of every study."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -128,9 +127,7 @@ def questions(
             dask_client(workers, cluster) as client,
         ):
             for study in chosen.values():
-                config = study.scales[scale]
-                if data is not None and study.data:
-                    config = dataclasses.replace(config, data=data)
+                config = study.config(scale, data if study.data else None)
                 paths = conduct(
                     study, scale, config, output, report, client, overwrite, only or ()
                 )

@@ -21,7 +21,7 @@ A benchmark is a study whose numbers are `Measurement` with goals:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -75,6 +75,7 @@ class Study(Generic[_C, _R]):
         by default what composed scenes and figures need.
       data: what the folder given as ``--data`` must hold, for studies whose configs
         have a field `data`; empty: there is no such option.
+      composed: scales that make their images, and read no such folder.
       parts: names of parts that ``--only`` can pick, see `Session.only`; empty: there
         is no such option.
       folder: of its files below the results; empty: `name`.
@@ -97,12 +98,36 @@ class Study(Generic[_C, _R]):
     section: Section | None = None
     needs: Mapping[str, str] = field(default_factory=lambda: dict(_SCENES))
     data: str = ""
+    composed: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     folder: str = ""
     packages: tuple[str, ...] = (
         *("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy"),
     )
     resumable: bool = True
+
+    def config(self, scale: str, data: Path | None) -> _C:
+        """The config of a scale, with the user's folder where there is one.
+
+        Raises:
+          ValueError: there is no such scale, or a folder that it would not read.
+        """
+        if scale not in self.scales:
+            raise ValueError(
+                f"{self.name} has no scale {scale!r}, only {', '.join(self.scales)}"
+            )
+        if data is None:
+            return self.scales[scale]
+        if not self.data:
+            raise ValueError(f"{self.name} takes no --data")
+        if scale in self.composed:
+            reading = [known for known in self.scales if known not in self.composed]
+            raise ValueError(
+                f"{self.name} reads no folder at the scale {scale}, got --data {data}; "
+                f"--scale {' or '.join(reading)} does"
+            )
+        config: Any = self.scales[scale]
+        return replace(config, data=data)
 
     def paths(self, output: Path) -> dict[str, Path]:
         """What each file ends in -> its path: numbers, table and figures.

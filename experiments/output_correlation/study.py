@@ -27,4 +27,5 @@ STUDY = Study(
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
     data=f"{IMAGENET.help} {HELP}",
+    composed=("bundled", "smoke"),
 )

@@ -113,15 +113,7 @@ def _outcome(plan: Plan, name: str, report: Report) -> Outcome:
     start = time.perf_counter()
     try:
         study = plan.studies[name]()
-        if plan.scale not in study.scales:
-            raise ValueError(
-                f"{name} has no scale {plan.scale!r}, only {', '.join(study.scales)}"
-            )
-        config = study.scales[plan.scale]
-        if name in plan.data:
-            if not study.data:
-                raise ValueError(f"{name} takes no data")
-            config = replace(config, data=plan.data[name])
+        config = study.config(plan.scale, plan.data.get(name))
         folder = plan.output / outcome.folder
         conduct(study, plan.scale, config, folder, report, overwrite=plan.overwrite)
         outcome = _read(outcome, study, plan.scale, plan.output)

@@ -20,4 +20,5 @@ STUDY = Study(
     figures={"": draw_methods, "sizes": draw_sizes, "gallery": draw_gallery},
     section=SECTION,
     data=f"For the scales of the paper. {EGOOBJECTS.help} {CITYSCAPES.help}",
+    composed=("bundled", "smoke"),
 )

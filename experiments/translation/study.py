@@ -46,4 +46,5 @@ STUDY = Study(
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
     data=f"{IMAGES.help} {HELP}",
+    composed=("bundled", "smoke"),
 )
