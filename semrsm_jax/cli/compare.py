@@ -26,7 +26,7 @@ from semrsm_jax.cli._algorithm_options import (
 )
 from semrsm_jax.cli._inputs import fitting_layout, naming, rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
+from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
@@ -113,19 +113,16 @@ def command(
         raise ValueError("--noise-ceiling needs --measure cka or rsa")
     inputs = [*rsms, *([labels] if labels else [])]
     options.check_figure(plot, overwrite, inputs)
-    with spoken_warnings(quiet):
-        opened = _opened(rsms, rule, kernel.build(), align)
-        matrices = same_samples(opened)
+    opened = _opened(rsms, rule, kernel.build(), align)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     asked = bool(bootstrap or permutations) and not quiet
     members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
-    opened = matrices
-    with spoken_warnings(quiet):
-        matrix = measure_matrix(
-            opened, measure=rule, groups=members if drop_within else None
-        )
-    with spoken_warnings(quiet), progress_bar("pairs", quiet or as_json) as report:
+    opened = same_samples(opened)
+    matrix = measure_matrix(
+        opened, measure=rule, groups=members if drop_within else None
+    )
+    with progress_bar("pairs", quiet or as_json) as report:
         pairs = infer_each_pair(
             opened,
             rule,

@@ -11,7 +11,7 @@ from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._inputs import rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
+from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.output_similarity import (
     CorrelationInference,
     infer_output_correlation,
@@ -82,8 +82,7 @@ def command(
     assert outputs is not None
     inputs = [*rsms, outputs, *([labels] if labels else [])]
     options.check_figure(plot, overwrite, inputs)
-    with spoken_warnings(quiet):
-        opened = open_similarities(rsms, kernel.build())
+    opened = open_similarities(rsms, kernel.build())
     p = np.asarray(load_features(outputs, key))
     samples = next(iter(opened.values())).shape[0]
     if p.ndim != 2 or len(p) != samples:
@@ -92,8 +91,7 @@ def command(
             f"of the RSM, got {p.shape}"
         )
     first = next((k for k, rsm in opened.items() if rsm.x_ids), next(iter(opened)))
-    with spoken_warnings(quiet):
-        p = rows_by_ids(outputs, p, first, opened[first].x_ids)
+    p = rows_by_ids(outputs, p, first, opened[first].x_ids)
     members: Any = groups_of_rsms(
         opened, groups, labels, bool(bootstrap) and not quiet, drop_within
     )
@@ -114,19 +112,18 @@ def command(
         }
     rows = [{"rsm": name} | each._asdict() for name, each in correlations.items()]
     if bootstrap:
-        with spoken_warnings(quiet):
-            inference = infer_output_correlation(
-                opened,
-                p,
-                **kind,
-                key=seed,
-                negative=negative,
-                ranks=ranks,
-                resamples=bootstrap,
-                confidence=confidence,
-                groups=members,
-                within_groups="drop" if drop_within else "keep",
-            )
+        inference = infer_output_correlation(
+            opened,
+            p,
+            **kind,
+            key=seed,
+            negative=negative,
+            ranks=ranks,
+            resamples=bootstrap,
+            confidence=confidence,
+            groups=members,
+            within_groups="drop" if drop_within else "keep",
+        )
         for row in rows:
             row |= _as_dict(inference[row["rsm"]])
     if plot is not None:

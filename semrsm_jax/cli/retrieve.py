@@ -21,7 +21,7 @@ from semrsm_jax.cli._retrieval_inputs import (
 )
 from semrsm_jax.cli._retrieval_outputs import means_as_dict, per_query, show
 from semrsm_jax.cli._sample_groups import groups_of
-from semrsm_jax.cli.console import progress_bar, say, say_json, spoken_warnings
+from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.retrieval import Neighbors, RetrievalScores, evaluate_retrieval
 from semrsm_jax.store import Similarity, check_output, new_file, open_similarities
 
@@ -166,14 +166,12 @@ def command(
     if neighbors and (exclude or kernel.name):
         raise ValueError("--exclude and --kernel do not fit results of a search")
     if not neighbors:
-        with spoken_warnings(quiet):
-            opened = open_similarities(rsms, kernel.build(), square=False)
+        opened = open_similarities(rsms, kernel.build(), square=False)
         rsm = next(iter(opened.values()))
         rows, columns = rsm.shape
         sides = Sides((rows, columns), (rsm.x_ids, rsm.y_ids))
     if queries is not None:
-        with spoken_warnings(quiet):
-            sides = with_labels(sides, queries, database)
+        sides = with_labels(sides, queries, database)
     excluded, rule = exclusion(exclude, sides, one_set=database is None)
     # Images that are missing are better reported before the work.
     files = images and image_files(sides, query_images or images, images)
@@ -194,17 +192,16 @@ def command(
         ids, count = sides.ids[0] or own.ids, len(own.counts)
         asked = bool(resamples) and not quiet
         members = groups_of(groups, queries, ids, count, own.groups, asked)
-        with spoken_warnings(quiet):
-            scores = evaluate_retrieval(
-                neighbors,
-                own.counts,
-                others.counts,
-                function,
-                groups=members,
-                resamples=resamples,
-                confidence=confidence,
-                key=seed,
-            )
+        scores = evaluate_retrieval(
+            neighbors,
+            own.counts,
+            others.counts,
+            function,
+            groups=members,
+            resamples=resamples,
+            confidence=confidence,
+            key=seed,
+        )
     summary: dict[str, Any] = {
         "queries": sides.counts[0],
         "database": sides.counts[1],

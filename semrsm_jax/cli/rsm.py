@@ -14,7 +14,7 @@ from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli._run import ProgressLog, partial_store
-from semrsm_jax.cli.console import progress_bar, say, say_fields, spoken_warnings
+from semrsm_jax.cli.console import progress_bar, say, say_fields
 from semrsm_jax.cli.options import CenterName
 from semrsm_jax.cli.workers import dask_client
 
@@ -135,7 +135,6 @@ def command(
     with place as folder:
         with (
             json_log(log_file) as log,
-            spoken_warnings(quiet),
             progress_bar("pairs", quiet) as bar,
             dask_client(workers, cluster) as client,
         ):

@@ -10,7 +10,7 @@ from semrsm_jax import same_group, same_sample
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
-from semrsm_jax.cli.console import progress_bar, say, say_fields, spoken_warnings
+from semrsm_jax.cli.console import progress_bar, say, say_fields
 from semrsm_jax.retrieval import save_neighbors, search
 from semrsm_jax.retrieval.neighbor_file import SUFFIXES
 from semrsm_jax.store import check_output, feature_ids
@@ -72,7 +72,7 @@ def command(
     (x,) = feature_layers(queries, key, None, layout).values()
     (y,) = feature_layers(database, key, None, layout).values()
     excluded = _exclusion(exclude, x.rows.shape[0], y.rows.shape[0])
-    with spoken_warnings(quiet), progress_bar("pairs", quiet) as report:
+    with progress_bar("pairs", quiet) as report:
         report("Looking through the features", 0, None)
         result = search(
             x,
