@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import shell
 
 from semrsm_jax import (
     CKA,
@@ -53,8 +54,17 @@ def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset
     np.testing.assert_allclose(ceiling[1], ceiling[0], atol=1e-5)
 
 
-def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64):
+def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64, tmp_path):
+    def in_the_shell(x):
+        np.save(tmp_path / "x.npy", x)
+        command = ("rsm", tmp_path / "x.npy", "-o", tmp_path / "k.npz", "--overwrite")
+        code, _, err = shell.run(*command, "--matcher", "identity")
+        assert code == 0
+        if err:
+            warnings.warn(err.removeprefix("Warning: "), stacklevel=2)
+
     calls = (
+        in_the_shell,
         lambda x: rsm(x, matcher=Identity()),
         lambda x: match(x[0], x[1], matcher=Identity()),
         lambda x: search(x, x, 1, matcher=Identity()),
