@@ -60,6 +60,7 @@ def test_class_token_is_one_tokens_cosine(tokens):
         sj.ClassToken(5)(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", [2, None])
 def test_whitened_pooling_is_sklearns(tokens, x64, components):
     x, y = (t.astype(np.float64) for t in tokens)

@@ -23,6 +23,7 @@ def test_the_study_runs_and_its_table_has_a_row_a_cell(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_groups_share_what_the_design_says():
     design = Design(400, 4, 0.9)
     draws = simulate._draw(0, design, 8, simulate.jax.random.key(0))

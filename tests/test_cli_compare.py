@@ -103,6 +103,7 @@ def test_compare_with_intervals_and_p_values(matrices):
     assert f"95% {float(interval.low):.4f} to {float(interval.high):.4f}" in out
 
 
+@pytest.mark.slow
 def test_compare_applies_a_kernel_and_reads_the_layers_of_a_run(matrices, rng):
     x = {name: rng.normal(size=(6, 3, 4)) for name in ("first", "second")}
     stats = {n: sj.pair_statistics(z, matcher=sj.Identity()) for n, z in x.items()}
@@ -163,6 +164,7 @@ def scenes(matrices, rng) -> np.ndarray:
     return np.arange(12) // 2
 
 
+@pytest.mark.slow
 def test_compare_by_groups_and_asks_for_them(scenes):
     arguments = ("compare", "k.npz", "l.npz", "--permutations", 19)
     K, L = (np.load(f"{name}.npz")["rsm"] for name in "kl")

@@ -88,6 +88,7 @@ def test_badly_scaled_features(rng, estimator):
         assert linear_cka(jnp.asarray(constant, jnp.float32), Y, estimator) == 0
 
 
+@pytest.mark.slow
 def test_linear_cka_has_gradients(rng, x64):
     X, Y = rng.normal(size=(2, 8, 2))
     check_grads(lambda X, Y: linear_cka(X, Y, "unbiased"), (X, Y), 1)

@@ -56,6 +56,7 @@ def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
         pair_statistics(x, matcher=StraightThrough(Exact(), UNFINISHED))
 
 
+@pytest.mark.slow
 def test_the_triplet_loss_warns_too(x):
     with pytest.warns(RuntimeWarning, match="of 8 pairs did not converge") as record:
         value = semantic_triplet_loss(x, x[::-1], x[[1, 0, 3, 2]], UNFINISHED)
@@ -91,6 +92,7 @@ def test_small_epsilons_converge():
     np.testing.assert_allclose(soft.value, exact.value, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_epsilon_below_rounding_gives_the_exact_matching(x):
     exact = match(x[0], x[1], matcher=Exact())
     for matcher in (Sinkhorn(epsilon=1e-37), Sinkhorn(epsilon=1e-300, relative=True)):

@@ -69,6 +69,7 @@ def test_identical_rsms_have_an_interval_of_one_point(rsms):
     assert none.p_value == 1
 
 
+@pytest.mark.slow
 def test_difference_of_definitions_is_found_and_antisymmetric(features):
     x, y, z = features
     near, far, output = (
@@ -178,6 +179,7 @@ def test_interval_of_a_statistic_is_scipys(rng, x64):
     np.testing.assert_allclose(interval.standard_error, exact, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_interval_of_a_mean_is_halls_and_wider_by_groups(rng, x64):
     values = rng.exponential(size=40)
     interval = score_interval(values, key=0, resamples=2000)

@@ -179,6 +179,7 @@ def test_equal_shapes_are_at_distance_zero_even_in_float32(features):
     assert float(AngularShape()(K, 4 * K)) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", [*RSM_MEASURES, PWCCA()], ids=str)
 def test_related_networks_stand_out_of_the_null(features, measure):
     pair = features if measure.of_features else linear(features)

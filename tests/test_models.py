@@ -118,6 +118,7 @@ def test_attention_in_float64(x64):
     assert output.dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_relative_attention_in_parts_is_that_of_all_rows(monkeypatch):
     config = dataclasses.replace(SAM, image_size=16)
     layer = random_network(
@@ -147,6 +148,7 @@ def test_positions_are_kept_at_the_size_they_were_trained_for():
     np.testing.assert_allclose(resized, np.ones((1, 19, 16)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_prompt_changes_the_decoder_and_not_the_tower():
     model, size, _ = build("clipseg")
     x = jnp.asarray(pixels(size))

@@ -115,6 +115,7 @@ def test_ties_are_shared_so_that_no_structure_is_chance(rsms, x64):
     assert float(MutualKNN(2)(tied, plain)) == pytest.approx(np.mean(rows))
 
 
+@pytest.mark.slow
 def test_inference_takes_them(rsms):
     K, L = rsms
     interval = sj.bootstrap_interval(K, L, MutualKNN(3), key=0, resamples=60)

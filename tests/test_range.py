@@ -130,6 +130,7 @@ def test_powers_of_two_bring_samples_into_range(x, no_x64, matcher, kernel):
         np.testing.assert_allclose(compiled(x * factors[-1]), compiled(x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_goes_through_powers_of_two(x):
     def total(x):
         return rsm(x, matcher=Identity(), kernel=Cosine())[0].sum()

@@ -159,6 +159,7 @@ def test_calibration_errors(small):
         calibrate_batch_norm(small, jnp.ones((4, 4, 3)))
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(small):
     half = random_network(ResNet, dataclasses.replace(SMALL, dtype="bfloat16"))
     assert half.resnet.embedder.embedder.convolution.kernel.dtype == jnp.float32

@@ -191,6 +191,7 @@ def test_masked_tokens_leave_the_upper_bound_as_tight(rng):
     assert rows.best(jnp.zeros(2)) == 1
 
 
+@pytest.mark.slow
 def test_a_permutation_of_the_tokens_changes_nothing_but_the_order(rng, x64):
     x, y = draw_tokens(rng, 2, 7, 4)
     order = rng.permutation(7)
@@ -218,6 +219,7 @@ def test_statistics_are_those_of_the_plan(rng, x64):
     np.testing.assert_allclose(own.inner, own.inner.T, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_sharp_plan_rounds_to_the_exact_permutation(rng):
     x, y = draw_tokens(rng, 2, 3, 12, 6, dtype=np.float32)
     matcher = Sinkhorn(1e-3, relative=True, max_iterations=10000)

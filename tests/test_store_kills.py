@@ -74,6 +74,7 @@ def killed_then_equal(server, tmp_path, samples, kills, seed):
     assert contents(folder) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_runs_go_on_and_end_with_the_same_bytes(server, tmp_path):
     killed_then_equal(server, tmp_path, samples=30, kills=3, seed=0)
 
