@@ -148,10 +148,10 @@ def command(
 
 
 def _parse_pair(text: str) -> tuple[int, int]:
-    rows = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text, re.ASCII)
-    if rows is None:
+    matched = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text, re.ASCII)
+    if matched is None:
         raise ValueError(f"--pair must be I,J, for example 3,17, got {text!r}")
-    return int(rows[1]), int(rows[2])
+    return int(matched[1]), int(matched[2])
 
 
 def _parse_count(text: str | None) -> int | None:
