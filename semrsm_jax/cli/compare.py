@@ -228,6 +228,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
         raise ValueError(f"--kernel does not fit --measure {label(rule)}, of features")
     features = {}
     named = next((path for path in paths if feature_ids(path)), paths[0])
+    wanted = feature_ids(named)
     for path in paths:
         if str(path) in features:
             raise ValueError(f"{path} was given twice")
@@ -239,9 +240,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
             rows = np.asarray(layer)
             if rows.ndim < 2:
                 raise ValueError(f"features need 2 axes or more, got {rows.shape}")
-            features[str(path)] = rows_by_ids(
-                path, rows, str(named), feature_ids(named)
-            )
+            features[str(path)] = rows_by_ids(path, rows, str(named), wanted)
     return features
 
 
