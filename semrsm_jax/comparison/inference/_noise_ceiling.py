@@ -17,6 +17,7 @@ from semrsm_jax.comparison.inference._resampling import (
     bca_interval,
     check_confidence,
     check_defined,
+    of_all,
     resample,
 )
 from semrsm_jax.comparison.inference.interval import Interval
@@ -95,7 +96,7 @@ def noise_ceiling(
     stack, _ = check_stacks(measure, rsms, rsms)
     both = _Ceiling(measure)
     # Compiled, so that values without a scale come back as NaN, which is named here.
-    ends = jax.jit(both)(stack, jnp.ones(shape[1], stack.dtype))
+    ends = of_all((stack, None), both, shape[1], stack.dtype)
     check_defined("noise_ceiling", ends)
     interval = None
     if key is not None:

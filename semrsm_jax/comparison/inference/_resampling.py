@@ -89,7 +89,7 @@ def resample(
     batch = batch_size(max(units, *(each.size for each in arrays)), resamples)
     keys = jax.random.split(as_key(key), resamples)
     return Resampled(
-        _of_all(data, *settings),
+        of_all(data, *settings),
         over_keys(_of_resample, settings, data, keys, batch),
         over_keys(_without, settings, data, jnp.arange(units), batch),
     )
@@ -137,7 +137,8 @@ def _of_counts(data: Any, statistic: ScoreStatistic, counts: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
-def _of_all(data: Any, statistic: ScoreStatistic, units: int, dtype: Any) -> Array:
+def of_all(data: Any, statistic: ScoreStatistic, units: int, dtype: Any) -> Array:
+    """The statistic of all units, each counted once."""
     return _of_counts(data, statistic, jnp.ones(units, dtype))
 
 
