@@ -281,6 +281,11 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def estimator(value: str) -> None:
+    """Raises ValueError for neither ``"biased"`` nor ``"unbiased"``."""
+    one_of("estimator", value, ("biased", "unbiased"))
+
+
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Rejects a value outside `choices`.
 

@@ -68,7 +68,7 @@ def semantic_cka_loss(
       >>> print(f"{semantic_cka_loss(x, 2 * x):.3f}")
       0.000
     """
-    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
+    _checks.estimator(estimator)
     x, x_mask = _checked("x", x, x_mask)
     y, y_mask = _checked("y", y, y_mask)
     if x.shape[0] != y.shape[0]:

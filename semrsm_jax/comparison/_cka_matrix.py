@@ -13,7 +13,7 @@ from semrsm_jax._ids import same_samples
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._cka import checked_groups
-from semrsm_jax.comparison._hsic import check_estimator, check_samples, normalizer
+from semrsm_jax.comparison._hsic import check_samples, normalizer
 from semrsm_jax.comparison._row_blocks import CenteredRows, Products, RowSliced
 from semrsm_jax.comparison.grouping import DROP, WITHIN
 
@@ -110,7 +110,7 @@ def _products(
     groups: ArrayLike | None = None,
 ) -> tuple[Products, list[CenteredRows], list[CenteredRows], int]:
     """Inner products of both sides, the centered RSMs of each, and N."""
-    check_estimator(estimator)
+    _checks.estimator(estimator)
     sides = [_named("rsms", rsms)]
     sides += [] if others is None else [_named("others", others)]
     ordered = same_samples({k: rsm for side in sides for k, rsm in side.items()})

@@ -222,7 +222,7 @@ def check_rsms(
 
     Where both have ids, L comes in the order of K. Raises as `hsic`.
     """
-    check_estimator(estimator)
+    _checks.estimator(estimator)
     rsms = []
     for name, value in same_samples({"K": K, "L": L}).items():
         value = to_device(name, value, 2, shift=shift, scale=scale)
@@ -237,11 +237,6 @@ def check_rsms(
         )
     check_samples(len(rsms[0]), estimator)
     return rsms[0], rsms[1]
-
-
-def check_estimator(estimator: str) -> None:
-    """Raises ValueError for neither ``"biased"`` nor ``"unbiased"``."""
-    _checks.one_of("estimator", estimator, ("biased", "unbiased"))
 
 
 def check_samples(n: int, estimator: str) -> None:

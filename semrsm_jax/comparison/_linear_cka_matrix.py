@@ -20,7 +20,7 @@ from semrsm_jax.comparison._feature_layers import (
     feature_layers,
     named_layers,
 )
-from semrsm_jax.comparison._hsic import check_estimator, check_samples, effects
+from semrsm_jax.comparison._hsic import check_samples, effects
 from semrsm_jax.comparison._row_blocks import (
     Products,
     block_products,
@@ -74,7 +74,7 @@ def linear_cka_matrix(
       >>> linear_cka_matrix({"first": first, "second": second}).diagonal()
       array([1., 1.])
     """
-    check_estimator(estimator)
+    _checks.estimator(estimator)
     left = feature_layers("features", features)
     right = left if others is None else feature_layers("others", others)
     layers = left if others is None else [*left, *right]

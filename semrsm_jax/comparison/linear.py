@@ -15,7 +15,6 @@ from semrsm_jax.comparison._cka import inner_products, ratio
 from semrsm_jax.comparison._effects import product_of_sums
 from semrsm_jax.comparison._hsic import (
     centered,
-    check_estimator,
     check_samples,
     normalizer,
 )
@@ -95,7 +94,7 @@ def check_features(
     X: ArrayLike, Y: ArrayLike, estimator: str
 ) -> tuple[UnitFeatures, UnitFeatures]:
     """Converts and centers features of the same samples; raises as `linear_cka`."""
-    check_estimator(estimator)
+    _checks.estimator(estimator)
     x, y = _unit_features("X", X), _unit_features("Y", Y)
     if len(x.unit) != len(y.unit):
         raise ValueError(
