@@ -1,5 +1,6 @@
 """Networks by value: shipped here, published with the paper, or never trained."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,15 +85,15 @@ class Network(Protocol):
         ...
 
 
-class Seeded:
+class Seeded(ABC):
     """What a `Network` is called whose weights are learned, or random from a seed."""
 
     seed: int | None
     learned = "trained"  # what titles call learned weights
 
+    @abstractmethod
     def architecture(self) -> tuple[str, str]:
         """Its name, and what figures call it."""
-        raise NotImplementedError
 
     @property
     def name(self) -> str:
