@@ -1,6 +1,7 @@
 """RSMs that state the ids of their samples, brought into one order."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,18 @@ class AlignedRows(Rows):
     """
 
     x_groups: tuple[str, ...] | None = None
+
+
+def check_unique(name: str, names: Sequence[Any] | None) -> None:
+    """Rejects names of which one stands for two samples, classes or columns.
+
+    Raises:
+      ValueError: one is there twice.
+    """
+    if names is None or len(set(names)) == len(names):
+        return
+    (twice, _), *_ = Counter(names).most_common(1)
+    raise ValueError(f"{name} must be unique, got {twice!r} again")
 
 
 def matrix_of(rsm: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from semrsm_jax._checks import floating_dtype, is_traced, real_array_on_host
+from semrsm_jax._rows import Rows
 
 # Values that are looked at, evenly spread.
 _MOST = 2**22
@@ -15,9 +16,13 @@ _MOST = 2**22
 
 def is_narrowed(value: Any) -> TypeGuard[np.ndarray]:
     """Whether an array is NumPy's and JAX computes in fewer bits."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+    return isinstance(value, np.ndarray) and _loses_bits(value.dtype)
+
+
+def _loses_bits(dtype: np.dtype) -> bool:
+    if dtype.kind not in "iuf":
         return False
-    return floating_dtype(value.dtype).itemsize < value.dtype.itemsize
+    return floating_dtype(dtype).itemsize < dtype.itemsize
 
 
 def less_offset(
@@ -39,7 +44,12 @@ def less_offset(
 
 
 def warn_of_lost_variation(name: str, array: Any) -> None:
-    """Warns of values that differ, in each channel, by less than JAX will keep."""
+    """Warns of values that differ, in each channel, by less than JAX will keep.
+
+    Of `Rows` the first are looked at.
+    """
+    if isinstance(array, Rows) and len(array) and _loses_bits(array.dtype):
+        array = array[: max(1, _MOST * len(array) // max(1, array.size))]
     if not is_narrowed(array) or array.size == 0 or array.ndim == 0:
         return
     array = array[:: -(-array.size // _MOST)]

@@ -1,5 +1,7 @@
 """Representations as sets of semantic concept vectors: arrays (N, S, C)."""
 
+import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,10 +23,44 @@ AXES = {
     "NCS": (0, 2, 1),
 }
 # The layout of an array of so many axes, unless it is given.
-LAYOUT_OF_AXES = {3: "NSC", 4: "NHWC"}
+_LAYOUT_OF_AXES = {3: "NSC", 4: "NHWC"}
 
 
-def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"]:
+def layout_of(name: str, shape: Sequence[int], layout: str | None) -> str:
+    """The layout given, or that of the number of axes; warns where that looks wrong.
+
+    Args:
+      name: of the activations, for errors.
+      shape: of the activations.
+      layout: of `AXES`.
+
+    Raises:
+      ValueError: the layout is unknown or does not fit the number of axes.
+    """
+    shape = tuple(shape)
+    if layout is None:
+        if len(shape) not in _LAYOUT_OF_AXES:
+            raise ValueError(
+                f"{name} must have 3 axes (N, S, C) or 4 (N, H, W, C), or those of a "
+                f"layout that is given; got shape {shape}"
+            )
+        if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
+            warnings.warn(
+                f"{name} of shape {shape} is read as (N, H, W, C), of {shape[3]} "
+                "channels; if it is (N, C, H, W), as PyTorch has it, give the layout "
+                "NCHW, otherwise NHWC",
+                stacklevel=3,
+            )
+        return _LAYOUT_OF_AXES[len(shape)]
+    _checks.one_of("layout", layout, tuple(AXES))
+    if len(shape) != len(layout):
+        raise ValueError(
+            f"layout {layout!r} needs {len(layout)} axes, got {name} of shape {shape}"
+        )
+    return layout
+
+
+def to_tokens(z: ArrayLike | Rows, layout: str | None = None) -> Float[Array, "N S C"]:
     """Brings activations into the order (samples, tokens, channels), section 2.
 
     A token is the semantic concept vector of one spatial position. Tokens of an image
@@ -34,6 +70,7 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
       z: activations (N, H, W, C) or (N, C, H, W), or (N, S, C) or (N, C, S), as
         `layout` states, of any real dtype; integers become the default float.
       layout: the order of the axes: N samples, H rows, W columns, S tokens, C channels.
+        Default: ``"NHWC"`` of 4 axes, ``"NSC"`` of 3.
 
     Returns:
       The tokens (N, S, C), in the floating-point dtype of `z`.
@@ -42,6 +79,10 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
       TypeError: `z` is complex, boolean, object or string.
       ValueError: `layout` is unknown or does not fit the rank, an axis is empty, or
         `z` holds NaN or infinity.
+
+    Warns:
+      UserWarning: no layout was given, and the last two axes of four are equal, as
+        those of (N, C, H, W) mostly are.
 
     Examples:
       >>> import numpy as np
@@ -52,12 +93,8 @@ def to_tokens(z: ArrayLike | Rows, layout: str = "NHWC") -> Float[Array, "N S C"
       >>> to_tokens(activations.transpose(0, 3, 1, 2), layout="NCHW").shape
       (10, 49, 512)
     """
-    _checks.one_of("layout", layout, tuple(AXES))
     z = _checks.real_array("z", z)
-    if z.ndim != len(layout):
-        raise ValueError(
-            f"layout {layout!r} needs {len(layout)} axes, got z of shape {z.shape}"
-        )
+    layout = layout_of("z", z.shape, layout)
     _checks.non_empty("z", z, " ".join(layout))
     _checks.finite("z", z)
     z = jnp.transpose(z, AXES[layout])

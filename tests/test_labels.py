@@ -100,9 +100,9 @@ def test_classes_are_aligned_by_their_names():
         ("m.csv", "cup\none\n", "row 2, must hold numbers"),
         ("m.csv", "cup\n-1\n", "at least 0, got -1"),
         ("m.csv", "cup\n1\n0.5\n", "whole counts of objects, got 0.5 for class 0 of"),
-        ("m.csv", "id,cup\na,1\na,2\n", "unique ids, got 'a' again"),
-        ("m.csv", "id,label\na,x\na,y\n", "unique ids, got 'a' again"),
-        ("m.csv", "ID,id,cup\na,b,2\n", "unique columns, got 'id' again"),
+        ("m.csv", "id,cup\na,1\na,2\n", "ids must be unique, got 'a' again"),
+        ("m.csv", "id,label\na,x\na,y\n", "ids must be unique, got 'a' again"),
+        ("m.csv", "ID,id,cup\na,b,2\n", "columns must be unique, got 'id' again"),
         (
             "m.csv",
             "id,Class\na,3\nb,4\n",

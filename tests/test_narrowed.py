@@ -19,6 +19,7 @@ from semrsm_jax import (
     rsm,
     search,
 )
+from semrsm_jax._rows import Rows
 from semrsm_jax.comparison import score_interval
 
 
@@ -63,11 +64,15 @@ def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64, tmp_p
         if err:
             warnings.warn(err.removeprefix("Warning: "), stacklevel=2)
 
+    def read_of(x):
+        return lambda start, stop: x[start:stop]
+
     calls = (
         in_the_shell,
         lambda x: rsm(x, matcher=Identity()),
         lambda x: match(x[0], x[1], matcher=Identity()),
         lambda x: search(x, x, 1, matcher=Identity()),
+        lambda x: search(*[Rows(x.shape, x.dtype, read_of(x))] * 2, 1),
         lambda x: score_interval(x[:, 0, 0], key=0, resamples=9),
     )
     for call in calls:

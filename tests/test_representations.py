@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,27 @@ def test_layouts_agree(rng, layout, axes):
 def test_to_tokens_rejects(no_x64, z, layout, error, words):
     with pytest.raises(error, match=words):
         to_tokens(z, layout=layout)
+
+
+def test_the_default_layout_goes_by_the_axes_and_warns_where_it_looks_wrong(
+    rng,
+):
+    def z(shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    array = z((2, 3, 4, 5))
+    np.testing.assert_array_equal(to_tokens(array), to_tokens(array, "NHWC"))
+    np.testing.assert_array_equal(to_tokens(array[0]), to_tokens(array[0], "NSC"))
+    looks = z((2, 8, 4, 4))
+    with pytest.warns(UserWarning, match="of 4 channels; if it is .*layout NCHW"):
+        to_tokens(looks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fine in (array, z((2, 4, 4, 4)), z((2, 4, 4, 8))):
+            to_tokens(fine)
+        to_tokens(looks, "NHWC")
+    with pytest.raises(ValueError, match=r"z must have 3 axes .*shape \(2, 3\)"):
+        to_tokens(array[0, 0, :2, :3])
 
 
 def test_integers_become_floats_and_half_precision_stays():

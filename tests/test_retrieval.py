@@ -189,7 +189,8 @@ def test_scores_of_empty_images(score):
 @pytest.mark.parametrize("score", [sj.instance_f1, sj.class_iou])
 def test_scores_refuse(score):
     for q, d, message in (
-        ([1, -1], [0, 0], "query_counts must be counts of at least 0, got -1"),
+        ([1, -1], [0, 0], "query_counts must be from 0 to 1e\\+30, got -1"),
+        ([1, 1], [0, 2e30], "database_counts must be from 0 to 1e\\+30, got 2e"),
         ([1, 1], [0, np.nan], "database_counts must be finite"),
         ([1, 1], [1], "the same classes, got 2 and 1"),
         (1, [1], "query_counts must have an axis of classes"),

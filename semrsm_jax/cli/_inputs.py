@@ -25,31 +25,6 @@ def naming(path: Path) -> Iterator[None]:
         raise kind(f"{path}: {error}") from error
 
 
-def fitting_layout(shape: tuple[int, ...], layout: LayoutName | None) -> LayoutName:
-    """The layout given, or that of the number of axes; warns where it looks wrong.
-
-    Raises:
-      ValueError: none was given, and there are neither 3 nor 4 axes.
-    """
-    from semrsm_jax._representations import LAYOUT_OF_AXES
-
-    if layout is not None:
-        return layout
-    if len(shape) not in LAYOUT_OF_AXES:
-        raise ValueError(
-            "features must have 3 axes (N, S, C) or 4 (N, H, W, C), or those of "
-            f"--layout; got shape {shape}"
-        )
-    if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
-        warnings.warn(
-            f"features of shape {shape} are read as (N, H, W, C), of {shape[3]} "
-            "channels; if they are (N, C, H, W), as PyTorch has them, give --layout "
-            "NCHW",
-            stacklevel=2,
-        )
-    return LayoutName(LAYOUT_OF_AXES[len(shape)])
-
-
 def feature_layers(
     path: Path,
     key: str | None,
@@ -72,6 +47,7 @@ def feature_layers(
       ValueError: as `load_features`, `key` and layers are both given, or the layout
         does not fit.
     """
+    from semrsm_jax._representations import layout_of
     from semrsm_jax.engine import Features, token_rows
     from semrsm_jax.store import feature_ids, feature_names, load_features
 
@@ -84,8 +60,8 @@ def feature_layers(
     for name in names:
         activations = load_features(path, key if name is None else name)
         with naming(path):
-            order = fitting_layout(activations.shape, layout)
-            rows = token_rows(activations, order.value)
+            order = layout_of("features", activations.shape, layout)
+            rows = token_rows(activations, order)
         features[name] = Features(
             rows,
             ids=ids,
@@ -93,7 +69,7 @@ def feature_layers(
                 "file": str(path),
                 "key": key if name is None else name,
                 # Not a part of what the run is: it is the tokens that are matched.
-                "layout": order.value,
+                "layout": str(order),
                 "shape": list(activations.shape),
                 "dtype": str(activations.dtype),
             },
@@ -121,6 +97,7 @@ def load_sample(
     import numpy as np
 
     from semrsm_jax import to_tokens
+    from semrsm_jax._representations import layout_of
     from semrsm_jax.store import load_features
 
     features = load_features(path, key)
@@ -131,14 +108,14 @@ def load_sample(
                     f"holds one sample, of shape {features.shape}; got {flag} {index}"
                 )
             return to_tokens(np.asarray(features)[None], "NSC")[0]
-        layout = fitting_layout(features.shape, layout)
+        order = layout_of("features", features.shape, layout)
         count = features.shape[0]
         if index is None and count > 1:
             raise ValueError(f"holds {count} samples; {flag} must say which")
         index = index or 0
         if not 0 <= index < count:
             raise ValueError(f"{flag} must be from 0 to {count - 1}, got {index}")
-        return to_tokens(features[index : index + 1], layout.value)[0]
+        return to_tokens(features[index : index + 1], order)[0]
 
 
 def rows_by_ids(

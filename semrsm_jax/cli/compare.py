@@ -24,7 +24,7 @@ from semrsm_jax.cli._algorithm_options import (
     Selection,
     StatisticsKernel,
 )
-from semrsm_jax.cli._inputs import fitting_layout, naming, rows_by_ids
+from semrsm_jax.cli._inputs import naming, rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
@@ -235,8 +235,8 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
         with naming(path):
             layer = load_features(path)
             if align:
-                layout = fitting_layout(layer.shape, None).value
-                layer = align_tokens(to_tokens(layer, layout))
+                order = layout_of("features", layer.shape, None)
+                layer = align_tokens(to_tokens(layer, order))
             rows = np.asarray(layer)
             if rows.ndim < 2:
                 raise ValueError(f"features need 2 axes or more, got {rows.shape}")

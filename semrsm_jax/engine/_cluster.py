@@ -17,7 +17,6 @@ import jax
 
 from semrsm_jax._resources import core_limit
 from semrsm_jax.engine._tile import Task, TileComputer
-from semrsm_jax.matching.results import Unconverged
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -121,7 +120,7 @@ def cluster_threads(client: "Client") -> int:
 def on_cluster(
     tasks: Sequence[Task],
     client: "Client",
-    advance: Callable[[Task, int, Unconverged | None], None],
+    advance: Callable[[Task, int, bool], None],
 ) -> None:
     """Computes tiles on the workers of a cluster; see `Workers.compute`.
 
@@ -170,8 +169,8 @@ def on_cluster(
                         "worker that took it died, perhaps of too little memory; try "
                         "a smaller memory budget or tile. The same call resumes"
                     ) from error
-                if isinstance(outcome, Unconverged):
-                    advance(task, task.pairs, outcome)
+                if outcome == _WRITTEN:
+                    advance(task, task.pairs, True)
                 else:
                     sent |= outcome == _UNSEEN
                     todo.append(task)
@@ -197,8 +196,9 @@ def _restart_lost(cluster: Any, workers: int) -> None:
     cluster.loop.add_callback(restart)
 
 
-# Why a task was not done: claimed by another process; features not visible.
-_BUSY, _UNSEEN = "busy", "unseen"
+# What became of a task: its tile is there; another process has it; the features are not
+# visible.
+_WRITTEN, _BUSY, _UNSEEN = "written", "busy", "unseen"
 
 
 def _submit(client: "Client", task: Task, sent: bool) -> "Future":
@@ -216,7 +216,7 @@ def _submit(client: "Client", task: Task, sent: bool) -> "Future":
         return client.submit(_write, task, pure=False)
 
 
-def _write(task: Task) -> Unconverged | str:
+def _write(task: Task) -> str:
     """Computes and writes a tile, or states why not; this runs on a worker."""
     if not Path(task.store).is_dir():
         raise ValueError(
@@ -233,9 +233,8 @@ def _write(task: Task) -> Unconverged | str:
             if task.x.on_disk or task.y.on_disk:
                 return _UNSEEN
             raise
-        unconverged = _own.computer.write(task, lambda done: None)
-        if unconverged is not None:
-            return unconverged
+        if _own.computer.write(task, lambda done: None):
+            return _WRITTEN
     time.sleep(_PATIENCE)
     return _BUSY
 

@@ -13,8 +13,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import check_unique
 from semrsm_jax._narrowed import warn_of_lost_variation
-from semrsm_jax._representations import AXES
+from semrsm_jax._representations import AXES, layout_of
 from semrsm_jax._rows import Rows, transformed, unmapped
 
 # The axes over which each mean is taken.
@@ -57,12 +58,7 @@ def token_rows(activations: Any, layout: str) -> Any:
     Raises:
       ValueError: the layout is unknown, or has another number of axes.
     """
-    _checks.one_of("layout", layout, tuple(AXES))
-    if len(activations.shape) != len(layout):
-        raise ValueError(
-            f"layout {layout!r} needs {len(layout)} axes, got shape "
-            f"{tuple(activations.shape)}"
-        )
+    layout = layout_of("features", activations.shape, layout)
     activations = unmapped(activations)
     if isinstance(activations, Rows):
         samples, *tokens, channels = (activations.shape[a] for a in AXES[layout])
@@ -77,7 +73,7 @@ def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
 
 
 def check_features(name: str, given: Any) -> Features:
-    """Checks an input without a look at its values.
+    """Checks an input without a look at all of its values.
 
     Args:
       name: of the argument, for errors.
@@ -90,7 +86,7 @@ def check_features(name: str, given: Any) -> Features:
     Raises:
       TypeError: the rows are not real, or the mask is not boolean.
       ValueError: the rows do not have 3 axes, an axis is empty, or the mask or the ids
-        do not fit.
+        do not fit, or an id names two samples.
     """
     features = given if isinstance(given, Features) else Features(given)
     name, rows = input_name(name, features), features.rows
@@ -113,6 +109,7 @@ def check_features(name: str, given: Any) -> Features:
         raise ValueError(
             f"{name} has {rows.shape[0]} samples, got {len(features.ids)} ids"
         )
+    check_unique(f"{name}: ids", features.ids)
     checked = dataclasses.replace(features, rows=rows, mask=mask)
     return dataclasses.replace(checked, mask=host_mask(checked))
 

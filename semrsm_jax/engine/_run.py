@@ -122,7 +122,8 @@ def run(
       OSError: the folder cannot be written, or the disk is full.
 
     Warns:
-      RuntimeWarning: pairs of a soft matching did not converge in this call.
+      RuntimeWarning: pairs of a soft matching did not converge, in this call or in an
+        earlier one that it resumes.
     """
     options = (matcher, bound, center, tile, memory_budget)
     workers = Workers(devices or jax.local_devices(), cluster)
@@ -223,17 +224,17 @@ def _compute(jobs: Collection[_Job], workers: Workers, report: Report) -> None:
     total = sum(store.grid.pair_count for store, _ in jobs)
     tally = Tally("matching", total, total - sum(task.pairs for task in tasks))
     report(tally.now(0))
-    unconverged = Unconverged()
 
-    def advance(task: Task, done: int, missed: Unconverged | None) -> None:
-        nonlocal unconverged
-        if missed is not None:
-            unconverged = unconverged.and_those(missed)
-        report(tally.add(task, done, missed is not None))
+    def advance(task: Task, done: int, written: bool) -> None:
+        report(tally.add(task, done, written))
 
     with ExitStack() as stack:
         for store, _ in jobs:
             stack.enter_context(store.working())
         if tasks:
             workers.compute(tasks, advance)
+    # Of all tiles, those of earlier calls included.
+    unconverged = Unconverged()
+    for store, _ in jobs:
+        unconverged = unconverged.and_those(store.unconverged())
     warn_unconverged(unconverged, stacklevel=4)

@@ -11,7 +11,6 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from semrsm_jax import _checks
-from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._rows import Rows, check_unchanged, part, unread
 from semrsm_jax.engine._inputs import CENTERS, host_mask, input_name
@@ -151,8 +150,6 @@ def read_through(
     for samples, block in _blocks(rows):
         where = f"{name}, samples {samples.start} to {samples.stop - 1},"
         _checks.finite(where, block)
-        if samples.start == 0 and isinstance(rows, Rows):
-            warn_of_lost_variation(name, block)
         check_unchanged(name, block, sums[samples], samples.start)
         digests.append(_digests(block))
         if center is not None:

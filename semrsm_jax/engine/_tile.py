@@ -10,7 +10,6 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import RunInput
-from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import RunStore
 from semrsm_jax.store.tiles import Tile
@@ -59,15 +58,15 @@ class TileComputer:
         self._blocks: dict[str, tuple[Any, Any]] = {}
         self._most: int | None = None
 
-    def write(self, task: Task, progress: Callable[[int], None]) -> Unconverged | None:
-        """Computes a tile and writes it; None where another process computes it.
+    def write(self, task: Task, progress: Callable[[int], None]) -> bool:
+        """Computes a tile and writes it, unless it is there or another process does.
 
         Args:
           task: the tile.
           progress: called with the number of pairs done, after each chunk.
 
         Returns:
-          The soft matchings of this call that did not converge.
+          Whether the tile is there; otherwise another process computes it.
 
         Raises:
           InputChangedError: a sample differs from what it was when the run began.
@@ -76,14 +75,13 @@ class TileComputer:
         store = RunStore.open(task.store)
         with store.claim(task.tile) as mine:
             if mine:
-                matrices, unconverged = self._compute(store, task, progress)
-                store.write(task.tile, matrices)
-                return unconverged
-        return Unconverged() if store.has(task.tile) else None
+                store.write(task.tile, self._compute(store, task, progress))
+                return True
+        return store.has(task.tile)
 
     def _compute(
         self, store: RunStore, task: Task, progress: Callable[[int], None]
-    ) -> tuple[dict[str, np.ndarray], Unconverged]:
+    ) -> dict[str, np.ndarray]:
         (x, x_mask), (y, y_mask) = self.load(task)
         size = min(task.in_flight, self._most or task.in_flight)
         pairs = store.grid.pairs(task.tile)
@@ -99,7 +97,7 @@ class TileComputer:
         if not pairs.diagonal:
             for name in ("inner", "upper_bound"):
                 np.fill_diagonal(matrices[name], task.x.sq_norm)
-        return matrices, block.unconverged
+        return matrices
 
     def load(self, task: Task) -> list[tuple[Any, Any]]:
         """Loads both blocks onto the device, unless they are on it already."""

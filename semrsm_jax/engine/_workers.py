@@ -12,15 +12,13 @@ import jax
 from semrsm_jax._resources import Device, core_limit, cores
 from semrsm_jax.engine._cluster import cluster_threads, on_cluster
 from semrsm_jax.engine._tile import StopMatching, Task, TileComputer
-from semrsm_jax.matching.results import Unconverged
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# Called as advance(task, pairs done of its tile, soft matchings that did not converge);
-# the latter is None until the tile is written.
-Step = tuple[Task, int, Unconverged | None]
-Advance = Callable[[Task, int, Unconverged | None], None]
+# Called as advance(task, pairs done of its tile, whether the tile is written).
+Step = tuple[Task, int, bool]
+Advance = Callable[[Task, int, bool], None]
 
 # Seconds between looks at a tile that another process is computing.
 _PATIENCE = 0.2
@@ -97,7 +95,7 @@ def _on_devices(
                 continue
             if isinstance(event, BaseException):
                 raise event
-            written += event[2] is not None
+            written += event[2]
             advance(*event)
     finally:
         stop.set()
@@ -126,12 +124,12 @@ def _work(
                 def advance(done: int, task: Task = task) -> None:
                     if stop.is_set():
                         raise StopMatching
-                    events.put((task, done, None))
+                    events.put((task, done, False))
 
                 with jax.enable_x64(task.x64):
-                    unconverged = computer.write(task, advance)
-                if unconverged is not None:
-                    events.put((task, task.pairs, unconverged))
+                    written = computer.write(task, advance)
+                if written:
+                    events.put((task, task.pairs, True))
                 else:
                     todo.append(task)
                     stop.wait(_PATIENCE)

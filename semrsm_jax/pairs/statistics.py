@@ -231,7 +231,7 @@ def _samples(
         _checks.real(name, array, rank=3)
     else:
         array = _checks.real_array_on_host(name, array, rank=3)
-        warn_of_lost_variation(name, array)
+    warn_of_lost_variation(name, array)
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from semrsm_jax import _checks
 from semrsm_jax._kernels import FittedKernel, Kernel, Linear
-from semrsm_jax._representations import AXES, LAYOUT_OF_AXES, to_tokens
+from semrsm_jax._representations import layout_of, to_tokens
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pairs import PairStatistics, pair_statistics
 from semrsm_jax.registry import rebuild
@@ -107,7 +107,7 @@ def array_sources(
     sources = []
     for name, array in arrays.items():
         array = _checks.with_shape(array)
-        layout = layout_of(array.shape)
+        layout = layout_of(name, array.shape, None)
 
         def read(
             chosen: np.ndarray,
@@ -133,22 +133,6 @@ def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
         progress(description, done, total)
 
     return report
-
-
-def layout_of(shape: Sequence[int], layout: str | None = None) -> str:
-    """The given layout, or the default for the number of axes.
-
-    Raises:
-      ValueError: it does not fit.
-    """
-    if layout is None:
-        layout = LAYOUT_OF_AXES.get(len(shape), "NHWC")
-    if len(AXES[layout]) != len(shape):
-        raise ValueError(
-            "features must have shape (N, S, C) or (N, H, W, C), or the axes of their "
-            f"layout {layout}; got shape {tuple(shape)}"
-        )
-    return layout
 
 
 def on_host(stats: PairStatistics) -> PairStatistics:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax._representations import layout_of
 from semrsm_jax._resources import free_memory
 from semrsm_jax.engine import read_through, token_rows
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.reporting.sources import Origin, Source, layout_of
+from semrsm_jax.reporting.sources import Origin, Source
 from semrsm_jax.store import feature_ids, feature_names, load_features
 from semrsm_jax.store.feature_file import feature_metadata
 
@@ -60,7 +61,7 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
 
             preprocessing = preprocessing_from_text(text)
         activations = load_features(where, origin.key)
-    layout = layout_of(activations.shape, origin.layout)
+    layout = layout_of("features", activations.shape, origin.layout)
     axes = dict(zip(layout, activations.shape, strict=True))
     grid = (axes["H"], axes["W"]) if "H" in axes else None
     rows = token_rows(activations, layout)

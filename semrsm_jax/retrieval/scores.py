@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Counts of a query (..., C) and of database images (..., C) in, scores (...) out.
 Score = Callable[[ArrayLike, ArrayLike], Float[Array, "*batch"]]
 
+# The largest count.
+_MOST = 1e30
+
 # Queries scored at a time.
 _QUERIES = 256
 
@@ -61,7 +64,7 @@ def instance_f1(
 
     Raises:
       TypeError: counts are not real.
-      ValueError: counts are negative, NaN or infinite, or of other classes.
+      ValueError: counts are negative, above 1e30, NaN or infinite, or of other classes.
 
     Examples:
       >>> import numpy as np
@@ -224,10 +227,12 @@ def _counts(query: ArrayLike, database: ArrayLike) -> tuple[Array, Array]:
         if value.ndim == 0:
             raise ValueError(f"{name} must have an axis of classes, got a scalar")
         _checks.finite(name, value)
-        if not _checks.is_traced(value) and value.size and float(value.min()) < 0:
-            raise ValueError(
-                f"{name} must be counts of at least 0, got {float(value.min()):g}"
-            )
+        if not _checks.is_traced(value) and value.size:
+            low, high = float(value.min()), float(value.max())
+            # Sums over classes are finite in float32 up to there.
+            if low < 0 or high > _MOST:
+                odd = low if low < 0 else high
+                raise ValueError(f"{name} must be from 0 to {_MOST:g}, got {odd:g}")
         arrays.append(value.astype(accumulation_dtype(value.dtype)))
     if arrays[0].shape[-1] != arrays[1].shape[-1]:
         raise ValueError(

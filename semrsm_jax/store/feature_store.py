@@ -1,7 +1,6 @@
 """Features on disk, batch by batch: a zarr group that is resumed where it stopped."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import check_unique
 from semrsm_jax._rows import Rows
 from semrsm_jax.store._chunks import ChunkStore
 from semrsm_jax.store._schema import (
@@ -274,9 +274,7 @@ def _checked_ids(ids: Sequence[str]) -> list[str]:
         raise TypeError("ids must be a sequence of strings, one a sample")
     if not ids:
         raise ValueError("ids must name at least one sample, got none")
-    (twice, count), *_ = Counter(ids).most_common(1)
-    if count > 1:
-        raise ValueError(f"ids must differ, got {twice!r} twice")
+    check_unique("ids", ids)
     return list(ids)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax._ids import check_unique
 from semrsm_jax.store.array_files import open_arrays
 from semrsm_jax.store.csv_rows import numbers, read_csv_rows
 from semrsm_jax.store.stored_array import StoredArray, check_real
@@ -113,8 +114,8 @@ def load_labels(path: str | os.PathLike) -> Labels:
             f"{labels.counts[row, column]:g} for class {column} of image {row}; "
             "round shares or areas to counts, or leave the column out"
         )
-    _check_unique(path, "ids", labels.ids)
-    _check_unique(path, "classes", labels.classes)
+    check_unique(f"{path}: ids", labels.ids)
+    check_unique(f"{path}: classes", labels.classes)
     return labels
 
 
@@ -126,7 +127,7 @@ def column_key(name: str) -> str:
 def _from_csv(path: Path) -> Labels:
     header, rows = read_csv_rows(path)
     keys = [column_key(name) for name in header]
-    _check_unique(path, "columns", keys)
+    check_unique(f"{path}: columns", keys)
     named = {name: keys.index(name) for name in _NAMED if name in keys}
     ids, groups, labels = (
         tuple(row[named[name]].strip() for row in rows) if name in named else None
@@ -211,12 +212,6 @@ def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray) -> None:
                 f"{len(column)} integers are all different; if they name the images, "
                 "call it 'id', otherwise remove it"
             )
-
-
-def _check_unique(path: Path, what: str, names: Sequence[str] | None) -> None:
-    if names is not None and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{path} must have unique {what}, got {twice!r} again")
 
 
 def _names(

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax._checks import real_array_on_host
+from semrsm_jax._ids import check_unique
 from semrsm_jax._version import __version__
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store.array_files import open_arrays, save_arrays
@@ -161,9 +162,8 @@ def _checked_names(name: str, names: Any, shape: tuple[int, ...]) -> list[str]:
     if isinstance(names, str) or len(names) != count:
         raise ValueError(f"{name} must hold {count} names, one a sample, got {names!r}")
     names = list(map(str, names))
-    if name.endswith("ids") and len(set(names)) < count:
-        twice = next(each for each in names if names.count(each) > 1)
-        raise ValueError(f"{name} must be unique, got {twice!r} again")
+    if name.endswith("ids"):
+        check_unique(name, names)
     return names
 
 
