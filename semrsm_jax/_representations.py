@@ -55,7 +55,7 @@ def layout_of(name: str, shape: Sequence[int], layout: str | None) -> str:
     _checks.one_of("layout", layout, tuple(AXES))
     if len(shape) != len(layout):
         raise ValueError(
-            f"layout {layout!r} needs {len(layout)} axes, got {name} of shape {shape}"
+            f"layout '{layout}' needs {len(layout)} axes, got {name} of shape {shape}"
         )
     return layout
 
