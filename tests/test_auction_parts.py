@@ -9,14 +9,17 @@ import numba
 import numpy as np
 import pytest
 from assignment_checks import check, features
+from compiled_functions import from_python, scans
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_jax.matching import _augment, _bidding
+from semrsm_jax.matching import _augment
 from semrsm_jax.matching._auction import HostSolution, solve
-from semrsm_jax.matching._bidding import LISTS_FROM
+from semrsm_jax.matching._bidding import LISTS_FROM, NARROW_FROM
+from semrsm_jax.matching._phase import bid_phase
 from semrsm_jax.matching._scans import BLOCK, CANDIDATES, list_candidates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["features", "noise", "duplicates", "digits"])
 def test_candidate_lists(kind):
     """Rows long enough for candidate lists, and with more ties than one holds."""
@@ -31,6 +34,21 @@ def test_candidate_lists(kind):
         affinity = rng.integers(0, 30, (1, n, m)).astype(np.float32)
     for tolerance in (1e-6, 0.0):
         check(affinity, solve(affinity, tolerance=tolerance), tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["features", "one column", "outlier", "rectangle"])
+def test_early_phases_in_16_bits(kind):
+    """Also where prices or entries leave their range."""
+    n, m = NARROW_FROM // (1 + 7 * (kind == "rectangle")), NARROW_FROM
+    rng = np.random.default_rng(1)
+    x, y = (np.maximum(rng.normal(size=(s, 16)), 0) for s in (n, m))
+    affinity = (x @ y.T).astype(np.float32)
+    if kind == "one column":
+        affinity[:, 7] += 1e4 * rng.random(n)
+    elif kind == "outlier":
+        affinity[3, 5], affinity[8, 2] = 1e6, -1e6
+    check(affinity[None], solve(affinity[None]))
 
 
 @pytest.mark.slow
@@ -52,7 +70,7 @@ def test_a_candidate_list_holds_all_above_its_threshold_and_no_more(near, ties):
     a = profits + prices
     columns = np.full(CANDIDATES + 1, LISTS_FROM, np.uint32)
     values = np.zeros(CANDIDATES + 1, np.int32)
-    count, threshold = list_candidates(
+    count, threshold = from_python(list_candidates)(
         a,
         prices,
         np.empty(LISTS_FROM // BLOCK, np.int32),
@@ -86,7 +104,7 @@ def test_a_row_bids_for_no_column_beyond_its_list():
     none, prices = np.empty(0, np.int32), np.zeros(m, np.int32)
     slots = none, prices, np.empty(m, np.int32), column_of
     state = profits, prices, slots, (none, none, none)
-    _bidding._bid_phase(*state, np.int32(1), 1000, np.array([100]), work)
+    from_python(bid_phase)(*state, np.int32(1), 1000, np.array([100, 0]), work)
     np.testing.assert_array_equal(column_of, best)
 
 
@@ -105,32 +123,18 @@ def test_the_proof_is_repeated_where_slack_was_left():
 
 
 # The scans measured on these matrices: only another algorithm may need more.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "ceiling"), [(64, [1089, 905, 897]), (256, [5290, 5218, 4524])]
 )
 def test_the_auction_needs_no_more_scans(monkeypatch, size, ceiling):
-    phase, costs = _bidding._bid_phase, []
-
-    def counted(*arguments):
-        costs.append(phase(*arguments))
-        return costs[-1]
-
-    # The compiled phases, called by the uncompiled loop over them.
-    monkeypatch.setattr(_bidding, "_bid_phase", counted)
-    scans = []
+    counts = []
     for seed in range(3):
         x, y = np.random.default_rng(seed).integers(-20, 40, (2, size, 8)).clip(0)
-        affinity = (x @ y.T).astype(np.float32)
-        best, worst = affinity.max(1).astype(float), affinity.min(1).astype(float)
-        space = np.empty(size * (size + BLOCK), np.int32)
-        matched, prices = np.full(size, -1, np.int32), np.zeros(size)
-        ranges = affinity, np.arange(size), best, worst
-        arguments = (*ranges, 1e-6, True, space, matched)
-        assert _bidding.auction.py_func(*arguments, prices)
+        count, matched = scans(monkeypatch, (x @ y.T).astype(np.float32), True)
         assert len(set(matched.tolist())) == size
-        scans.append(sum(costs))
-        costs.clear()
-    assert all(np.array(scans) <= ceiling), scans
+        counts.append(count)
+    assert all(np.array(counts) <= ceiling), counts
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -202,7 +206,7 @@ def test_no_cache_folder(monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    double = _augment.jit(lambda x: 2 * x)
+    double = _augment.jit(lambda x: 2 * x, no_cpython_wrapper=False)
     assert double(21) == 42
 
 
@@ -218,7 +222,8 @@ def test_import_compiles_nothing_and_survives_a_read_only_home(tmp_path):
         "assert not _augment.augment.signatures\n"
         "import numpy as np\n"
         "out = np.empty(1)\n"
-        "_augment.profits(np.ones((1, 2)), np.arange(1), np.zeros(2), out)\n"
+        "profits = _augment.jit(_augment.profits.py_func, no_cpython_wrapper=False)\n"
+        "profits(np.ones((1, 2)), np.arange(1), np.zeros(2), out)\n"
         "assert out[0] == 1.0\n"
     )
     environment = dict(os.environ, PYTHONPATH=str(package), HOME=str(tmp_path))

@@ -3,10 +3,11 @@
 import assignment_checks
 import numpy as np
 import pytest
+from compiled_functions import from_python, scans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semrsm_jax.matching import _auction, _bidding, _repeats
+from semrsm_jax.matching import _auction, _repeats
 from semrsm_jax.matching._auction import solve
 
 
@@ -55,7 +56,7 @@ def test_one_side_alone_repeats(rng, side):
 def test_rounding_may_tell_repeated_tokens_apart(rng):
     matrix = repeating(rng, 200, 200, 0.5).astype(np.float32)
     matrix *= 1 + rng.integers(-1, 2, matrix.shape) * np.float32(2**-23)
-    order, begin, class_of = _repeats.equal_columns(
+    order, begin, class_of = from_python(_repeats.equal_columns)(
         matrix, np.arange(200), 4e-7 * matrix.max(1).astype(float)
     )
     assert np.diff(begin).max() > 80
@@ -71,7 +72,9 @@ def test_what_differs_is_not_merged(rng):
     matrix = np.tile(rng.random((200, 1)), (1, 200)).astype(np.float32)
     matrix[:, :20] = rng.random((200, 20))
     matrix[77, 150:] += 0.5
-    order, begin, _ = _repeats.equal_columns(matrix, np.arange(200), np.zeros(200))
+    order, begin, _ = from_python(_repeats.equal_columns)(
+        matrix, np.arange(200), np.zeros(200)
+    )
     largest = np.diff(begin).argmax()
     merged = order[begin[largest] : begin[largest + 1]]
     assert sorted(merged) == list(range(20, 150))
@@ -85,25 +88,13 @@ def test_nearly_constant_rows_keep_two_classes(rng):
     check(matrix)
 
 
+@pytest.mark.slow
 def test_equal_rows_bid_together(rng, monkeypatch):
     """Alone they would need a scan for every epsilon that a price rises by."""
     matrix = repeating(rng, 256, 256, 0.4).astype(np.float32)
-    n, phase, costs = len(matrix), _bidding._bid_phase, {}
-    best, worst = matrix.max(1).astype(float), matrix.min(1).astype(float)
-    for repeats in (True, False):  # whether repeated tokens are looked for
-        costs[repeats] = 0
-
-        def counted(*arguments, repeats=repeats):
-            cost = phase(*arguments)
-            costs[repeats] += cost
-            return cost
-
-        monkeypatch.setattr(_bidding, "_bid_phase", counted)
-        space = np.empty(n * (n + 64), np.int32)
-        matched, prices = np.full(n, -1, np.int32), np.zeros(n)
-        ranges = matrix, np.arange(n), best, worst
-        _bidding.auction.py_func(*ranges, 1e-6, repeats, space, matched, prices)
-    assert costs[True] < costs[False] / 3
+    # With and without a look for repeated tokens.
+    together, alone = (scans(monkeypatch, matrix, r)[0] for r in (True, False))
+    assert together < alone / 3
 
 
 def test_the_answer_is_the_same_for_any_number_of_threads(rng):

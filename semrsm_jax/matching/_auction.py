@@ -13,6 +13,7 @@ with n <= m, and every row is matched. Profits are row entries less column price
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from semrsm_jax.matching._augment import (
     profits,
     row_ranges,
 )
-from semrsm_jax.matching._bidding import auction
+from semrsm_jax.matching._bidding import NARROW_FROM, auction
 from semrsm_jax.matching._repeats import repeats
 from semrsm_jax.matching._scans import BLOCK
 
@@ -58,6 +59,7 @@ def _solve_wide(
     tolerance: float,
     repeated: bool,
     fixed: ndarray,
+    narrow: ndarray | None,
     column_of: ndarray,
     prices: ndarray,
 ) -> float:
@@ -84,7 +86,7 @@ def _solve_wide(
     if count > 0:
         matched = np.full(count, -1, np.int32)
         complete = auction(
-            matrix, busy, top, low, tolerance, repeated, fixed, matched, prices
+            matrix, busy, top, low, tolerance, repeated, fixed, narrow, matched, prices
         )
         allowed = tolerance * abs(top.sum() + constant)
         rounding = np.finfo(matrix.dtype).eps if tolerance > 0.0 else 0.0
@@ -118,7 +120,7 @@ def _solve_wide(
     return bound + constant
 
 
-@jit
+@partial(jit, no_cpython_wrapper=False)
 def _solve_range(
     affinity: ndarray,
     row_mask: ndarray,
@@ -127,6 +129,7 @@ def _solve_range(
     end: int,
     tolerance: float,
     fixed: ndarray,
+    narrow: ndarray | None,
     permutation: ndarray,
     bound: ndarray,
     prices: ndarray,
@@ -148,7 +151,7 @@ def _solve_range(
         dual = np.zeros(matrix.shape[1])
         repeated = equal_columns + equal_rows > 0
         bound[b] = _solve_wide(
-            matrix, chosen, tolerance, repeated, fixed, column_of, dual
+            matrix, chosen, tolerance, repeated, fixed, narrow, column_of, dual
         )
         if np.isnan(bound[b]):
             continue
@@ -240,9 +243,13 @@ def solve(
         fixed = spaces.pop() if spaces else np.empty(0, np.int32)
         if len(fixed) < workspace:
             fixed = np.empty(workspace, np.int32)
+        # Compiled where it is needed: it takes seconds.
+        narrow = fixed.view(np.int16) if wide >= NARROW_FROM else None
         while (begin := next(starts)) < pairs:
             end = min(begin + chunk, pairs)
-            _solve_range(affinity, *masks, begin, end, tolerance, fixed, *solution)
+            _solve_range(
+                affinity, *masks, begin, end, tolerance, fixed, narrow, *solution
+            )
         spaces.append(fixed)
 
     helpers = min(threads, -(-pairs // chunk)) - 1

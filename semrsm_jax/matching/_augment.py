@@ -34,8 +34,12 @@ def jit(function: Callable, **more: Any) -> Any:
     Numba keeps machine code as long as the file of the function stays the same, though
     the code contains that of functions in other files. It looks at what a function
     closes over, too: here the digest of all of them.
+
+    Compiled functions alone can call it, unless ``no_cpython_wrapper=False``: what
+    Python needs to call each takes a quarter of the time to compile.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **more}
     code = function.__code__
     if not code.co_freevars:
         code = code.replace(co_freevars=("digest",))

@@ -1,4 +1,4 @@
-"""The forward auction, in 32-bit fixed point.
+"""The forward auction in fixed point, of 32 bits, early phases of 16.
 
 Rows bid for columns, one after the other (Gauss-Seidel), with epsilon scaling
 (Bertsekas, "The auction algorithm", Annals of Operations Research 14, 1988). Integer
@@ -13,26 +13,21 @@ import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
-from semrsm_jax.matching._joint_bids import (
-    absent_rows_bid,
-    equal_rows_bid,
-    evict,
-    set_class_price,
-)
+from semrsm_jax.matching._joint_bids import set_class_price
+from semrsm_jax.matching._phase import bid_phase
 from semrsm_jax.matching._repeats import equal_columns, equal_rows
-from semrsm_jax.matching._scans import BLOCK, CANDIDATES, LOW, list_candidates, scan
+from semrsm_jax.matching._scans import BLOCK, CANDIDATES, below, floor_of
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
-FLOOR = -(2.0**29)  # entries further than this below their row's best are cut off
+NARROW_RANGE = 2.0**14  # the same in 16 bits
+NARROW_FROM = 2048  # columns; below, reading them is not what a scan costs
+NARROW_EPSILON = 1.5  # the smallest in 16 bits
 RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
 FIRST_EPSILON = 0.02  # of the rows' typical spread
 SHRINK = 20.0  # epsilon's division a phase
 LISTS_FROM = 2560  # columns; below, a scan costs less than the making of lists
-LIST_COST = 4  # of making a list, in scans of a row
 LEAST_DIFFERENCE = 2.0**-16  # of a row's spread, by which classes differ at least
 EQUAL = 4  # roundings by which repeated entries differ at most
-LEAST_TOGETHER = 8  # fewer equal rows bid one by one
-TOGETHER_COST = 8  # of their bid, in scans of a row
 # Scans (and bids between equally good columns) a row before augmenting paths take over;
 # their cost a row grows with m * m at worst, so both limits do.
 SCANS_PER_ROW, ENTRIES_PER_SCAN = 150, 2**13
@@ -49,11 +44,12 @@ def _to_fixed_point(
     begin: ndarray,
     fixed: ndarray,
 ) -> int:
-    """Write rows, less their maximum, as int32; the number that reach it twice.
+    """Write rows, less their maximum, as integers; the number that reach it twice.
 
     Of each class of columns the first, where there are classes.
     """
     classes = len(begin) - 1
+    low = below(fixed)
     m = classes if classes > 0 else matrix.shape[1]
     picked = np.empty(max(classes, 0), matrix.dtype)
     tied = 0
@@ -65,7 +61,7 @@ def _to_fixed_point(
         else:
             hits = _fix_row(matrix[rows[r]], top[r], scale, fixed[r])
         for j in range(m, fixed.shape[1]):
-            fixed[r, j] = LOW
+            fixed[r, j] = low
         tied += hits > 1
     return tied
 
@@ -73,112 +69,103 @@ def _to_fixed_point(
 @jit
 def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> np.int32:
     hits = np.int32(0)
+    floor = np.float64(floor_of(q))
     for j in range(len(a)):
         x = (np.float64(a[j]) - best) * scale - 0.5  # the cast truncates
-        q[j] = np.int32(x if x > FLOOR else FLOOR)
+        q[j] = q.dtype.type(np.int32(x if x > floor else floor))
         hits += np.int32(q[j] == 0)
     return hits
 
 
 @jit
-def _bid_phase(
-    fixed: ndarray,
-    p: ndarray,
-    slots: tuple[ndarray, ...],
-    groups: tuple[ndarray, ...],
-    epsilon: int,
+def _phases(
+    problem: tuple[ndarray, ...],
+    groups: tuple[ndarray, ...] | None,
+    q: ndarray,
+    scale: float,
+    epsilons: tuple[float, float],
+    aim: float,
     budget: int,
-    ties: ndarray,
-    work: tuple[ndarray, ...],
-) -> int:
-    """Match every row anew at one epsilon; return what it cost, in scans of a row.
+    column_of: ndarray,
+    prices: ndarray,
+) -> tuple[float, int]:
+    """Phases in the dtype of q, a space for the fixed-point copy, from earlier prices.
 
-    Rows bid for classes of equal columns, and get their cheapest member, a slot; p is
-    the price of that one. Where `begin` is empty, each column is a class and a slot.
-    Many equal rows bid together.
+    Epsilon falls from the first to the second of `epsilons`, or to what `aim`, the
+    tolerance, needs.
 
-    Ends early, with rows left open, past the budget or after too many bids between
-    equally good columns, which raise prices only slowly.
+    Returns:
+      The epsilon to go on with: 0 where `aim` was met, negative where all rows are open
+      again, the last one where a price left the range of the dtype; and the budget
+      left.
     """
-    begin, slot_prices, row_of, slot_of = slots
-    members, group_begin, group_of = groups
-    columns, values, counts, thresholds, stack, block_max, waiting = work
-    n = len(slot_of)
-    m = len(row_of)
-    lists = len(counts) > 0
-    classes = len(begin) > 0
-    groups_bid = len(group_of) > 0
-    row_of[:] = -1
-    for i in range(n):
-        stack[i] = n - 1 - i
-        slot_of[i] = -1
-    waiting[:] = True
-    free = n
-    cost = 0
+    matrix, rows, top, order, begin = problem
+    n = len(rows)
+    m = matrix.shape[1]
+    count = len(begin) - 1 if len(begin) > 0 else m
+    epsilon, finest = epsilons
+    if _to_fixed_point(matrix, rows, top, scale, order, begin, q) > n // 2:
+        # Ties raise prices slowly, and leave short augmenting paths.
+        column_of[:] = -1
+        return -epsilon, budget
+    p = np.zeros(q.shape[1], q.dtype)
+    slot_prices = np.zeros(m, q.dtype) if len(begin) > 0 else p[:m]
+    for s in range(m):
+        slot_prices[s] = np.int64(prices[order[s] if len(order) > 0 else s] * scale)
+    for j in range(len(begin) - 1):
+        set_class_price(j, begin, slot_prices, p)
+    row_of = np.empty(m, np.int32)
+    listed = n if count >= LISTS_FROM else 0
+    thresholds = np.empty(listed, q.dtype)
+    work = (
+        np.empty((listed, CANDIDATES), np.uint32),
+        np.empty((listed, CANDIDATES), q.dtype),
+        np.zeros(listed, np.int64),
+        thresholds,
+        np.empty(n, np.int32),
+        np.empty(q.shape[1] // BLOCK, q.dtype),
+        np.empty(n, np.bool_),
+    )
+    left = np.zeros(2, np.int64)  # bids between equally good columns; out of range
+    left[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
+    slots = (begin, slot_prices, row_of, column_of)
     while True:
-        while free > 0:
-            if cost >= budget or ties[0] < 0:
-                return cost
-            free -= 1
-            i = stack[free]
-            waiting[i] = False
-            if slot_of[i] >= 0:
-                continue
-            cost += 1
-            first = second = LOW
-            k1 = 0
-            if lists:
-                for _ in range(2):
-                    first = LOW
-                    second = thresholds[i]
-                    for k in range(counts[i]):
-                        x = np.int32(values[i, k] - p[columns[i, k]])
-                        if x > first:
-                            second = max(second, first)
-                            first = x
-                            k1 = k
-                        elif x > second:
-                            second = x
-                    if counts[i] > 0 and first >= thresholds[i]:
-                        break
-                    counts[i], thresholds[i] = list_candidates(
-                        fixed[i], p, block_max, columns[i], values[i]
-                    )
-                    cost += LIST_COST
-                j = np.int64(columns[i, k1])
-            else:
-                j, first, second = scan(fixed[i], p)
-            if groups_bid and first - second <= epsilon:
-                g = group_of[i]
-                equal = members[group_begin[g] : group_begin[g + 1]]
-                if len(equal) >= LEAST_TOGETHER:
-                    free = equal_rows_bid(
-                        fixed[i], p, slots, equal, epsilon, stack, free, waiting
-                    )
-                    cost += TOGETHER_COST
-                    continue
-            ties[0] -= first == second
-            slot = j
-            if classes:
-                slot = np.int64(begin[j])
-                for s in range(slot + 1, begin[j + 1]):
-                    slot = s if slot_prices[s] < slot_prices[slot] else slot
-            slot_prices[slot] = p[j] + (first - second + epsilon)
-            if classes:
-                set_class_price(j, begin, slot_prices, p)
-            evicted = row_of[slot]
-            row_of[slot] = i
-            slot_of[i] = slot
-            if evicted >= 0:
-                free = evict(evicted, slot_of, waiting, stack, free)
-        if n == m:
-            return cost
-        free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, waiting, stack)
+        step = np.int32(max(epsilon * scale, 1.0))
+        budget -= bid_phase(q, p, slots, groups, step, budget, left, work)
+        lowest = p[0]
+        for j in range(count):
+            lowest = min(lowest, p[j])
+        for j in range(count):
+            p[j] -= lowest
         for j in range(len(begin) - 1):
-            set_class_price(j, begin, slot_prices, p)
-        cost += m // 8
-        if free == 0:
-            return cost
+            for s in range(begin[j], begin[j + 1]):
+                slot_prices[s] = p[j]
+        for r in range(listed):
+            thresholds[r] += lowest
+        if left[0] < 0:  # no match is worth keeping
+            column_of[:] = -1
+            return -epsilon, budget
+        value = 0.0
+        for r in range(n):
+            if column_of[r] >= 0:
+                j = order[column_of[r]] if len(order) > 0 else column_of[r]
+                value += matrix[rows[r], j]
+        goal = aim * abs(value) / n
+        if finest == 0.0:
+            goal = max(goal, 1.0 / scale)
+        if budget <= 0 or left[1] or epsilon <= 1.25 * goal:
+            following = epsilon if left[1] else 0.0
+            break
+        following = max(epsilon / SHRINK, goal)
+        if following < finest:
+            break
+        epsilon = following
+    for s in range(m):
+        prices[order[s] if len(order) > 0 else s] = slot_prices[s] / scale
+    for r in range(n):
+        if column_of[r] >= 0 and len(order) > 0:
+            column_of[r] = order[column_of[r]]
+    return following, budget
 
 
 @jit
@@ -190,13 +177,15 @@ def auction(
     tolerance: float,
     repeats: bool,
     fixed: ndarray,
+    narrow: ndarray | None,
     column_of: ndarray,
     prices: ndarray,
 ) -> bool:
     """Match rows that are not constant; False if it was broken off.
 
-    `repeats` tells whether rows or columns may repeat others. column_of and prices are
-    a start for augmenting paths where it was.
+    `repeats` tells whether rows or columns may repeat others. `fixed` is a space of 32
+    bits, `narrow` the same of 16, or None, which leaves its phases out of the compiled
+    code. column_of and prices are a start for augmenting paths where it was broken off.
     """
     n = len(rows)
     m = matrix.shape[1]
@@ -225,59 +214,27 @@ def auction(
         groups = equal_rows(matrix, rows, slack)
         if len(order) + len(groups[0]) > 0:
             aim = 0.4 * tolerance
-    classes = len(begin) - 1 if len(begin) > 0 else m
-    width = (classes + BLOCK - 1) // BLOCK * BLOCK
-    q = fixed[: n * width].reshape(n, width)
-    if _to_fixed_point(matrix, rows, top, scale, order, begin, q) > n // 2:
-        return False  # ties raise prices slowly, and leave short augmenting paths
-
-    p = np.zeros(width, np.int32)
-    slot_prices = np.zeros(m, np.int32) if len(begin) > 0 else p[:m]
-    row_of = np.empty(m, np.int32)
-    listed = n if classes >= LISTS_FROM else 0
-    thresholds = np.empty(listed, np.int32)
-    work = (
-        np.empty((listed, CANDIDATES), np.uint32),
-        np.empty((listed, CANDIDATES), np.int32),
-        np.zeros(listed, np.int64),
-        thresholds,
-        np.empty(n, np.int32),
-        np.empty(width // BLOCK, np.int32),
-        np.empty(n, np.bool_),
-    )
-    epsilon = FIRST_EPSILON * 2.0**typical * scale
+    count = len(begin) - 1 if len(begin) > 0 else m
+    width = (count + BLOCK - 1) // BLOCK * BLOCK
     budget = max(SCANS_PER_ROW, m * m // ENTRIES_PER_SCAN) * n
-    ties = np.empty(1, np.int64)  # those still allowed
-    ties[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
-    slots = (begin, slot_prices, row_of, column_of)
-    while True:
-        step = np.int32(max(epsilon, 1.0))
-        budget -= _bid_phase(q, p, slots, groups, step, budget, ties, work)
-        lowest = p[0]
-        for j in range(classes):
-            lowest = min(lowest, p[j])
-        for j in range(classes):
-            p[j] -= lowest
-        for j in range(len(begin) - 1):
-            for s in range(begin[j], begin[j + 1]):
-                slot_prices[s] = p[j]
-        for r in range(listed):
-            thresholds[r] += lowest
-        if ties[0] < 0:  # nothing is worth keeping
-            column_of[:] = -1
-            return False
-        value = 0.0
-        for r in range(n):
-            if column_of[r] >= 0:
-                j = order[column_of[r]] if len(order) > 0 else column_of[r]
-                value += matrix[rows[r], j]
-        goal = max(aim * abs(value) * scale / n, 1.0)
-        if budget <= 0 or epsilon <= 1.25 * goal:
-            break
-        epsilon = max(epsilon / SHRINK, goal)
-    for s in range(m):
-        prices[order[s] if len(order) > 0 else s] = slot_prices[s] / scale
-    for r in range(n):
-        if column_of[r] >= 0 and len(order) > 0:
-            column_of[r] = order[column_of[r]]
-    return budget > 0
+    epsilon = FIRST_EPSILON * 2.0**typical
+    problem = (matrix, rows, top, order, begin)
+    if narrow is not None:
+        # Half the bytes are read where half the digits serve.
+        coarse = scale * NARROW_RANGE / RANGE
+        if not repeats and m >= NARROW_FROM and epsilon * coarse >= NARROW_EPSILON:
+            q = narrow[: n * width].reshape(n, width)
+            epsilons = (epsilon, NARROW_EPSILON / coarse)
+            epsilon, budget = _phases(
+                problem, None, q, coarse, epsilons, aim, budget, column_of, prices
+            )
+            epsilon = abs(epsilon)
+            if epsilon == 0.0:
+                return budget > 0
+    q = fixed[: n * width].reshape(n, width)
+    epsilon, budget = _phases(
+        problem, groups, q, scale, (epsilon, 0.0), aim, budget, column_of, prices
+    )
+    if epsilon < 0.0:
+        prices[:] = 0.0
+    return epsilon == 0.0 and budget > 0

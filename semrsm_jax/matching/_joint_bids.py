@@ -4,7 +4,7 @@ import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
-from semrsm_jax.matching._scans import LOW
+from semrsm_jax.matching._scans import below
 
 
 @jit
@@ -51,6 +51,7 @@ def equal_rows_bid(
     begin, slot_prices, row_of, slot_of = slots
     m = len(row_of)
     profit = np.empty(m, np.int32)
+    low = below(profit)
     if len(begin) == 0:
         for s in range(m):
             profit[s] = a[s] - slot_prices[s]
@@ -65,9 +66,9 @@ def equal_rows_bid(
             wanted += 1
         else:
             held[k] = profit[s]
-            profit[s] = LOW
+            profit[s] = low
     # The largest level that more than `wanted` profits reach: that of the next best.
-    level, above = np.int64(LOW), np.int64(profit.max()) + 1
+    level, above = np.int64(low), np.int64(profit.max()) + 1
     while above - level > 1:
         middle = np.int32((level + above) >> 1)
         count = np.int32(0)
@@ -77,10 +78,10 @@ def equal_rows_bid(
             level = np.int64(middle)
         else:
             above = np.int64(middle)
-    if level == LOW:  # nothing is left out
+    if level == low:  # nothing is left out
         level = np.int64(profit.max())
         for s in range(m):
-            level = min(level, np.int64(profit[s])) if profit[s] > LOW else level
+            level = min(level, np.int64(profit[s])) if profit[s] > low else level
     level = np.int32(level)
     ties = np.int64(wanted)
     for s in range(m):

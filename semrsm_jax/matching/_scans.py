@@ -1,28 +1,42 @@
 """The best columns of a bidding row, by integer maxima that vectorize."""
 
+from typing import Any
+
 import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import jit
 
 BLOCK = 64  # columns of one vectorized maximum; rows are padded to a multiple of it
-LOW = np.int32(-(2**31) + 1)  # below every profit that can occur
 CANDIDATES = 48  # length of a row's candidate list
 LISTED_BLOCKS = 6  # about one in six blocks of a row gives its best to the list
 
 
 @jit
-def scan(a: ndarray, p: ndarray) -> tuple[np.int64, np.int32, np.int32]:
+def floor_of(a: ndarray) -> int:
+    """Entries further than this below their row's best are cut off."""
+    return np.iinfo(a.dtype).min // (4 if a.itemsize == 4 else 2)
+
+
+@jit
+def below(a: ndarray) -> Any:
+    """A number below every profit that can occur, in the dtype of the array."""
+    return a.dtype.type(np.iinfo(a.dtype).min + 1)
+
+
+@jit
+def scan(a: ndarray, p: ndarray) -> tuple[np.int64, Any, Any]:
     """Best column of a row, its profit, and the second best profit."""
-    first = LOW
-    second = LOW
+    low = below(a)
+    first = low
+    second = low
     start = 0
     for s in range(0, len(a), BLOCK):
         block = a[s : s + BLOCK]
         price = p[s : s + BLOCK]
-        x = LOW
+        x = low
         for k in range(BLOCK):
-            x = max(x, np.int32(block[k] - price[k]))
+            x = max(x, a.dtype.type(block[k] - price[k]))
         second = max(second, min(first, x))
         if x > first:
             first = x
@@ -32,9 +46,9 @@ def scan(a: ndarray, p: ndarray) -> tuple[np.int64, np.int32, np.int32]:
     index = np.int32(0)
     ties = np.int32(0)
     for k in range(np.int32(BLOCK)):
-        x = np.int32(block[k] - price[k])
+        x = a.dtype.type(block[k] - price[k])
         hit = x == first
-        second = max(second, LOW if hit else x)
+        second = max(second, low if hit else x)
         index = max(index, np.int32(k) if hit else np.int32(0))
         ties += np.int32(hit)
     return start + np.int64(index), first, first if ties > 1 else second
@@ -43,42 +57,43 @@ def scan(a: ndarray, p: ndarray) -> tuple[np.int64, np.int32, np.int32]:
 @jit
 def list_candidates(
     a: ndarray, p: ndarray, block_max: ndarray, columns: ndarray, values: ndarray
-) -> tuple[int, np.int32]:
+) -> tuple[int, Any]:
     """List a row's best columns; all others' profits are at most the threshold.
 
     Prices only rise within a phase, so that the threshold stays true.
     """
     blocks = len(block_max)
-    best = LOW
+    low = below(a)
+    best = low
     for j in range(len(a)):  # a pass of its own, as long streams load fastest
-        best = max(best, np.int32(a[j] - p[j]))
+        best = max(best, a.dtype.type(a[j] - p[j]))
     worst = best
     for b in range(blocks):
         block = a[b * BLOCK : (b + 1) * BLOCK]
         price = p[b * BLOCK : (b + 1) * BLOCK]
-        x = LOW
+        x = low
         for k in range(BLOCK):
-            x = max(x, np.int32(block[k] - price[k]))
+            x = max(x, a.dtype.type(block[k] - price[k]))
         block_max[b] = x
         worst = min(worst, x)
-    below, above = np.int64(worst) - 1, np.int64(best)
+    beneath, above = np.int64(worst) - 1, np.int64(best)
     wanted = blocks // LISTED_BLOCKS + 2
     for _ in range(8):
-        middle = np.int32((below + above) >> 1)
+        middle = a.dtype.type((beneath + above) >> 1)
         count = np.int32(0)
         for b in range(blocks):
             count += np.int32(block_max[b] > middle)
         if count >= wanted:
-            below = np.int64(middle)
+            beneath = np.int64(middle)
         else:
             above = np.int64(middle)
-    threshold = np.int32(below)
+    threshold = a.dtype.type(beneath)
     while True:
         count = 0
         for b in range(blocks):
             if block_max[b] > threshold:
                 for j in range(b * BLOCK, (b + 1) * BLOCK):
-                    if np.int32(a[j] - p[j]) > threshold:
+                    if a.dtype.type(a[j] - p[j]) > threshold:
                         if count == CANDIDATES:
                             count += 1
                             break
@@ -91,4 +106,4 @@ def list_candidates(
             return count, threshold
         if threshold == best - 1:  # more ties for the best than the list is long
             return CANDIDATES, best
-        threshold = np.int32(best - (best - threshold + 2) // 4)
+        threshold = a.dtype.type(best - (best - threshold + 2) // 4)

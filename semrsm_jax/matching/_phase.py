@@ -1,0 +1,130 @@
+"""One phase of the auction: every row bids until all are matched, at one epsilon.
+
+Rows bid one after the other (Gauss-Seidel). Integer maxima vectorize and never round.
+"""
+
+import numpy as np
+from numpy import ndarray
+
+from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._joint_bids import (
+    absent_rows_bid,
+    equal_rows_bid,
+    evict,
+    set_class_price,
+)
+from semrsm_jax.matching._scans import below, floor_of, list_candidates, scan
+
+LIST_COST = 4  # of making a list, in scans of a row
+LEAST_TOGETHER = 8  # fewer equal rows bid one by one
+TOGETHER_COST = 8  # of their bid, in scans of a row
+
+
+@jit
+def bid_phase(
+    fixed: ndarray,
+    p: ndarray,
+    slots: tuple[ndarray, ...],
+    groups: tuple[ndarray, ...] | None,
+    epsilon: int,
+    budget: int,
+    ties: ndarray,
+    work: tuple[ndarray, ...],
+) -> int:
+    """Match every row anew at one epsilon; return what it cost, in scans of a row.
+
+    Rows bid for classes of equal columns, and get their cheapest member, a slot; p is
+    the price of that one. Where `begin` is empty, each column is a class and a slot.
+    Many equal rows bid together.
+
+    Ends early, with rows left open, past the budget, after too many bids between
+    equally good columns, which raise prices only slowly, or with `ties[1]` set, where a
+    price leaves the range of the dtype.
+    """
+    low = below(p)
+    most = np.int64(np.iinfo(p.dtype).max) + floor_of(p) - 1
+    begin, slot_prices, row_of, slot_of = slots
+    if groups is not None:
+        members, group_begin, group_of = groups
+        groups_bid = len(group_of) > 0
+    columns, values, counts, thresholds, stack, block_max, waiting = work
+    n = len(slot_of)
+    m = len(row_of)
+    lists = len(counts) > 0
+    classes = len(begin) > 0
+    row_of[:] = -1
+    for i in range(n):
+        stack[i] = n - 1 - i
+        slot_of[i] = -1
+    waiting[:] = True
+    free = n
+    cost = 0
+    while True:
+        while free > 0:
+            if cost >= budget or ties[0] < 0:
+                return cost
+            free -= 1
+            i = stack[free]
+            waiting[i] = False
+            if slot_of[i] >= 0:
+                continue
+            cost += 1
+            first = second = low
+            k1 = 0
+            if lists:
+                for _ in range(2):
+                    first = low
+                    second = thresholds[i]
+                    for k in range(counts[i]):
+                        x = p.dtype.type(values[i, k] - p[columns[i, k]])
+                        if x > first:
+                            second = max(second, first)
+                            first = x
+                            k1 = k
+                        elif x > second:
+                            second = x
+                    if counts[i] > 0 and first >= thresholds[i]:
+                        break
+                    counts[i], thresholds[i] = list_candidates(
+                        fixed[i], p, block_max, columns[i], values[i]
+                    )
+                    cost += LIST_COST
+                j = np.int64(columns[i, k1])
+            else:
+                j, first, second = scan(fixed[i], p)
+            if groups is not None:
+                if groups_bid and first - second <= epsilon:
+                    g = group_of[i]
+                    equal = members[group_begin[g] : group_begin[g + 1]]
+                    if len(equal) >= LEAST_TOGETHER:
+                        free = equal_rows_bid(
+                            fixed[i], p, slots, equal, epsilon, stack, free, waiting
+                        )
+                        cost += TOGETHER_COST
+                        continue
+            ties[0] -= first == second
+            slot = j
+            if classes:
+                slot = np.int64(begin[j])
+                for s in range(slot + 1, begin[j + 1]):
+                    slot = s if slot_prices[s] < slot_prices[slot] else slot
+            price = np.int64(p[j]) + np.int64(first) - np.int64(second) + epsilon
+            if p.itemsize < 4 and price > most:
+                ties[1] = 1
+                return cost
+            slot_prices[slot] = price
+            if classes:
+                set_class_price(j, begin, slot_prices, p)
+            evicted = row_of[slot]
+            row_of[slot] = i
+            slot_of[i] = slot
+            if evicted >= 0:
+                free = evict(evicted, slot_of, waiting, stack, free)
+        if n == m:
+            return cost
+        free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, waiting, stack)
+        for j in range(len(begin) - 1):
+            set_class_price(j, begin, slot_prices, p)
+        cost += m // 8
+        if free == 0:
+            return cost
