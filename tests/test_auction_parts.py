@@ -206,7 +206,7 @@ def test_no_cache_folder(monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    double = _augment.jit(lambda x: 2 * x, no_cpython_wrapper=False)
+    double = _augment.jit(lambda x: 2 * x)
     assert double(21) == 42
 
 
@@ -222,7 +222,7 @@ def test_import_compiles_nothing_and_survives_a_read_only_home(tmp_path):
         "assert not _augment.augment.signatures\n"
         "import numpy as np\n"
         "out = np.empty(1)\n"
-        "profits = _augment.jit(_augment.profits.py_func, no_cpython_wrapper=False)\n"
+        "profits = _augment.jit(_augment.profits.py_func)\n"
         "profits(np.ones((1, 2)), np.arange(1), np.zeros(2), out)\n"
         "assert out[0] == 1.0\n"
     )

@@ -13,7 +13,6 @@ with n <= m, and every row is matched. Profits are row entries less column price
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from semrsm_jax.matching._augment import (
     augment,
     copy_valid,
     dual_bound,
+    inner_jit,
     jit,
     profits,
     row_ranges,
@@ -52,7 +52,7 @@ class HostSolution(NamedTuple):
     prices: ndarray
 
 
-@jit
+@inner_jit
 def _solve_wide(
     matrix: ndarray,
     rows: ndarray,
@@ -120,7 +120,7 @@ def _solve_wide(
     return bound + constant
 
 
-@partial(jit, no_cpython_wrapper=False)
+@jit
 def _solve_range(
     affinity: ndarray,
     row_mask: ndarray,
@@ -168,7 +168,7 @@ def _solve_range(
             prices[b, columns[c]] = dual[c]
 
 
-@jit
+@inner_jit
 def _valid(mask: ndarray) -> ndarray:
     """Indices of the True entries."""
     indices = np.empty(len(mask), np.int64)

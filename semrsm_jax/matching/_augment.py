@@ -6,7 +6,7 @@ of its pairs that satisfy complementary slackness.
 """
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from hashlib import sha256
 from pathlib import Path
 from types import CellType, FunctionType
@@ -34,12 +34,8 @@ def jit(function: Callable, **more: Any) -> Any:
     Numba keeps machine code as long as the file of the function stays the same, though
     the code contains that of functions in other files. It looks at what a function
     closes over, too: here the digest of all of them.
-
-    Compiled functions alone can call it, unless ``no_cpython_wrapper=False``: what
-    Python needs to call each takes a quarter of the time to compile.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **more}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
     code = function.__code__
     if not code.co_freevars:
         code = code.replace(co_freevars=("digest",))
@@ -54,8 +50,12 @@ def jit(function: Callable, **more: Any) -> Any:
 
 DIGEST = _digest()
 
+# For functions that compiled ones alone call; a call from Python ends the process. What
+# Python needs to call a function takes a quarter of the time to compile.
+inner_jit = partial(jit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-@jit
+
+@inner_jit
 def order(x: float) -> np.int64:
     """Map float64 to int64 in the same order, NaN outermost.
 
@@ -65,13 +65,13 @@ def order(x: float) -> np.int64:
     return bits ^ ((bits >> 63) & MAGNITUDE)
 
 
-@jit
+@inner_jit
 def from_order(key: np.int64) -> np.float64:
     """Inverse of order."""
     return np.int64(key ^ ((key >> 63) & MAGNITUDE)).view(np.float64)
 
 
-@jit
+@inner_jit
 def row_ranges(matrix: ndarray, rows: ndarray, top: ndarray, low: ndarray) -> bool:
     """Fill each row's largest and smallest entry; False if one is not finite."""
     finite = True
@@ -89,7 +89,7 @@ def row_ranges(matrix: ndarray, rows: ndarray, top: ndarray, low: ndarray) -> bo
     return finite
 
 
-@jit
+@inner_jit
 def copy_valid(
     matrix: ndarray, rows: ndarray, columns: ndarray, transposed: bool
 ) -> ndarray:
@@ -110,7 +110,7 @@ def copy_valid(
     return out
 
 
-@jit
+@inner_jit
 def profits(matrix: ndarray, rows: ndarray, prices: ndarray, out: ndarray) -> None:
     """Fill out with each row's best profit, max_j (matrix[rows[r], j] - prices[j])."""
     for r in range(len(rows)):
@@ -121,7 +121,7 @@ def profits(matrix: ndarray, rows: ndarray, prices: ndarray, out: ndarray) -> No
         out[r] = from_order(best)
 
 
-@jit
+@inner_jit
 def dual_bound(
     matrix: ndarray, rows: ndarray, column_of: ndarray, prices: ndarray
 ) -> tuple[float, float, float]:
@@ -143,7 +143,7 @@ def dual_bound(
     return max(best.sum() + prices.sum(), value), value, magnitude
 
 
-@jit
+@inner_jit
 def _keep_tight_pairs(
     matrix: ndarray,
     rows: ndarray,
@@ -181,7 +181,7 @@ def _keep_tight_pairs(
     row_of[:] = -1
 
 
-@jit
+@inner_jit
 def augment(
     matrix: ndarray, rows: ndarray, prices: ndarray, column_of: ndarray, slack: float
 ) -> None:

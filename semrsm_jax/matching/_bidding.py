@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy import ndarray
 
-from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._augment import inner_jit
 from semrsm_jax.matching._joint_bids import set_class_price
 from semrsm_jax.matching._phase import bid_phase
 from semrsm_jax.matching._repeats import equal_columns, equal_rows
@@ -34,7 +34,7 @@ SCANS_PER_ROW, ENTRIES_PER_SCAN = 150, 2**13
 TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
 
 
-@jit
+@inner_jit
 def _to_fixed_point(
     matrix: ndarray,
     rows: ndarray,
@@ -66,7 +66,7 @@ def _to_fixed_point(
     return tied
 
 
-@jit
+@inner_jit
 def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> np.int32:
     hits = np.int32(0)
     floor = np.float64(floor_of(q))
@@ -77,7 +77,7 @@ def _fix_row(a: ndarray, best: float, scale: float, q: ndarray) -> np.int32:
     return hits
 
 
-@jit
+@inner_jit
 def _phases(
     problem: tuple[ndarray, ...],
     groups: tuple[ndarray, ...] | None,
@@ -168,7 +168,7 @@ def _phases(
     return following, budget
 
 
-@jit
+@inner_jit
 def auction(
     matrix: ndarray,
     rows: ndarray,

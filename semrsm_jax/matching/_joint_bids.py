@@ -3,11 +3,11 @@
 import numpy as np
 from numpy import ndarray
 
-from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._augment import inner_jit
 from semrsm_jax.matching._scans import below
 
 
-@jit
+@inner_jit
 def set_class_price(j: int, begin: ndarray, slot_prices: ndarray, p: ndarray) -> None:
     """Set the price of class j to that of its cheapest slot."""
     lowest = slot_prices[begin[j]]
@@ -16,7 +16,7 @@ def set_class_price(j: int, begin: ndarray, slot_prices: ndarray, p: ndarray) ->
     p[j] = lowest
 
 
-@jit
+@inner_jit
 def evict(
     row: int, slot_of: ndarray, waiting: ndarray, stack: ndarray, free: int
 ) -> int:
@@ -29,7 +29,7 @@ def evict(
     return free
 
 
-@jit
+@inner_jit
 def equal_rows_bid(
     a: ndarray,
     p: ndarray,
@@ -108,7 +108,7 @@ def equal_rows_bid(
     return free
 
 
-@jit
+@inner_jit
 def absent_rows_bid(
     p: ndarray,
     row_of: ndarray,

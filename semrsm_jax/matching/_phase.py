@@ -6,7 +6,7 @@ Rows bid one after the other (Gauss-Seidel). Integer maxima vectorize and never 
 import numpy as np
 from numpy import ndarray
 
-from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._augment import inner_jit
 from semrsm_jax.matching._joint_bids import (
     absent_rows_bid,
     equal_rows_bid,
@@ -20,7 +20,7 @@ LEAST_TOGETHER = 8  # fewer equal rows bid one by one
 TOGETHER_COST = 8  # of their bid, in scans of a row
 
 
-@jit
+@inner_jit
 def bid_phase(
     fixed: ndarray,
     p: ndarray,

@@ -11,7 +11,7 @@ rounds equal tokens differently, by their place in it.
 import numpy as np
 from numpy import ndarray
 
-from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._augment import inner_jit
 
 LEAST = 128  # tokens; repeats among fewer cost little
 SAMPLES = 2  # entries by which columns are told apart before they are compared
@@ -20,14 +20,14 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 LEAST_SHARE = 32  # one in so many columns has to repeat another to be worth the work
 
 
-@jit
+@inner_jit
 def _mixed(key: np.uint64, x: float) -> np.uint64:
     level = np.int64(x + 0.5) if x > 0.0 else np.int64(x - 0.5)
     key = (key ^ np.uint64(level)) * FACTOR
     return key ^ (key >> np.uint64(29))
 
 
-@jit
+@inner_jit
 def _unit(matrix: ndarray, rows: ndarray) -> float:
     """Of the levels; 0 where the sampled rows are zero or not finite."""
     largest = 0.0
@@ -38,7 +38,7 @@ def _unit(matrix: ndarray, rows: ndarray) -> float:
     return LEVELS / largest if 0.0 < largest < np.inf else 0.0
 
 
-@jit
+@inner_jit
 def _first_of_each(keys: ndarray) -> ndarray:
     """The first index with the same key, for every index."""
     size = 4
@@ -56,7 +56,7 @@ def _first_of_each(keys: ndarray) -> ndarray:
     return first
 
 
-@jit
+@inner_jit
 def _repeating(first: ndarray) -> int:
     """How many indices repeat an earlier one; 0 where they are too few."""
     repeated = 0
@@ -65,7 +65,7 @@ def _repeating(first: ndarray) -> int:
     return repeated if repeated * LEAST_SHARE >= len(first) else 0
 
 
-@jit
+@inner_jit
 def _column_keys(matrix: ndarray, rows: ndarray) -> ndarray:
     unit = _unit(matrix, rows)
     keys = np.zeros(matrix.shape[1], np.uint64)
@@ -76,7 +76,7 @@ def _column_keys(matrix: ndarray, rows: ndarray) -> ndarray:
     return keys
 
 
-@jit
+@inner_jit
 def _row_keys(matrix: ndarray, rows: ndarray) -> ndarray:
     unit = _unit(matrix, rows)
     keys = np.zeros(len(rows), np.uint64)
@@ -88,7 +88,7 @@ def _row_keys(matrix: ndarray, rows: ndarray) -> ndarray:
     return keys
 
 
-@jit
+@inner_jit
 def repeats(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
     """How many columns and how many rows seem to repeat others; 0 for few tokens."""
     if len(rows) == 0 or max(len(rows), matrix.shape[1]) < LEAST:
@@ -97,7 +97,7 @@ def repeats(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
     return columns, _repeating(_first_of_each(_row_keys(matrix, rows)))
 
 
-@jit
+@inner_jit
 def _by_class(first: ndarray) -> tuple[ndarray, ndarray, ndarray]:
     """Sorts indices by class.
 
@@ -132,7 +132,7 @@ def _by_class(first: ndarray) -> tuple[ndarray, ndarray, ndarray]:
     return order, begin[: k + 2], class_of
 
 
-@jit
+@inner_jit
 def equal_columns(
     matrix: ndarray, rows: ndarray, slack: ndarray
 ) -> tuple[ndarray, ndarray, ndarray]:
@@ -157,7 +157,7 @@ def equal_columns(
     return _by_class(first)
 
 
-@jit
+@inner_jit
 def equal_rows(
     matrix: ndarray, rows: ndarray, slack: ndarray
 ) -> tuple[ndarray, ndarray, ndarray]:

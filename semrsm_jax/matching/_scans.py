@@ -5,26 +5,26 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from semrsm_jax.matching._augment import jit
+from semrsm_jax.matching._augment import inner_jit
 
 BLOCK = 64  # columns of one vectorized maximum; rows are padded to a multiple of it
 CANDIDATES = 48  # length of a row's candidate list
 LISTED_BLOCKS = 6  # about one in six blocks of a row gives its best to the list
 
 
-@jit
+@inner_jit
 def floor_of(a: ndarray) -> int:
     """Entries further than this below their row's best are cut off."""
     return np.iinfo(a.dtype).min // (4 if a.itemsize == 4 else 2)
 
 
-@jit
+@inner_jit
 def below(a: ndarray) -> Any:
     """A number below every profit that can occur, in the dtype of the array."""
     return a.dtype.type(np.iinfo(a.dtype).min + 1)
 
 
-@jit
+@inner_jit
 def scan(a: ndarray, p: ndarray) -> tuple[np.int64, Any, Any]:
     """Best column of a row, its profit, and the second best profit."""
     low = below(a)
@@ -54,7 +54,7 @@ def scan(a: ndarray, p: ndarray) -> tuple[np.int64, Any, Any]:
     return start + np.int64(index), first, first if ties > 1 else second
 
 
-@jit
+@inner_jit
 def list_candidates(
     a: ndarray, p: ndarray, block_max: ndarray, columns: ndarray, values: ndarray
 ) -> tuple[int, Any]:
