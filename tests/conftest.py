@@ -2,6 +2,9 @@ import os
 
 # Set before JAX starts: each worker of a parallel run keeps to its own core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Programs as users have them take longer to compile; 0 asks for those. Processes that
+# tests start have the same programs, to the last bit.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import fcntl
 import resource
@@ -16,18 +19,9 @@ import torch_operators
 from semrsm_jax.matching._auction import solve as host_solve
 
 torch_operators.install()
-
-
-def pytest_configure(config):
-    """The default run compiles quickly; slow tests have programs as users have them."""
-    compile_quickly("not slow" in config.option.markexpr)
-
-
-def compile_quickly(quick: bool) -> None:
-    """Whether most optimizations are left out."""
-    jax.config.update("jax_disable_most_optimizations", quick)
-    # Processes that tests start have the same programs, to the last bit.
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
+# Where a plugin started JAX before.
+_quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
+jax.config.update("jax_disable_most_optimizations", _quick)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -42,14 +36,6 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("counts of loops")
     for line in counts:
         terminalreporter.line(line)
-
-
-@pytest.fixture(scope="module")
-def quick_compilation(request):
-    """Most optimizations are left out in slow tests too, where compiling takes most."""
-    compile_quickly(True)
-    yield
-    pytest_configure(request.config)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,6 +33,7 @@ def test_groups_share_what_the_design_says():
     assert np.var(groups) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_grouped_samples_reject_and_cover_as_often_as_they_should():
     """At 200 data sets, four standard errors wide."""

@@ -15,7 +15,7 @@ from semrsm_jax.models.checkpoint._settings import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = [pytest.mark.torch]
 from transformers_cases import CASES, FULL, REAL, randomized  # noqa: E402
 
 

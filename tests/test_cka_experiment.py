@@ -19,8 +19,6 @@ from experiments.data.draw import Draw
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @dataclass(frozen=True)
 class Planted:

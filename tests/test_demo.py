@@ -18,8 +18,6 @@ from semrsm_jax.demo import (
 from semrsm_jax.matching import Exact, Identity
 from semrsm_jax.models import ResNetConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 pytest.importorskip("skimage")
 
 
@@ -176,6 +174,7 @@ def test_configs_compare_by_value():
     assert TranslationConfig(seed=1) != TranslationConfig()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_semantic_rsms_find_shifted_copies_at_full_settings():
     """The claim of section 4.1, as the demo shows it."""

@@ -140,7 +140,6 @@ def test_overlapping_windows_share_44_by_64_pixels(crops):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_the_trained_network_names_what_it_has_seen(crops):
     images = normalize(crops.images[:20, 10:74, 10:74])
     said = trained_network()(images).argmax(1)

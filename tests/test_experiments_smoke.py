@@ -31,7 +31,7 @@ from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = [pytest.mark.slow]
 
 KERNELS = {"cosine": sj.Cosine(), "inner product": sj.Linear(), "RBF": sj.RBF()}
 # What the command prints of the runtime study.

@@ -23,7 +23,6 @@ from semrsm_jax import (
     semantic_triplet_loss,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SOFT = Sinkhorn(epsilon=0.2, relative=True)
 # Derivatives take epsilon as given, so that finite differences must not move it.
 FIXED = Sinkhorn(epsilon=0.7, tolerance=1e-10)

@@ -23,6 +23,14 @@ TUTORIALS = (
     "comparing_models",
     "laptop_to_cluster",
 )
+# Those that a newcomer opens run with every change, the others before a release.
+_FIRST = ("quickstart", "own_pytorch_model", "exact_or_approximate", "retrieval")
+RUNS = [
+    pytest.param(
+        path, id=path.stem, marks=() if path.stem in _FIRST else pytest.mark.long
+    )
+    for path in NOTEBOOKS
+]
 _LARGEST = 300_000  # bytes, outputs included
 # Folders of the machine where it was run, and memory addresses.
 _LOCAL = re.compile(r"/(home|root|tmp|usr|work|Users|var)/| at 0x[0-9a-f]{6,}")
@@ -67,7 +75,7 @@ def test_outputs_do_not_depend_on_the_machine(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUNS)
 def test_notebook_runs(path, monkeypatch):
     if path.stem == "soft_distill":
         pytest.importorskip("sklearn")
@@ -80,7 +88,6 @@ def test_notebook_runs(path, monkeypatch):
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     )
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     notebook = nbformat.read(path, as_version=4)
     pictures = _pictures(notebook)
     resources = {"metadata": {"path": str(path.parent)}}

@@ -30,8 +30,6 @@ from experiments.output_correlation.paper import TABLE_1, TABLE_4, published
 from experiments.output_correlation.study import STUDY
 from semrsm_jax.models import load
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 KERNELS = {"cosine": sj.Cosine(), "inner product": sj.Linear(), "RBF": sj.RBF()}
 
 

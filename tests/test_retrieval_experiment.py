@@ -18,8 +18,6 @@ from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
 from semrsm_jax import Identity, rsm
 from semrsm_jax.retrieval import class_iou, instance_f1
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def result(of_frames, tmp_path_factory):

@@ -12,8 +12,6 @@ from soft_matchings import FIXED, assert_close, compiled_fields, draw_pair, draw
 
 from semrsm_jax import RBF, Cosine, Linear, Sinkhorn, rsm
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BLOCKED = dataclasses.replace(FIXED, block=3)
 
 

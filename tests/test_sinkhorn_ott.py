@@ -12,8 +12,6 @@ from soft_matchings import SHAPES, assert_close, compiled_fields, draw_pair, dra
 
 from semrsm_jax import Sinkhorn, match
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Both iterate until nothing but rounding is left.
 TIGHT = 1e-12
 

@@ -11,8 +11,6 @@ pytest.importorskip("skimage")
 
 from experiments.soft import optimize, stereo, temperature
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):

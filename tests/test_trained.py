@@ -29,8 +29,6 @@ from semrsm_jax.models import (
     save_weights,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DEMO = Path(semrsm_jax.demo.__file__).parent / CHECKPOINT
 CLASSIFIERS = ("resnet-10", "resnet-18", "convnext", "vit-2", "vit-4")
 IMAGES = 200

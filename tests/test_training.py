@@ -19,8 +19,6 @@ from experiments.trained.tasks import CROPS, CropConfig, Draw, Plan
 from experiments.trained.training import train
 from semrsm_jax.models import ResNetConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALLEST = "vit-2"
 
 
@@ -152,6 +150,7 @@ def test_command_trains_and_rejects():
     assert set(JOBS) == {*NETWORKS, "demo"}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_smallest_network_trained_again_is_as_good_as_shipped(tmp_path):
     """Within three points; the order of float sums differs between machines."""
