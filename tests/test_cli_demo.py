@@ -36,6 +36,7 @@ def tiny_demo(features_folder, monkeypatch):
         monkeypatch.setattr(demo.measure, name, fake)
 
 
+@pytest.mark.slow
 def test_demo_writes_figure_and_numbers(tiny_demo):
     code, out, err = run("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
     assert (code, err) == (0, "")

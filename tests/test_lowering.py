@@ -58,6 +58,7 @@ def test_the_dual_bound_is_solved_on_the_host():
         lower(lambda x: DualBound(4)(x, x), "cuda")
 
 
+@pytest.mark.slow
 def test_steps_of_the_device_solver(rng):
     """A matrix whose best columns differ needs one round a block of rows."""
     easy = jnp.eye(16)

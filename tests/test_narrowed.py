@@ -28,6 +28,7 @@ def x(rng):
     return rng.normal(size=(12, 3, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e6, -1e9])
 def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset):
     centered = center(x)

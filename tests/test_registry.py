@@ -84,6 +84,7 @@ def tables(monkeypatch):
             del table[name]
 
 
+@pytest.mark.slow
 def test_the_documented_matcher_and_kernel_work_everywhere(
     tables, tmp_path, monkeypatch
 ):

@@ -65,6 +65,7 @@ def test_a_click_shows_what_match_finds(opened, made, pair):
     assert lost == pytest.approx(100 * (1 - spatial / float(matching.value)), abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [1, 9, 24])
 def test_pointing_at_a_patch_lights_up_its_partner(opened, made, token):
     i, j = 1, 4

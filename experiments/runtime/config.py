@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.frame.networks import Network, Published, Shipped, Untrained
 from experiments.frame.pretrained import WHEELS, Pretrained
+from semrsm_jax.models import variant
 
 UNTRAINED = Untrained()
 _SLOW = ("SciPy", "lapx")  # a minute and half a minute for a matrix at S=4096
@@ -74,6 +75,16 @@ class RSMSize:
     products_goal: float | None = None
 
 
+# Of (S, C) = (49, 512), (64, 512), (256, 256), (1024, 128) and (4096, 64).
+_WHOLE = (
+    RSMSize(Layer(56, 3), samples=24, rounds=15, products_goal=3),
+    RSMSize(Layer(64, 3), samples=24, rounds=15, products_goal=3),
+    RSMSize(Layer(64, 2), samples=24, rounds=5, goal=0.15, products_goal=3),
+    RSMSize(Layer(64, 1), samples=16, rounds=3, goal=0.1, products_goal=3),
+    RSMSize(Layer(64, 0), samples=4, rounds=3, products_goal=6.5),
+)
+
+
 @dataclass(frozen=True)
 class RuntimeConfig:
     """All that the benchmark's work depends on; its times depend on the machine.
@@ -131,13 +142,7 @@ class RuntimeConfig:
         ThreadsSize(Layer(64, 2), pairs=128, rounds=15),
         ThreadsSize(Layer(64, 1), pairs=32, rounds=9),
     )
-    rsm: tuple[RSMSize, ...] = (
-        RSMSize(Layer(56, 3), samples=24, rounds=15, products_goal=3),
-        RSMSize(Layer(64, 3), samples=24, rounds=15, products_goal=3),
-        RSMSize(Layer(64, 2), samples=24, rounds=5, goal=0.15, products_goal=3),
-        RSMSize(Layer(64, 1), samples=16, rounds=3, goal=0.1, products_goal=3),
-        RSMSize(Layer(64, 0), samples=4, rounds=1, products_goal=6.5),
-    )
+    rsm: tuple[RSMSize, ...] = _WHOLE
     scaling: tuple[Layer, ...] = tuple(map(Layer, (32, 48, 64, 96, 128)))
     scaling_rounds: int = 5
     quality: Layer = Layer(64)
@@ -159,6 +164,18 @@ _TRAINED = Shipped("resnet-18", _RESNET_STAGES[:3])
 _RESNET18 = Published("resnet18", _RESNET_STAGES)
 _RESNET101 = Published("resnet101", _RESNET_STAGES)
 _TINY = Untrained(width=8)
+# The last layers of two of the paper's networks, with random weights: (49, 2048) and
+# (196, 768).
+_MANY_CHANNELS = RSMSize(
+    Layer(224, 0, Published("resnet50", _RESNET_STAGES[3:], seed=0)),
+    *(24, 15),
+    products_goal=3,
+)
+_TRANSFORMER = RSMSize(
+    Layer(224, 0, Published("vit-b16", (variant("vit-b16").tap,), seed=0)),
+    *(24, 5),
+    products_goal=2.5,
+)
 # Its last blocks at each resolution have 4096, 1024, 256 and 64 tokens for 256 pixels.
 _LITE0 = Pretrained("efficientnet-lite0", WHEELS["efficientnet-lite0"].stages, 256)
 
@@ -197,6 +214,7 @@ SCALES = {
         ),
         depth=(*_stages(128, _TRAINED), *_stages(64, UNTRAINED)),
         has_goals=True,
+        rsm=(*_WHOLE, _MANY_CHANNELS, _TRANSFORMER),
     ),
     # One crop of each of scikit-image's photographs.
     "pretrained": RuntimeConfig(

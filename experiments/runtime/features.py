@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from experiments.data.images import draw_files, read_squares
 from experiments.data.photographs import PhotographCrops
-from experiments.frame.networks import Network, Tokens, photograph_crops
+from experiments.frame.networks import Network, Tokens, Untrained, photograph_crops
 from experiments.frame.worker import Report
 from experiments.runtime.config import Layer, RuntimeConfig
 from semrsm_jax import affinity
@@ -27,8 +27,9 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
     """The features of every layer.
 
     The images of a side are crops of photographs at many scales, each of another scene,
-    downsampled to that side; large ones are the central square of a photograph. Trained
-    networks see the images of `config.data` where it is given. The batch norms of
+    downsampled to that side; large ones are the central square of a photograph, or, for
+    the paper's networks with random weights, crops of all photographs. Trained networks
+    see the images of `config.data` where it is given. The batch norms of
     networks that were never trained are calibrated on the images of `config.quality`.
 
     Returns:
@@ -62,7 +63,8 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
 def _pixels(
     config: RuntimeConfig, network: Network, side: int
 ) -> Float[np.ndarray, "N side side 3"]:
-    if config.photographs and network.trained:
+    whole = side >= _LARGE_FROM and not isinstance(network, Untrained)
+    if config.photographs if network.trained else whole:
         count = config.batches * config.crops
         return PhotographCrops(side).draw(config.data, count, config.seed).pixels
     if config.data is None or not network.trained:
