@@ -20,8 +20,8 @@ from semrsm_jax.matching._auction import solve as host_solve
 
 torch_operators.install()
 # Where a plugin started JAX before.
-_quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
-jax.config.update("jax_disable_most_optimizations", _quick)
+QUICK = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
+jax.config.update("jax_disable_most_optimizations", QUICK)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -36,6 +36,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("counts of loops")
     for line in counts:
         terminalreporter.line(line)
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Programs as users have them, for tests that take longer to run than to compile."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", QUICK)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,8 @@ from semrsm_jax import (
     permutation_test,
 )
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 # 1,000 simulated data sets each, in one compiled program.
 
 DATA_SETS = 1000

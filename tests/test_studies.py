@@ -11,6 +11,8 @@ pytest.importorskip("skimage")
 
 from experiments.soft import optimize, stereo, temperature
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
