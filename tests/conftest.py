@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="module")
 def optimized():
-    """Programs as users have them, for tests that take longer to run than to compile."""
+    """Programs as users have them: for tests that run longer than they compile."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", QUICK)
