@@ -42,7 +42,8 @@ def bid_phase(
     price leaves the range of the dtype.
     """
     low = below(p)
-    most = np.int64(np.iinfo(p.dtype).max) + floor_of(p) - 1
+    # With it no profit is below the range of the dtype, also where absent rows bid.
+    most = np.int64(np.iinfo(p.dtype).max) + floor_of(p) - 1 - epsilon
     begin, slot_prices, row_of, slot_of = slots
     if groups is not None:
         members, group_begin, group_of = groups
@@ -92,7 +93,7 @@ def bid_phase(
                 j = np.int64(columns[i, k1])
             else:
                 j, first, second = scan(fixed[i], p)
-            if groups is not None:
+            if groups is not None:  # by itself: the compiled code leaves it out then
                 if groups_bid and first - second <= epsilon:
                     g = group_of[i]
                     equal = members[group_begin[g] : group_begin[g + 1]]
