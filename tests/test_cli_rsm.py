@@ -167,6 +167,6 @@ def test_one_sample_and_zero_features_are_summarized(features_folder):
 def test_an_order_of_axes_that_looks_like_pytorchs_is_warned_of(features_folder):
     np.save("t.npy", np.ones((2, 8, 3, 3), "f"))
     code, _, err = run("plan", "t.npy")
-    assert code == 0 and err.startswith("Warning: features of shape (2, 8, 3, 3) are")
+    assert code == 0 and err.startswith("Warning: features of shape (2, 8, 3, 3) is")
     assert err.count("\n") == 1
     assert run("plan", "t.npy", "--layout", "NCHW")[2] == ""

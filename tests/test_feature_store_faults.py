@@ -44,7 +44,7 @@ def test_another_version_is_refused(store, monkeypatch):
     ("change", "error", "match"),
     [
         ({"ids": []}, ValueError, "at least one sample"),
-        ({"ids": ["a", "b", "a"]}, ValueError, "'a' twice"),
+        ({"ids": ["a", "b", "a"]}, ValueError, "unique, got 'a' again"),
         ({"ids": "abc"}, TypeError, "sequence of strings"),
         ({"ids": [1, 2]}, TypeError, "sequence of strings"),
         ({"layers": {}}, ValueError, "at least one layer"),
