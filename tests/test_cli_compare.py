@@ -20,6 +20,22 @@ from semrsm_jax.registry import label
 from semrsm_jax.store import save_rsm
 
 
+def test_align_pairs_tokens_before_features_are_compared(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    x = rng.normal(size=(N, 1, 2, 1)).astype("f")
+    y = np.stack([rng.permutation(each.reshape(2, 1)) for each in x])
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    command = ("compare", "x.npy", "y.npy", "--measure", "pwcca")
+    apart, aligned = as_json(*command), as_json(*command, "--align")
+    expected = sj.measure_matrix(
+        {"x": sj.align_tokens(sj.to_tokens(x)), "y": sj.align_tokens(sj.to_tokens(y))},
+        measure=sj.PWCCA(),
+    )
+    np.testing.assert_allclose(aligned["matrix"], expected, atol=1e-5)
+    assert not np.allclose(aligned["matrix"], apart["matrix"], atol=1e-2)
+
+
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_compare_gives_the_matrix_of_each_with_each(matrices, estimator):
     arguments = ("compare", "a.npy", "b.npy", "c.npy", "--estimator", estimator)

@@ -47,7 +47,7 @@ def feature_layers(
       ValueError: as `load_features`, `key` and layers are both given, or the layout
         does not fit.
     """
-    from semrsm_jax._representations import layout_of
+    from semrsm_jax._layouts import layout_of
     from semrsm_jax.engine import Features, token_rows
     from semrsm_jax.store import feature_ids, feature_names, load_features
 
@@ -97,7 +97,7 @@ def load_sample(
     import numpy as np
 
     from semrsm_jax import to_tokens
-    from semrsm_jax._representations import layout_of
+    from semrsm_jax._layouts import layout_of
     from semrsm_jax.store import load_features
 
     features = load_features(path, key)

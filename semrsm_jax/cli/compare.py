@@ -18,6 +18,7 @@ from semrsm_jax import (
     to_tokens,
 )
 from semrsm_jax._ids import same_samples
+from semrsm_jax._layouts import layout_of
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import (
     MeasureOptions,

@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
 from semrsm_jax._ids import check_unique
+from semrsm_jax._layouts import AXES, layout_of
 from semrsm_jax._narrowed import warn_of_lost_variation
-from semrsm_jax._representations import AXES, layout_of
 from semrsm_jax._rows import Rows, transformed, unmapped
 
 # The axes over which each mean is taken.

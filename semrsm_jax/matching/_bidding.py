@@ -149,7 +149,7 @@ def _phases(
         for r in range(n):
             if column_of[r] >= 0:
                 j = order[column_of[r]] if len(order) > 0 else column_of[r]
-                value += matrix[rows[r], j]
+                value += float(matrix[rows[r], j])
         goal = aim * abs(value) / n
         if finest == 0.0:
             goal = max(goal, 1.0 / scale)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from semrsm_jax import _checks
 from semrsm_jax._kernels import FittedKernel, Kernel, Linear
-from semrsm_jax._representations import layout_of, to_tokens
+from semrsm_jax._layouts import layout_of
+from semrsm_jax._representations import to_tokens
 from semrsm_jax.matching import Matcher
 from semrsm_jax.pairs import PairStatistics, pair_statistics
 from semrsm_jax.registry import rebuild

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax._representations import layout_of
+from semrsm_jax._layouts import layout_of
 from semrsm_jax._resources import free_memory
 from semrsm_jax.engine import read_through, token_rows
 from semrsm_jax.pairs import PairStatistics

@@ -263,8 +263,7 @@ def check_confidence(confidence: float) -> float:
 def warn_of_units(influence: Float[Array, "units ..."], statistic: Any) -> None:
     """Warns where simulated rates are not what is stated; silent if traced.
 
-    That is of too few units, of one that is much of the spread, and of statistics that
-    change in steps, as those of nearest neighbors do.
+    That is of few units, of one that is much of the spread, and of steps in statistics.
     """
     units = len(influence)
     if _checks.is_traced(influence):
