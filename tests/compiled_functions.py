@@ -22,8 +22,8 @@ def from_python(function: Callable) -> Callable:
 
 def scans(
     monkeypatch: pytest.MonkeyPatch, matrix: np.ndarray, repeats: bool
-) -> tuple[int, np.ndarray]:
-    """What the phases of the auction of a square matrix cost, and the columns.
+) -> tuple[int, np.ndarray, bool]:
+    """What the phases of a square auction cost, the columns, and whether it ended well.
 
     The compiled phases are called by the uncompiled loop over them.
     """
@@ -45,5 +45,6 @@ def scans(
         matched, prices = np.full(n, -1, np.int32), np.zeros(n)
         space = np.empty(n * (n + BLOCK), np.int32)
         ranges = matrix, np.arange(n), best, worst
-        _bidding.auction(*ranges, 1e-6, repeats, space, None, matched, prices)
-    return sum(costs), matched
+        arguments = (*ranges, 1e-6, repeats, space, None, matched)
+        complete = _bidding.auction(*arguments, prices)
+    return sum(costs), matched, complete

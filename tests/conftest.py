@@ -41,8 +41,10 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="module")
 def optimized():
     """Programs as users have them: for tests that run longer than they compile."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+        jax.config.update("jax_disable_most_optimizations", False)
+        yield
     jax.config.update("jax_disable_most_optimizations", QUICK)
 
 

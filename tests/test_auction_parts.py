@@ -131,7 +131,9 @@ def test_the_auction_needs_no_more_scans(monkeypatch, size, ceiling):
     counts = []
     for seed in range(3):
         x, y = np.random.default_rng(seed).integers(-20, 40, (2, size, 8)).clip(0)
-        count, matched = scans(monkeypatch, (x @ y.T).astype(np.float32), True)
+        affinity = (x @ y.T).astype(np.float32)
+        count, matched, complete = scans(monkeypatch, affinity, True)
+        assert complete
         assert len(set(matched.tolist())) == size
         counts.append(count)
     assert all(np.array(counts) <= ceiling), counts

@@ -57,8 +57,7 @@ for call in (
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_millions_of_resamples(monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+def test_ctrl_c_ends_millions_of_resamples(optimized):
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120
     )
