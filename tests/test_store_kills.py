@@ -154,11 +154,19 @@ def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkey
         distributed.LocalCluster(threads_per_worker=1, **settings) as cluster,
         distributed.Client(cluster) as client,
     ):
-        hire = threading.Timer(2.5, cluster.scale, (1,))
-        hire.start()
-        with pytest.warns(RuntimeWarning, match="no worker"):
+        with pytest.warns(RuntimeWarning, match="no worker") as warned:
+
+            def hire():
+                # However long the run takes to begin, the warning comes first.
+                stop = time.monotonic() + 60
+                while not list(warned) and time.monotonic() < stop:
+                    time.sleep(0.05)
+                cluster.scale(1)
+
+            hiring = threading.Thread(target=hire)
+            hiring.start()
             store = small_run(folder, cluster=client)
-        hire.join()
+            hiring.join()
     assert store.missing(verify=True) == []
 
 
