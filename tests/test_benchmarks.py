@@ -136,10 +136,10 @@ def test_engine_runs_as_a_command_and_all_are_listed(tmp_path):
     assert "experiments.benchmarks.pruning" in listed and "engine" in listed
     arguments = ("--scale", "smoke", "-o", str(tmp_path / "figures.json"))
     text = run("experiments.benchmarks.engine", *arguments).stdout
-    for part in ("overhead S=16", "cluster S=16", "memory", "cost"):
+    for part in ("run / rsm", "search / rsm", "cluster S=16", "memory", "cost"):
         assert part in text
     document = json.loads((tmp_path / "figures.json").read_text())
-    assert document["overhead"][0]["pairs"] == 28
+    assert set(document["overhead"][0]["ratios"]) == {"run", "search"}
     assert document["memory"]["peak_bytes"]["12"] > 2**20
 
 
