@@ -1,7 +1,7 @@
 """A run on disk, tile by tile: a zarr group that is resumed where it stopped."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -195,13 +195,19 @@ class RunStore:
                 {k: matrices[k].T if mirrored else matrices[k] for k in self.matrices},
             )
 
-    def read(self, tile: Tile) -> dict[str, np.ndarray]:
+    def read(
+        self, tile: Tile, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """The matrices of a tile, by name, once compared with its checksums.
+
+        Args:
+          tile: which one.
+          names: of the matrices to read, of `matrices`; None: all.
 
         Raises:
           ValueError: it is not there yet, or damaged; the error names it.
         """
-        damage = self._chunks.damage(tile, cached=True)
+        damage = self._chunks.damage(tile, names=names, cached=True)
         if damage is not None:
             raise ValueError(f"{self.path}: tile {_key(tile)} {damage}; {_REPAIR}")
         rows, columns = self._shape(tile)
@@ -209,7 +215,7 @@ class RunStore:
             name: self._chunks.read(tile, name)[:rows, :columns].astype(
                 self.dtype, copy=False
             )
-            for name in self.matrices
+            for name in (self.matrices if names is None else names)
         }
 
     def unconverged(self) -> Unconverged:
@@ -221,7 +227,7 @@ class RunStore:
         total = Unconverged()
         for tile in self.grid if "column_error" in self.matrices else []:
             if self.has(tile):
-                error = self.read(tile)["column_error"]
+                error = self.read(tile, ["column_error"])["column_error"]
                 if self.grid.pairs(tile).triangle:
                     error = error[np.triu_indices(len(error))]
                 total = total.and_those(Unconverged.of(error))
