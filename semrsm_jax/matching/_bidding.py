@@ -20,7 +20,7 @@ from semrsm_jax.matching._scans import BLOCK, CANDIDATES, below, floor_of
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
 NARROW_RANGE = 2.0**14  # the same in 16 bits
-NARROW_FROM = 2048  # columns; below, reading them is not what a scan costs
+NARROW_FROM = 1024  # columns; below, reading them is not what a scan costs
 NARROW_EPSILON = 1.5  # the smallest in 16 bits
 RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
 FIRST_EPSILON = 0.02  # of the rows' typical spread

@@ -1,6 +1,7 @@
 """One phase of the auction: every row bids until all are matched, at one epsilon.
 
-Rows bid one after the other (Gauss-Seidel). Integer maxima vectorize and never round.
+Rows bid one after the other (Gauss-Seidel), but are looked at in twos: processors then
+wait less. Integer maxima vectorize and never round.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from semrsm_jax.matching._joint_bids import (
     evict,
     set_class_price,
 )
-from semrsm_jax.matching._scans import below, floor_of, list_candidates, scan
+from semrsm_jax.matching._scans import below, floor_of, list_candidates, scan, scan_two
 
 LIST_COST = 4  # of making a list, in scans of a row
 LEAST_TOGETHER = 8  # fewer equal rows bid one by one
@@ -45,9 +46,11 @@ def bid_phase(
     # With it no profit is below the range of the dtype, also where absent rows bid.
     most = np.int64(np.iinfo(p.dtype).max) + floor_of(p) - 1 - epsilon
     begin, slot_prices, row_of, slot_of = slots
+    two = True
     if groups is not None:
         members, group_begin, group_of = groups
         groups_bid = len(group_of) > 0
+        two = not groups_bid  # which changes many prices at once
     columns, values, counts, thresholds, stack, block_max, waiting = work
     n = len(slot_of)
     m = len(row_of)
@@ -60,39 +63,58 @@ def bid_phase(
     waiting[:] = True
     free = n
     cost = 0
+    other = -1  # a row that was looked at together with the one before
+    bid = np.int64(-1), low, low
+    j = bid[0]
     while True:
-        while free > 0:
+        while free > 0 or other >= 0:
             if cost >= budget or ties[0] < 0:
                 return cost
-            free -= 1
-            i = stack[free]
-            waiting[i] = False
-            if slot_of[i] >= 0:
-                continue
-            cost += 1
-            first = second = low
-            k1 = 0
-            if lists:
-                for _ in range(2):
-                    first = low
-                    second = thresholds[i]
-                    for k in range(counts[i]):
-                        x = p.dtype.type(values[i, k] - p[columns[i, k]])
-                        if x > first:
-                            second = max(second, first)
-                            first = x
-                            k1 = k
-                        elif x > second:
-                            second = x
-                    if counts[i] > 0 and first >= thresholds[i]:
-                        break
-                    counts[i], thresholds[i] = list_candidates(
-                        fixed[i], p, block_max, columns[i], values[i]
-                    )
-                    cost += LIST_COST
-                j = np.int64(columns[i, k1])
+            if other >= 0:
+                i = other
+                other = -1
+                # Prices only rise, so that a bid from earlier ones is as good as long
+                # as its own column costs the same.
+                if bid[0] == j:
+                    bid = scan(fixed[i], p)
+                    cost += 1
+                j, first, second = bid
             else:
-                j, first, second = scan(fixed[i], p)
+                free -= 1
+                i = stack[free]
+                waiting[i] = False
+                if slot_of[i] >= 0:
+                    continue
+                cost += 1
+                if lists:
+                    first = second = low
+                    k1 = 0
+                    for _ in range(2):
+                        first = low
+                        second = thresholds[i]
+                        for k in range(counts[i]):
+                            x = p.dtype.type(values[i, k] - p[columns[i, k]])
+                            if x > first:
+                                second = max(second, first)
+                                first = x
+                                k1 = k
+                            elif x > second:
+                                second = x
+                        if counts[i] > 0 and first >= thresholds[i]:
+                            break
+                        counts[i], thresholds[i] = list_candidates(
+                            fixed[i], p, block_max, columns[i], values[i]
+                        )
+                        cost += LIST_COST
+                    j = np.int64(columns[i, k1])
+                elif two and free > 0:
+                    free -= 1
+                    other = stack[free]
+                    waiting[other] = False
+                    (j, first, second), bid = scan_two(fixed[i], fixed[other], p)
+                    cost += 1
+                else:
+                    j, first, second = scan(fixed[i], p)
             if groups is not None:  # by itself: the compiled code leaves it out then
                 if groups_bid and first - second <= epsilon:
                     g = group_of[i]
