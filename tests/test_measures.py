@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import semrsm_jax as sj
-from semrsm_jax import PWCCA, SVCCA, AngularShape, LinearPredictivity, Procrustes
+from semrsm_jax import (
+    PWCCA,
+    SVCCA,
+    AngularShape,
+    LinearPredictivity,
+    Procrustes,
+    bootstrap_interval,
+    permutation_test,
+)
 
 N = 24
 RSM_MEASURES = [
@@ -139,6 +147,28 @@ def test_predictivity_is_that_of_scikit_learn(features, x64):
     expected = r2_score(Y, predicted, multioutput="variance_weighted")
     ridge = LinearPredictivity(fold_of=folds, penalties=(1e-3, 1e-2, 0.1, 1.0))
     assert float(ridge(*linear(features))) == pytest.approx(expected, abs=1e-8)
+
+
+def test_no_sample_is_predicted_from_its_group(features):
+    K, L = linear(features)
+    groups = np.array(list("fbadce") * 4)  # apart from each other
+    folds = tuple("abcdef".index(group) // 2 for group in groups)
+    by_hand = float(LinearPredictivity(fold_of=folds)(K, L))
+    ridge = LinearPredictivity(folds=3)
+    assert float(ridge(K, L, groups=groups)) == pytest.approx(by_hand, abs=1e-5)
+    assert abs(float(ridge(K, L)) - by_hand) > 1e-3
+    settings = {"key": 0, "resamples": 19, "groups": groups, "within_groups": "drop"}
+    with pytest.warns(UserWarning, match="groups"):
+        interval = bootstrap_interval(K, L, ridge, **settings)
+    assert float(interval.estimate) == pytest.approx(by_hand, abs=1e-5)
+    null = permutation_test(K, L, ridge, **settings)
+    assert float(null.statistic) == pytest.approx(by_hand, abs=1e-5)
+    # More folds than groups: each group is a fold.
+    alone = LinearPredictivity(fold_of=tuple("abcdef".index(group) for group in groups))
+    value = float(LinearPredictivity(folds=9)(K, L, groups=groups))
+    assert value == pytest.approx(float(alone(K, L)), abs=1e-5)
+    with pytest.raises(ValueError, match="fold_of must be None"):
+        LinearPredictivity(fold_of=folds)(K, L, groups=groups)
 
 
 @pytest.mark.parametrize("measure", RSM_MEASURES, ids=str)

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
-from semrsm_jax.comparison.grouping import SampleGroups
+from semrsm_jax.comparison.grouping import DROP, SampleGroups, sample_groups
 from semrsm_jax.comparison.narrowing import where_known
 
 
@@ -114,6 +115,24 @@ class Measure(ABC):
         counts: Float[Array, " N"] | None = None,
     ) -> Float[Array, ""]:
         """The measure of two prepared arguments; NaN where it is not defined; pure."""
+
+
+class GroupedMeasure(Measure):
+    """A measure that can leave out what samples of one group have in common."""
+
+    def __call__(
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        *,
+        counts: ArrayLike | None = None,
+        groups: ArrayLike | SampleGroups | None = None,
+    ) -> Float[Array, ""]:
+        """The measure of K and L, as `Measure`; of other groups (N,) alone."""
+        if groups is None or isinstance(groups, SampleGroups):
+            return self._defined(K, L, counts, groups)
+        apart = sample_groups(groups, np.shape(K)[0], DROP)
+        return self._defined(K, L, counts, apart)
 
 
 @partial(jax.jit, static_argnames="measure")

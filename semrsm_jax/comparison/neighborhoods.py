@@ -12,13 +12,11 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison.grouping import DROP, KEEP, SampleGroups, sample_groups
-from semrsm_jax.comparison.measure import Measure
+from semrsm_jax.comparison.grouping import KEEP, SampleGroups
+from semrsm_jax.comparison.measure import GroupedMeasure, Measure
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,7 @@ class _Neighborhoods(Measure):
 
 
 @dataclass(frozen=True)
-class _NeighborSets(_Neighborhoods):
-    def __call__(
-        self,
-        K: ArrayLike,
-        L: ArrayLike,
-        *,
-        counts: ArrayLike | None = None,
-        groups: ArrayLike | SampleGroups | None = None,
-    ) -> Float[Array, ""]:
-        """The measure of K and L; groups (N,): neighbors are of other groups alone."""
-        if groups is None or isinstance(groups, SampleGroups):
-            return self._defined(K, L, counts, groups)
-        apart = sample_groups(groups, np.shape(K)[0], DROP)
-        return self._defined(K, L, counts, apart)
-
+class _NeighborSets(_Neighborhoods, GroupedMeasure):
     def prepared(
         self,
         K: Array,

@@ -7,15 +7,16 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._spectrum import centered_gram, spectrum
-from semrsm_jax.comparison.measure import Measure
+from semrsm_jax.comparison.grouping import DROP, SampleGroups
+from semrsm_jax.comparison.measure import GroupedMeasure
 
 
 @dataclass(frozen=True)
-class LinearPredictivity(Measure):
+class LinearPredictivity(GroupedMeasure):
     """The variance of L's features that ridge regression on K's explains, held out.
 
     With K = X X' and L = Y Y': the samples are split into folds; of each, Y is
@@ -26,14 +27,17 @@ class LinearPredictivity(Measure):
     most 1; 0 or less where nothing is predicted. The penalty is chosen within the
     training folds of each fold by the exact leave-one-out error (``RidgeCV``).
 
-    It needs the RSMs alone. In both directions it differs: K predicts L.
+    It needs the RSMs alone. In both directions it differs: K predicts L. With groups
+    whose pairs are left out, folds are of whole groups, in the order of their names, so
+    that no sample is predicted from its own group; fewer groups than folds are a fold
+    each.
 
     Attributes:
       folds: number of folds. They are contiguous, as those of ``KFold``: crops of one
         photograph that stand together are parted at most at the edge of a fold; shuffle
         samples that are sorted by class.
-      fold_of: the fold of each sample, numbers from 0, in place of `folds`; give all
-        samples of a group the same, so that none is predicted from its group.
+      fold_of: the fold of each sample, numbers from 0, in place of `folds`; not where
+        groups are given whose pairs are left out, as they make the folds.
       penalties: that are tried, each in units of the mean squared norm of the centered
         training samples of X.
       clip: take the nearest positive semi-definite RSM where one is not (negative
@@ -89,25 +93,51 @@ class LinearPredictivity(Measure):
                 f"got {self.folds} folds and {samples} samples"
             )
 
-    def prepared(self, K: Array, counts: Array | None = None) -> Array:
+    def prepared(
+        self,
+        K: Array,
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
         """The centered RSM, positive semi-definite."""
-        del counts
+        del counts, groups
         values, vectors = spectrum(K, None, self.clip)
         with jax.default_matmul_precision("highest"):
             return (vectors * values) @ vectors.T
 
-    def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
+    def between(
+        self,
+        P: Array,
+        Q: Array,
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
         """R^2 over all folds."""
         n = len(P)
         counts = jnp.ones(n, P.dtype) if counts is None else counts
-        sizes = [len(part) for part in np.array_split(np.arange(n), self.folds)]
-        contiguous = np.repeat(np.arange(self.folds), sizes)
-        fold_of = contiguous if self.fold_of is None else np.asarray(self.fold_of)
-        held_out = jnp.asarray(fold_of == np.unique(fold_of)[:, None])
+        held_out = self._held_out(n, groups)
         # One fold at a time: each takes a few arrays (N, N).
         unexplained = jax.lax.map(partial(self._unexplained, P, Q, counts), held_out)
         total = jnp.trace(centered_gram(Q, counts))
         return jnp.where(total > 0, 1 - jnp.sum(unexplained) / total, jnp.nan)
+
+    def _held_out(self, n: int, groups: SampleGroups | None) -> Bool[Array, "folds N"]:
+        """The samples of each fold."""
+        if groups is not None and groups.within == DROP:
+            if self.fold_of is not None:
+                raise ValueError(
+                    "fold_of must be None where pairs within groups are left out, "
+                    "which makes folds of whole groups, got one for each sample"
+                )
+            members = jnp.asarray(groups.members)
+            fold_of = members * self.folds // (jnp.max(members) + 1)
+            return fold_of == jnp.arange(self.folds)[:, None]
+        if self.fold_of is not None:
+            given = np.asarray(self.fold_of)
+            return jnp.asarray(given == np.unique(given)[:, None])
+        sizes = [len(part) for part in np.array_split(np.arange(n), self.folds)]
+        contiguous = np.repeat(np.arange(self.folds), sizes)
+        return jnp.asarray(contiguous == np.arange(self.folds)[:, None])
 
     def _unexplained(
         self, K: Array, L: Array, counts: Array, held_out: Array

@@ -55,7 +55,7 @@ def by_groups(statistic: Statistic, groups: SampleGroups | None) -> dict[str, An
     if groups.within == DROP:
         raise ValueError(
             f"within_groups='drop' needs a statistic that takes groups, as CKA(), "
-            f"RSA() and MutualKNN() do, got {statistic!r}"
+            f"RSA(), MutualKNN() and LinearPredictivity() do, got {statistic!r}"
         )
     return {}
 
