@@ -16,7 +16,13 @@ from semrsm_jax.matching import _augment
 from semrsm_jax.matching._auction import HostSolution, solve
 from semrsm_jax.matching._bidding import LISTS_FROM, NARROW_FROM
 from semrsm_jax.matching._phase import bid_phase
-from semrsm_jax.matching._scans import BLOCK, CANDIDATES, list_candidates
+from semrsm_jax.matching._scans import (
+    BLOCK,
+    CANDIDATES,
+    list_candidates,
+    scan,
+    scan_two,
+)
 
 
 @pytest.mark.slow
@@ -120,6 +126,20 @@ def test_the_proof_is_repeated_where_slack_was_left():
     for matrix in affinity:
         matrix -= matrix[linear_sum_assignment(matrix, maximize=True)].mean()
     check(affinity, solve(affinity, tolerance=0.9), 0.9)
+
+
+def test_two_rows_are_scanned_as_each_by_itself(rng):
+    one, two = from_python(scan), from_python(scan_two)
+    for most in (3, 10**6):  # with ties, and hardly any
+        rows = rng.integers(-most, most, (20, 3 * BLOCK), np.int32)
+        prices = rng.integers(0, most, 3 * BLOCK, np.int32)
+        for a, b in zip(rows[::2], rows[1::2], strict=True):
+            for row, result in zip((a, b), two(a, b, prices), strict=True):
+                assert result == one(row, prices)
+                column, *profits = result
+                second, first = np.sort(row - prices)[-2:]
+                assert profits == [first, second]
+                assert row[column] - prices[column] == first
 
 
 # The scans measured on these matrices: only another algorithm may need more.
