@@ -30,7 +30,7 @@ class LinearPredictivity(GroupedMeasure):
     It needs the RSMs alone. In both directions it differs: K predicts L. With groups
     whose pairs are left out, folds are of whole groups, in the order of their names, so
     that no sample is predicted from its own group; fewer groups than folds are a fold
-    each.
+    each. The penalty is still chosen by leaving out single samples.
 
     Attributes:
       folds: number of folds. They are contiguous, as those of ``KFold``: crops of one
