@@ -159,7 +159,7 @@ def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkey
             def hire():
                 # However long the run takes to begin, the warning comes first.
                 stop = time.monotonic() + 60
-                while not list(warned) and time.monotonic() < stop:
+                while not warned and time.monotonic() < stop:
                     time.sleep(0.05)
                 cluster.scale(1)
 

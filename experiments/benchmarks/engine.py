@@ -115,7 +115,7 @@ def overhead(config: EngineConfig, size: Size, report: Report) -> dict[str, Any]
         "channels": size.channels,
         "samples": size.samples,
         "milliseconds_a_pair": {
-            name: 1e3 * float(np.median(cost)) for name, cost in costs.items()
+            name: 1e3 * turns.median(name) / pairs[name] for name in calls
         },
         # Turns that took the same moment, so that what else runs meets both.
         "ratios": {

@@ -14,7 +14,7 @@ from semrsm_jax.comparison._hsic import (
     unit_scale,
     weighted_product,
 )
-from semrsm_jax.comparison.grouping import DROP, SampleGroups, check_groups
+from semrsm_jax.comparison.grouping import DROP, SampleGroups, groups_apart
 
 
 def cka(
@@ -82,23 +82,16 @@ def checked_groups(
     groups: ArrayLike | SampleGroups | None, n: int, estimator: str
 ) -> SampleGroups | None:
     """Groups for an estimator of HSIC, whose pairs are left out; raises as `cka`."""
-    if isinstance(groups, SampleGroups):
-        if estimator == "biased" and groups.within == DROP:
-            raise ValueError(
-                "estimator must be 'unbiased' where pairs within groups are left out, "
-                "got 'biased', which counts each sample with itself"
-            )
-        # A biased estimate repeats samples, and so counts all pairs.
-        return None if estimator == "biased" else groups
-    if groups is None:
-        return None
-    members, units = check_groups(groups, n)
-    if units < 4:
+    groups = groups_apart(groups, n, 4, " for the unbiased estimator")
+    if groups is None or estimator == "unbiased":
+        return groups
+    if groups.within == DROP:
         raise ValueError(
-            f"groups must be at least 4 for the unbiased estimator, got {units}"
+            "estimator must be 'unbiased' where pairs within groups are left out, "
+            "got 'biased', which counts each sample with itself"
         )
-    assert members is not None
-    return checked_groups(SampleGroups(members, DROP), n, estimator)
+    # A biased estimate repeats samples, and so counts all pairs.
+    return None
 
 
 @partial(jax.jit, static_argnames="estimator")

@@ -16,7 +16,7 @@ from semrsm_jax.comparison._hsic import check_counts, check_rsms, weighted_produ
 from semrsm_jax.comparison.grouping import (
     DROP,
     SampleGroups,
-    check_groups,
+    groups_apart,
     pair_counts,
 )
 from semrsm_jax.comparison.narrowing import where_known
@@ -87,12 +87,7 @@ def rsa(
         raise ValueError(
             f"rsa needs at least 3 samples, for pairs to differ, got {len(K)}"
         )
-    if groups is not None and not isinstance(groups, SampleGroups):
-        members, units = check_groups(groups, len(K))
-        if units < 3:
-            raise ValueError(f"groups must be at least 3, got {units}")
-        assert members is not None
-        groups = SampleGroups(members, DROP)
+    groups = groups_apart(groups, len(K), 3)
     if groups is not None and isinstance(METHODS[method], partial):
         if groups.within == DROP:
             raise ValueError(

@@ -77,6 +77,33 @@ def check_groups(
     return numbers, count
 
 
+def groups_apart(
+    groups: ArrayLike | SampleGroups | None,
+    samples: int,
+    least: int = 2,
+    purpose: str = "",
+) -> SampleGroups | None:
+    """Groups whose pairs are left out, checked and numbered; others as they are.
+
+    Args:
+      groups: (n,) integers or text; None or a `SampleGroups` is returned.
+      samples: n.
+      least: how many groups are needed.
+      purpose: of that many, for the error.
+
+    Raises:
+      TypeError: as `check_groups`.
+      ValueError: as `check_groups`, or fewer groups than `least`.
+    """
+    if groups is None or isinstance(groups, SampleGroups):
+        return groups
+    members, units = check_groups(groups, samples)
+    if units < least:
+        raise ValueError(f"groups must be at least {least}{purpose}, got {units}")
+    assert members is not None
+    return SampleGroups(members, DROP)
+
+
 def sample_groups(
     groups: ArrayLike | None, samples: int, within: str
 ) -> SampleGroups | None:

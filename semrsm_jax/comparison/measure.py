@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
-from semrsm_jax.comparison.grouping import DROP, SampleGroups, sample_groups
+from semrsm_jax.comparison.grouping import SampleGroups, groups_apart
 from semrsm_jax.comparison.narrowing import where_known
 
 
@@ -129,10 +129,7 @@ class GroupedMeasure(Measure):
         groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The measure of K and L, as `Measure`; of other groups (N,) alone."""
-        if groups is None or isinstance(groups, SampleGroups):
-            return self._defined(K, L, counts, groups)
-        apart = sample_groups(groups, np.shape(K)[0], DROP)
-        return self._defined(K, L, counts, apart)
+        return self._defined(K, L, counts, groups_apart(groups, np.shape(K)[0]))
 
 
 @partial(jax.jit, static_argnames="measure")

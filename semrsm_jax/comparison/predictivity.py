@@ -129,15 +129,16 @@ class LinearPredictivity(GroupedMeasure):
                     "fold_of must be None where pairs within groups are left out, "
                     "which makes folds of whole groups, got one for each sample"
                 )
-            members = jnp.asarray(groups.members)
-            fold_of = members * self.folds // (jnp.max(members) + 1)
-            return fold_of == jnp.arange(self.folds)[:, None]
-        if self.fold_of is not None:
-            given = np.asarray(self.fold_of)
-            return jnp.asarray(given == np.unique(given)[:, None])
-        sizes = [len(part) for part in np.array_split(np.arange(n), self.folds)]
-        contiguous = np.repeat(np.arange(self.folds), sizes)
-        return jnp.asarray(contiguous == np.arange(self.folds)[:, None])
+            members, folds = jnp.asarray(groups.members), self.folds
+            fold_of = members * folds // (jnp.max(members) + 1)
+        elif self.fold_of is not None:
+            names, numbers = np.unique(self.fold_of, return_inverse=True)
+            fold_of, folds = jnp.asarray(numbers), len(names)
+        else:
+            sizes = [len(part) for part in np.array_split(np.arange(n), self.folds)]
+            folds = self.folds
+            fold_of = jnp.asarray(np.repeat(np.arange(folds), sizes))
+        return fold_of == jnp.arange(folds)[:, None]
 
     def _unexplained(
         self, K: Array, L: Array, counts: Array, held_out: Array
