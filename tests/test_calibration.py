@@ -26,7 +26,7 @@ def test_the_study_runs_and_its_table_has_a_row_a_cell(tmp_path):
 @pytest.mark.slow
 def test_groups_share_what_the_design_says():
     design = Design(400, 4, 0.9)
-    draws = simulate._draw(0, design, 8, simulate.jax.random.key(0))
+    draws = simulate._draw("gaussian", design, 8, simulate.jax.random.key(0))
     groups = np.asarray(draws).reshape(400, 4, 8)
     between = np.var(groups.mean(1)) - np.var(groups, axis=1, ddof=1).mean() / 4
     assert between == pytest.approx(0.9, abs=0.1)
@@ -38,7 +38,7 @@ def test_groups_share_what_the_design_says():
 def test_grouped_samples_reject_and_cover_as_often_as_they_should():
     """At 200 data sets, four standard errors wide."""
     design = Design(20, 4, 0.9)
-    config = CalibrationConfig((design,), data_sets=200, resamples=199)
+    config = CalibrationConfig((design,), data_sets=200)
     rates = simulate._rates(config, "gaussian", design, "CKA")
     assert rates.permutation < 0.11 and rates.difference < 0.11
     assert rates.coverage > 0.88
@@ -47,7 +47,7 @@ def test_grouped_samples_reject_and_cover_as_often_as_they_should():
     keys = simulate.jax.random.split(simulate.jax.random.key(0), 40)
     wrong = []
     for key in keys:
-        first, _, _, unrelated = simulate.views(0, design, plain.channels, key)
+        first, _, _, unrelated = simulate.views("gaussian", design, plain.channels, key)
         test = simulate.permutation_test(
             simulate.gram(first),
             simulate.gram(unrelated),

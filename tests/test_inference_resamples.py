@@ -2,14 +2,26 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from inference_cases import Product, features, rsms  # noqa: F401
 
-from semrsm_jax import bootstrap_interval, paired_test, permutation_test
-from semrsm_jax.comparison.inference import _resampling
+from semrsm_jax import (
+    CKA,
+    RSA,
+    Jaccard,
+    MutualKNN,
+    bootstrap_interval,
+    paired_test,
+    permutation_test,
+)
+from semrsm_jax.comparison import SampleGroups
+from semrsm_jax.comparison.inference import _batches
+from semrsm_jax.comparison.inference import statistic as forms
 
 
 def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
@@ -20,13 +32,53 @@ def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
         lambda: paired_test(K[0], L[0], key=3, resamples=30).null,
     )
     expected = [call() for call in calls]
-    monkeypatch.setattr(_resampling, "_BATCH", 7 * K.size)
+    monkeypatch.setattr(_batches, "_PART", 7 * K.size)
     for call, values in zip(calls, expected, strict=True):
         np.testing.assert_allclose(call(), values, rtol=1e-4, atol=1e-5)
     keys = jax.random.split(jax.random.key(3), 30)
     drawn = [jax.random.permutation(key, 20) for key in keys[:3]]
     null = [Product()(K, L[order][:, order]) for order in map(np.asarray, drawn)]
     np.testing.assert_allclose(expected[0][:3], null, rtol=1e-4, atol=1e-5)
+
+
+STATISTICS = (
+    CKA(),
+    RSA(),
+    RSA("pearson"),
+    RSA("cosine"),
+    RSA("kendall_tau_a"),
+    MutualKNN(3),
+    Jaccard(3),
+)
+
+
+@pytest.mark.parametrize(
+    "statistic, grouped",
+    [(CKA("biased"), False), *product(STATISTICS, (False, True))],
+    ids=repr,
+)
+def test_the_forms_of_resamples_are_the_statistic(statistic, grouped, rng):
+    """RSMs that are not symmetric, with ties, and samples that do not count."""
+    K, L = np.round(rng.normal(size=(2, 12, 12)), 1).astype(np.float32)
+    groups = SampleGroups(np.repeat(np.arange(6), 2)) if grouped else None
+    of_groups = {"groups": groups} if grouped else {}
+    order = jnp.asarray(np.repeat(2 * rng.permutation(6), 2) + np.tile([0, 1], 6))
+    P, Q = (forms.prepared(statistic, m, groups) for m in (K, L))
+    Q = forms.permuted(statistic, Q, order)
+    np.testing.assert_allclose(
+        forms.compare_prepared(statistic, P, Q, groups),
+        statistic(K, L[order][:, order], **of_groups),
+        rtol=2e-5,
+        atol=2e-6,
+    )
+    counts = jnp.repeat(jnp.array([1.0, 0, 2, 1, 3, 1]), 2)
+    P, Q = (forms.before_counts(statistic, jnp.asarray(m), groups) for m in (K, L))
+    np.testing.assert_allclose(
+        forms.compare_counted(statistic, P, Q, counts, groups),
+        statistic(K, L, counts=counts, **of_groups),
+        rtol=2e-5,
+        atol=2e-6,
+    )
 
 
 INTERRUPTED = """

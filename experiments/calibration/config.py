@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from experiments.frame.checks import check_counts
 
-FEATURES = ("gaussian", "t(1.5)", "sparse")
+HEAVY, SPARSE = "t(1.5)", "sparse"
+FEATURES = ("gaussian", HEAVY, SPARSE)
 NEIGHBORS = "mutual k-NN"
 STATISTICS = ("CKA", "RSA", "JSD", NEIGHBORS)
 SCORES = ("normal", "exponential", "log-normal", "mostly zero", "t(1.5)")
@@ -47,7 +48,7 @@ class CalibrationConfig:
     scores: tuple[str, ...] = SCORES
     queries: tuple[int, ...] = (10, 20, 40)
     data_sets: int = 1000
-    resamples: int = 399
+    resamples: int = 199
     channels: int = 8
     seed: int = 0
 
@@ -67,7 +68,6 @@ SCALES = {
     "quick": CalibrationConfig(
         (Design(40), Design(20, 4, 0.9)),
         data_sets=200,
-        resamples=199,
     ),
     "smoke": CalibrationConfig(
         (Design(8, 2, 0.9),),

@@ -1,5 +1,6 @@
 """Simulated data sets, and what intervals and tests say of them."""
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -7,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from experiments.calibration.config import (
-    FEATURES,
+    HEAVY,
     NEIGHBORS,
+    SPARSE,
     CalibrationConfig,
     Design,
 )
@@ -29,7 +30,6 @@ from semrsm_jax import (
 )
 
 LEVEL = 0.05
-_HEAVY, _SPARSE = FEATURES.index("t(1.5)"), FEATURES.index("sparse")
 # Of the other noise in each view, as a share of the standard deviation in common.
 _NOISE = 0.6
 # Samples, and data sets of them, that stand for the population.
@@ -43,11 +43,15 @@ class Rates(NamedTuple):
       permutation: a true null hypothesis was rejected by `permutation_test`.
       difference: a true null hypothesis was rejected by the test of a difference.
       coverage: the interval held the true value.
+      difference_warned: the test of a difference warned.
+      coverage_warned: the interval was given with a warning.
     """
 
     permutation: float
     difference: float
     coverage: float
+    difference_warned: float
+    coverage_warned: float
 
 
 class Result(NamedTuple):
@@ -66,14 +70,8 @@ class Result(NamedTuple):
 
 def run(config: CalibrationConfig, session: Session) -> Result:
     """Counts, a cell a step."""
-    cells = [
-        (features, design, statistic)
-        for design in config.designs
-        for statistic in config.statistics
-        for features in config.features
-    ]
     rsms, scores = {}, {}
-    for done, cell in enumerate(cells):
+    for done, cell in enumerate(cells := _cells(config)):
         session.report("Simulating RSMs", done, len(cells))
         name = "-".join(map(str, (cell[0], *vars(cell[1]).values(), cell[2])))
         step = session.step(name, lambda c=cell: _rates(config, *c)._asdict())
@@ -91,11 +89,22 @@ def run(config: CalibrationConfig, session: Session) -> Result:
     return Result(config, rsms, scores)
 
 
+def _cells(config: CalibrationConfig) -> list[tuple[str, Design, str]]:
+    return [
+        (features, design, statistic)
+        for design in config.designs
+        for statistic in config.statistics
+        for features in config.features
+    ]
+
+
+@jax.jit
 def gram(x: Float[Array, "N C"]) -> Float[Array, "N N"]:
     """The linear RSM."""
     return jnp.matmul(x, x.T, precision="highest")
 
 
+@jax.jit
 def _divergence(y: Float[Array, "N C"]) -> Float[Array, "N N"]:
     return jensen_shannon_matrix(2 * y, from_logits=True)
 
@@ -109,14 +118,15 @@ _COMPARED: dict[str, tuple[Any, Callable[[Array], Array]]] = {
 }
 
 
-def _draw(kind: ArrayLike, design: Design, channels: int, key: jax.Array) -> Array:
+def _draw(features: str, design: Design, channels: int, key: jax.Array) -> Array:
     """Features (N, C) before their activation, of variance 1 where there is one."""
     shape = (design.groups * design.size, channels)
     common, own = jax.random.split(key)
 
     def noise(key: jax.Array, shape: tuple[int, int]) -> Array:
-        heavy = jax.random.t(key, 1.5, shape)
-        return jnp.where(kind == _HEAVY, heavy, jax.random.normal(key, shape))
+        if features == HEAVY:
+            return jax.random.t(key, 1.5, shape)
+        return jax.random.normal(key, shape)
 
     if design.size == 1:
         return noise(own, shape)
@@ -124,23 +134,24 @@ def _draw(kind: ArrayLike, design: Design, channels: int, key: jax.Array) -> Arr
     return design.share**0.5 * shared + (1 - design.share) ** 0.5 * noise(own, shape)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def views(
-    kind: ArrayLike, design: Design, channels: int, key: jax.Array
+    features: str, design: Design, channels: int, key: jax.Array
 ) -> tuple[Array, Array, Array, Array]:
     """x1, x2 and y, which are related, and one that is related to none of them.
 
     Args:
-      kind: the place of the features' distribution in `FEATURES`.
+      features: their distribution, of `FEATURES`.
       design: of the samples.
       channels: C.
       key: of all that is drawn.
     """
     keys = jax.random.split(key, 5)
-    z, a, b, c, d = (_draw(kind, design, channels, each) for each in keys)
+    z, a, b, c, d = (_draw(features, design, channels, each) for each in keys)
     mix = jax.random.normal(jax.random.key(1), (channels, channels)) / channels**0.5
 
     def active(z: Array) -> Array:
-        return jnp.where(kind == _SPARSE, jnp.maximum(z - 1, 0), z)
+        return jnp.maximum(z - 1, 0) if features == SPARSE else z
 
     scale = (1 + _NOISE**2) ** 0.5
     x1, x2 = (z + _NOISE * a) / scale, (z + _NOISE * b) / scale
@@ -148,53 +159,82 @@ def views(
     return active(x1), active(x2), active(y), active(unrelated)
 
 
-@lru_cache(maxsize=1)
-def _program(config: CalibrationConfig, design: Design, statistic: str) -> Any:
-    """What a cell runs, compiled once for all features: (keys, kind) -> five arrays."""
+class _Outcome(NamedTuple):
+    """What the tests and the interval say of one data set."""
+
+    permuted: float
+    difference: float
+    estimate: float
+    low: float
+    high: float
+    difference_warned: bool
+    coverage_warned: bool
+
+
+def _outcome(
+    config: CalibrationConfig,
+    features: str,
+    design: Design,
+    statistic: str,
+    key: jax.Array,
+) -> _Outcome:
+    """Of the data set of a key."""
     measure, output = _COMPARED[statistic]
     settings: dict[str, Any] = {"resamples": config.resamples}
     if design.size > 1:
         settings["groups"] = np.repeat(np.arange(design.groups), design.size)
         if statistic != NEIGHBORS:
             settings["within_groups"] = "drop"
-
-    def one(key: jax.Array, kind: jax.Array) -> tuple[Array, ...]:
-        drawn, *keys = jax.random.split(key, 4)
-        first, second, y, unrelated = views(kind, design, config.channels, drawn)
-        K, M, L = gram(first), gram(second), output(y)
-        permuted = permutation_test(
-            K,
-            output(unrelated),
-            measure,
-            key=keys[0],
-            alternative="two-sided",
-            **settings,
-        )
-        difference = difference_test((K, L), (M, L), measure, key=keys[1], **settings)
-        interval = bootstrap_interval(K, L, measure, key=keys[2], **settings)
-        return permuted.p_value, difference.p_value, *interval[:3]
-
-    return jax.jit(
-        lambda keys, kind: jax.lax.map(partial(one, kind=kind), keys, batch_size=4)
+    drawn, *keys = jax.random.split(key, 4)
+    first, second, y, unrelated = views(features, design, config.channels, drawn)
+    K, M, L = gram(first), gram(second), output(y)
+    permuted = permutation_test(
+        K,
+        output(unrelated),
+        measure,
+        key=keys[0],
+        alternative="two-sided",
+        **settings,
     )
+    (difference, of_difference), (interval, of_interval) = (
+        _with_warnings(
+            lambda: difference_test((K, L), (M, L), measure, key=keys[1], **settings)
+        ),
+        _with_warnings(
+            lambda: bootstrap_interval(K, L, measure, key=keys[2], **settings)
+        ),
+    )
+    return _Outcome(
+        float(permuted.p_value),
+        float(difference.p_value),
+        float(interval.estimate),
+        float(interval.low),
+        float(interval.high),
+        of_difference,
+        of_interval,
+    )
+
+
+def _with_warnings(call: Callable[[], Any]) -> tuple[Any, bool]:
+    """What a call returns, and whether it warned."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return call(), bool(caught)
 
 
 def _rates(
     config: CalibrationConfig, features: str, design: Design, statistic: str
 ) -> Rates:
     """Of all data sets of a cell."""
-    kind = jnp.asarray(FEATURES.index(features))
     keys = jax.random.split(jax.random.key(config.seed), config.data_sets)
-    simulated = _program(config, design, statistic)(keys, kind)
-    permuted, difference, estimate, low, high = map(np.asarray, simulated)
+    outcomes = [_outcome(config, features, design, statistic, key) for key in keys]
+    columns = map(np.array, zip(*outcomes, strict=True))
+    permuted, difference, estimate, low, high, *warned = columns
     truth = float(np.mean(estimate))
     if statistic != NEIGHBORS:
         truth = _population(config, features, statistic)
-    return Rates(
-        float(np.mean(permuted <= LEVEL)),
-        float(np.mean(difference <= LEVEL)),
-        float(np.mean((low <= truth) & (truth <= high))),
-    )
+    rates = permuted <= LEVEL, difference <= LEVEL, (low <= truth) & (truth <= high)
+    return Rates(*(float(np.mean(each)) for each in (*rates, *warned)))
 
 
 @lru_cache
@@ -202,9 +242,9 @@ def _population(config: CalibrationConfig, features: str, statistic: str) -> flo
     """The value of independent samples, the mean over several large data sets."""
     measure, output = _COMPARED[statistic]
     samples, sets = _POPULATION
-    kind, values = FEATURES.index(features), []
+    values = []
     for key in jax.random.split(jax.random.key(config.seed + 1), sets):
-        first, _, y, _ = views(kind, Design(samples), config.channels, key)
+        first, _, y, _ = views(features, Design(samples), config.channels, key)
         values.append(float(measure(gram(first), output(y))))
     return float(np.mean(values))
 
@@ -234,4 +274,5 @@ def _of_scores(config: CalibrationConfig, distribution: str, queries: int) -> Ra
     test = paired_test(a, jnp.zeros(shape), key=1, resamples=config.resamples)
     covered = (test.low <= 0) & (test.high >= 0)
     rejected = np.mean(np.asarray(test.p_value) <= LEVEL)
-    return Rates(float("nan"), float(rejected), float(np.mean(covered)))
+    nan = float("nan")
+    return Rates(nan, float(rejected), float(np.mean(covered)), nan, nan)

@@ -32,7 +32,9 @@ def rows(result: Result) -> list[dict[str, Any]]:
 def summary(result: Result) -> dict[str, Any]:
     """How many cells are within 3 to 7 %, and 92 to 98 %, and the standard errors."""
     rates = [*result.rsms.values(), *result.scores.values()]
-    errors = [r for each in rates for r in each[:2] if r == r]
+    errors = [
+        r for each in rates for r in (each.permutation, each.difference) if r == r
+    ]
     kept = sum(0.03 <= rate <= 0.07 for rate in errors)
     covered = sum(0.92 <= each.coverage <= 0.98 for each in rates)
     sets = result.config.data_sets

@@ -102,11 +102,32 @@ def _cka(
     groups: SampleGroups | None,
     estimator: str,
 ) -> Float[Array, ""]:
-    (K, _), (L, _) = (unit_scale(m, estimator, groups) for m in (K, L))
     if counts is None:
-        return ratio(*inner_products(K, L, estimator))
+        P, Q = (normalized(m, estimator, groups) for m in (K, L))
+        return inner_product(P, Q, estimator)
+    (K, _), (L, _) = (unit_scale(m, estimator, groups) for m in (K, L))
+    return counted_cka(K, L, counts, groups, estimator)
+
+
+def counted_cka(
+    K: Float[Array, "N N"],
+    L: Float[Array, "N N"],
+    counts: Float[Array, " N"],
+    groups: SampleGroups | None,
+    estimator: str,
+) -> Float[Array, ""]:
+    """CKA of centered RSMs, each sample counting so often."""
     pairs = (K, L), (K, K), (L, L)
     return ratio(*(weighted_product(a, b, counts, estimator, groups) for a, b in pairs))
+
+
+def normalized(
+    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
+) -> Float[Array, "N N"]:
+    """The centered RSM of norm 1: CKA is the inner product of two; 0 if constant."""
+    K, _ = unit_scale(K, estimator, groups)
+    own = inner_product(K, K, estimator)
+    return jnp.where(own != 0, K / jnp.sqrt(jnp.where(own != 0, own, 1)), 0)
 
 
 def inner_products(

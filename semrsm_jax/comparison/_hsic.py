@@ -97,10 +97,9 @@ def inner_product(
     K: Float[Array, "N N"], L: Float[Array, "N N"], estimator: str
 ) -> Float[Array, ""]:
     """Of centered RSMs, what HSIC is a multiple of."""
-    product = jnp.sum(K * L.T)
-    if estimator == "biased":
-        return product
-    return product + transposed_share(len(K)) * (jnp.sum(K * L) - product)
+    # Both parts of the first, which permutation tests leave as it is.
+    share = 0 if estimator == "biased" else transposed_share(len(K))
+    return jnp.sum(((1 - share) * K.T + share * K) * L)
 
 
 def transposed_share(n: Any) -> Any:

@@ -1,5 +1,6 @@
 """Representational similarity analysis: correlations of two RSMs' off-diagonals."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -106,24 +107,35 @@ def _rsa(
     groups: SampleGroups | None,
     measure: Measure,
 ) -> Float[Array, ""]:
-    # Halved first: the sum of two entries could overflow.
     value = measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts, groups)
     return where_known(value, K, L)
 
 
-def pair_ranks(
-    K: Float[Array, "*R N N"], groups: SampleGroups | None = None
-) -> Float[Array, "*R N N"]:
-    """Symmetric matrices of the ranks of the pairs, whose Pearson is Spearman's."""
-    if K.ndim == 3:
-        return jax.vmap(lambda each: pair_ranks(each, groups))(K)
-    upper = np.triu_indices(len(K), 1)
-    weights = None
-    if groups is not None:
-        weights = off_diagonal(pair_counts(jnp.ones(len(K), K.dtype), groups))
-    ranks = correlation.average_ranks(off_diagonal(0.5 * K + 0.5 * K.T), weights)
-    ranks = jnp.zeros_like(K).at[upper].set(ranks)
-    return ranks + ranks.T
+def unit_pairs(
+    K: Float[Array, "N N"], method: str, groups: SampleGroups | None = None
+) -> Float[Array, "N N"]:
+    """A symmetric matrix of norm 1: the correlation is the inner product of two.
+
+    Args:
+      K: RSM.
+      method: of `UNIT_METHODS`.
+      groups: whose pairs are left out; None: all pairs count.
+    """
+    weights = pair_counts(jnp.ones(len(K), K.dtype), groups)
+    unit = weights * UNIT_METHODS[method](symmetric_pairs(K), weights)
+    return where_known(symmetric(unit, len(K)), K) / math.sqrt(2)
+
+
+def symmetric_pairs(K: Float[Array, "N N"]) -> Float[Array, " P"]:
+    """The mean of both directions of each pair."""
+    # Halved first: the sum of two entries could overflow.
+    return off_diagonal(0.5 * K + 0.5 * K.T)
+
+
+def symmetric(pairs: Float[Array, " P"], n: int) -> Float[Array, "N N"]:
+    """The matrix with these entries off its diagonal, which is zero."""
+    K = jnp.zeros((n, n), pairs.dtype).at[np.triu_indices(n, 1)].set(pairs)
+    return K + K.T
 
 
 def off_diagonal(K: Float[Array, "N N"]) -> Float[Array, " P"]:
@@ -140,9 +152,7 @@ def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Measure:
         weights = None
         if counts is not None or groups is not None:
             once = jnp.ones(len(K), K.dtype)
-            weights = off_diagonal(
-                pair_counts(once if counts is None else counts, groups)
-            )
+            weights = pair_counts(once if counts is None else counts, groups)
         return of_vectors(off_diagonal(K), off_diagonal(L), weights)
 
     return measure
@@ -178,6 +188,15 @@ def _distances(K: Array, offset: bool) -> Array:
 
 # Methods for which it matters where zero is.
 OF_ORIGIN = ("cosine", "whitened_cosine")
+
+# Those that are the product of two vectors, each of one RSM.
+UNIT_METHODS: Mapping[str, Callable[[Array, Array | None], Array]] = MappingProxyType(
+    {
+        "pearson": correlation.of_pearson,
+        "spearman": correlation.of_spearman,
+        "cosine": correlation.of_cosine,
+    }
+)
 
 METHODS: Mapping[str, Measure] = MappingProxyType(
     {

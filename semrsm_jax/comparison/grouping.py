@@ -179,8 +179,8 @@ def is_few(units: int) -> bool:
 
 def pair_counts(
     counts: Float[Array, " N"], groups: SampleGroups | None
-) -> Float[Array, "N N"]:
-    """How often each pair of different samples counts; zero on the diagonal.
+) -> Float[Array, " P"]:
+    """How often each pair i < j counts, row by row, P = N (N - 1) / 2.
 
     The product of how often both samples count. A group that is drawn twice is there
     twice, and a pair within it twice, not four times: its samples would otherwise be
@@ -190,10 +190,9 @@ def pair_counts(
       counts: (N,), how often each sample counts, the same for all of a group.
       groups: of the samples; None: each is alone.
     """
-    pairs = counts[:, None] * counts
-    different = ~jnp.eye(len(counts), dtype=bool)
+    first, second = np.triu_indices(len(counts), 1)
+    pairs = counts[first] * counts[second]
     if groups is None:
-        return jnp.where(different, pairs, 0)
-    same = groups.members[:, None] == groups.members
-    within = counts[:, None] * different if groups.within == KEEP else 0.0
-    return jnp.where(same, within, pairs)
+        return pairs
+    same = groups.members[first] == groups.members[second]
+    return jnp.where(same, counts[first] if groups.within == KEEP else 0, pairs)

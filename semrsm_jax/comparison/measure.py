@@ -22,8 +22,9 @@ class Measure(ABC):
     A measure is a frozen dataclass with `prepared`, which brings one RSM into the form
     that is compared, and `between`, which compares two of them. Permuting the samples
     of an RSM permutes those of its prepared form, so that permutation tests and
-    matrices of layers prepare each RSM once. One whose call takes ``groups`` gives them
-    to both.
+    matrices of layers prepare each RSM once. What of it does not depend on counts, as
+    an order, `before_counts` computes once for all resamples. One whose call takes
+    ``groups`` gives them to `prepared` and `between`.
 
     Attributes:
       of_features: it takes features (N, ...) in place of RSMs (N, N).
@@ -100,8 +101,12 @@ class Measure(ABC):
         if samples < 3:
             raise ValueError(f"{self} needs at least 3 samples, got {samples}")
 
+    def before_counts(self, K: Float[Array, "N *C"]) -> Any:
+        """What `prepared` takes, computed once for all counts; pure. Here: as it is."""
+        return K
+
     def prepared(
-        self, K: Float[Array, "N *C"], counts: Float[Array, " N"] | None = None
+        self, K: Any, counts: Float[Array, " N"] | None = None
     ) -> Float[Array, "*P"]:
         """The form of one argument that is compared; pure. Here: as it is."""
         del counts
@@ -141,5 +146,7 @@ def _value(
     groups: SampleGroups | None,
 ) -> Float[Array, ""]:
     of_groups: dict[str, Any] = {} if groups is None else {"groups": groups}
-    P, Q = (measure.prepared(m, counts, **of_groups) for m in (K, L))
+    P, Q = (
+        measure.prepared(measure.before_counts(m), counts, **of_groups) for m in (K, L)
+    )
     return where_known(measure.between(P, Q, counts, **of_groups), K, L)

@@ -8,15 +8,27 @@ neighbors are taken from other groups, or counted once where a group is drawn tw
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison.grouping import KEEP, SampleGroups
 from semrsm_jax.comparison.measure import GroupedMeasure, Measure
+
+
+class OrderedRows(NamedTuple):
+    """An RSM and the order of the entries of each row.
+
+    Attributes:
+      values: (N, N).
+      descending: (N, N), the columns of each row, from the largest entry.
+    """
+
+    values: Float[Array, "N N"]
+    descending: Int[Array, "N N"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,11 @@ class _Neighborhoods(Measure):
                 f"{samples} samples"
             )
 
-    def prepared(self, K: Array, counts: Array | None = None) -> Array:
+    def before_counts(self, K: Array) -> OrderedRows:
+        """The RSM, and for each sample all others from the nearest on."""
+        return OrderedRows(K, jnp.argsort(K, axis=1, descending=True))
+
+    def prepared(self, K: OrderedRows, counts: Array | None = None) -> Array:
         """(N, N), the share of sample j that is among the k nearest of sample i."""
         return neighbor_shares(K, self.k, counts)
 
@@ -46,7 +62,7 @@ class _Neighborhoods(Measure):
 class _NeighborSets(_Neighborhoods, GroupedMeasure):
     def prepared(
         self,
-        K: Array,
+        K: OrderedRows,
         counts: Array | None = None,
         groups: SampleGroups | None = None,
     ) -> Array:
@@ -157,9 +173,9 @@ class CKNNA(_Neighborhoods):
         if samples < 4:
             raise ValueError(f"{self} needs at least 4 samples, got {samples}")
 
-    def prepared(self, K: Array, counts: Array | None = None) -> Array:
+    def prepared(self, K: OrderedRows, counts: Array | None = None) -> Array:
         """(2, N, N), the shares of neighbors, and the RSM."""
-        return jnp.stack([super().prepared(K, counts), K])
+        return jnp.stack([super().prepared(K, counts), K.values])
 
     def between(self, P: Array, Q: Array, counts: Array | None = None) -> Array:
         """The aligned HSIC, divided by those of each RSM with itself."""
@@ -180,7 +196,7 @@ class CKNNA(_Neighborhoods):
 
 
 def neighbor_shares(
-    K: Float[Array, "N N"],
+    K: OrderedRows,
     k: int,
     counts: Float[Array, " N"] | None = None,
     groups: SampleGroups | None = None,
@@ -190,19 +206,44 @@ def neighbor_shares(
     A sample that counts c times is c samples, none of which is a neighbor of its own
     copies. NaN for a sample with fewer than k others.
     """
-    weights = _multiplicity(len(K), K.dtype, counts, groups)
-    order = jnp.argsort(K, axis=1, descending=True)
-    reached = jnp.cumsum(jnp.take_along_axis(weights, order, axis=1), axis=1) >= k
-    last = jnp.argmax(reached, axis=1)[:, None]
-    threshold = jnp.take_along_axis(K, jnp.take_along_axis(order, last, axis=1), axis=1)
-    above, tied = K > threshold, K == threshold
+    values, descending = K
+    weights = _multiplicity(len(values), values.dtype, counts, groups)
+    last, reached = _last_of_nearest(descending, k, jax.lax.stop_gradient(weights))
+    threshold = jnp.take_along_axis(values, last[:, None], axis=1)
+    above, tied = values > threshold, values == threshold
     inside, mass = (
         jnp.sum(jnp.where(each, weights, 0), axis=1, keepdims=True)
         for each in (above, tied)
     )
     shares = jnp.where(tied, (k - inside) / jnp.where(mass > 0, mass, 1), 0)
     shares = jnp.where(weights > 0, jnp.where(above, 1, shares), 0)
-    return jnp.where(reached.any(axis=1, keepdims=True), shares, jnp.nan)
+    return jnp.where(reached[:, None], shares, jnp.nan)
+
+
+def _last_of_nearest(
+    descending: Int[Array, "N N"], k: int, weights: Float[Array, "N N"]
+) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+    """The sample that completes the k nearest of each, and whether there is one.
+
+    From the nearest on, until all have k: a few steps, where sums of whole rows would
+    be N.
+    """
+    n = len(descending)
+    rows = jnp.arange(n)
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        place, total, last = state
+        near = descending[:, place]
+        last = jnp.where(total < k, near, last)
+        return place + 1, total + weights[rows, near], last
+
+    def unfinished(state: tuple[Array, Array, Array]) -> Array:
+        place, total, _ = state
+        return (place < n) & jnp.any(total < k)
+
+    start = jnp.array(0), jnp.zeros(n, weights.dtype), descending[:, 0]
+    _, total, last = jax.lax.while_loop(unfinished, step, start)
+    return last, total >= k
 
 
 def _multiplicity(

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from semrsm_jax.comparison import correlation
 from semrsm_jax.comparison._hsic import centered, weighted_product
-from semrsm_jax.comparison._rsa import off_diagonal
+from semrsm_jax.comparison._rsa import symmetric, symmetric_pairs
+from semrsm_jax.comparison.grouping import pair_counts
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     bca_interval,
@@ -140,16 +141,9 @@ def _scaled(
         K = centered(K, measure.estimator)
         norm = weighted_product(K, K, counts, measure.estimator)
         return K / jnp.sqrt(norm)
-    values = off_diagonal(0.5 * K + 0.5 * K.T)
-    weights = off_diagonal(counts[:, None] * counts)
+    values, weights = symmetric_pairs(K), pair_counts(counts, None)
     if measure.method in ("spearman", "kendall_tau_a", "kendall_tau_b"):
-        return _symmetric(correlation.average_ranks(values, weights), len(K))
+        return symmetric(correlation.average_ranks(values, weights), len(K))
     if measure.method in ("pearson", "whitened_pearson"):
         values = values - jnp.sum(weights * values) / jnp.sum(weights)
-    return _symmetric(values / jnp.sqrt(jnp.sum(weights * values**2)), len(K))
-
-
-def _symmetric(values: Float[Array, " P"], n: int) -> Float[Array, "N N"]:
-    """The symmetric matrix with these entries off the diagonal, which is zero."""
-    K = jnp.zeros((n, n), values.dtype).at[np.triu_indices(n, 1)].set(values)
-    return K + K.T
+    return symmetric(values / jnp.sqrt(jnp.sum(weights * values**2)), len(K))

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.grouping import check_groups, is_few
+from semrsm_jax.comparison.inference._batches import over_keys
 from semrsm_jax.comparison.inference.interval import Interval
 
 Key = int | jax.Array
@@ -24,10 +25,9 @@ ScoreStatistic = Callable[[Any, Float[Array, " n"]], Float[Array, "..."]]
 
 ALTERNATIVES = ("greater", "less", "two-sided")
 
-# Entries of RSMs, or of scores, that a batch of resamples holds: tenths of a second.
-_BATCH = 2**22
-# The share of the spread above which one unit decides it.
-_DOMINANT = 1 / 3
+# The share of the spread above which one unit decides it, and the kurtosis above which
+# a few do; a normal distribution has 3.
+_DOMINANT, _HEAVY_TAILED = 1 / 3, 8
 # Values kept of all resamples: they are sorted, and 80 MB of them fit everywhere.
 _MOST = 10**7
 
@@ -62,6 +62,7 @@ def resample(
     resamples: int,
     groups: ArrayLike | None = None,
     values: int = 1,
+    entries: int | None = None,
 ) -> Resampled:
     """A statistic of data, in which samples count so often, of resamples and jackknife.
 
@@ -73,6 +74,7 @@ def resample(
       resamples: B.
       groups: (n,) of samples that are drawn together; None: each is drawn alone.
       values: how many numbers the statistic is.
+      entries: how many it computes with; None: those of the largest array.
 
     Raises:
       TypeError: groups, resamples or key of another type.
@@ -86,48 +88,13 @@ def resample(
     floating = [each for each in dtypes if jnp.issubdtype(each, jnp.floating)]
     dtype = accumulation_dtype(jnp.result_type(*(floating or [float])))
     settings = statistic, units, dtype
-    batch = batch_size(max(units, *(each.size for each in arrays)), resamples)
+    entries = entries or max(units, *(each.size for each in arrays))
     keys = jax.random.split(as_key(key), resamples)
     return Resampled(
         of_all(data, *settings),
-        over_keys(_of_resample, settings, data, keys, batch),
-        over_keys(_without, settings, data, jnp.arange(units), batch),
+        over_keys(_of_resample, settings, data, keys, entries),
+        over_keys(_without, settings, data, jnp.arange(units), entries),
     )
-
-
-def over_keys(
-    one: Callable[..., Array],
-    settings: tuple[Any, ...],
-    data: Any,
-    keys: jax.Array,
-    batch: int,
-) -> Array:
-    """``one(data, key, *settings)`` of all keys, part by part, so that Ctrl-C ends it.
-
-    `one` is a function of a module, compiled for its hashable `settings`.
-    """
-    if _checks.is_traced(keys, *jax.tree.leaves(data)):
-        return jax.lax.map(lambda k: one(data, k, *settings), keys, batch_size=batch)
-    count = len(keys)
-    # Read at once: else the next parts would wait in a queue that Ctrl-C does not end.
-    parts = [
-        np.asarray(_part(data, keys, start, one, settings, min(batch, count - start)))
-        for start in range(0, count, batch)
-    ]
-    return jnp.asarray(np.concatenate(parts))
-
-
-@partial(jax.jit, static_argnums=(3, 4, 5))
-def _part(
-    data: Any,
-    keys: jax.Array,
-    start: int,
-    one: Callable[..., Array],
-    settings: tuple[Any, ...],
-    size: int,
-) -> Array:
-    keys = jax.lax.dynamic_slice_in_dim(keys, start, size)
-    return jax.vmap(lambda key: one(data, key, *settings))(keys)
 
 
 def _of_counts(data: Any, statistic: ScoreStatistic, counts: Array) -> Array:
@@ -218,11 +185,6 @@ def null_p_value(
     return jnp.minimum((count + 1) / (len(null) + 1), 1)
 
 
-def batch_size(entries: int, resamples: int) -> int:
-    """Resamples at a time, each of so many entries, that fit into memory."""
-    return max(1, min(resamples, _BATCH // max(1, entries)))
-
-
 def as_key(key: Key) -> jax.Array:
     """A JAX key from a seed, of which JAX takes 32 bits; a key stays as it is."""
     if isinstance(key, jax.Array):
@@ -263,7 +225,7 @@ def check_confidence(confidence: float) -> float:
 def warn_of_units(influence: Float[Array, "units ..."], statistic: Any) -> None:
     """Warns where simulated rates are not what is stated; silent if traced.
 
-    That is of few units, of one that is much of the spread, and of steps in statistics.
+    That is of few units, of heavy tails, and of steps in statistics.
     """
     units = len(influence)
     if _checks.is_traced(influence):
@@ -275,18 +237,20 @@ def warn_of_units(influence: Float[Array, "units ..."], statistic: Any) -> None:
             stacklevel=3,
         )
     squares = np.asarray(influence, np.float64).reshape(units, -1)[:, 0] ** 2
-    share = squares.max() / max(squares.sum(), np.finfo(float).tiny)
+    squares /= max(squares.sum(), np.finfo(float).tiny)
+    share, kurtosis = squares.max(), units * np.sum(squares**2)
     if is_few(units):
         warnings.warn(
             f"{units} samples or groups are few: intervals and tests of the difference "
             "may miss what they state, see the guide's table",
             stacklevel=3,
         )
-    elif share > _DOMINANT:
+    elif share > _DOMINANT or kurtosis > _HEAVY_TAILED:
         warnings.warn(
             f"sample or group {int(squares.argmax())} alone is {share:.0%} of the "
-            "spread: with tails so heavy an interval may cover less than it states and "
-            "a difference be missed; RSA('spearman') depends less on single samples",
+            f"spread, and their kurtosis is {kurtosis:.1f} (normal: 3): with tails so "
+            "heavy an interval may cover less than it states and a difference be "
+            "missed; RSA('spearman') depends less on single samples",
             stacklevel=3,
         )
 

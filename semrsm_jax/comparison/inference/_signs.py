@@ -18,11 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison.inference._resampling import (
-    batch_size,
-    null_p_value,
-    over_keys,
-)
+from semrsm_jax.comparison.inference._batches import over_keys
+from semrsm_jax.comparison.inference._resampling import null_p_value
 
 # The least variance, as a share of the mean square, that is not rounding.
 _LEAST = 1e-5
@@ -39,8 +36,7 @@ def sign_null(
     """T of the contributions under each draw of signs, with abs(a) at most `most`."""
     # Other draws than those of the resamples.
     keys = jax.random.split(jax.random.fold_in(key, 1), resamples)
-    batch = batch_size(contributions.size, resamples)
-    return over_keys(_of_signs, (most,), contributions, keys, batch)
+    return over_keys(_of_signs, (most,), contributions, keys, contributions.size)
 
 
 @partial(jax.jit, static_argnames="alternative")

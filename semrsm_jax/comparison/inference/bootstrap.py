@@ -1,11 +1,13 @@
 """Bootstrap intervals over samples, for any statistic of two RSMs."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison.grouping import (
@@ -33,9 +35,13 @@ from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import (
     CKA,
     Statistic,
+    before_counts,
     by_groups,
     check_arguments,
+    compare_counted,
+    entries_of_counts,
 )
+from semrsm_jax.comparison.narrowing import where_known
 
 
 def bootstrap_interval(
@@ -90,9 +96,10 @@ def bootstrap_interval(
         or one that cannot leave out pairs within groups.
 
     Warns:
-      UserWarning: fewer than 10 samples or groups, or one that is more than a third of
-        the spread, for which intervals may cover less than they state; or a statistic
-        of nearest neighbors, whose intervals are too wide.
+      UserWarning: fewer than 10 samples or groups, one that is more than a third of the
+        spread, or a kurtosis of their influences above 8, for which intervals may cover
+        less than they state and differences be missed; or a statistic of nearest
+        neighbors, whose intervals are too wide.
 
     References:
       Hall, "On the removal of skewness by transformation", 1992; Efron and Stein, "The
@@ -113,31 +120,53 @@ def bootstrap_interval(
     K, L = check_arguments(statistic, K, L)
     counted = sample_groups(groups, len(K), within_groups)
     by_groups(statistic, counted)
+    of_rsms = OfRSMs(statistic)
     resampled = resample(
-        OfRSMs(statistic),
-        (K, L, counted),
+        of_rsms,
+        of_rsms.data(K, L, counted),
         len(K),
         key=key,
         resamples=resamples,
         groups=groups,
+        entries=entries_of_counts(statistic, K),
     )
     check_defined("statistic", resampled.estimate)
     warn_of_units(resampled.influence, statistic)
     return _studentized(resampled, as_key(key), confidence)
 
 
+class RSMData(NamedTuple):
+    """Two RSMs, with all done that resamples do not change.
+
+    Attributes:
+      first: as `compare_counted` takes it.
+      second: as `compare_counted` takes it.
+      groups: of the samples.
+      known: 1, or NaN where an RSM holds NaN, which sorting would hide.
+    """
+
+    first: Any
+    second: Any
+    groups: SampleGroups | None
+    known: Float[Array, ""]
+
+
 @dataclass(frozen=True)
 class OfRSMs:
-    """A statistic of two RSMs and their groups, of all as one argument."""
+    """A statistic of two RSMs, as `resample` takes it."""
 
     statistic: Statistic
 
-    def __call__(
-        self, rsms: tuple[Array, Array, SampleGroups | None], counts: Array
-    ) -> Array:
-        """The statistic."""
-        K, L, groups = rsms
-        return self.statistic(K, L, counts=counts, **by_groups(self.statistic, groups))
+    @partial(jax.jit, static_argnums=0)
+    def data(self, K: Array, L: Array, groups: SampleGroups | None) -> RSMData:
+        """What a call takes."""
+        first, second = (before_counts(self.statistic, each, groups) for each in (K, L))
+        return RSMData(first, second, groups, where_known(jnp.ones((), K.dtype), K, L))
+
+    def __call__(self, rsms: RSMData, counts: Array) -> Array:
+        """The statistic, each sample counting so often."""
+        first, second, groups, known = rsms
+        return known * compare_counted(self.statistic, first, second, counts, groups)
 
 
 def _studentized(resampled: Resampled, key: jax.Array, confidence: float) -> Interval:

@@ -39,6 +39,7 @@ from semrsm_jax.comparison.inference.statistic import (
     Statistic,
     by_groups,
     check_arguments,
+    entries_of_counts,
 )
 
 
@@ -141,14 +142,16 @@ def difference_test(
     by_groups(statistic, counted)
     units = check_groups(groups, samples)[1]
     check_testable(units, 2.0 ** (1 - units), "their signs")
+    of_rsms = OfRSMs(statistic)
     resampled = resample(
-        _DifferenceOf(OfRSMs(statistic)),
-        tuple((*each, counted) for each in (first, second)),
+        _DifferenceOf(of_rsms),
+        tuple(of_rsms.data(*each, counted) for each in (first, second)),
         samples,
         key=key,
         resamples=resamples,
         groups=groups,
         values=3,
+        entries=entries_of_counts(statistic, first[0]),
     )
     check_defined("statistic", resampled.estimate[0])
     warn_of_units(resampled.influence, statistic)

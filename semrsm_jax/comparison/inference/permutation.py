@@ -21,15 +21,14 @@ from semrsm_jax.comparison.grouping import (
     least_of_permutations,
     sample_groups,
 )
+from semrsm_jax.comparison.inference._batches import over_keys
 from semrsm_jax.comparison.inference._resampling import (
     ALTERNATIVES,
     Key,
     as_key,
-    batch_size,
     check_defined,
     check_resamples,
     null_p_value,
-    over_keys,
 )
 from semrsm_jax.comparison.inference.statistic import (
     CKA,
@@ -152,7 +151,7 @@ def permutation_test(
         (statistic, axes),
         (P, Q, jnp.asarray(places), counted),
         jax.random.split(as_key(key), resamples),
-        batch_size(samples**2 * observed.size, resamples),
+        samples**2 * observed.size,
     )
     shares = _shares(observed, null, alternative, is_distance(statistic))
     return PermutationTest(observed, shares[0], null, shares[1])
