@@ -24,8 +24,9 @@ KEEP, DROP = WITHIN = "keep", "drop"
 _LEVEL = 0.05
 # The fewest units whose signs can give a two-sided p-value below it: 2 / 2^6.
 LEAST_SIGNS = 6
-# Fewer units than this give intervals that cover less than they state.
-_FEW = 10
+# Over fewer units, intervals and tests of a difference miss what they state: simulated
+# with 10 and 20, see docs/guide/inference.md.
+_FEW = 15
 
 
 @partial(
@@ -173,7 +174,7 @@ def least_of_permutations(units: int, two_sided: bool) -> float:
 
 
 def is_few(units: int) -> bool:
-    """Whether intervals over so many units cover less than they state."""
+    """Whether intervals over so many units may miss what they state."""
     return units < _FEW
 
 

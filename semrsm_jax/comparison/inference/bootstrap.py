@@ -96,7 +96,7 @@ def bootstrap_interval(
         or one that cannot leave out pairs within groups.
 
     Warns:
-      UserWarning: fewer than 10 samples or groups, one that is more than a third of the
+      UserWarning: fewer than 15 samples or groups, one that is more than a third of the
         spread, or a kurtosis of their influences above 8, for which intervals may cover
         less than they state and differences be missed; or a statistic of nearest
         neighbors, whose intervals are too wide.
