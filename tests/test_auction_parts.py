@@ -91,17 +91,14 @@ def test_a_candidate_list_holds_all_above_its_threshold_and_no_more(near, ties):
     np.testing.assert_array_equal(values[:count], a[chosen])
 
 
-def test_a_row_bids_for_no_column_beyond_its_list():
-    n, m = 5, LISTS_FROM
-    rng = np.random.default_rng(0)
-    profits = rng.integers(-1000, -1, (n, m)).astype(np.int32)
-    best = 100 * np.arange(n) + 7
-    profits[np.arange(n), best] = 0
-    column_of = np.empty(n, np.int32)
+def one_phase(profits, epsilon, budget):
+    """The columns and prices after one phase, and the length of each row's list."""
+    n, m = profits.shape
+    column_of, listed = np.empty(n, np.int32), np.zeros(n, np.int64)
     work = (
         np.zeros((n, CANDIDATES), np.uint32),
         np.full((n, CANDIDATES), 1000, np.int32),  # better, but on no list
-        np.zeros(n, np.int64),
+        listed,
         np.empty(n, np.int32),
         np.empty(n, np.int32),
         np.empty(m // BLOCK, np.int32),
@@ -110,8 +107,34 @@ def test_a_row_bids_for_no_column_beyond_its_list():
     none, prices = np.empty(0, np.int32), np.zeros(m, np.int32)
     slots = none, prices, np.empty(m, np.int32), column_of
     state = profits, prices, slots, (none, none, none)
-    from_python(bid_phase)(*state, np.int32(1), 1000, np.array([100, 0]), work)
+    most = np.array([budget, 0])
+    from_python(bid_phase)(*state, np.int32(epsilon), budget, most, work)
+    return column_of, prices, listed
+
+
+def test_a_row_bids_for_no_column_beyond_its_list():
+    n, m = 5, LISTS_FROM
+    rng = np.random.default_rng(0)
+    profits = rng.integers(-1000, -1, (n, m)).astype(np.int32)
+    best = 100 * np.arange(n) + 7
+    profits[np.arange(n), best] = 0
+    column_of, _, _ = one_phase(profits, 1, 1000)
     np.testing.assert_array_equal(column_of, best)
+
+
+@pytest.mark.parametrize(("channels", "serve"), [(1, False), (8, True)])
+def test_a_phase_goes_on_without_lists_that_do_not_serve(rng, channels, serve):
+    """All rows want the same columns where tokens have one channel."""
+    n, epsilon = 200, 1000
+    x, y = (1 + rng.random((size, channels)) for size in (n, LISTS_FROM))
+    affinity = x @ y.T - (x @ y.T).max(axis=1, keepdims=True)
+    fixed = np.round(affinity / affinity.min() * -(2.0**20)).astype(np.int32)
+    column_of, prices, listed = one_phase(fixed, epsilon, 10**6)
+    assert (listed > 0).all() == serve
+    assert len(set(column_of.tolist())) == n and column_of.min() >= 0
+    profits = fixed - prices
+    slack = profits.max(axis=1) - profits[np.arange(n), column_of]
+    assert slack.max() <= epsilon
 
 
 def test_the_proof_is_repeated_where_slack_was_left():

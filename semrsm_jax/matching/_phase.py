@@ -17,6 +17,9 @@ from semrsm_jax.matching._joint_bids import (
 from semrsm_jax.matching._scans import below, floor_of, list_candidates, scan, scan_two
 
 LIST_COST = 4  # of making a list, in scans of a row
+# Where rows want the same columns, prices soon leave a list behind. A phase goes on
+# without lists once so many were replaced, and fewer bids than so many came from each.
+LISTS_TRIED, BIDS_PER_LIST = 64, 3
 LEAST_TOGETHER = 8  # fewer equal rows bid one by one
 TOGETHER_COST = 8  # of their bid, in scans of a row
 
@@ -55,6 +58,7 @@ def bid_phase(
     n = len(slot_of)
     m = len(row_of)
     lists = len(counts) > 0
+    served = replaced = 0
     classes = len(begin) > 0
     row_of[:] = -1
     for i in range(n):
@@ -102,11 +106,15 @@ def bid_phase(
                                 second = x
                         if counts[i] > 0 and first >= thresholds[i]:
                             break
+                        replaced += counts[i] > 0
                         counts[i], thresholds[i] = list_candidates(
                             fixed[i], p, block_max, columns[i], values[i]
                         )
                         cost += LIST_COST
                     j = np.int64(columns[i, k1])
+                    served += 1
+                    if replaced > LISTS_TRIED:
+                        lists = served > BIDS_PER_LIST * replaced
                 elif two and free > 0:
                     free -= 1
                     other = stack[free]
