@@ -1,5 +1,6 @@
 """Candidate lists, proofs and work of the host solver, and its edges."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -153,11 +154,12 @@ def test_the_proof_is_repeated_where_slack_was_left():
 
 def test_two_rows_are_scanned_as_each_by_itself(rng):
     one, two = from_python(scan), from_python(scan_two)
-    for most in (3, 10**6):  # with ties, and hardly any
+    # With ties, and hardly any; with both ways to read.
+    for most, from_memory in itertools.product((3, 10**6), (False, True)):
         rows = rng.integers(-most, most, (20, 3 * BLOCK), np.int32)
         prices = rng.integers(0, most, 3 * BLOCK, np.int32)
         for a, b in zip(rows[::2], rows[1::2], strict=True):
-            for row, result in zip((a, b), two(a, b, prices), strict=True):
+            for row, result in zip((a, b), two(a, b, prices, from_memory), strict=True):
                 assert result == one(row, prices)
                 column, *profits = result
                 second, first = np.sort(row - prices)[-2:]

@@ -20,6 +20,7 @@ LIST_COST = 4  # of making a list, in scans of a row
 # Where rows want the same columns, prices soon leave a list behind. A phase goes on
 # without lists once so many were replaced, and fewer bids than so many came from each.
 LISTS_TRIED, BIDS_PER_LIST = 64, 3
+CACHE_BYTES = 2**24  # rows of larger matrices are read from memory
 LEAST_TOGETHER = 8  # fewer equal rows bid one by one
 TOGETHER_COST = 8  # of their bid, in scans of a row
 
@@ -59,6 +60,7 @@ def bid_phase(
     m = len(row_of)
     lists = len(counts) > 0
     served = replaced = 0
+    from_memory = fixed.size * fixed.itemsize > CACHE_BYTES
     classes = len(begin) > 0
     row_of[:] = -1
     for i in range(n):
@@ -119,7 +121,9 @@ def bid_phase(
                     free -= 1
                     other = stack[free]
                     waiting[other] = False
-                    (j, first, second), bid = scan_two(fixed[i], fixed[other], p)
+                    (j, first, second), bid = scan_two(
+                        fixed[i], fixed[other], p, from_memory
+                    )
                     cost += 1
                 else:
                     j, first, second = scan(fixed[i], p)
