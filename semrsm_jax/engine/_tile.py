@@ -10,6 +10,7 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import RunInput
+from semrsm_jax.pairs._on_host import matched_on_host
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import RunStore
 from semrsm_jax.store.tiles import Tile
@@ -49,8 +50,9 @@ class Task:
 class TileComputer:
     """Computes tiles one after the other, on JAX's default device of the thread.
 
-    The blocks of samples are put on the device once a tile, and one that the next tile
-    needs too stays there. After memory ran out, later tiles begin with fewer pairs.
+    The blocks of samples are loaded once a tile, onto the device or to the host, where
+    the solver is there; one that the next tile needs too stays. After memory ran out,
+    later tiles begin with fewer pairs.
     """
 
     def __init__(self) -> None:
@@ -100,18 +102,20 @@ class TileComputer:
         return matrices
 
     def load(self, task: Task) -> list[tuple[Any, Any]]:
-        """Loads both blocks onto the device, unless they are on it already."""
+        """Loads both blocks to where they are matched, unless they are there."""
         blocks = {block.sha256: block for block in (task.x, task.y)}
         self._blocks = {d: b for d, b in self._blocks.items() if d in blocks}
         for digest, block in blocks.items():
             if digest not in self._blocks:
-                self._blocks[digest] = _on_device(block, task.dtype)
+                self._blocks[digest] = _loaded(block, task)
         return [self._blocks[block.sha256] for block in (task.x, task.y)]
 
 
-def _on_device(block: RunInput, dtype: Any) -> tuple[Any, jax.Array | None]:
-    tokens = block.read(dtype)
+def _loaded(block: RunInput, task: Task) -> tuple[Any, jax.Array | None]:
+    tokens = block.read(task.dtype)
     mask = None if block.mask is None else jnp.asarray(block.mask)
+    if task.rule.bound is None and matched_on_host(task.rule.matcher, tokens):
+        return tokens, mask
     try:
         return jax.block_until_ready(jnp.asarray(tokens)), mask
     except (MemoryError, RuntimeError) as error:

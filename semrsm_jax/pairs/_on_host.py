@@ -49,9 +49,7 @@ class HostPairs:
         self._threads, self._context = cores(), ExitStack()
         self._dtype = np.dtype(accumulation_dtype(inputs.dtype))
         self._idle: list[tuple[np.ndarray, HostSolver]] = []
-        self.usable = matcher.host_solver() is not None and all(
-            map(_on_host, (inputs.x, inputs.y))
-        )
+        self.usable = matched_on_host(matcher, inputs.x, inputs.y)
 
     def __enter__(self) -> "HostPairs":
         """Starts the threads, where they are of use."""
@@ -165,6 +163,11 @@ class _Side:
         tokens = tokens.view()
         tokens.flags.writeable = False
         return tokens, norms, index
+
+
+def matched_on_host(matcher: Matcher, *tokens: Any) -> bool:
+    """Whether the matcher's solver is on the host, and the tokens are there too."""
+    return matcher.host_solver() is not None and all(map(_on_host, tokens))
 
 
 def _on_host(tokens: Any) -> bool:
