@@ -23,7 +23,9 @@ NARROW_RANGE = 2.0**14  # the same in 16 bits
 NARROW_FROM = 1024  # columns; below, reading them is not what a scan costs
 NARROW_EPSILON = 1.5  # the smallest in 16 bits
 RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
-FIRST_EPSILON = 0.02  # of the rows' typical spread
+FIRST_EPSILON = 0.01  # of the rows' typical spread
+NARROW_FIRST_EPSILON = 0.02  # in 16 bits, where another phase follows
+SAMPLED_ROWS = 128  # at least, from which the first prices are
 SHRINK = 20.0  # epsilon's division a phase
 LISTS_FROM = 2560  # columns; below, a scan costs less than the making of lists
 LEAST_DIFFERENCE = 2.0**-16  # of a row's spread, by which classes differ at least
@@ -32,6 +34,31 @@ EQUAL = 4  # roundings by which repeated entries differ at most
 # their cost a row grows with m * m at worst, so both limits do.
 SCANS_PER_ROW, ENTRIES_PER_SCAN = 150, 2**13
 TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
+
+
+@inner_jit
+def _set_first_prices(
+    matrix: ndarray,
+    rows: ndarray,
+    spreads: ndarray,
+    typical: float,
+    prices: ndarray,
+) -> None:
+    """Set prices at which all columns are as good for the mean row.
+
+    What all rows want needs no bids then. The mean is that of some rows, each weighted
+    so that none counts more than the typical one, and of absent rows, which want all
+    columns equally. No two prices differ by more than the mean spread.
+    """
+    n, m = len(rows), len(prices)
+    step = max(1, n // SAMPLED_ROWS)
+    share = n / (m * len(range(0, n, step)))
+    for r in range(0, n, step):
+        a = matrix[rows[r]]
+        weight = share * min(1.0, typical / spreads[r])
+        for j in range(m):
+            prices[j] += weight * a[j]
+    prices -= prices.min()
 
 
 @inner_jit
@@ -185,7 +212,8 @@ def auction(
 
     `repeats` tells whether rows or columns may repeat others. `fixed` is a space of 32
     bits, `narrow` the same of 16, or None, which leaves its phases out of the compiled
-    code. column_of and prices are a start for augmenting paths where it was broken off.
+    code. The prices are 0 before. column_of and prices are a start for augmenting paths
+    where it was broken off.
     """
     n = len(rows)
     m = matrix.shape[1]
@@ -217,14 +245,17 @@ def auction(
     count = len(begin) - 1 if len(begin) > 0 else m
     width = (count + BLOCK - 1) // BLOCK * BLOCK
     budget = max(SCANS_PER_ROW, m * m // ENTRIES_PER_SCAN) * n
-    epsilon = FIRST_EPSILON * 2.0**typical
+    typical = 2.0**typical
+    epsilon = FIRST_EPSILON * typical
+    _set_first_prices(matrix, rows, top - low, typical, prices)
     problem = (matrix, rows, top, order, begin)
     if narrow is not None:
         # Half the bytes are read where half the digits serve.
         coarse = scale * NARROW_RANGE / RANGE
-        if not repeats and m >= NARROW_FROM and epsilon * coarse >= NARROW_EPSILON:
+        first = NARROW_FIRST_EPSILON * typical
+        if not repeats and m >= NARROW_FROM and first * coarse >= NARROW_EPSILON:
             q = narrow[: n * width].reshape(n, width)
-            epsilons = (epsilon, NARROW_EPSILON / coarse)
+            epsilons = (first, NARROW_EPSILON / coarse)
             epsilon, budget = _phases(
                 problem, None, q, coarse, epsilons, aim, budget, column_of, prices
             )
