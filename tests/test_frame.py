@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -190,9 +191,16 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
     assert document["summary"]["interval"] == {"value": 1, "low": 0.5, "high": 2}
     (finding,) = document["findings"]
     assert str(Finding.from_json(finding).ours[0]) == "c 1.000"
-    conduct(study, "bundled", Config(), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        conduct(study, "bundled", Config(), tmp_path)
     document = json.loads((tmp_path / "parts.json").read_text())
     assert len(document["rows"]) == 2
+    (code,) = tmp_path.glob("steps/*/code.json")
+    code.write_text(json.dumps("of an earlier version"))
+    for _ in range(2):  # the steps stay what they are
+        with pytest.warns(UserWarning, match="by another state of semrsm_jax"):
+            conduct(study, "bundled", Config(), tmp_path)
     refused = run_study(study, tmp_path, "--only", "three", scale="bundled")
     assert refused.exit_code == 2 and "one, two" in refused.output
 

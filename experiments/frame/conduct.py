@@ -2,13 +2,16 @@
 
 import csv
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import semrsm_jax
 from experiments.frame.environment import environment, plain
 from experiments.frame.session import Session, fingerprint, silent
 from experiments.frame.study import NUMBERS, TABLE, Study
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _C = TypeVar("_C")
-_SECONDS = "seconds.json"
+_SECONDS, _CODE = "seconds.json", "code.json"
 
 
 def conduct(
@@ -51,6 +54,9 @@ def conduct(
     Raises:
       ImportError: a module that the study needs is not installed.
       ValueError: the files cannot be written, or are those of another run.
+
+    Warns:
+      UserWarning: steps of an earlier call were computed by other code.
     """
     check_installed(study.name, study.needs)
     paths = study.paths(output)
@@ -61,6 +67,7 @@ def conduct(
     steps = None
     if study.resumable:
         steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
+        _compare_code(steps)
     session = Session(steps, report, client, tuple(only))
     start = time.perf_counter()
     try:
@@ -108,6 +115,31 @@ def is_of(numbers: Path, scale: str, config: Any) -> bool:
 def described(config: Any) -> Any:
     """A config in types that JSON knows."""
     return plain(dataclasses.asdict(config))
+
+
+def _compare_code(steps: Path) -> None:
+    """Warns where another state of the package computed finished steps."""
+    folder = Path(semrsm_jax.__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    path = steps / _CODE
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = None  # the first run
+    if before == code:
+        return
+    if before is not None:
+        warnings.warn(
+            f"finished steps in {steps} were computed by another state of semrsm_jax "
+            "and are not computed again; remove the folder where that matters, as for "
+            "times",
+            stacklevel=3,
+        )
+        return
+    steps.mkdir(parents=True, exist_ok=True)
+    with new_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(code))
 
 
 def _total(steps: Path, spent: float) -> float:
