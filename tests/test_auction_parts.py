@@ -185,7 +185,7 @@ def test_first_prices_equalize_the_mean_profits(rng, shape):
     weighted = matrix[chosen] * np.minimum(1, typical / spreads[chosen, None])
     wanted = weighted.mean(axis=0) * shape[0] / shape[1]
     np.testing.assert_allclose(prices, wanted - wanted.min(), atol=1e-9)
-    assert prices.min() == 0 and np.ptp(prices) <= spreads.mean()
+    assert prices.min() == 0 and np.ptp(prices) <= typical
 
 
 # The scans measured on these matrices: only another algorithm may need more.
@@ -215,6 +215,14 @@ def test_non_finite_pair_is_marked(bad, dtype):
     assert (solution.permutation[1] == -1).all()
     good = [0, 2]
     check(affinity[good], HostSolution(*(field[good] for field in solution)))
+
+
+def test_pair_whose_differences_overflow_is_marked(rng):
+    affinity = rng.choice([-1.7e308, 1.7e308], (2, 20, 20))
+    affinity[1] /= 1e10
+    solution = solve(affinity)
+    assert np.isnan(solution.upper_bound[0]) and (solution.permutation[0] == -1).all()
+    check(affinity[1:], HostSolution(*(field[1:] for field in solution)))
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (2, 0, 0)])

@@ -73,7 +73,11 @@ def from_order(key: np.int64) -> np.float64:
 
 @inner_jit
 def row_ranges(matrix: ndarray, rows: ndarray, top: ndarray, low: ndarray) -> bool:
-    """Fill each row's largest and smallest entry; False if one is not finite."""
+    """Fill each row's largest and smallest entry.
+
+    Returns:
+      False if one is not finite, or their difference.
+    """
     finite = True
     for r in range(len(rows)):
         a = matrix[rows[r]]
@@ -85,7 +89,7 @@ def row_ranges(matrix: ndarray, rows: ndarray, top: ndarray, low: ndarray) -> bo
             last = min(last, x)
         top[r] = from_order(first)
         low[r] = from_order(last)
-        finite &= np.isfinite(top[r]) and np.isfinite(low[r])
+        finite &= np.isfinite(top[r] - low[r])
     return finite
 
 

@@ -48,7 +48,7 @@ def _set_first_prices(
 
     What all rows want needs no bids then. The mean is that of some rows, each weighted
     so that none counts more than the typical one, and of absent rows, which want all
-    columns equally. No two prices differ by more than the mean spread.
+    columns equally. No two prices differ by more than the typical spread.
     """
     n, m = len(rows), len(prices)
     step = max(1, n // SAMPLED_ROWS)
