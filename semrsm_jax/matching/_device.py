@@ -18,7 +18,7 @@ _BIDDERS = 32
 
 # Epsilon of the first phase, as a share of the range, and its ratio from phase to
 # phase.
-_FIRST_EPSILON, _SHRINK = 0.1, 0.15
+_FIRST_EPSILON, _SHRINK = 0.01, 0.2
 
 # Rounds a phase, each of `_BIDDERS` bids, for every such block of rows. Equal tokens
 # bid in steps of epsilon and would need far more; augmenting paths need one.
@@ -97,7 +97,9 @@ def _auction(
         return ~proven & complete & (epsilon > floor)
 
     unmatched = jnp.full(size, -1, jnp.int32)
-    start = _State(jnp.zeros(size, affinity.dtype), unmatched, unmatched)
+    # All columns are as good for the mean row then: what all want needs no bids.
+    means = jnp.mean(affinity, axis=0)
+    start = _State(means - jnp.min(means), unmatched, unmatched)
     carry = phase((start, _FIRST_EPSILON * spread, False, True, jnp.array(0)))
     state, _, proven, _, rounds = jax.lax.while_loop(unfinished, phase, carry)
     return state, proven, rounds
