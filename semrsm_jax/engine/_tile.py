@@ -10,7 +10,6 @@ import numpy as np
 
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax.engine._samples import RunInput
-from semrsm_jax.pairs._on_host import matched_on_host
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.store.run_store import RunStore
 from semrsm_jax.store.tiles import Tile
@@ -114,7 +113,7 @@ class TileComputer:
 def _loaded(block: RunInput, task: Task) -> tuple[Any, jax.Array | None]:
     tokens = block.read(task.dtype)
     mask = None if block.mask is None else jnp.asarray(block.mask)
-    if task.rule.bound is None and matched_on_host(task.rule.matcher, tokens):
+    if task.rule.on_host(tokens):
         return tokens, mask
     try:
         return jax.block_until_ready(jnp.asarray(tokens)), mask

@@ -26,7 +26,7 @@ from semrsm_jax.matching.base import (
     matched_tokens,
 )
 from semrsm_jax.matching.results import Unconverged
-from semrsm_jax.pairs._on_host import HostPairs, PairTokens
+from semrsm_jax.pairs._on_host import HostPairs, PairTokens, matched_on_host
 from semrsm_jax.pairs.selection import PairList, Pairs, take
 
 # Pairs in flight by default: as many as fill the processor's cache, so that an affinity
@@ -85,6 +85,10 @@ class Rule(NamedTuple):
         """The numbers held for one pair; the two take turns."""
         steps = (self.matcher, self.bound or self.matcher)
         return max(step.workspace(x_tokens, y_tokens, channels) for step in steps)
+
+    def on_host(self, tokens: Any) -> bool:
+        """Whether tokens are matched where they are, on the host, and nowhere else."""
+        return self.bound is None and matched_on_host(self.matcher, tokens)
 
 
 class Chunk(NamedTuple):
