@@ -7,15 +7,18 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from cli_data import SOLVER, features
 from shell import refused, run
 
 from semrsm_jax import engine
 from semrsm_jax.cli import _COMMANDS
+from semrsm_jax.cli.console import guarded
 from semrsm_jax.pairs import executor
 from semrsm_jax.store import load_rsm, save_rsm
 
@@ -241,3 +244,24 @@ def test_full_disk_is_one_message_and_no_file(features_folder):
     assert done.stderr.startswith(b"Error: ")
     assert len(done.stderr.splitlines()) == 1
     assert sorted(os.listdir()) == before
+
+
+def test_an_interrupt_that_python_drops_is_repeated(capsys):
+    """In `__del__` and in callbacks of the garbage collector nothing can be raised."""
+
+    class Dropping:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    @guarded
+    def command():
+        before = Dropping()
+        del before
+        for _ in range(1000):  # 10 s, of which an interrupt leaves little
+            time.sleep(0.01)
+
+    hook = sys.unraisablehook
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 130 and sys.unraisablehook is hook
+    assert "Interrupted" in capsys.readouterr().err

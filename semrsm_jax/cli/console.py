@@ -1,9 +1,11 @@
 """Output of the commands: results to stdout, progress and errors to stderr."""
 
+import _thread
 import functools
 import json
 import math
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ import typer
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+_REPEAT_SECONDS = 0.05
 
 # Called as report(description, done, total); total None: not known yet.
 Report = Callable[[str, int, int | None], None]
@@ -80,7 +84,7 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
-            with spoken_warnings(bool(kwargs.get("quiet"))):
+            with spoken_warnings(bool(kwargs.get("quiet"))), _kept_interrupts():
                 return command(*args, **kwargs)
         except KeyboardInterrupt:
             _end("Interrupted. No half-written file is left behind.", 130)
@@ -99,6 +103,29 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
             _end(_OUT_OF_MEMORY, 1)
 
     return run
+
+
+@contextmanager
+def _kept_interrupts() -> Iterator[None]:
+    """Repeats a Ctrl-C that Python drops.
+
+    It drops what is raised in a callback of the garbage collector, of which JAX has
+    one, and in `__del__`: the command would go on as if nothing had come.
+    """
+    report = sys.unraisablehook
+
+    def repeat(dropped: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            report(dropped)
+            return
+        # Later, since what is raised in here is dropped too.
+        threading.Timer(_REPEAT_SECONDS, _thread.interrupt_main).start()
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 def _end(message: str, code: int) -> NoReturn:
