@@ -126,20 +126,17 @@ def _compare_code(steps: Path) -> None:
     try:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
-        before = None  # the first run
-    if before == code:
+        steps.mkdir(parents=True, exist_ok=True)  # the first run
+        with new_file(path, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(code))
         return
-    if before is not None:
+    if before != code:
         warnings.warn(
             f"finished steps in {steps} were computed by another state of semrsm_jax "
             "and are not computed again; remove the folder where that matters, as for "
             "times",
             stacklevel=3,
         )
-        return
-    steps.mkdir(parents=True, exist_ok=True)
-    with new_file(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(code))
 
 
 def _total(steps: Path, spent: float) -> float:

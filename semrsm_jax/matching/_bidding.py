@@ -217,13 +217,14 @@ def auction(
     """
     n = len(rows)
     m = matrix.shape[1]
+    spreads = top - low
     spread = 0.0
     mean_spread = 0.0
     typical = 0.0  # the geometric mean, which outliers hardly move
     for r in range(n):
-        spread = max(spread, top[r] - low[r])
-        mean_spread += (top[r] - low[r]) / n
-        typical += math.log2(top[r] - low[r]) / n
+        spread = max(spread, spreads[r])
+        mean_spread += spreads[r] / n
+        typical += math.log2(spreads[r]) / n
     # A power of two keeps integers exact. Where outliers would cost the resolution
     # that the tolerance needs, cut off what lies far below its row's best instead.
     scale = min(max(RANGE / spread, RESOLUTION / mean_spread), 1e300)
@@ -247,7 +248,7 @@ def auction(
     budget = max(SCANS_PER_ROW, m * m // ENTRIES_PER_SCAN) * n
     typical = 2.0**typical
     epsilon = FIRST_EPSILON * typical
-    _set_first_prices(matrix, rows, top - low, typical, prices)
+    _set_first_prices(matrix, rows, spreads, typical, prices)
     problem = (matrix, rows, top, order, begin)
     if narrow is not None:
         # Half the bytes are read where half the digits serve.
