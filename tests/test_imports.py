@@ -113,10 +113,13 @@ def test_each_class_name_stands_once_outside_models():
     assert {name for name, count in names.items() if count > 1} == set()
 
 
-def test_numba_and_callbacks_are_each_reached_from_one_module():
-    numba = [p.name for p in modules() if any("numba" in n for n in imports(p))]
+def test_compilers_and_callbacks_are_reached_from_few_modules():
+    def reaching(compiler):
+        return {p.name for p in modules() if any(compiler in n for n in imports(p))}
+
     callback = [p.name for p in modules() if "pure_callback(" in p.read_text()]
-    assert numba == ["_augment.py"]
+    assert reaching("numba") == {"_augment.py", "_scans.py"}
+    assert reaching("llvmlite") == {"_scans.py"}
     assert callback == ["_host.py"]
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from semrsm_jax.matching import _auction, _repeats
 from semrsm_jax.matching._auction import solve
+from semrsm_jax.matching._joint_bids import equal_rows_bid
+from semrsm_jax.matching._scans import BLOCK
 
 
 def repeating(rng, rows, columns, share, kinds=1, channels=16):
@@ -95,6 +97,32 @@ def test_equal_rows_bid_together(rng, monkeypatch):
     # With and without a look for repeated tokens.
     together, alone = (scans(monkeypatch, matrix, r)[0] for r in (True, False))
     assert together < alone / 3
+
+
+@pytest.mark.parametrize("others", [0, 1, 30])
+def test_one_more_of_equal_rows_bids_as_all_of_them(rng, others):
+    """The shorter code for one row gives what the code for many gives."""
+    m, count, epsilon = BLOCK, BLOCK - others, np.int32(7)
+    entries = np.sort(rng.choice(10**6, m, replace=False)).astype(np.int32) - 2**29
+    equal = rng.permutation(m)[:count].astype(np.int32)
+    taken = rng.permutation(m).astype(np.int32)  # the column of each row
+    taken[equal[-1]] = -1
+    outcomes = []
+    # By itself a column is a class of one slot, which the code for many handles.
+    for begin in (np.empty(0, np.int32), np.arange(m + 1, dtype=np.int32)):
+        prices = np.arange(m, dtype=np.int32)[::-1] * 50
+        p = prices.copy() if len(begin) else prices
+        slot_of, row_of = np.append(taken, -1), np.full(m, m, np.int32)
+        row_of[taken[taken >= 0]] = np.flatnonzero(taken >= 0)
+        slots = begin, prices, row_of, slot_of
+        line = np.empty(m + 1, np.int32), 0, np.append(np.zeros(m, bool), True)
+        free = from_python(equal_rows_bid)(entries, p, slots, equal, epsilon, *line)
+        np.testing.assert_array_equal(p, prices)
+        outcomes.append((prices, row_of, slot_of[:m], line[0][:free]))
+    for one, many in zip(*outcomes, strict=True):
+        np.testing.assert_array_equal(one, many)
+    held = outcomes[0][2][equal]
+    assert len(set(held.tolist())) == count and held.min() >= 0
 
 
 def test_the_answer_is_the_same_for_any_number_of_threads(rng):

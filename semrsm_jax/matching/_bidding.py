@@ -14,13 +14,16 @@ from numpy import ndarray
 
 from semrsm_jax.matching._augment import inner_jit
 from semrsm_jax.matching._joint_bids import set_class_price
+from semrsm_jax.matching._lists import CANDIDATES
 from semrsm_jax.matching._phase import bid_phase
 from semrsm_jax.matching._repeats import equal_columns, equal_rows
-from semrsm_jax.matching._scans import BLOCK, CANDIDATES, below, floor_of
+from semrsm_jax.matching._scans import BLOCK, below, floor_of
 
 RANGE = 2.0**28  # fixed-point image of the largest row spread
 NARROW_RANGE = 2.0**14  # the same in 16 bits
-NARROW_FROM = 1024  # columns; below, reading them is not what a scan costs
+# Columns. Below, reading them is not what a scan costs; above, 16 bits cannot number
+# them (`_scans`), with the last block filled up.
+NARROW_FROM, NARROW_TO = 1024, 2**15 - BLOCK
 NARROW_EPSILON = 1.5  # the smallest in 16 bits
 RESOLUTION = 4e6  # fixed-point units of the mean row spread that are always kept
 FIRST_EPSILON = 0.01  # of the rows' typical spread
@@ -142,23 +145,24 @@ def _phases(
     for j in range(len(begin) - 1):
         set_class_price(j, begin, slot_prices, p)
     row_of = np.empty(m, np.int32)
-    listed = n if count >= LISTS_FROM else 0
+    # In 16 bits a scan takes less time than the making of a list.
+    listed = n if count >= LISTS_FROM and q.itemsize == 4 else 0
     thresholds = np.empty(listed, q.dtype)
-    work = (
+    lists = (
         np.empty((listed, CANDIDATES), np.uint32),
         np.empty((listed, CANDIDATES), q.dtype),
         np.zeros(listed, np.int64),
         thresholds,
-        np.empty(n, np.int32),
         np.empty(q.shape[1] // BLOCK, q.dtype),
-        np.empty(n, np.bool_),
     )
+    line = (np.empty(n + 1, np.int32), np.empty(n + 1, np.bool_))
     left = np.zeros(2, np.int64)  # bids between equally good columns; out of range
     left[0] = max(TIES_PER_ROW, m * m // ENTRIES_PER_TIE) * n
-    slots = (begin, slot_prices, row_of, column_of)
+    slot_of = np.empty(n + 1, np.int32)
+    slots = (begin, slot_prices, row_of, slot_of)
     while True:
         step = np.int32(max(epsilon * scale, 1.0))
-        budget -= bid_phase(q, p, slots, groups, step, budget, left, work)
+        budget -= bid_phase(q, p, slots, groups, step, budget, left, lists, line)
         lowest = p[0]
         for j in range(count):
             lowest = min(lowest, p[j])
@@ -174,9 +178,10 @@ def _phases(
             return -epsilon, budget
         value = 0.0
         for r in range(n):
-            if column_of[r] >= 0:
-                j = order[column_of[r]] if len(order) > 0 else column_of[r]
-                value += float(matrix[rows[r], j])
+            column_of[r] = slot_of[r]
+            if slot_of[r] >= 0:
+                column_of[r] = order[slot_of[r]] if len(order) > 0 else slot_of[r]
+                value += float(matrix[rows[r], column_of[r]])
         goal = aim * abs(value) / n
         if finest == 0.0:
             goal = max(goal, 1.0 / scale)
@@ -189,9 +194,6 @@ def _phases(
         epsilon = following
     for s in range(m):
         prices[order[s] if len(order) > 0 else s] = slot_prices[s] / scale
-    for r in range(n):
-        if column_of[r] >= 0 and len(order) > 0:
-            column_of[r] = order[column_of[r]]
     return following, budget
 
 
@@ -254,7 +256,11 @@ def auction(
         # Half the bytes are read where half the digits serve.
         coarse = scale * NARROW_RANGE / RANGE
         first = NARROW_FIRST_EPSILON * typical
-        if not repeats and m >= NARROW_FROM and first * coarse >= NARROW_EPSILON:
+        if (
+            not repeats
+            and NARROW_FROM <= m <= NARROW_TO
+            and first * coarse >= NARROW_EPSILON
+        ):
             q = narrow[: n * width].reshape(n, width)
             epsilons = (first, NARROW_EPSILON / coarse)
             epsilon, budget = _phases(

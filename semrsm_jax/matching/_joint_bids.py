@@ -4,7 +4,7 @@ import numpy as np
 from numpy import ndarray
 
 from semrsm_jax.matching._augment import inner_jit
-from semrsm_jax.matching._scans import below
+from semrsm_jax.matching._scans import below, floor_of, scan
 
 
 @inner_jit
@@ -22,10 +22,48 @@ def evict(
 ) -> int:
     """Take its slot from a row, which then waits; the number that wait now."""
     slot_of[row] = -1
-    if not waiting[row]:
-        waiting[row] = True
-        stack[free] = row
-        free += 1
+    stack[free] = row
+    free += not waiting[row]
+    waiting[row] = True
+    return free
+
+
+@inner_jit
+def _one_more_bids(
+    a: ndarray,
+    p: ndarray,
+    slots: tuple[ndarray, ...],
+    equal: ndarray,
+    epsilon: int,
+    stack: ndarray,
+    free: int,
+    waiting: ndarray,
+) -> int:
+    """`equal_rows_bid` where one row has no slot, and each column is one."""
+    _, _, row_of, slot_of = slots
+    # Slots that are held get a price at which they are worse than all others, whose
+    # profits do not leave the range of the dtype.
+    hidden = -3 * np.int64(floor_of(p)) - 2
+    held = np.empty(len(equal), p.dtype)
+    row = equal[0]
+    for k in range(len(equal)):
+        s = slot_of[equal[k]]
+        if s < 0:
+            row = equal[k]
+        else:
+            held[k] = p[s]
+            p[s] = hidden
+    j, first, second = scan(a, p)
+    level = second if second > -hidden else first  # no other is left
+    for k in range(len(equal)):
+        s = slot_of[equal[k]]
+        if s >= 0:
+            raised = a[s] - held[k] - level + epsilon
+            p[s] = held[k] + max(raised, 0)
+    p[j] += first - level + epsilon
+    free = evict(row_of[j], slot_of, waiting, stack, free)
+    row_of[j] = row
+    slot_of[row] = j
     return free
 
 
@@ -50,6 +88,12 @@ def equal_rows_bid(
     """
     begin, slot_prices, row_of, slot_of = slots
     m = len(row_of)
+    if len(begin) == 0:
+        wanting = 0
+        for k in range(len(equal)):
+            wanting += slot_of[equal[k]] < 0
+        if wanting == 1:
+            return _one_more_bids(a, p, slots, equal, epsilon, stack, free, waiting)
     profit = np.empty(m, np.int32)
     low = below(profit)
     if len(begin) == 0:
@@ -95,9 +139,7 @@ def equal_rows_bid(
         if profit[s] < level or (profit[s] == level and ties == 0):
             continue
         ties -= profit[s] == level
-        evicted = row_of[s]
-        if evicted >= 0:
-            free = evict(evicted, slot_of, waiting, stack, free)
+        free = evict(row_of[s], slot_of, waiting, stack, free)
         while slot_of[equal[next_row]] >= 0:
             next_row += 1
         slot_prices[s] += profit[s] - level + epsilon
@@ -124,7 +166,8 @@ def absent_rows_bid(
     cheapest columns, up to the price of the next.
     """
     m = len(row_of)
-    left = m - len(column_of)
+    none = len(column_of) - 1
+    left = m - none
     level, above = np.int64(-1), np.int64(2**31 - 1)
     while above - level > 1:  # to the smallest level that more than m - n prices meet
         middle = np.int32((level + above) >> 1)
@@ -137,15 +180,15 @@ def absent_rows_bid(
             level = np.int64(middle)
     level = np.int32(above)
     for j in range(m):
-        if row_of[j] < 0 and p[j] <= level:
+        if row_of[j] == none and p[j] <= level:
             p[j] = level
             left -= 1
     free = 0
     for j in range(m):
         i = row_of[j]
-        if left > 0 and i >= 0 and p[j] <= level:
+        if left > 0 and i < none and p[j] <= level:
             left -= 1
-            row_of[j] = -1
+            row_of[j] = none
             p[j] = level + epsilon
             free = evict(i, column_of, waiting, stack, free)
     return free

@@ -1,8 +1,11 @@
 """One phase of the auction: every row bids until all are matched, at one epsilon.
 
-Rows bid one after the other (Gauss-Seidel), but are looked at in twos: processors then
-wait less. Integer maxima vectorize and never round.
+Rows bid one after the other (Gauss-Seidel), but are looked at in twos, and the two that
+are next in line are fetched meanwhile: processors then wait less. For the same reason
+the code that most bids run through has few branches that depend on values.
 """
+
+from functools import partial
 
 import numpy as np
 from numpy import ndarray
@@ -14,15 +17,21 @@ from semrsm_jax.matching._joint_bids import (
     evict,
     set_class_price,
 )
-from semrsm_jax.matching._scans import below, floor_of, list_candidates, scan, scan_two
+from semrsm_jax.matching._lists import best_listed
+from semrsm_jax.matching._scans import below, best_columns, floor_of, scan
 
 LIST_COST = 4  # of making a list, in scans of a row
 # Where rows want the same columns, prices soon leave a list behind. A phase goes on
 # without lists once so many were replaced, and fewer bids than so many came from each.
 LISTS_TRIED, BIDS_PER_LIST = 64, 3
-CACHE_BYTES = 2**24  # rows of larger matrices are read from memory
 LEAST_TOGETHER = 8  # fewer equal rows bid one by one
 TOGETHER_COST = 8  # of their bid, in scans of a row
+
+
+@partial(inner_jit, forceinline=True)
+def _next_in_line(stack: ndarray, free: int, none: int) -> tuple[int, int]:
+    """The row on top of the stack, if any, and how many are left."""
+    return (stack[free - 1], free - 1) if free > 0 else (none, 0)
 
 
 @inner_jit
@@ -34,7 +43,8 @@ def bid_phase(
     epsilon: int,
     budget: int,
     ties: ndarray,
-    work: tuple[ndarray, ...],
+    lists: tuple[ndarray, ...],
+    line: tuple[ndarray, ndarray],
 ) -> int:
     """Match every row anew at one epsilon; return what it cost, in scans of a row.
 
@@ -50,83 +60,70 @@ def bid_phase(
     # With it no profit is below the range of the dtype, also where absent rows bid.
     most = np.int64(np.iinfo(p.dtype).max) + floor_of(p) - 1 - epsilon
     begin, slot_prices, row_of, slot_of = slots
-    two = True
     if groups is not None:
         members, group_begin, group_of = groups
         groups_bid = len(group_of) > 0
-        two = not groups_bid  # which changes many prices at once
-    columns, values, counts, thresholds, stack, block_max, waiting = work
-    n = len(slot_of)
+    stack, waiting = line
+    n = len(slot_of) - 1  # which stands for no row
     m = len(row_of)
-    lists = len(counts) > 0
+    counts = lists[2]
+    listed = len(counts) > 0
     served = replaced = 0
-    from_memory = fixed.size * fixed.itemsize > CACHE_BYTES
     classes = len(begin) > 0
-    row_of[:] = -1
+    row_of[:] = n
+    waiting[:] = True
     for i in range(n):
         stack[i] = n - 1 - i
         slot_of[i] = -1
-    waiting[:] = True
     free = n
     cost = 0
-    other = -1  # a row that was looked at together with the one before
+    other = n  # a row that was looked at together with the one before it
     bid = np.int64(-1), low, low
-    j = bid[0]
+    third = fourth = n  # those that are next in line
     while True:
-        while free > 0 or other >= 0:
+        while True:
             if cost >= budget or ties[0] < 0:
                 return cost
-            if other >= 0:
+            if other < n:
                 i = other
-                other = -1
+                other = n
+                j, first, second = bid
                 # Prices only rise, so that a bid from earlier ones is as good as long
                 # as its own column costs the same.
-                if bid[0] == j:
-                    bid = scan(fixed[i], p)
+                if p.dtype.type(fixed[i, j] - p[j]) != first:
+                    j, first, second = scan(fixed[i], p)
                     cost += 1
-                j, first, second = bid
             else:
-                free -= 1
-                i = stack[free]
-                waiting[i] = False
-                if slot_of[i] >= 0:
-                    continue
+                i, other = third, fourth
+                third = fourth = n
+                if i == n:
+                    i, free = _next_in_line(stack, free, n)
+                    if i == n:
+                        break
+                if not listed:
+                    if other == n:
+                        other, free = _next_in_line(stack, free, n)
+                    third, free = _next_in_line(stack, free, n)
+                    fourth, free = _next_in_line(stack, free, n)
                 cost += 1
-                if lists:
-                    first = second = low
-                    k1 = 0
-                    for _ in range(2):
-                        first = low
-                        second = thresholds[i]
-                        for k in range(counts[i]):
-                            x = p.dtype.type(values[i, k] - p[columns[i, k]])
-                            if x > first:
-                                second = max(second, first)
-                                first = x
-                                k1 = k
-                            elif x > second:
-                                second = x
-                        if counts[i] > 0 and first >= thresholds[i]:
-                            break
-                        replaced += counts[i] > 0
-                        counts[i], thresholds[i] = list_candidates(
-                            fixed[i], p, block_max, columns[i], values[i]
-                        )
-                        cost += LIST_COST
-                    j = np.int64(columns[i, k1])
+                if listed:
+                    had = counts[i] > 0
+                    j, first, second, made = best_listed(fixed[i], p, i, lists)
+                    cost += LIST_COST * made
                     served += 1
+                    replaced += made and had
                     if replaced > LISTS_TRIED:
-                        lists = served > BIDS_PER_LIST * replaced
-                elif two and free > 0:
-                    free -= 1
-                    other = stack[free]
-                    waiting[other] = False
-                    (j, first, second), bid = scan_two(
-                        fixed[i], fixed[other], p, from_memory
-                    )
+                        listed = served > BIDS_PER_LIST * replaced
+                elif other < n:
+                    coming = fixed[min(third, n - 1)], fixed[min(fourth, n - 1)]
+                    pair = fixed[i], fixed[other]
+                    (j, first, second), bid = best_columns(pair, p, coming)
                     cost += 1
                 else:
                     j, first, second = scan(fixed[i], p)
+            waiting[i] = False
+            if slot_of[i] >= 0:  # by the bid of equal rows
+                continue
             if groups is not None:  # by itself: the compiled code leaves it out then
                 if groups_bid and first - second <= epsilon:
                     g = group_of[i]
@@ -153,8 +150,7 @@ def bid_phase(
             evicted = row_of[slot]
             row_of[slot] = i
             slot_of[i] = slot
-            if evicted >= 0:
-                free = evict(evicted, slot_of, waiting, stack, free)
+            free = evict(evicted, slot_of, waiting, stack, free)
         if n == m:
             return cost
         free = absent_rows_bid(slot_prices, row_of, slot_of, epsilon, waiting, stack)
