@@ -67,8 +67,17 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_demo_matches_exactly_on_request(features_folder, monkeypatch, exact):
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [
+        ((), sj.Exact()),
+        (("--exact",), sj.Exact()),
+        (("--approximate",), sj.BatchOptimal(512)),
+    ],
+)
+def test_demo_matches_exactly_or_as_asked(
+    features_folder, monkeypatch, arguments, first
+):
     class Done(ValueError):
         pass
 
@@ -79,8 +88,8 @@ def test_demo_matches_exactly_on_request(features_folder, monkeypatch, exact):
         raise Done("configured")
 
     monkeypatch.setattr(demo, "run", stop)
-    assert "configured" in refused("demo", *["--exact"] * exact)
-    assert (seen == [sj.Exact()] * 4) is exact
+    assert "configured" in refused("demo", *arguments)
+    assert seen == [first, *[sj.Exact()] * 3]
 
 
 @pytest.mark.parametrize(

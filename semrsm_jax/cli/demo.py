@@ -56,23 +56,24 @@ def command(
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact",
-            help="Match exactly at S=4096 too, in place of Batch-Optimal; several "
-            "minutes more.",
+            "--exact/--approximate",
+            help="Match exactly at S=4096 too, or by Batch-Optimal there, in a third "
+            "of the time.",
         ),
-    ] = False,
+    ] = True,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Runs the experiment, prints its table, and writes what was asked for."""
-    from semrsm_jax import Exact
-    from semrsm_jax.demo import Stage, TranslationConfig, run, to_json
+    from semrsm_jax import BatchOptimal
+    from semrsm_jax.demo import TranslationConfig, run, to_json
     from semrsm_jax.store import check_output, new_file
 
     config = TranslationConfig(crops=crops, seed=seed)
-    if exact:
-        stages = tuple(Stage(stage.layer, Exact()) for stage in config.stages)
-        config = dataclasses.replace(config, stages=stages)
+    if not exact:
+        first, *others = config.stages  # that of S=4096
+        first = dataclasses.replace(first, matcher=BatchOptimal(512))
+        config = dataclasses.replace(config, stages=(first, *others))
     if output is not None:
         from semrsm_jax.plotting import translation_figure
         from semrsm_jax.reporting.page import require_bokeh

@@ -21,7 +21,7 @@ from semrsm_jax.demo.networks import (
 )
 from semrsm_jax.demo.photographs import SCENES, Crops
 from semrsm_jax.demo.separation import Estimate, Scores
-from semrsm_jax.matching import BatchOptimal, Exact, Matcher
+from semrsm_jax.matching import Exact, Matcher
 from semrsm_jax.models.resnet import ResNetConfig
 
 
@@ -79,7 +79,7 @@ class TranslationConfig:
     network: ResNetConfig = field(default=DEMO_NETWORK)
     # S = 4096, 1024, 256 and 64 at 64x64 pixels.
     stages: tuple[Stage, ...] = (
-        Stage("resnet.encoder.stages.0", BatchOptimal(512)),
+        Stage("resnet.encoder.stages.0", Exact()),
         Stage("resnet.encoder.stages.1", Exact()),
         Stage("resnet.encoder.stages.2", Exact()),
         Stage("resnet.encoder.stages.3", Exact()),
