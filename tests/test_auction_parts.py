@@ -186,6 +186,7 @@ def test_the_best_column_may_be_anywhere(dtype):
         assert results == [(j, 0, lowest) for j in range(2 * BLOCK)]
 
 
+@pytest.mark.slow  # compiles the phases in 16 bits
 def test_more_columns_than_16_bits_can_number(rng):
     affinity = rng.random((1, 3, NARROW_TO + 200), np.float32)
     affinity[0, :, -1] += 1  # all want the last one
