@@ -20,7 +20,10 @@ def set_class_price(j: int, begin: ndarray, slot_prices: ndarray, p: ndarray) ->
 def evict(
     row: int, slot_of: ndarray, waiting: ndarray, stack: ndarray, free: int
 ) -> int:
-    """Take its slot from a row, which then waits; the number that wait now."""
+    """Take its slot from a row, which then waits; the number that wait now.
+
+    The last index stands for no row: it is said to wait always, so nothing happens.
+    """
     slot_of[row] = -1
     stack[free] = row
     free += not waiting[row]
@@ -88,12 +91,11 @@ def equal_rows_bid(
     """
     begin, slot_prices, row_of, slot_of = slots
     m = len(row_of)
-    if len(begin) == 0:
-        wanting = 0
-        for k in range(len(equal)):
-            wanting += slot_of[equal[k]] < 0
-        if wanting == 1:
-            return _one_more_bids(a, p, slots, equal, epsilon, stack, free, waiting)
+    wanted = 0
+    for k in range(len(equal)):
+        wanted += slot_of[equal[k]] < 0
+    if wanted == 1 and len(begin) == 0:
+        return _one_more_bids(a, p, slots, equal, epsilon, stack, free, waiting)
     profit = np.empty(m, np.int32)
     low = below(profit)
     if len(begin) == 0:
@@ -103,12 +105,9 @@ def equal_rows_bid(
         for s in range(begin[j], begin[j + 1]):
             profit[s] = a[j] - slot_prices[s]
     held = np.empty(len(equal), np.int32)  # profits there
-    wanted = 0
     for k in range(len(equal)):
         s = slot_of[equal[k]]
-        if s < 0:
-            wanted += 1
-        else:
+        if s >= 0:
             held[k] = profit[s]
             profit[s] = low
     # The largest level that more than `wanted` profits reach: that of the next best.
