@@ -11,7 +11,8 @@ from soft_matchings import FIXED
 
 from semrsm_jax import Cosine, Exact, Sinkhorn, match, pair_statistics, rsm
 from semrsm_jax.matching import sinkhorn
-from semrsm_jax.pairs.executor import Rule, pair_bytes
+from semrsm_jax.pairs.chunk_size import pair_bytes
+from semrsm_jax.pairs.executor import Rule
 
 HELD = dataclasses.replace(FIXED, tolerance=1e-10)
 BLOCKED = dataclasses.replace(HELD, block=5)

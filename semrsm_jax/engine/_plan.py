@@ -16,7 +16,8 @@ from semrsm_jax.engine._spec import RunSpec
 from semrsm_jax.engine._tile import StopMatching
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
-from semrsm_jax.pairs.executor import PairInputs, match_block, pair_bytes
+from semrsm_jax.pairs.chunk_size import bytes_in_flight
+from semrsm_jax.pairs.executor import PairInputs, match_block
 from semrsm_jax.pairs.selection import Pairs
 from semrsm_jax.store.manifest import MATRICES
 
@@ -108,7 +109,9 @@ def plan(
     matrices = len(MATRICES) + matcher.soft
     numbers = matrices * tiles * grid.side**2 + grid.rows + grid.columns
     blocks = grid.side * (tokens + others) * channels * spec.dtype.itemsize
-    pair = pair_bytes(spec.x_shape, spec.y_shape, spec.dtype, spec.rule)
+    chunk = bytes_in_flight(
+        spec.x_shape, spec.y_shape, spec.dtype, spec.rule, in_flight, device
+    )
     return Plan(
         samples=(grid.rows, grid.columns),
         tokens=(tokens, others),
@@ -121,7 +124,7 @@ def plan(
         rate=rate,
         seconds=grid.pair_count / rate / workers,
         # A block is held as it was read, as it is matched, and while it is converted.
-        memory=process_memory() + 3 * blocks + in_flight * pair,
+        memory=process_memory() + 3 * blocks + chunk,
         disk=numbers * itemsize + tiles * _RECORD,
     )
 

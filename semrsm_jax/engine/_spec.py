@@ -12,7 +12,8 @@ from semrsm_jax._resources import Device
 from semrsm_jax.engine._inputs import CENTERS, Features, check_features
 from semrsm_jax.engine.progress import Progress
 from semrsm_jax.matching.base import Bound, Matcher, Shape, check_bound, check_matcher
-from semrsm_jax.pairs.executor import Rule, pairs_in_flight
+from semrsm_jax.pairs.chunk_size import pairs_in_flight
+from semrsm_jax.pairs.executor import Rule
 from semrsm_jax.store.tiles import TileGrid
 
 Report = Callable[[Progress], None]
@@ -137,5 +138,6 @@ class RunSpec(NamedTuple):
             # The other half is for the two blocks.
             None if budget is None else max(1, budget // 2),
             device,
+            long=True,
         )
         return grid.chunk_size(most)

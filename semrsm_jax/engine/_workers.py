@@ -23,6 +23,10 @@ Advance = Callable[[Task, int, bool], None]
 # Seconds between looks at a tile that another process is computing.
 _PATIENCE = 0.2
 
+# Seconds between two reports of a tile: each wakes the thread that asked for the run,
+# which takes time from those that compute.
+_PAUSE = 0.05
+
 # Seconds that threads have to end once they are stopped.
 _GRACE = 1.0
 
@@ -121,13 +125,8 @@ def _work(
                 except IndexError:
                     return
 
-                def advance(done: int, task: Task = task) -> None:
-                    if stop.is_set():
-                        raise StopMatching
-                    events.put((task, done, False))
-
                 with jax.enable_x64(task.x64):
-                    written = computer.write(task, advance)
+                    written = computer.write(task, _reporter(task, events, stop))
                 if written:
                     events.put((task, task.pairs, True))
                 else:
@@ -137,3 +136,20 @@ def _work(
         pass
     except BaseException as error:
         events.put(error)
+
+
+def _reporter(
+    task: Task, events: "SimpleQueue[Step | BaseException]", stop: threading.Event
+) -> Callable[[int], None]:
+    """Takes the number of pairs done, and reports it now and then."""
+    due = 0.0
+
+    def report(done: int) -> None:
+        nonlocal due
+        if stop.is_set():
+            raise StopMatching
+        if time.monotonic() >= due:
+            due = time.monotonic() + _PAUSE
+            events.put((task, done, False))
+
+    return report

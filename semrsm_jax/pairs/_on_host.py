@@ -7,6 +7,7 @@ threads.
 """
 
 import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from semrsm_jax.matching.base import HostSolver, Matcher, Statistics
 
 # Bytes of the affinities that a thread solves in one call: they stay in its cache.
 _STACK_BYTES = 2**19
+
+# Such calls of each thread in a chunk, at least: they end at nearly the same time.
+_STACKS_PER_THREAD = 16
 
 
 class PairTokens(NamedTuple):
@@ -84,14 +88,14 @@ class HostPairs:
         products = np.empty(permutation.shape if tokens else 0, dtype)
         inner, sq_dist = np.empty(count), np.empty(count)
         most = max(1, _STACK_BYTES // (shape[0] * shape[1] * dtype.itemsize))
-        stack = min(most, -(-count // (4 * self._threads)))
+        stack = min(most, -(-count // (_STACKS_PER_THREAD * self._threads)))
         starts = itertools.count(0, stack)
 
         def solve(part: slice, held: np.ndarray, solver: HostSolver) -> None:
             first, second = rows_of_x[part], rows_of_y[part]
             affinity = held[: len(first)]
-            for a, i, j in zip(affinity, first, second, strict=True):
-                np.dot(x[i], y[j].T, out=a)
+            for i, several, where in _neighbors(first, second):
+                np.matmul(x[i], y[several].swapaxes(1, 2), out=affinity[where])
             permutation[part], bound[part], _ = solver(
                 affinity, *(None if mask is None else mask[part] for mask in masks)
             )
@@ -163,6 +167,21 @@ class _Side:
         tokens = tokens.view()
         tokens.flags.writeable = False
         return tokens, norms, index
+
+
+def _neighbors(
+    first: np.ndarray, second: np.ndarray
+) -> Iterator[tuple[int, slice, slice]]:
+    """One sample of x with neighboring samples of y, and where those pairs stand.
+
+    NumPy multiplies them one by one in a single call, which takes the lock that threads
+    share only once.
+    """
+    breaks = np.flatnonzero((np.diff(first) != 0) | (np.diff(second) != 1)) + 1
+    ends = [0, *breaks.tolist(), len(first)]
+    for start, stop in itertools.pairwise(ends):
+        j = second[start]
+        yield first[start], slice(j, j + stop - start), slice(start, stop)
 
 
 def matched_on_host(matcher: Matcher, *tokens: Any) -> bool:

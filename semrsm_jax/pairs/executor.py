@@ -8,36 +8,23 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool
 
 from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax._resources import Device, cores, free_memory, is_out_of_memory
+from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax._rows import Rows, part
 from semrsm_jax.matching.base import (
     Bound,
     Matcher,
-    Shape,
     bounded,
     matched_tokens,
 )
 from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs._on_host import HostPairs, PairTokens, matched_on_host
 from semrsm_jax.pairs.selection import PairList, Pairs, take
-
-# Pairs in flight by default: as many as fill the processor's cache, so that an affinity
-# is matched while it is near, but enough to keep every core busy, as long as memory
-# allows. At S=1024, 128 MiB in flight took 1.3 times as long as 32.
-_CACHE_BYTES = 32 * 2**20
-_PAIRS_PER_CORE = 4
-_MEMORY_SHARE = 1 / 8
-
-# The most pairs that are matched at once: more gain nothing.
-_MOST_PAIRS = 1024
 
 
 class PairInputs(NamedTuple):
@@ -120,42 +107,6 @@ class Block(NamedTuple):
     matrices: tuple[np.ndarray, ...]
     size: int
     unconverged: Unconverged
-
-
-def pair_bytes(x_shape: Shape, y_shape: Shape, dtype: DTypeLike, rule: Rule) -> int:
-    """Bytes that a pair of samples (N, S, C) and (M, T, C) takes while in flight."""
-    (_, tokens, channels), others = x_shape, y_shape[1]
-    # The tokens of both samples and the matched ones, beside the matcher's own.
-    numbers = (2 * tokens + others) * channels
-    numbers += rule.workspace(tokens, others, channels)
-    return numbers * accumulation_dtype(dtype).itemsize
-
-
-def pairs_in_flight(
-    x_shape: Shape,
-    y_shape: Shape,
-    dtype: DTypeLike,
-    rule: Rule,
-    budget: int | None = None,
-    device: Device | None = None,
-) -> int:
-    """How many pairs of samples (N, S, C) and (M, T, C) are matched at once.
-
-    Args:
-      x_shape: (N, S, C).
-      y_shape: (M, T, C).
-      dtype: that they are matched in.
-      rule: how.
-      budget: bytes that they may take, see `pair_statistics`.
-      device: where; None is JAX's default.
-    """
-    size = pair_bytes(x_shape, y_shape, dtype, rule)
-    if budget is None:
-        place: Device = device or jax.local_devices()[0]
-        share = int(free_memory(place) * _MEMORY_SHARE)
-        busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
-        budget = min(busy, share) if place.platform == "cpu" else share
-    return max(1, min(budget // size, _MOST_PAIRS))
 
 
 def in_chunks(

@@ -13,21 +13,12 @@ from jaxtyping import Array, Bool, Float
 from semrsm_jax import _checks, _representations
 from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._rows import Rows
-from semrsm_jax.matching.base import (
-    Bound,
-    Matcher,
-    check_bound,
-    check_matcher,
-)
+from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.pairs._traced import match_traced
-from semrsm_jax.pairs.executor import (
-    PairInputs,
-    Rule,
-    match_block,
-    pairs_in_flight,
-)
+from semrsm_jax.pairs.chunk_size import pairs_in_flight
+from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
 from semrsm_jax.pairs.selection import Pairs, batches, take
 
 # Samples whose norms are taken at once.
@@ -196,9 +187,12 @@ def statistics_up_to_scale(
     y_sq_norm = x_sq_norm
     if not mirrored:
         y_sq_norm = squared_norms("y", y, y_mask, inputs.dtype)
-    most = pairs_in_flight(x.shape, y.shape, inputs.dtype, rule, memory_budget)
+    traced = _checks.is_traced(*inputs)
+    most = pairs_in_flight(
+        x.shape, y.shape, inputs.dtype, rule, memory_budget, long=not traced
+    )
     size = pairs.chunk_size(most)
-    if _checks.is_traced(*inputs):
+    if traced:
         outside = jnp.isnan(x_sq_norm)[:, None] | jnp.isnan(y_sq_norm)
         inner, sq_dist, upper, *error = (
             jnp.where(outside, jnp.nan, values)

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int, UInt8
 
 from semrsm_jax import _checks
 from semrsm_jax.matching import Matcher
-from semrsm_jax.pairs.executor import PairInputs, Rule, execute, pairs_in_flight
+from semrsm_jax.pairs.chunk_size import pairs_in_flight
+from semrsm_jax.pairs.executor import PairInputs, Rule, execute
 from semrsm_jax.pairs.selection import PairList
 from semrsm_jax.retrieval import nearest, same_sample
 

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.identity import Identity
-from semrsm_jax.pairs.executor import PairInputs, Rule, pairs_in_flight
+from semrsm_jax.pairs.chunk_size import pairs_in_flight
+from semrsm_jax.pairs.executor import PairInputs, Rule
 from semrsm_jax.pairs.selection import take
 from semrsm_jax.retrieval._summaries import Summaries, present
 

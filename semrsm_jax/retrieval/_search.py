@@ -18,7 +18,8 @@ from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
-from semrsm_jax.pairs.executor import PairInputs, Rule, pairs_in_flight
+from semrsm_jax.pairs.chunk_size import pairs_in_flight
+from semrsm_jax.pairs.executor import PairInputs, Rule
 from semrsm_jax.pairs.selection import Pairs, batches
 from semrsm_jax.pairs.statistics import statistics_up_to_scale
 from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock
@@ -156,12 +157,13 @@ def search(
         memory_budget = _checks.at_least("memory_budget", memory_budget, 1)
     rule = Rule(check_matcher(matcher))
     inputs = _inputs(queries, database)
-    matcher.validate(inputs.x.shape, inputs.y.shape)
+    shapes = inputs.x.shape, inputs.y.shape
+    matcher.validate(*shapes)
     excluded = checked_rule(exclude, (len(inputs.x), len(inputs.y)))
     if getattr(kernel, "monotone", False):
         prune = prune if isinstance(matcher, Exact) else False
         size = pairs_in_flight(
-            inputs.x.shape, inputs.y.shape, inputs.dtype, rule, memory_budget
+            *shapes, inputs.dtype, rule, memory_budget, long=prune is False
         )
         result = _by_blocks(inputs, k, rule, size, kernel, excluded, prune, progress)
     else:
