@@ -225,9 +225,7 @@ def _name_option(table: _Table) -> Any:
     return _option(
         table.default,
         typer.Option(
-            f"--{table.option}",
-            metavar="NAME",
-            help=" ".join([table.help, *parts]),
+            f"--{table.option}", metavar="NAME", help=" ".join([table.help, *parts])
         ),
     )
 

@@ -26,10 +26,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def feature_layers(
-    path: Path,
-    key: str | None,
-    layers: Sequence[str] | None,
-    layout: LayoutName | None,
+    path: Path, key: str | None, layers: Sequence[str] | None, layout: LayoutName | None
 ) -> "dict[str | None, Features]":
     """Features as tokens (N, S, C), read block by block where the file allows it.
 

@@ -39,7 +39,6 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        show_default=False,
         help="timm:NAME, torchvision:NAME, hf:FOLDER_OR_ID, module:function, a name "
         "that semrsm models lists, a checkpoint's folder, or its id on the hub.",
     ),
@@ -76,8 +75,7 @@ OnError = Annotated[
     ),
 ]
 Revision = Annotated[
-    str | None,
-    typer.Option(help="Branch, tag or commit of a checkpoint on the hub."),
+    str | None, typer.Option(help="Branch, tag or commit of a checkpoint on the hub.")
 ]
 Preprocessor = Annotated[
     Path | None,
@@ -98,7 +96,6 @@ PrefixTokens = Annotated[
     list[str] | None,
     typer.Option(
         metavar="LAYER=COUNT",
-        show_default=False,
         help="Tokens before the patches, of all layers or of one: 5, or 'blocks.*=5'. "
         "Default: decided by layer.",
         rich_help_panel=READING_PANEL,
@@ -109,7 +106,6 @@ LayerLayout = Annotated[
     typer.Option(
         "--layout",
         metavar="LAYER=ORDER",
-        show_default=False,
         help="Axes of outputs, of all layers or of one: NHWC, or 'layers.*=NHWC' "
         "(NCHW, NSC, NCS). Default: decided by layer.",
         rich_help_panel=READING_PANEL,

@@ -47,10 +47,7 @@ def per_query(
         "query_ids": sides.ids[0],
         "database_ids": sides.ids[1],
         "neighbors": {
-            name: {
-                "index": each.index.tolist(),
-                "similarity": listed(each.similarity),
-            }
+            name: {"index": each.index.tolist(), "similarity": listed(each.similarity)}
             | (
                 {k: listed(v) for k, v in scores[name].of_queries._asdict().items()}
                 if name in scores

@@ -12,10 +12,7 @@ from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._inputs import rows_by_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
-from semrsm_jax.output_similarity import (
-    CorrelationInference,
-    infer_output_correlation,
-)
+from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
 from semrsm_jax.store import load_features, open_similarities
 
 NAME = "correlate"
@@ -36,20 +33,17 @@ def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
     logits: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="Logits (N, classes): .npy, .npz, ..."),
+        Path | None, typer.Option(help="Logits (N, classes): .npy, .npz, ...")
     ] = None,
     probabilities: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="Class probabilities, in their place."),
+        Path | None, typer.Option(help="Class probabilities, in their place.")
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(help="Which array, where the file of outputs holds several."),
     ] = None,
     negative: Annotated[
-        bool,
-        typer.Option("--negative", help="Correlate with minus the divergence."),
+        bool, typer.Option("--negative", help="Correlate with minus the divergence.")
     ] = False,
     all_pairs: Annotated[
         bool,
@@ -131,12 +125,7 @@ def command(
 
         name, rsm = next(iter(opened.items()))
         axes = plot_output_correlation(
-            rsm,
-            p,
-            correlations[name],
-            **kind,
-            xlabel=f"similarity ({name})",
-            seed=seed,
+            rsm, p, correlations[name], **kind, xlabel=f"similarity ({name})", seed=seed
         )
         options.save_figure(axes.figure, plot, overwrite)
     sign = "-JSD" if negative else "JSD"

@@ -195,13 +195,7 @@ def _extract(
             metadata=metadata,
         )
         return {name: rows.shape for name, rows in store.layers.items()}
-    features = extract(
-        loaded.model,
-        folder,
-        names,
-        **reading,
-        progress=progress,
-    )
+    features = extract(loaded.model, folder, names, **reading, progress=progress)
     save_features(
         output, features, ids=folder.ids, metadata=metadata, overwrite=overwrite
     )

@@ -91,17 +91,13 @@ RSMs = Annotated[
     list[Path],
     typer.Argument(
         metavar="RSM...",
-        show_default=False,
         help="RSMs: .npz, .safetensors, .npy, or the .zarr of a run, each of whose "
         "layers is one.",
     ),
 ]
-Title = Annotated[str | None, typer.Option(show_default=False, help="Of the page.")]
+Title = Annotated[str | None, typer.Option(help="Of the page.")]
 ImageLabels = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels", show_default=False, help="What the images show: .csv or .npz."
-    ),
+    Path | None, typer.Option("--labels", help="What the images show: .csv or .npz.")
 ]
 Bootstrap = Annotated[
     int | None,
@@ -143,7 +139,6 @@ Groups = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        show_default=False,
         help="Which samples depend on each other, as crops of one photograph: a column "
         "of --labels; folder or prefix, of their ids; or none. Whole groups are "
         "resampled and permuted. Default: the groups that the RSMs carry.",
@@ -154,7 +149,6 @@ GroupLabels = Annotated[
     Path | None,
     typer.Option(
         "--labels",
-        show_default=False,
         help="A .csv with a row a sample and a column of groups; rows are matched by "
         "the column id, where the RSMs have ids, else by their order.",
         rich_help_panel=STATISTICS_PANEL,
@@ -177,7 +171,6 @@ def features_argument(name: str, text: str = "") -> Any:
     """The declaration of a file of features, shown as `name`."""
     return typer.Argument(
         metavar=name,
-        show_default=False,
         help=text
         or "Features: .npy, .npz, .safetensors, a zarr folder, or a folder with a file "
         "for each layer.",
@@ -187,9 +180,7 @@ def features_argument(name: str, text: str = "") -> Any:
 def figure_option(what: str) -> Any:
     """The declaration of a figure to be written."""
     return typer.Option(
-        show_default=False,
-        help=f"{what}: .png, or as vectors .pdf, .svg.",
-        rich_help_panel=FIGURES_PANEL,
+        help=f"{what}: .png, or as vectors .pdf, .svg.", rich_help_panel=FIGURES_PANEL
     )
 
 

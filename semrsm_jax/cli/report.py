@@ -35,10 +35,7 @@ def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", show_default=False, help="The page to write, .html."
-        ),
+        Path, typer.Option("--output", "-o", help="The page to write, .html.")
     ],
     images: Annotated[
         Path | None,
@@ -46,15 +43,13 @@ def command(
             "--images",
             "-i",
             metavar="FOLDER",
-            show_default=False,
             help="The images, in any sub-folders. Default: none are shown.",
         ),
     ] = None,
     features: Annotated[
         Path | None,
         typer.Option(
-            show_default=False,
-            help="The features that were matched. Default: those that the RSM names.",
+            help="The features that were matched. Default: those that the RSM names."
         ),
     ] = None,
     labels: options.ImageLabels = None,
@@ -64,7 +59,6 @@ def command(
             "--layers",
             "-l",
             metavar="LAYER",
-            show_default=False,
             help="A layer to show, once for each. Default: all.",
         ),
     ] = None,
@@ -91,7 +85,6 @@ def command(
         str | None,
         typer.Option(
             metavar="COUNT",
-            show_default=False,
             help="Of how many pairs of each layer correspondences are held, or all. "
             "Default: of as many as fit into 4 MiB.",
         ),
@@ -100,7 +93,6 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="I,J",
-            show_default=False,
             help="A pair, by its rows from 0, whose correspondences are held in any "
             "case; may be given again.",
         ),
@@ -109,7 +101,6 @@ def command(
         int | None,
         typer.Option(
             min=2,
-            show_default=False,
             help="Show so many samples, evenly spread. Default: all, up to 1,500.",
         ),
     ] = None,

@@ -59,14 +59,12 @@ def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
     queries: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="What the queries show: .csv or .npz."),
+        Path | None, typer.Option(help="What the queries show: .csv or .npz.")
     ] = None,
     database: Annotated[
         Path | None,
         typer.Option(
-            show_default=False,
-            help="What the database shows. Default: the queries are the database.",
+            help="What the database shows. Default: the queries are the database."
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Neighbors of a query.")] = 10,
@@ -78,7 +76,6 @@ def command(
         ExcludeName | None,
         typer.Option(
             case_sensitive=False,
-            show_default=False,
             help="What is not retrieved. Default: the query's group where there are "
             "groups, else the query itself where it is in the database.",
         ),
@@ -96,7 +93,6 @@ def command(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            show_default=False,
             help="Which queries depend on each other, as frames of one video: a column "
             "of --queries, a .csv; folder or prefix, of their ids; or none. They are "
             "resampled together. Default: the column group.",
@@ -110,20 +106,17 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            show_default=False,
             help="A .json for all numbers, the neighbors of each query among them.",
             rich_help_panel=options.FIGURES_PANEL,
         ),
     ] = None,
     plot: Annotated[Path | None, options.figure_option("Scores against k")] = None,
     gallery: Annotated[
-        Path | None,
-        options.figure_option("Queries with their neighbors"),
+        Path | None, options.figure_option("Queries with their neighbors")
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            show_default=False,
             help="The folder of the database's images.",
             rich_help_panel=options.FIGURES_PANEL,
         ),
@@ -131,7 +124,6 @@ def command(
     query_images: Annotated[
         Path | None,
         typer.Option(
-            show_default=False,
             help="The folder of the queries' images. Default: that of --images.",
             rich_help_panel=options.FIGURES_PANEL,
         ),

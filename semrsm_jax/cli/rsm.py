@@ -47,7 +47,6 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            show_default=False,
             help="Where to write: a folder ending in .zarr, or a file ending in .npz, "
             ".safetensors or .npy.",
         ),

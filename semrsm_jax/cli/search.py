@@ -39,10 +39,7 @@ def command(
     output: Annotated[
         Path,
         typer.Option(
-            "--output",
-            "-o",
-            show_default=False,
-            help="Where to write the neighbors: .npz or .json.",
+            "--output", "-o", help="Where to write the neighbors: .npz or .json."
         ),
     ],
     k: Annotated[int, typer.Option("-k", help="How many neighbors.")] = 5,

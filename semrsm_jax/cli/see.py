@@ -50,11 +50,7 @@ def command(
     images: Annotated[
         Path,
         typer.Option(
-            "--images",
-            "-i",
-            metavar="FOLDER",
-            show_default=False,
-            help="The images, in any sub-folders.",
+            "--images", "-i", metavar="FOLDER", help="The images, in any sub-folders."
         ),
     ],
     output: Annotated[

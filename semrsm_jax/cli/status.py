@@ -25,9 +25,7 @@ def command(
     store: Annotated[
         Path,
         typer.Argument(
-            metavar="STORE",
-            show_default=False,
-            help="A folder that semrsm rsm wrote, or one layer in it.",
+            metavar="STORE", help="A folder that semrsm rsm wrote, or one layer in it."
         ),
     ],
     verify: Annotated[
