@@ -13,7 +13,6 @@ from experiments.frame.measurement import Measurement
 from experiments.frame.study import NUMBERS, Study
 from semrsm_jax.cli import options
 from semrsm_jax.cli.console import guarded, progress_bar, say
-from semrsm_jax.cli.workers import dask_client
 
 _WIDTH = 100  # columns of tables where the terminal has fewer
 
@@ -124,7 +123,7 @@ def questions(
             raise ValueError(f"{', '.join(chosen)} takes no --data")
         with (
             progress_bar("steps", quiet) as report,
-            dask_client(workers, cluster) as client,
+            options.dask_client(workers, cluster) as client,
         ):
             for study in chosen.values():
                 config = study.config(scale, data if study.data else None)

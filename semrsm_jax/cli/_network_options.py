@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 NETWORKS = """The network is one of: timm:NAME, torchvision:NAME, or hf:FOLDER_OR_ID (transformers), with the weights that come with the name and its own preprocessing; module:function, a function of yours that returns a network, or a network and what prepares an image; a name of the paper's (semrsm models lists them), or a checkpoint of these kinds, a folder or an id on the hub, which run in JAX."""  # noqa: E501 (lines are wrapped when shown)
 
-READING_PANEL = "How outputs are read"
+_reading_option: Any = partial(typer.Option, rich_help_panel="How outputs are read")
 
 
 class DtypeName(StrEnum):
@@ -94,29 +95,25 @@ Untrained = Annotated[
 ]
 PrefixTokens = Annotated[
     list[str] | None,
-    typer.Option(
+    _reading_option(
         metavar="LAYER=COUNT",
         help="Tokens before the patches, of all layers or of one: 5, or 'blocks.*=5'. "
         "Default: decided by layer.",
-        rich_help_panel=READING_PANEL,
     ),
 ]
 LayerLayout = Annotated[
     list[str] | None,
-    typer.Option(
+    _reading_option(
         "--layout",
         metavar="LAYER=ORDER",
         help="Axes of outputs, of all layers or of one: NHWC, or 'layers.*=NHWC' "
         "(NCHW, NSC, NCS). Default: decided by layer.",
-        rich_help_panel=READING_PANEL,
     ),
 ]
 AllowRandom = Annotated[
     bool,
-    typer.Option(
-        "--allow-random",
-        help="Accept a network that is random in its forward pass.",
-        rich_help_panel=READING_PANEL,
+    _reading_option(
+        "--allow-random", help="Accept a network that is random in its forward pass."
     ),
 ]
 

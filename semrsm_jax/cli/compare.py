@@ -71,21 +71,17 @@ def command(
     bootstrap: options.Bootstrap = None,
     permutations: Annotated[
         int | None,
-        typer.Option(
-            metavar="B",
-            min=1,
-            help="Permutations, for p-values; for example 999.",
-            rich_help_panel=options.STATISTICS_PANEL,
+        options.statistics_option(
+            metavar="B", min=1, help="Permutations, for p-values; for example 999."
         ),
     ] = None,
     ceiling: Annotated[
         bool,
-        typer.Option(
+        options.statistics_option(
             "--noise-ceiling",
             help="cka, rsa: take the RSMs as repeats, of several seeds for example, "
             "and show how well any model can agree with them; with --bootstrap, the "
             "interval of that.",
-            rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = False,
     align: Annotated[

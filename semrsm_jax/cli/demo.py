@@ -45,7 +45,7 @@ _COLUMNS = {
 def command(
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the figure and the numbers."),
+        options.output_option(help="Folder for the figure and the numbers."),
     ] = None,
     crops: Annotated[
         int, typer.Option(help="Photograph crops; more take longer and tell more.")

@@ -66,16 +66,11 @@ class TokensName(StrEnum):
 def command(
     model: Model,
     images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images", "-i", metavar="FOLDER", help="The images, in any sub-folders."
-        ),
+        Path | None, options.images_option(help="The images, in any sub-folders.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
+        options.output_option(
             metavar="FEATURES",
             help="Where to write: .zarr (a folder, resumed), .npz or .safetensors.",
         ),

@@ -43,8 +43,8 @@ def command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Where to write the permutation: .npy, .npz, .json."
+        options.output_option(
+            help="Where to write the permutation: .npy, .npz, .json."
         ),
     ] = None,
     *,

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,10 +31,12 @@ class CenterName(StrEnum):
     NONE = "none"
 
 
-MATCHER_PANEL = "Matcher options"
-STATISTICS_PANEL = "Statistics"
-FIGURES_PANEL = "Figures and files"
-RUN_PANEL = "How the run is computed"
+# The declaration of an option, by its name or the panel of the help it stands in.
+output_option: Any = partial(typer.Option, "--output", "-o")
+images_option: Any = partial(typer.Option, "--images", "-i", metavar="FOLDER")
+statistics_option: Any = partial(typer.Option, rich_help_panel="Statistics")
+file_option: Any = partial(typer.Option, rich_help_panel="Figures and files")
+run_option: Any = partial(typer.Option, rich_help_panel="How the run is computed")
 
 Bound = Annotated[
     int | None,
@@ -41,7 +45,7 @@ Bound = Annotated[
         help="Prove how far an approximation can be from the best, from an exact "
         "matching of every STRIDE-th token: 8 is cheap, 4 is tighter. Default: only "
         "the bound that the matcher gives.",
-        rich_help_panel=MATCHER_PANEL,
+        rich_help_panel="Matcher options",
     ),
 ]
 Layout = Annotated[
@@ -59,11 +63,10 @@ Key = Annotated[
 ]
 Layers = Annotated[
     list[str] | None,
-    typer.Option(
+    run_option(
         metavar="NAME",
         help="With an output .zarr: several arrays of the file, each a layer with a "
         "run of its own; give the option once for each, or 'all'.",
-        rich_help_panel=RUN_PANEL,
     ),
 ]
 MemoryBudget = Annotated[
@@ -77,10 +80,9 @@ MemoryBudget = Annotated[
 ]
 Tile = Annotated[
     int | None,
-    typer.Option(
+    run_option(
         help="Rows and columns of a tile, at most the number of samples. Default: what "
-        "takes some seconds.",
-        rich_help_panel=RUN_PANEL,
+        "takes some seconds."
     ),
 ]
 Overwrite = Annotated[
@@ -101,19 +103,14 @@ ImageLabels = Annotated[
 ]
 Bootstrap = Annotated[
     int | None,
-    typer.Option(
-        metavar="B",
-        min=2,
-        help="Resamples, for intervals; for example 2000.",
-        rich_help_panel=STATISTICS_PANEL,
+    statistics_option(
+        metavar="B", min=2, help="Resamples for intervals, for example 2000."
     ),
 ]
 Seed = Annotated[
     int,
-    typer.Option(
-        min=0,
-        help="Of all that is drawn: the same seed, the same numbers.",
-        rich_help_panel=STATISTICS_PANEL,
+    statistics_option(
+        min=0, help="Of all that is drawn: the same seed, the same numbers."
     ),
 ]
 
@@ -129,37 +126,29 @@ def _probability(confidence: float) -> float:
 
 Confidence = Annotated[
     float,
-    typer.Option(
-        callback=_probability,
-        help="Of the intervals, between 0 and 1.",
-        rich_help_panel=STATISTICS_PANEL,
-    ),
+    statistics_option(callback=_probability, help="Of the intervals, between 0 and 1."),
 ]
 Groups = Annotated[
     str | None,
-    typer.Option(
+    statistics_option(
         metavar="COLUMN",
         help="Which samples depend on each other, as crops of one photograph: a column "
         "of --labels; folder or prefix, of their ids; or none. Whole groups are "
         "resampled and permuted. Default: the groups that the RSMs carry.",
-        rich_help_panel=STATISTICS_PANEL,
     ),
 ]
 GroupLabels = Annotated[
     Path | None,
-    typer.Option(
+    statistics_option(
         "--labels",
         help="A .csv with a row a sample and a column of groups; rows are matched by "
         "the column id, where the RSMs have ids, else by their order.",
-        rich_help_panel=STATISTICS_PANEL,
     ),
 ]
 DropWithin = Annotated[
     bool,
-    typer.Option(
-        "--drop-within",
-        help="Leave pairs within a group out of every value.",
-        rich_help_panel=STATISTICS_PANEL,
+    statistics_option(
+        "--drop-within", help="Leave pairs within a group out of every value."
     ),
 ]
 AsJSON = Annotated[
@@ -177,11 +166,15 @@ def features_argument(name: str, text: str = "") -> Any:
     )
 
 
+Features = Annotated[Path, features_argument("FEATURES")]
+OtherFeatures = Annotated[
+    Path | None, features_argument("OTHER", "Features for the RSM's columns.")
+]
+
+
 def figure_option(what: str) -> Any:
     """The declaration of a figure to be written."""
-    return typer.Option(
-        help=f"{what}: .png, or as vectors .pdf, .svg.", rich_help_panel=FIGURES_PANEL
-    )
+    return file_option(help=f"{what}: .png, or as vectors .pdf, .svg.")
 
 
 def build_bound(stride: int | None) -> DualBound | None:
@@ -218,6 +211,25 @@ def save_figure(figure: Any, path: Path, overwrite: bool) -> None:
     """Writes a Matplotlib figure, all of it or nothing; its suffix is the format."""
     with new_file(path, overwrite) as temporary:
         figure.savefig(temporary)
+
+
+def dask_client(
+    workers: int | None, cluster: str | None
+) -> AbstractContextManager[Any]:
+    """A Dask client for `--workers` or `--cluster`; None where neither is given.
+
+    Raises:
+      ValueError: both are given, or `workers` is below 1.
+    """
+    from semrsm_jax.engine import connected, local_cluster
+
+    if workers is not None and cluster is not None:
+        raise ValueError("--workers and --cluster exclude each other")
+    if workers is not None:
+        if workers < 1:
+            raise ValueError(f"--workers must be at least 1, got {workers}")
+        return local_cluster(workers)
+    return nullcontext() if cluster is None else connected(cluster)
 
 
 _FIGURES = (".png", ".pdf", ".svg")

@@ -1,6 +1,5 @@
 """``semrsm plan``: what a run will take, estimated beforehand."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,11 +18,8 @@ Example: semrsm plan features.npy --matcher exact"""
 
 
 def command(
-    features: Annotated[Path, options.features_argument("FEATURES")],
-    other: Annotated[
-        Path | None,
-        options.features_argument("OTHER", "Features for the RSM's columns."),
-    ] = None,
+    features: options.Features,
+    other: options.OtherFeatures = None,
     *,
     matcher: MatcherOptions,
     layout: options.Layout = None,

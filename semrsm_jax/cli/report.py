@@ -34,16 +34,11 @@ Correspondences of all pairs may be large: the page holds those of each sample's
 def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The page to write, .html.")
-    ],
+    output: Annotated[Path, options.output_option(help="The page to write, .html.")],
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images",
-            "-i",
-            metavar="FOLDER",
-            help="The images, in any sub-folders. Default: none are shown.",
+        options.images_option(
+            help="The images, in any sub-folders. Default: none are shown."
         ),
     ] = None,
     features: Annotated[

@@ -80,34 +80,24 @@ def command(
             "groups, else the query itself where it is in the database.",
         ),
     ] = None,
-    resamples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B",
-            min=2,
-            help="Resamples for intervals, for example 2000.",
-            rich_help_panel=options.STATISTICS_PANEL,
-        ),
-    ] = None,
+    resamples: options.Bootstrap = None,
     groups: Annotated[
         str | None,
-        typer.Option(
+        options.statistics_option(
             metavar="COLUMN",
             help="Which queries depend on each other, as frames of one video: a column "
             "of --queries, a .csv; folder or prefix, of their ids; or none. They are "
             "resampled together. Default: the column group.",
-            rich_help_panel=options.STATISTICS_PANEL,
         ),
     ] = None,
     confidence: options.Confidence = 0.95,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option(
+        options.file_option(
             "--output",
             "-o",
             help="A .json for all numbers, the neighbors of each query among them.",
-            rich_help_panel=options.FIGURES_PANEL,
         ),
     ] = None,
     plot: Annotated[Path | None, options.figure_option("Scores against k")] = None,
@@ -115,26 +105,16 @@ def command(
         Path | None, options.figure_option("Queries with their neighbors")
     ] = None,
     images: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of the database's images.",
-            rich_help_panel=options.FIGURES_PANEL,
-        ),
+        Path | None, options.file_option(help="The folder of the database's images.")
     ] = None,
     query_images: Annotated[
         Path | None,
-        typer.Option(
-            help="The folder of the queries' images. Default: that of --images.",
-            rich_help_panel=options.FIGURES_PANEL,
+        options.file_option(
+            help="The folder of the queries' images. Default: that of --images."
         ),
     ] = None,
     gallery_queries: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Queries in the gallery, the first ones.",
-            rich_help_panel=options.FIGURES_PANEL,
-        ),
+        int, options.file_option(min=1, help="Queries in the gallery, the first ones.")
     ] = 4,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,

@@ -16,7 +16,6 @@ from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli._run import ProgressLog, partial_store
 from semrsm_jax.cli.console import progress_bar, say, say_fields
 from semrsm_jax.cli.options import CenterName
-from semrsm_jax.cli.workers import dask_client
 
 if TYPE_CHECKING:
     from semrsm_jax import Kernel, PairStatistics
@@ -41,20 +40,15 @@ Features of 64 bits are computed in float32, unless the environment variable JAX
 
 
 def command(
-    features: Annotated[Path, options.features_argument("FEATURES")],
+    features: options.Features,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
+        options.output_option(
             help="Where to write: a folder ending in .zarr, or a file ending in .npz, "
-            ".safetensors or .npy.",
+            ".safetensors or .npy."
         ),
     ],
-    other: Annotated[
-        Path | None,
-        options.features_argument("OTHER", "Features for the RSM's columns."),
-    ] = None,
+    other: options.OtherFeatures = None,
     *,
     matcher: MatcherOptions,
     kernel: KernelOptions,
@@ -74,27 +68,24 @@ def command(
     tile: options.Tile = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Start so many processes on this machine, of one thread each.",
-            rich_help_panel=options.RUN_PANEL,
+        options.run_option(
+            help="Start so many processes on this machine, of one thread each."
         ),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
+        options.run_option(
             metavar="ADDRESS",
             help="The scheduler of a Dask cluster, such as tcp://node1:8786, whose "
             "workers see the same folders.",
-            rich_help_panel=options.RUN_PANEL,
         ),
     ] = None,
     log_file: Annotated[
         Path | None,
-        typer.Option(
+        options.run_option(
             "--json-log",
             metavar="FILE",
             help="Append the progress to a file, a JSON object a line.",
-            rich_help_panel=options.RUN_PANEL,
         ),
     ] = None,
     overwrite: options.Overwrite = False,
@@ -135,7 +126,7 @@ def command(
         with (
             json_log(log_file) as log,
             progress_bar("pairs", quiet) as bar,
-            dask_client(workers, cluster) as client,
+            options.dask_client(workers, cluster) as client,
         ):
             progress = ProgressLog(folder, bar, log)
             compute = partial(

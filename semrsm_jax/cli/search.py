@@ -37,10 +37,7 @@ def command(
         Path, options.features_argument("DATABASE", "Features to search.")
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Where to write the neighbors: .npz or .json."
-        ),
+        Path, options.output_option(help="Where to write the neighbors: .npz or .json.")
     ],
     k: Annotated[int, typer.Option("-k", help="How many neighbors.")] = 5,
     exclude: Annotated[

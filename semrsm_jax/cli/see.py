@@ -48,13 +48,10 @@ def command(
     model: Model,
     kernel: StatisticsKernel,
     images: Annotated[
-        Path,
-        typer.Option(
-            "--images", "-i", metavar="FOLDER", help="The images, in any sub-folders."
-        ),
+        Path, options.images_option(help="The images, in any sub-folders.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The page to write, .html.")
+        Path, options.output_option(help="The page to write, .html.")
     ] = Path("report.html"),
     layers: NetworkLayers = None,
     blocks: Blocks = False,
