@@ -118,12 +118,25 @@ AllowRandom = Annotated[
 ]
 
 
-def parse_by_layer(option: str, texts: Sequence[str] | None, number: bool) -> Any:
-    """A value for all layers, or a mapping by layer; None without any.
+def reading(
+    prefix_tokens: Sequence[str] | None,
+    layout: Sequence[str] | None,
+    allow_random: bool,
+) -> dict[str, Any]:
+    """How outputs are read, as `extract` takes it.
 
     Raises:
-      ValueError: a value is not a number, or there are both forms.
+      ValueError: a value is not a number, or is given for all layers and for one.
     """
+    return {
+        "prefix_tokens": _parse_by_layer("--prefix-tokens", prefix_tokens, True),
+        "layout": _parse_by_layer("--layout", layout, False),
+        "allow_random": allow_random,
+    }
+
+
+def _parse_by_layer(option: str, texts: Sequence[str] | None, number: bool) -> Any:
+    """A value for all layers, or a mapping by layer; None without any."""
     values: dict[str | None, Any] = {}
     for text in texts or ():
         layer, equals, value = text.rpartition("=")

@@ -9,27 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semrsm_jax.cli import _network_options as network
 from semrsm_jax.cli import options
-from semrsm_jax.cli._network_options import (
-    NETWORKS,
-    AllowRandom,
-    Blocks,
-    Dtype,
-    DtypeName,
-    LayerLayout,
-    Model,
-    NetworkLayers,
-    OnError,
-    OnErrorName,
-    PrefixTokens,
-    Preprocessor,
-    Revision,
-    Untrained,
-    chosen_layers,
-    open_images,
-    parse_by_layer,
-    preprocessing_text,
-)
 from semrsm_jax.cli.console import Report, progress_bar, say, say_fields, say_json
 from semrsm_jax.store import check_output, save_features
 from semrsm_jax.store.output import check_folder
@@ -40,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "extract"
 HELP = f"""Compute the features of a folder of images in some layers of a network.
 
-{NETWORKS}
+{network.NETWORKS}
 
 Example: semrsm extract --model timm:vit_small_patch14_reg4_dinov2 --images photographs --tokens patches -o features.zarr
 
@@ -64,7 +45,7 @@ class TokensName(StrEnum):
 
 
 def command(
-    model: Model,
+    model: network.Model,
     images: Annotated[
         Path | None, options.images_option(help="The images, in any sub-folders.")
     ] = None,
@@ -75,8 +56,8 @@ def command(
             help="Where to write: .zarr (a folder, resumed), .npz or .safetensors.",
         ),
     ] = None,
-    layers: NetworkLayers = None,
-    blocks: Blocks = False,
+    layers: network.NetworkLayers = None,
+    blocks: network.Blocks = False,
     tokens: Annotated[
         TokensName,
         typer.Option(
@@ -88,14 +69,14 @@ def command(
     batch_size: Annotated[
         int, typer.Option(help="Images a pass; fewer need less memory.")
     ] = 32,
-    dtype: Dtype = DtypeName.FLOAT32,
-    on_error: OnError = OnErrorName.RAISE,
-    revision: Revision = None,
-    preprocessor: Preprocessor = None,
-    untrained: Untrained = False,
-    prefix_tokens: PrefixTokens = None,
-    layout: LayerLayout = None,
-    allow_random: AllowRandom = False,
+    dtype: network.Dtype = network.DtypeName.FLOAT32,
+    on_error: network.OnError = network.OnErrorName.RAISE,
+    revision: network.Revision = None,
+    preprocessor: network.Preprocessor = None,
+    untrained: network.Untrained = False,
+    prefix_tokens: network.PrefixTokens = None,
+    layout: network.LayerLayout = None,
+    allow_random: network.AllowRandom = False,
     list_layers: Annotated[
         bool,
         typer.Option(
@@ -127,16 +108,14 @@ def command(
     find_images(images)  # a wrong folder is reported before the network is loaded
     reading = {
         "tokens": tokens.value,
-        "prefix_tokens": parse_by_layer("--prefix-tokens", prefix_tokens, True),
-        "layout": parse_by_layer("--layout", layout, False),
-        "allow_random": allow_random,
         "batch_size": batch_size,
+        **network.reading(prefix_tokens, layout, allow_random),
     }
     start = time.perf_counter()
     with progress_bar("images", quiet) as report:
         loaded = load()
-        names = chosen_layers(loaded, layers, blocks)
-        folder = open_images(loaded, images, preprocessor, on_error, report)
+        names = network.chosen_layers(loaded, layers, blocks)
+        folder = network.open_images(loaded, images, preprocessor, on_error, report)
         report("First images", 0, None)
         shapes = _extract(loaded, folder, names, output, reading, overwrite, report)
     seconds = time.perf_counter() - start
@@ -172,34 +151,29 @@ def _extract(
 
     metadata: dict[str, Any] = {
         "model": loaded.name,
-        "preprocessing": preprocessing_text(folder.preprocess),
+        "preprocessing": network.preprocessing_text(folder.preprocess),
         "skipped": [image._asdict() for image in folder.skipped],
     }
 
-    def progress(done: int, total: int) -> None:
-        report("Extracting features", done, total)
-
+    reading = {
+        **reading,
+        "progress": lambda done, total: report("Extracting features", done, total),
+    }
     if output.suffix.lower() == ".zarr":
         store = extract_to_store(
-            loaded.model,
-            folder,
-            names,
-            output,
-            **reading,
-            progress=progress,
-            metadata=metadata,
+            loaded.model, folder, names, output, **reading, metadata=metadata
         )
         return {name: rows.shape for name, rows in store.layers.items()}
-    features = extract(loaded.model, folder, names, **reading, progress=progress)
+    features = extract(loaded.model, folder, names, **reading)
     save_features(
         output, features, ids=folder.ids, metadata=metadata, overwrite=overwrite
     )
     return {name: array.shape for name, array in features.items()}
 
 
-def _check_output(output: Path, overwrite: bool, dtype: DtypeName) -> None:
+def _check_output(output: Path, overwrite: bool, dtype: network.DtypeName) -> None:
     suffix = output.suffix.lower()
-    if suffix == ".npz" and dtype is DtypeName.BFLOAT16:
+    if suffix == ".npz" and dtype is network.DtypeName.BFLOAT16:
         raise ValueError(
             "--dtype bfloat16 does not fit an .npz output, which cannot hold it; write "
             ".zarr or .safetensors"

@@ -5,27 +5,9 @@ from typing import Annotated
 
 import typer
 
+from semrsm_jax.cli import _network_options as network
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli._network_options import (
-    NETWORKS,
-    AllowRandom,
-    Blocks,
-    Dtype,
-    DtypeName,
-    LayerLayout,
-    Model,
-    NetworkLayers,
-    OnError,
-    OnErrorName,
-    PrefixTokens,
-    Preprocessor,
-    Revision,
-    Untrained,
-    chosen_layers,
-    open_images,
-    parse_by_layer,
-)
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 
 NAME = "see"
@@ -33,7 +15,7 @@ HELP = f"""Show how alike images are to a network: from a folder to report.html 
 
 Features of the patches are computed, matched exactly, and shown in one page: the semantic RSM beside the spatio-semantic one, and for each pair of images which patches were matched (semrsm report describes the page).
 
-{NETWORKS}
+{network.NETWORKS}
 
 Example: semrsm see --model timm:vit_small_patch14_reg4_dinov2 --images photographs -o report.html
 
@@ -45,7 +27,7 @@ _MOST_IMAGES = 1500
 
 
 def command(
-    model: Model,
+    model: network.Model,
     kernel: StatisticsKernel,
     images: Annotated[
         Path, options.images_option(help="The images, in any sub-folders.")
@@ -53,22 +35,22 @@ def command(
     output: Annotated[
         Path, options.output_option(help="The page to write, .html.")
     ] = Path("report.html"),
-    layers: NetworkLayers = None,
-    blocks: Blocks = False,
+    layers: network.NetworkLayers = None,
+    blocks: network.Blocks = False,
     samples: Annotated[
         int,
         typer.Option(
             min=2, help="Of more images, take so many, evenly spread over the folder."
         ),
     ] = 60,
-    dtype: Dtype = DtypeName.FLOAT32,
-    revision: Revision = None,
-    preprocessor: Preprocessor = None,
-    untrained: Untrained = False,
-    on_error: OnError = OnErrorName.RAISE,
-    prefix_tokens: PrefixTokens = None,
-    layout: LayerLayout = None,
-    allow_random: AllowRandom = False,
+    dtype: network.Dtype = network.DtypeName.FLOAT32,
+    revision: network.Revision = None,
+    preprocessor: network.Preprocessor = None,
+    untrained: network.Untrained = False,
+    on_error: network.OnError = network.OnErrorName.RAISE,
+    prefix_tokens: network.PrefixTokens = None,
+    layout: network.LayerLayout = None,
+    allow_random: network.AllowRandom = False,
     labels: options.ImageLabels = None,
     title: options.Title = None,
     overwrite: options.Overwrite = False,
@@ -96,9 +78,9 @@ def command(
     with progress_bar("steps", quiet) as bar:
         bar("Loading the network", 0, None)
         loaded = load_network(model, dtype.value, revision, pretrained=not untrained)
-        names = chosen_layers(loaded, layers, blocks)
+        names = network.chosen_layers(loaded, layers, blocks)
         taken = np.unique(np.linspace(0, len(paths) - 1, samples).round().astype(int))
-        folder = open_images(
+        folder = network.open_images(
             loaded, images, preprocessor, on_error, bar, [paths[n] for n in taken]
         )
         features = extract(
@@ -106,9 +88,7 @@ def command(
             folder,
             names,
             tokens="patches",
-            prefix_tokens=parse_by_layer("--prefix-tokens", prefix_tokens, True),
-            layout=parse_by_layer("--layout", layout, False),
-            allow_random=allow_random,
+            **network.reading(prefix_tokens, layout, allow_random),
             progress=lambda done, total: bar("Extracting features", done, total),
         )
         prepared = folder.preprocess
