@@ -34,15 +34,18 @@ def say(text: str) -> None:
 
 
 def say_json(values: Mapping[str, Any]) -> None:
-    """Writes a result to stdout as JSON; NaN and infinity, which it lacks, as null."""
-    say(json.dumps(_plain(values), indent=2))
+    """Writes a result to stdout as JSON."""
+    say(json.dumps(plain(values), indent=2))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: arrays as lists, NaN and infinity as null."""
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

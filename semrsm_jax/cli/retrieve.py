@@ -11,15 +11,17 @@ import typer
 from semrsm_jax import class_iou, instance_f1, nearest
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli._retrieval_inputs import (
+from semrsm_jax.cli._retrieval import (
     ExcludeName,
     Sides,
     exclusion,
     image_files,
     load_searches,
+    means_as_dict,
+    per_query,
+    show,
     with_labels,
 )
-from semrsm_jax.cli._retrieval_outputs import means_as_dict, per_query, show
 from semrsm_jax.cli._sample_groups import groups_of
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.retrieval import Neighbors, RetrievalScores, evaluate_retrieval

@@ -1,6 +1,6 @@
-"""What ``semrsm retrieve`` reads: results of searches, labels, groups, images."""
+"""What ``semrsm retrieve`` reads, prints and writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semrsm_jax import same_group, same_sample
-from semrsm_jax.retrieval import Neighbors, holds_neighbors, load_neighbors
+from semrsm_jax.cli.console import plain, say
+from semrsm_jax.retrieval import (
+    MeanScore,
+    Neighbors,
+    RetrievalScores,
+    holds_neighbors,
+    load_neighbors,
+)
 from semrsm_jax.retrieval.exclusion import Exclusion
 from semrsm_jax.store import Labels, align_classes, align_labels, load_labels
 
@@ -105,3 +112,71 @@ def image_files(sides: Sides, *folders: Path) -> list[tuple[list[Path], Any]]:
             folders, sides.ids, labeled, sides.counts, strict=True
         )
     ]
+
+
+def means_as_dict(name: str, scores: RetrievalScores) -> dict[str, Any]:
+    """The means of one RSM, for the summary."""
+    row: dict[str, Any] = {"rsm": name, "queries": scores.queries}
+    kinds: dict[str, MeanScore] = {"mean": scores.mean, "best": scores.best}
+    for kind, mean in kinds.items():
+        row[kind] = mean.value.tolist()
+        if mean.low is not None and mean.high is not None:
+            row[f"{kind}_interval"] = {
+                "low": mean.low.tolist(),
+                "high": mean.high.tolist(),
+            }
+        if mean.less_first is not None:
+            fields = ("difference", "low", "high", "p_value")
+            row[f"{kind}_less_first"] = {
+                field: np.asarray(getattr(mean.less_first, field)).tolist()
+                for field in fields
+            }
+    return row
+
+
+def per_query(
+    neighbors: Mapping[str, Neighbors],
+    scores: Mapping[str, RetrievalScores],
+    sides: Sides,
+) -> dict[str, Any]:
+    """Neighbors and scores of each query."""
+    queries: dict[str, Any] = {}
+    for name, each in neighbors.items():
+        queries[name] = {"index": each.index, "similarity": each.similarity}
+        if name in scores:
+            queries[name] |= scores[name].of_queries._asdict()
+    ids = {"query_ids": sides.ids[0], "database_ids": sides.ids[1]}
+    return plain(ids | {"neighbors": queries})
+
+
+def show(summary: dict[str, Any], label: str) -> None:
+    """Prints the means at 1, 5 and k neighbors."""
+    excluded = {"none": "nothing", "self": "the query", "group": "the query's group"}
+    text = f"{summary['queries']:,} queries"
+    if summary["exclude"] is not None:
+        text += f", {summary['database']:,} images in the database, "
+        text += f"{excluded[summary['exclude']]} excluded"
+    say(text)
+    if summary["score"] is None:
+        say("--queries, a file of what the images show, gives scores")
+        return
+    places = sorted({1, min(5, summary["k"]), summary["k"]})
+    for row in summary["scores"]:
+        say(row["rsm"])
+        for kind in ("mean", "best"):
+            parts = []
+            for k in places:
+                text = f"@{k} {row[kind][k - 1]:.4f}"
+                if f"{kind}_interval" in row:
+                    interval = row[f"{kind}_interval"]
+                    low, high = interval["low"][k - 1], interval["high"][k - 1]
+                    text += f" ({low:.3f} to {high:.3f})"
+                parts.append(text)
+            say(f"  {label} {kind}  {'   '.join(parts)}")
+        if "mean_less_first" in row:
+            test = row["mean_less_first"]
+            say(
+                f"  {label}@1 less that of the first: {test['difference'][0]:+.4f} "
+                f"({test['low'][0]:+.3f} to {test['high'][0]:+.3f}), "
+                f"p {test['p_value'][0]:.3g}"
+            )
