@@ -58,12 +58,7 @@ class Selection:
         return replace(self, name=self.name or (names or [default])[0])
 
     def build(self) -> Any:
-        """The algorithm with the settings that are given; None without a name.
-
-        Raises:
-          ValueError: there is no algorithm of this name, or a setting is not one of
-            it, cannot be read, is out of range, or missing.
-        """
+        """The algorithm with the settings that are given; None without a name."""
         option, entries = f"--{self.table.option}", self.table.offered()
         given = {k: v for k, v in self.settings.items() if v is not None}
         if self.name is None:
@@ -174,11 +169,7 @@ def with_algorithm_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """Rows and columns from a text such as 14x14.
-
-    Raises:
-      ValueError: it is not of this form.
-    """
+    """Rows and columns from a text such as 14x14."""
     match = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.lower(), re.ASCII)
     if match is None:
         raise ValueError(f"--grid must be HxW, for example 14x14, got {text!r}")

@@ -38,11 +38,6 @@ def feature_layers(
 
     Returns:
       The features by layer; without layers the one array has the name None.
-
-    Raises:
-      TypeError: as `load_features`.
-      ValueError: as `load_features`, `key` and layers are both given, or the layout
-        does not fit.
     """
     from semrsm_jax._layouts import layout_of
     from semrsm_jax.engine import Features, token_rows
@@ -85,11 +80,6 @@ def load_sample(
       layout: of features of several samples.
       index: the sample.
       flag: the option that gives the index, for errors.
-
-    Raises:
-      TypeError: as `load_features`.
-      ValueError: as `load_features` and `to_tokens`, or the index is missing, out of
-        range, or given for a single sample.
     """
     import numpy as np
 

@@ -123,11 +123,7 @@ def reading(
     layout: Sequence[str] | None,
     allow_random: bool,
 ) -> dict[str, Any]:
-    """How outputs are read, as `extract` takes it.
-
-    Raises:
-      ValueError: a value is not a number, or is given for all layers and for one.
-    """
+    """How outputs are read, as `extract` takes it."""
     return {
         "prefix_tokens": _parse_by_layer("--prefix-tokens", prefix_tokens, True),
         "layout": _parse_by_layer("--layout", layout, False),
@@ -176,11 +172,7 @@ def open_images(
 def chosen_layers(
     loaded: "LoadedNetwork", layers: Sequence[str] | None, blocks: bool
 ) -> list[str]:
-    """The layers that are asked for.
-
-    Raises:
-      ValueError: there are no blocks, or a layer is unknown.
-    """
+    """The layers that are asked for."""
     if blocks and not loaded.blocks:
         raise ValueError(
             f"--blocks does not fit {loaded.name}, whose modules are not numbered; "

@@ -30,9 +30,6 @@ def groups_of_rsms(
       labels: a .csv with a row a sample.
       asked: whether intervals or p-values are computed, so that it matters.
       drop: whether pairs within groups are to be left out, which needs them.
-
-    Raises:
-      ValueError: as `groups_of`, or an option without the other that it needs.
     """
     if labels is not None and wanted is None:
         raise ValueError("--labels needs --groups, the column that has the groups")
@@ -53,11 +50,7 @@ def groups_of(
     carried: Sequence[str] | None,
     asked: bool,
 ) -> tuple[str, ...] | None:
-    """The group of each sample; asks for it, in one line, where ids look like repeats.
-
-    Raises:
-      ValueError: there is no such column, a sample has no row, or there are no ids.
-    """
+    """The group of each sample; asks for it where ids look like repeats."""
     if wanted is None:
         if carried is None and asked and ids is not None:
             _ask(ids)

@@ -178,11 +178,7 @@ def figure_option(what: str) -> Any:
 
 
 def build_bound(stride: int | None) -> DualBound | None:
-    """The dual bound of ``--bound``.
-
-    Raises:
-      ValueError: a stride below 1.
-    """
+    """The dual bound of ``--bound``."""
     if stride is None:
         return None
     if stride < 1:
@@ -193,12 +189,7 @@ def build_bound(stride: int | None) -> DualBound | None:
 def check_figure(
     path: Path | None, overwrite: bool, inputs: Sequence[Path] = ()
 ) -> None:
-    """Checks before any work that a figure can be drawn and written.
-
-    Raises:
-      ImportError: matplotlib is not installed.
-      ValueError: as `check_output`.
-    """
+    """Checks before any work that a figure can be drawn and written."""
     if path is None:
         return
     from semrsm_jax.plotting.style import new_figure
@@ -216,11 +207,7 @@ def save_figure(figure: Any, path: Path, overwrite: bool) -> None:
 def dask_client(
     workers: int | None, cluster: str | None
 ) -> AbstractContextManager[Any]:
-    """A Dask client for `--workers` or `--cluster`; None where neither is given.
-
-    Raises:
-      ValueError: both are given, or `workers` is below 1.
-    """
+    """A Dask client for `--workers` or `--cluster`; None where neither is given."""
     from semrsm_jax.engine import connected, local_cluster
 
     if workers is not None and cluster is not None:
@@ -240,11 +227,7 @@ _UNITS = {unit.lower(): size for unit, size in _UNITS.items()} | {"b": 1}
 
 
 def parse_bytes(name: str, text: str | None) -> int | None:
-    """Bytes from a size such as 512MB, 2GiB or 100000; None stays None.
-
-    Raises:
-      ValueError: it is no such size, or below one byte.
-    """
+    """Bytes from a size such as 512MB, 2GiB or 100000; None stays None."""
     if text is None:
         return None
     matched = re.fullmatch(

@@ -122,11 +122,7 @@ def command(
 
 
 def _exclusion(text: str | None, queries: int, database: int) -> Any:
-    """The rule of ``--exclude``.
-
-    Raises:
-      ValueError: the file cannot be read, or has another number of lines.
-    """
+    """The rule of ``--exclude``."""
     if text is None:
         return None
     if text == _SELF:
