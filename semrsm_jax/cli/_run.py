@@ -15,7 +15,7 @@ from semrsm_jax.cli.console import Report, duration
 
 if TYPE_CHECKING:
     from semrsm_jax.engine import Progress
-    from semrsm_jax.store.json_log import JSONLog
+    from semrsm_jax.store.json_log import Write
 
 # Seconds between lines of the log.
 _LOG_SECONDS = 1.0
@@ -48,7 +48,7 @@ def partial_store(output: Path) -> Iterator[Path]:
 class ProgressLog:
     """Shows the progress of a run on the terminal, and logs it."""
 
-    def __init__(self, store: Path, bar: Report, log: "JSONLog | None") -> None:
+    def __init__(self, store: Path, bar: Report, log: "Write") -> None:
         """Reports on the run in the folder `store`."""
         self._store, self._bar, self._log = store, bar, log
         self._last: Progress | None = None
@@ -69,11 +69,10 @@ class ProgressLog:
             self._write("progress")
 
     def _write(self, event: str) -> None:
-        if self._log is None or self._last is None:
-            return
-        fields = self._last._asdict()
-        fields |= {"eta": self._last.eta, "store": str(self._store)}
-        self._log.write(event, fields)
+        if self._last is not None:
+            fields = self._last._asdict()
+            fields |= {"eta": self._last.eta, "store": str(self._store)}
+            self._log(event, fields)
 
     @contextmanager
     def outcome(self) -> Iterator[None]:

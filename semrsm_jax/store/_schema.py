@@ -48,7 +48,6 @@ class Schema(NamedTuple):
 
     Attributes:
       kind: names the schema and its version.
-      noun: what a store of it is called in errors.
       attributes: what the values depend on, and what else is known, as JSON.
       units: how many units there are along each of the first axes of the arrays.
       unit_axes: the names of these axes.
@@ -58,7 +57,6 @@ class Schema(NamedTuple):
     """
 
     kind: str
-    noun: str
     attributes: dict[str, Any]
     units: tuple[int, ...]
     unit_axes: tuple[str, ...]

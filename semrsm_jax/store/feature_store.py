@@ -250,7 +250,6 @@ def _schema(attributes: dict[str, Any]) -> Schema:
     count, batch = len(attributes["sample_ids"]), attributes["batch"]
     return Schema(
         _KIND,
-        _NOUN,
         attributes,
         (-(-count // batch),),
         ("batch",),

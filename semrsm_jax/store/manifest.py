@@ -119,7 +119,6 @@ class Manifest:
         )
         return Schema(
             KIND,
-            "run",
             {**self.attributes(), "made": plain(made)},
             grid.shape,
             ("x_tile", "y_tile"),
