@@ -1,7 +1,11 @@
 """Files in and out: the one place in the package that writes to the disk."""
 
-from semrsm_jax.store.feature_file import feature_ids, feature_names, load_features
-from semrsm_jax.store.feature_output import save_features
+from semrsm_jax.store.feature_file import (
+    feature_ids,
+    feature_names,
+    load_features,
+    save_features,
+)
 from semrsm_jax.store.feature_store import FeatureStore
 from semrsm_jax.store.label_file import Labels, load_labels
 from semrsm_jax.store.label_order import align_classes, align_labels
@@ -15,8 +19,7 @@ from semrsm_jax.store.rsm_file import (
     sha256,
 )
 from semrsm_jax.store.run_store import RunStore
-from semrsm_jax.store.similarity import Similarity, open_similarity
-from semrsm_jax.store.similarity_set import open_similarities
+from semrsm_jax.store.similarity import Similarity, open_similarities, open_similarity
 
 __all__ = [
     "FeatureStore",

@@ -2,21 +2,24 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from semrsm_jax._rows import Rows
 from semrsm_jax.store._zarr_files import is_zarr, open_zarr
-from semrsm_jax.store.array_files import SUFFIXES, open_arrays
+from semrsm_jax.store.array_files import SUFFIXES, open_arrays, save_arrays
 from semrsm_jax.store.feature_store import FeatureStore, is_feature_store
 from semrsm_jax.store.names import safe_name
-from semrsm_jax.store.rsm_file import file_metadata
+from semrsm_jax.store.output import check_output
+from semrsm_jax.store.rsm_file import file_metadata, package_version
 from semrsm_jax.store.stored_array import ArrayFile, StoredArray, check_real
 
 # What may stand beside the layers of a file, and in its metadata.
-IDS, LAYERS = "ids", "layers"
+_IDS, _LAYERS = "ids", "layers"
 
 
 def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[str, ...]:
@@ -36,7 +39,7 @@ def feature_names(path: str | os.PathLike, *, unnamed: bool = False) -> tuple[st
     if unnamed:
         return tuple(filter(None, arrays))
     if tuple(arrays) in ((), ("",)):
-        if not (is_feature_store(Path(path)) or LAYERS in feature_metadata(path)):
+        if not (is_feature_store(Path(path)) or _LAYERS in feature_metadata(path)):
             raise ValueError(f"{path} holds no arrays with names")
     return tuple(arrays)
 
@@ -61,11 +64,11 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
         return FeatureStore.open(path).ids if is_feature_store(path) else None
     file = open_arrays(path)
     ids: object = None
-    if IDS in file.arrays and _is_text(file.arrays[IDS]):
-        ids = np.asarray(file.arrays[IDS].read()).tolist()
-    elif IDS in file.metadata:
+    if _IDS in file.arrays and _is_text(file.arrays[_IDS]):
+        ids = np.asarray(file.arrays[_IDS].read()).tolist()
+    elif _IDS in file.metadata:
         try:
-            ids = json.loads(file.metadata[IDS])
+            ids = json.loads(file.metadata[_IDS])
         except ValueError as error:
             raise ValueError(f"{path} has damaged ids: {error}") from error
     if ids is None:
@@ -133,6 +136,62 @@ def load_features(path: str | os.PathLike, key: str | None = None) -> np.ndarray
     return stored.read()
 
 
+def save_features(
+    path: str | os.PathLike,
+    features: Mapping[str, ArrayLike],
+    *,
+    ids: Sequence[str],
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes the features of some layers, whole or not at all.
+
+    Args:
+      path: ends in ``.npz`` or ``.safetensors``; either holds an array a layer, under
+        its name (encoded where a file could not hold it). In an .npz file `ids` is an
+        array of strings and `metadata` a string of JSON; .safetensors has both as JSON
+        in its metadata.
+      features: by layer, (N, S, C).
+      ids: the names of the N samples.
+      metadata: how they were made, as JSON can express it; versions and the names of
+        the layers, in their order, are added.
+      overwrite: replace an existing file.
+
+    Raises:
+      TypeError: an array is not real, or of bfloat16 for an .npz file; or the name of a
+        layer is not a string.
+      ValueError: as `check_output`, there is no layer, or one is of another length than
+        `ids`.
+      OSError: the disk is full, or the like; no file is left behind.
+    """
+    path = check_output(path, overwrite, suffixes=(".npz", ".safetensors"))
+    arrays = {name: np.asarray(values) for name, values in features.items()}
+    if not arrays:
+        raise ValueError("features must hold at least one layer, got none")
+    for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"features must be named by strings, got {name!r}")
+        check_real(f"features of {name!r}", array.dtype)
+        if array.ndim == 0 or len(array) != len(ids):
+            raise ValueError(
+                f"features of {name!r} must have a row for each of {len(ids)} ids, got "
+                f"shape {array.shape}"
+            )
+    versions = {name: package_version(name) for name in ("semrsm_jax", "jax")}
+    described = {**(metadata or {}), "versions": versions, _LAYERS: list(arrays)}
+    save_arrays(
+        path,
+        {safe_name(name): array for name, array in arrays.items()},
+        {
+            _IDS: np.asarray(ids)
+            if path.suffix.lower() == ".npz"
+            else json.dumps([*ids]),
+            "metadata": json.dumps(described),
+        },
+        overwrite,
+    )
+
+
 def _feature_arrays(path: Path) -> ArrayFile:
     """The arrays by name, their values not yet read."""
     # A folder that is named like a file was meant to be one.
@@ -154,7 +213,7 @@ def _renamed(
 ) -> dict[str, StoredArray]:
     """The arrays under the names, and in the order, that `save_features` was given."""
     try:
-        names = file_metadata(path, file).get(LAYERS)
+        names = file_metadata(path, file).get(_LAYERS)
     except ValueError:  # the file of another program
         return arrays
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):

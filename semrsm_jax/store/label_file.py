@@ -181,9 +181,7 @@ def _stored_counts(path: Path, arrays: dict[str, StoredArray]) -> StoredArray:
 
 
 def _one_hot(
-    labels: tuple[str, ...],
-    ids: tuple[str, ...] | None,
-    groups: tuple[str, ...] | None,
+    labels: tuple[str, ...], ids: tuple[str, ...] | None, groups: tuple[str, ...] | None
 ) -> Labels:
     """Labels as counts: one instance of its class for each image."""
     classes = tuple(sorted(set(labels)))

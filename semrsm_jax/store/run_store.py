@@ -265,9 +265,7 @@ class RunStore:
         x_sq_norm: Any = self.sq_norm("x_sq_norm")
         y_sq_norm: Any = self.sq_norm("y_sq_norm")
         return PairStatistics(
-            **matrices,
-            x_sq_norm=x_sq_norm[start:stop],
-            y_sq_norm=y_sq_norm,
+            **matrices, x_sq_norm=x_sq_norm[start:stop], y_sq_norm=y_sq_norm
         )
 
     def _is_damaged(self, tile: Tile) -> bool:
