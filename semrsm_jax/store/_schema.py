@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_jax.store._metadata import read_bytes, read_json
 from semrsm_jax.store.output import OtherContentError
 
 # The array of the completion records, beside those of the values.
 RECORDS = "crc32c"
+
+# The ids of a million samples take some 30 MB.
+_MOST_METADATA = 256 * 2**20
 
 
 class ChunkedArray(NamedTuple):
@@ -72,6 +74,39 @@ class Schema(NamedTuple):
             (*self.unit_axes, "array"),
         )
         return {**self.arrays, **self.constants, RECORDS: records}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of zarr's, whose size is checked before it is read.
+
+    Raises:
+      ValueError: there is no such file, or it is too large, damaged or no object.
+    """
+    contents = _read_bytes(path)
+    try:
+        value = json.loads(contents)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: expected a JSON object")
+    return value
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The contents of a file of metadata, whose size is checked before it is read.
+
+    Raises:
+      ValueError: there is no such file, it is too large, or cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _MOST_METADATA:
+            raise ValueError(f"{path} is not metadata: it has {size} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"{path.parent} is no zarr array or group") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -184,7 +219,7 @@ def check_metadata(path: Path, schema: Schema) -> None:
       ValueError: something differs.
     """
     file = path / RECORDS / "zarr.json"
-    document, text = read_json(file), read_bytes(file)
+    document, text = read_json(file), _read_bytes(file)
     if (
         document.get("attributes") != {"sha256": metadata_digests(path, schema)}
         # As it was written: what JSON leaves open is no place for damage either.
@@ -203,7 +238,7 @@ def metadata_digests(path: Path, schema: Schema) -> dict[str, str]:
     }
     records = {**read_json(path / RECORDS / "zarr.json"), "attributes": {}}
     contents = {
-        name: read_bytes(folder / "zarr.json") for name, folder in folders.items()
+        name: _read_bytes(folder / "zarr.json") for name, folder in folders.items()
     }
     contents[RECORDS] = json.dumps(records, sort_keys=True).encode()
     return {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}

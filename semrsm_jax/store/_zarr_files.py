@@ -18,7 +18,7 @@ import numpy as np
 
 from semrsm_jax._resources import free_memory
 from semrsm_jax._rows import Rows
-from semrsm_jax.store._metadata import read_json
+from semrsm_jax.store._schema import read_json
 from semrsm_jax.store.stored_array import StoredArray, check_real, damage_named
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
