@@ -1,6 +1,7 @@
 """Locks between processes, which end with the process that holds them."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Self
@@ -33,24 +34,20 @@ class Lock:
 
     def alone(self) -> bool:
         """Tries to take the lock for this process alone, and says whether it did."""
-        if fcntl is None:
-            return True
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
-            return True
+            pass
         return True
 
     def share(self) -> None:
         """Takes the lock together with others, once nobody has it alone."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH)
-        except OSError:
-            return
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def remove(self) -> None:
         """Removes the file; only for who has the lock alone."""

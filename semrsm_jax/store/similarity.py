@@ -1,7 +1,7 @@
 """RSMs on disk, read row by row under any kernel, however large they are."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,7 +39,8 @@ class Similarity(Rows):
 
 def _of_run(store: RunStore, kernel: Kernel) -> Similarity:
     if isinstance(kernel, FittedKernel):
-        kernel = kernel.fitted(lambda: sq_dist_blocks(store))
+        tiles = store.grid.all
+        kernel = kernel.fitted(lambda: (store.read(t)["sq_dist"] for t in tiles()))
     side, rows = store.grid.side, store.grid.rows
 
     # One row of tiles is held, for readers that go row by row.
@@ -53,8 +54,8 @@ def _of_run(store: RunStore, kernel: Kernel) -> Similarity:
         block = np.empty((stop - start, store.grid.columns), store.dtype)
         for first in range(start - start % side, stop, side):
             low, high = max(start, first), min(stop, first + side)
-            tiles = row_of_tiles(first)
-            block[low - start : high - start] = tiles[low - first : high - first]
+            values = row_of_tiles(first)
+            block[low - start : high - start] = values[low - first : high - first]
         return block
 
     return Similarity(
@@ -196,13 +197,3 @@ def _aligned(similarities: dict[str, Similarity]) -> dict[str, Similarity]:
         )
         for name, each in similarities.items()
     }
-
-
-def sq_dist_blocks(store: RunStore) -> Iterator[np.ndarray]:
-    """The squared distances of a run, tile by tile.
-
-    Raises:
-      ValueError: a tile is missing or damaged; the error names it.
-    """
-    for tile in store.grid.all():
-        yield store.read(tile)["sq_dist"]
