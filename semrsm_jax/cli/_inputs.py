@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semrsm_jax.cli.options import LayoutName
-
 if TYPE_CHECKING:
     import jax
     import numpy as np
@@ -26,7 +24,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def feature_layers(
-    path: Path, key: str | None, layers: Sequence[str] | None, layout: LayoutName | None
+    path: Path, key: str | None, layers: Sequence[str] | None, layout: str | None
 ) -> "dict[str | None, Features]":
     """Features as tokens (N, S, C), read block by block where the file allows it.
 
@@ -70,7 +68,7 @@ def feature_layers(
 
 
 def load_sample(
-    path: Path, key: str | None, layout: LayoutName | None, index: int | None, flag: str
+    path: Path, key: str | None, layout: str | None, index: int | None, flag: str
 ) -> "jax.Array":
     """Reads the tokens (S, C) of one sample; only these where the file allows it.
 

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,21 +16,6 @@ if TYPE_CHECKING:
 NETWORKS = """The network is one of: timm:NAME, torchvision:NAME, or hf:FOLDER_OR_ID (transformers), with the weights that come with the name and its own preprocessing; module:function, a function of yours that returns a network, or a network and what prepares an image; a name of the paper's (semrsm models lists them), or a checkpoint of these kinds, a folder or an id on the hub, which run in JAX."""  # noqa: E501 (lines are wrapped when shown)
 
 _reading_option: Any = partial(typer.Option, rich_help_panel="How outputs are read")
-
-
-class DtypeName(StrEnum):
-    """What a network computes in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class OnErrorName(StrEnum):
-    """What to do about images that cannot be read."""
-
-    RAISE = "raise"
-    SKIP = "skip"
 
 
 Model = Annotated[
@@ -59,7 +43,7 @@ Blocks = Annotated[
     bool, typer.Option("--blocks", help="All blocks of the network, as layers.")
 ]
 Dtype = Annotated[
-    DtypeName,
+    Literal["float32", "bfloat16", "float16"],
     typer.Option(
         metavar="DTYPE",
         case_sensitive=False,
@@ -67,7 +51,7 @@ Dtype = Annotated[
     ),
 ]
 OnError = Annotated[
-    OnErrorName,
+    Literal["raise", "skip"],
     typer.Option(
         metavar="HOW",
         case_sensitive=False,
@@ -151,7 +135,7 @@ def open_images(
     loaded: "LoadedNetwork",
     images: Path,
     preprocessor: Path | None,
-    on_error: OnErrorName,
+    on_error: Literal["raise", "skip"],
     report: Report,
     paths: Sequence[Path] | None = None,
 ) -> "ImageFolder":
@@ -164,7 +148,7 @@ def open_images(
         images,
         paths or find_images(images),
         given or loaded.preprocessing(),
-        on_error=on_error.value,
+        on_error=on_error,
         progress=lambda done, total: report("Checking images", done, total),
     )
 

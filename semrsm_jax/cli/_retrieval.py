@@ -1,9 +1,8 @@
 """What ``semrsm retrieve`` reads, prints and writes."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,13 +18,8 @@ from semrsm_jax.retrieval import (
 from semrsm_jax.retrieval.exclusion import Exclusion
 from semrsm_jax.store import Labels, align_classes, align_labels, load_labels
 
-
-class ExcludeName(StrEnum):
-    """What may not be retrieved."""
-
-    NONE = "none"
-    SELF = "self"
-    GROUP = "group"
+# What may not be retrieved.
+Exclude = Literal["none", "self", "group"]
 
 
 class Sides(NamedTuple):
@@ -75,24 +69,24 @@ def with_labels(sides: Sides, queries: Path, database: Path | None) -> Sides:
 
 
 def exclusion(
-    wanted: ExcludeName | None, sides: Sides, one_set: bool
-) -> tuple[ExcludeName, Exclusion | None]:
+    wanted: Exclude | None, sides: Sides, one_set: bool
+) -> tuple[Exclude, Exclusion | None]:
     """The rule of what may not be retrieved, and its name."""
     groups = [None if sides.labels is None else s.groups for s in sides.labels or ()]
     own, others = groups or (None, None)
     rows, columns = sides.counts
     if wanted is None:
         same = rows == columns and one_set
-        wanted = ExcludeName.SELF if same else ExcludeName.NONE
-        wanted = wanted if own is None or others is None else ExcludeName.GROUP
-    if wanted is ExcludeName.GROUP:
+        wanted = "self" if same else "none"
+        wanted = wanted if own is None or others is None else "group"
+    if wanted == "group":
         if own is None or others is None:
             raise ValueError(
                 "--exclude group needs groups in --queries and --database: a column "
                 "'group' or an array 'groups'"
             )
         return wanted, same_group(np.array(own), np.array(others))
-    if wanted is ExcludeName.SELF:
+    if wanted == "self":
         if rows != columns:
             raise ValueError(
                 f"--exclude self needs a square RSM, got shape {sides.counts}"

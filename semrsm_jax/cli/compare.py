@@ -1,9 +1,8 @@
 """``semrsm compare``: how alike similarity structures are."""
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -49,19 +48,12 @@ CKA is 1 where both RSMs distinguish samples in the same way; HSIC is its numera
 --bootstrap gives the interval of each value, samples resampled (not pairs, which share samples), or whole groups of them with --groups. --permutations tests whether two RSMs are related at all; p-values are also corrected for the number of pairs (Holm), and the share of the permutations that a value exceeds is given: a score that means the same for every measure. CKA is then best estimated --estimator unbiased: the bias of the other is larger than its intervals."""  # noqa: E501 (lines are wrapped when shown)
 
 
-class EstimatorName(StrEnum):
-    """Estimators of HSIC."""
-
-    BIASED = "biased"
-    UNBIASED = "unbiased"
-
-
 def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
     measure: MeasureOptions,
     estimator: Annotated[
-        EstimatorName | None,
+        Literal["biased", "unbiased"] | None,
         typer.Option(
             case_sensitive=False,
             help="cka, hsic: of HSIC; unbiased leaves out the diagonals and needs 4 "
@@ -173,9 +165,9 @@ def command(
         say(f"Heatmap: {plot}")
 
 
-def _measure(measure: Selection, estimator: EstimatorName | None) -> Any:
+def _measure(measure: Selection, estimator: str | None) -> Any:
     """The measure that the options state."""
-    estimators = {"estimator": None if estimator is None else estimator.value}
+    estimators = {"estimator": estimator}
     measure = replace(measure, settings={**measure.settings, **estimators})
     measure = measure.fitting("cka")
     if estimator is None and measure.name in ("cka", "hsic"):

@@ -3,9 +3,8 @@
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,14 +35,6 @@ An output .zarr is written batch by batch: after an interruption the same comman
 _SUFFIXES = (".zarr", ".npz", ".safetensors")
 
 
-class TokensName(StrEnum):
-    """Which tokens are kept, see `extract`."""
-
-    ALL = "all"
-    PATCHES = "patches"
-    CLS = "cls"
-
-
 def command(
     model: network.Model,
     images: Annotated[
@@ -59,18 +50,18 @@ def command(
     layers: network.NetworkLayers = None,
     blocks: network.Blocks = False,
     tokens: Annotated[
-        TokensName,
+        Literal["all", "patches", "cls"],
         typer.Option(
             metavar="WHICH",
             case_sensitive=False,
             help="all tokens; patches, without CLS and the like; or cls alone.",
         ),
-    ] = TokensName.ALL,
+    ] = "all",
     batch_size: Annotated[
         int, typer.Option(help="Images a pass; fewer need less memory.")
     ] = 32,
-    dtype: network.Dtype = network.DtypeName.FLOAT32,
-    on_error: network.OnError = network.OnErrorName.RAISE,
+    dtype: network.Dtype = "float32",
+    on_error: network.OnError = "raise",
     revision: network.Revision = None,
     preprocessor: network.Preprocessor = None,
     untrained: network.Untrained = False,
@@ -93,7 +84,7 @@ def command(
 
     def load() -> "LoadedNetwork":
         report("Loading the network", 0, None)
-        return load_network(model, dtype.value, revision, pretrained=not untrained)
+        return load_network(model, dtype, revision, pretrained=not untrained)
 
     if list_layers:
         with progress_bar("steps", quiet) as report:
@@ -107,7 +98,7 @@ def command(
     _check_output(output, overwrite, dtype)
     find_images(images)  # a wrong folder is reported before the network is loaded
     reading = {
-        "tokens": tokens.value,
+        "tokens": tokens,
         "batch_size": batch_size,
         **network.reading(prefix_tokens, layout, allow_random),
     }
@@ -171,9 +162,9 @@ def _extract(
     return {name: array.shape for name, array in features.items()}
 
 
-def _check_output(output: Path, overwrite: bool, dtype: network.DtypeName) -> None:
+def _check_output(output: Path, overwrite: bool, dtype: str) -> None:
     suffix = output.suffix.lower()
-    if suffix == ".npz" and dtype is network.DtypeName.BFLOAT16:
+    if suffix == ".npz" and dtype == "bfloat16":
         raise ValueError(
             "--dtype bfloat16 does not fit an .npz output, which cannot hold it; write "
             ".zarr or .safetensors"

@@ -3,33 +3,14 @@
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from semrsm_jax import DualBound
 from semrsm_jax.store import check_output, new_file
-
-
-class LayoutName(StrEnum):
-    """Orders of axes, see `to_tokens`."""
-
-    NHWC = "NHWC"
-    NCHW = "NCHW"
-    NSC = "NSC"
-    NCS = "NCS"
-
-
-class CenterName(StrEnum):
-    """What mean is subtracted, see `center`."""
-
-    CHANNEL = "channel"
-    POSITION = "position"
-    NONE = "none"
-
 
 # The declaration of an option, by its name or the panel of the help it stands in.
 output_option: Any = partial(typer.Option, "--output", "-o")
@@ -49,7 +30,7 @@ Bound = Annotated[
     ),
 ]
 Layout = Annotated[
-    LayoutName | None,
+    Literal["NHWC", "NCHW", "NSC", "NCS"] | None,
     typer.Option(
         metavar="ORDER",
         case_sensitive=False,

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +11,7 @@ from semrsm_jax import class_iou, instance_f1, nearest
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._retrieval import (
-    ExcludeName,
+    Exclude,
     Sides,
     exclusion,
     image_files,
@@ -47,14 +46,7 @@ F1 counts instances (Eq. 9-12), IoU the classes that are present (App. D.4). Eac
 --resamples gives intervals, queries resampled (by group where they have one, or by --groups), and tests each further RSM against the first, paired by query. --json and --output give all numbers; --gallery shows images of --images (and --query-images)."""  # noqa: E501 (lines are wrapped when shown)
 
 
-class ScoreName(StrEnum):
-    """Scores of what was retrieved."""
-
-    F1 = "f1"
-    IOU = "iou"
-
-
-_SCORES = {ScoreName.F1: ("F1", instance_f1), ScoreName.IOU: ("IoU", class_iou)}
+_SCORES = {"f1": ("F1", instance_f1), "iou": ("IoU", class_iou)}
 
 
 def command(
@@ -71,11 +63,11 @@ def command(
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Neighbors of a query.")] = 10,
     score: Annotated[
-        ScoreName,
+        Literal["f1", "iou"],
         typer.Option(case_sensitive=False, help="Of instances, or of classes present."),
-    ] = ScoreName.F1,
+    ] = "f1",
     exclude: Annotated[
-        ExcludeName | None,
+        Exclude | None,
         typer.Option(
             case_sensitive=False,
             help="What is not retrieved. Default: the query's group where there are "
@@ -181,8 +173,8 @@ def command(
         "database": sides.counts[1],
         "k": k,
         # What a search left out is not in its result.
-        "exclude": excluded.value if opened else None,
-        "score": score.value if scores else None,
+        "exclude": excluded if opened else None,
+        "score": score if scores else None,
         "confidence": confidence if resamples else None,
         "rsms": list(neighbors),
         "scores": [means_as_dict(name, each) for name, each in scores.items()],

@@ -5,7 +5,7 @@ import shutil
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -15,7 +15,6 @@ from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli._run import ProgressLog, partial_store
 from semrsm_jax.cli.console import progress_bar, say, say_fields
-from semrsm_jax.cli.options import CenterName
 
 if TYPE_CHECKING:
     from semrsm_jax import Kernel, PairStatistics
@@ -53,13 +52,13 @@ def command(
     matcher: MatcherOptions,
     kernel: KernelOptions,
     center: Annotated[
-        CenterName,
+        Literal["channel", "position", "none"],
         typer.Option(
             case_sensitive=False,
             help="Subtract the mean of each channel, or of each position and channel; "
             "with OTHER, its mean from both.",
         ),
-    ] = CenterName.NONE,
+    ] = "none",
     layout: options.Layout = None,
     key: options.Key = None,
     layer: options.Layers = None,
@@ -135,7 +134,7 @@ def command(
                 store=folder,
                 matcher=rule,
                 bound=proof,
-                center=None if center is CenterName.NONE else center.value,
+                center=None if center == "none" else center,
                 tile=tile,
                 memory_budget=budget,
                 cluster=client,
@@ -156,12 +155,12 @@ def command(
         sources = [] if layer else [side.source for side in sides]
         fields |= _shapes(store, sources) | {
             "matcher": rule,
-            "centering": center.value,
+            "centering": center,
             "computed in": store.dtype,
             "time": progress.summary(),
         }
         if not into_store:
-            made = {"center": center.value, "seconds": progress.seconds}
+            made = {"center": center, "seconds": progress.seconds}
             fields |= _write_file(output, overwrite, store, similarity, made, sources)
     if quiet:
         return

@@ -43,11 +43,11 @@ def command(
             min=2, help="Of more images, take so many, evenly spread over the folder."
         ),
     ] = 60,
-    dtype: network.Dtype = network.DtypeName.FLOAT32,
+    dtype: network.Dtype = "float32",
     revision: network.Revision = None,
     preprocessor: network.Preprocessor = None,
     untrained: network.Untrained = False,
-    on_error: network.OnError = network.OnErrorName.RAISE,
+    on_error: network.OnError = "raise",
     prefix_tokens: network.PrefixTokens = None,
     layout: network.LayerLayout = None,
     allow_random: network.AllowRandom = False,
@@ -77,7 +77,7 @@ def command(
         raise ValueError(f"--samples must be at most {_MOST_IMAGES:,}, got {samples}")
     with progress_bar("steps", quiet) as bar:
         bar("Loading the network", 0, None)
-        loaded = load_network(model, dtype.value, revision, pretrained=not untrained)
+        loaded = load_network(model, dtype, revision, pretrained=not untrained)
         names = network.chosen_layers(loaded, layers, blocks)
         taken = np.unique(np.linspace(0, len(paths) - 1, samples).round().astype(int))
         folder = network.open_images(
