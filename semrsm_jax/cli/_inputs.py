@@ -1,6 +1,5 @@
 """Features from files, as tokens."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from semrsm_jax.engine import Features
+    from semrsm_jax.store import Similarity
 
 
 @contextmanager
@@ -103,28 +103,10 @@ def load_sample(
         return to_tokens(features[index : index + 1], order)[0]
 
 
-def rows_by_ids(
-    path: Path, rows: "np.ndarray", other: str, wanted: Sequence[str] | None
-) -> "np.ndarray":
-    """The rows of a file of features in the order of the ids of `other`.
+def with_ids(path: Path, rows: "np.ndarray") -> "Similarity":
+    """The rows of a file of features with its ids, as `same_samples` reads them."""
+    from semrsm_jax._rows import part
+    from semrsm_jax.store import Similarity, feature_ids
 
-    Raises:
-      ValueError: they are over other samples.
-
-    Warns:
-      UserWarning: one of both has no ids.
-    """
-    from semrsm_jax._ids import order_of
-    from semrsm_jax.store import feature_ids
-
-    ids = feature_ids(path)
-    if ids is not None and wanted is not None:
-        order = order_of(str(path), ids, other, wanted)
-        return rows if order is None else rows[order]
-    if ids is not None or wanted is not None:
-        names = (path, other) if wanted is None else (other, path)
-        warnings.warn(
-            "{} has ids, {} has none: its rows are taken as they come".format(*names),
-            stacklevel=2,
-        )
-    return rows
+    read = part(rows, 0, len(rows)).read
+    return Similarity(rows.shape, rows.dtype, read, x_ids=feature_ids(path))

@@ -24,13 +24,13 @@ from semrsm_jax.cli._algorithm_options import (
     Selection,
     StatisticsKernel,
 )
-from semrsm_jax.cli._inputs import naming, rows_by_ids
+from semrsm_jax.cli._inputs import naming, with_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
-from semrsm_jax.store import feature_ids, load_features, open_similarities
+from semrsm_jax.store import load_features, open_similarities
 
 NAME = "compare"
 HELP = """Compare RSMs over the same samples, each with each: CKA, RSA, nearest neighbors and more.
@@ -216,8 +216,6 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
     if kernel is not None:
         raise ValueError(f"--kernel does not fit --measure {label(rule)}, of features")
     features = {}
-    named = next((path for path in paths if feature_ids(path)), paths[0])
-    wanted = feature_ids(named)
     for path in paths:
         if str(path) in features:
             raise ValueError(f"{path} was given twice")
@@ -229,8 +227,8 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
             rows = np.asarray(layer)
             if rows.ndim < 2:
                 raise ValueError(f"features need 2 axes or more, got {rows.shape}")
-            features[str(path)] = rows_by_ids(path, rows, str(named), wanted)
-    return features
+            features[str(path)] = with_ids(path, rows)
+    return {name: np.asarray(rows) for name, rows in same_samples(features).items()}
 
 
 def _as_dict(pair: PairInference) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import numpy as np
 import typer
 
 from semrsm_jax import output_correlation
+from semrsm_jax._ids import same_samples
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
-from semrsm_jax.cli._inputs import rows_by_ids
+from semrsm_jax.cli._inputs import with_ids
 from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
@@ -85,7 +86,8 @@ def command(
             f"of the RSM, got {p.shape}"
         )
     first = next((k for k, rsm in opened.items() if rsm.x_ids), next(iter(opened)))
-    p = rows_by_ids(outputs, p, first, opened[first].x_ids)
+    both = {first: opened[first], str(outputs): with_ids(outputs, p)}
+    p = np.asarray(same_samples(both)[str(outputs)])
     members: Any = groups_of_rsms(
         opened, groups, labels, bool(bootstrap) and not quiet, drop_within
     )
