@@ -172,7 +172,7 @@ def rebuild(description: Mapping[str, Any] | None) -> Any:
     """
     if not description or "repr" in description:
         return None
-    for entry in _entries():
+    for _, entry in _entries():
         if entry.cls.__name__ == description["name"]:
             settings = {k: v for k, v in description.items() if k != "name"}
             return entry.cls(**{k: _value(v) for k, v in settings.items()})
@@ -195,20 +195,15 @@ def label(algorithm: Any) -> str:
       >>> label(BatchOptimal(window=256, sweeps=4))
       'batch-optimal (window 256, sweeps 4)'
     """
-    for table in _tables():
-        for name, entry in table.items():
-            if entry.cls is type(algorithm):
-                return name + _settings_text(algorithm)
+    for name, entry in _entries():
+        if entry.cls is type(algorithm):
+            return name + _settings_text(algorithm)
     return repr(algorithm)
 
 
-def _tables() -> tuple[dict[str, Entry], ...]:
-    return MATCHERS, KERNELS, BOUNDS, BASELINES, MEASURES
-
-
-def _entries() -> Iterator[Entry]:
-    for table in _tables():
-        yield from table.values()
+def _entries() -> Iterator[tuple[str, Entry]]:
+    for table in (MATCHERS, KERNELS, BOUNDS, BASELINES, MEASURES):
+        yield from table.items()
 
 
 def _settings_text(algorithm: Any) -> str:

@@ -132,27 +132,21 @@ def with_algorithm_options(command: Callable[..., None]) -> Callable[..., None]:
     options: dict[str, dict[str, Any]] = {}
     parameters: list[inspect.Parameter] = []
     own = inspect.signature(command).parameters
-    for parameter in own.values():
-        kind = inspect.Parameter.KEYWORD_ONLY
+    for name, parameter in own.items():
+        parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         table = _table_of(parameter)
         if table is None:
-            parameters.append(parameter.replace(kind=kind))
+            parameters.append(parameter)
             continue
-        name = parameter.name
         tables[name] = table
-        options[name] = {
-            key: annotation
-            for key, annotation in _setting_options(table).items()
-            if key not in own
-        }
+        settings = _setting_options(table).items()
+        options[name] = {key: option for key, option in settings if key not in own}
         parameters.append(
-            inspect.Parameter(
-                name, kind, default=table.default, annotation=_name_option(table)
-            )
+            parameter.replace(default=table.default, annotation=_name_option(table))
         )
         parameters += [
-            inspect.Parameter(key, kind, default=None, annotation=annotation)
-            for key, annotation in options[name].items()
+            parameter.replace(name=key, default=None, annotation=option)
+            for key, option in options[name].items()
         ]
 
     @functools.wraps(command)

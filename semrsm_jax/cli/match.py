@@ -122,25 +122,15 @@ def _check_ladder_options(
 def _show_ladder(x: jax.Array, y: jax.Array, grid: str | None, as_json: bool) -> None:
     rungs = invariance_ladder(x, y, grid=parse_grid(grid) if grid else None)
     values, shares = rungs.value.tolist(), rungs.share.tolist()
+    steps = list(zip(rungs.matchers, values, shares, strict=True))
     attainable = float(rungs.attainable)
     if as_json:
-        steps = [
-            {"matcher": str(matcher), "value": value, "share": share}
-            for matcher, value, share in zip(
-                rungs.matchers, values, shares, strict=True
-            )
-        ]
-        say_json({"attainable": attainable, "steps": steps})
+        rows = [{"matcher": str(m), "value": v, "share": s} for m, v, s in steps]
+        say_json({"attainable": attainable, "steps": rows})
         return
     say(f"Share of the attainable similarity, {attainable:.8g} (proven)")
-    say_fields(
-        {
-            type(matcher).__name__: f"{share:8.2%}   value {value:.8g}"
-            for matcher, value, share in zip(
-                rungs.matchers, values, shares, strict=True
-            )
-        }
-    )
+    fields = {type(m).__name__: f"{s:8.2%}   value {v:.8g}" for m, v, s in steps}
+    say_fields(fields)
 
 
 def _preview(permutation: np.ndarray) -> str:
