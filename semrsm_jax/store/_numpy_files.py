@@ -106,11 +106,7 @@ def open_npy(path: Path) -> ArrayFile:
 
 
 def _text(path: Path, contents: bytes) -> str:
-    """The text behind an array: the bytes of a second one, as `save_rsm` adds it.
-
-    Raises:
-      ValueError: it is something else.
-    """
+    """The text behind an array: the bytes of a second one, as `save_rsm` adds it."""
     header = _npy_header(f"{path}, its second array,", contents, len(contents))
     if len(header.shape) != 1 or header.dtype != np.uint8:
         raise ValueError(f"{path} holds more than one array, expected one")

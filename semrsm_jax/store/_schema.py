@@ -93,11 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The contents of a file of metadata, whose size is checked before it is read.
-
-    Raises:
-      ValueError: there is no such file, it is too large, or cannot be read.
-    """
+    """The contents of a file of metadata, whose size is checked before it is read."""
     try:
         size = path.stat().st_size
         if size > _MOST_METADATA:
@@ -110,11 +106,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a zarr group of format 3.
-
-    Raises:
-      ValueError: the folder is not such a group, or its metadata is damaged.
-    """
+    """The attributes of a zarr group of format 3."""
     metadata = read_json(path / "zarr.json")
     attributes = metadata.get("attributes", {})
     if metadata.get("node_type") != "group" or metadata.get("zarr_format") != 3:
@@ -213,11 +205,7 @@ def write_metadata(path: Path, schema: Schema) -> None:
 
 
 def check_metadata(path: Path, schema: Schema) -> None:
-    """Compares all metadata with its SHA-256.
-
-    Raises:
-      ValueError: something differs.
-    """
+    """Compares all metadata with its SHA-256."""
     file = path / RECORDS / "zarr.json"
     document, text = read_json(file), _read_bytes(file)
     if (

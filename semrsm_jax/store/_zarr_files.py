@@ -36,11 +36,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def open_zarr(path: Path) -> dict[str, StoredArray]:
-    """Lists the arrays of a zarr group by their names; one array has the empty name.
-
-    Raises:
-      ValueError: the metadata is damaged, or leads out of the folder.
-    """
+    """Lists the arrays of a zarr group by their names; one array has the empty name."""
     return dict(_arrays(path, path, "", 0))
 
 
@@ -86,11 +82,7 @@ class _CodecError(ValueError):
 
 
 def _codecs(path: Path, metadata: dict[str, Any]) -> list[str]:
-    """The names of the codecs, in the order of encoding.
-
-    Raises:
-      _CodecError: some other than arrays of numbers, compressed once at most, have.
-    """
+    """The names of the codecs, in order: of numbers, compressed once at most."""
     if "codecs" in metadata:
         given = metadata["codecs"]
         codecs = [codec if isinstance(codec, str) else codec["name"] for codec in given]
@@ -110,13 +102,7 @@ def _codecs(path: Path, metadata: dict[str, Any]) -> list[str]:
 
 
 def _open(path: Path, array: Any, codecs: list[str], dtype: np.dtype) -> Rows:
-    """The array's rows, once its claims were checked.
-
-    Raises:
-      TypeError: its dtype is not real.
-      ValueError: it claims more than its files can hold, or its chunks are too large to
-        be read.
-    """
+    """The array's rows, once its claims were checked."""
     check_real(str(path), dtype)
     claimed = math.prod(array.shape) * dtype.itemsize
     held = sum(file.stat().st_size for file in _files(path))

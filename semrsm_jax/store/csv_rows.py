@@ -34,11 +34,7 @@ def read_csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def numbers(path: Path, number: int, fields: list[str]) -> list[float]:
-    """The fields of a row as numbers.
-
-    Raises:
-      ValueError: one is none.
-    """
+    """The fields of a row as numbers."""
     try:
         return [float(field) for field in fields]
     except ValueError as error:

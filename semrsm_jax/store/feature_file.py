@@ -79,11 +79,7 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
 
 
 def feature_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """What a file or store of features says of how they were made; empty: nothing.
-
-    Raises:
-      ValueError: as `load_features`, or what it says is damaged.
-    """
+    """What a file or store of features says of how they were made; empty: nothing."""
     path = Path(path)
     if path.is_dir():
         return FeatureStore.open(path).metadata if is_feature_store(path) else {}

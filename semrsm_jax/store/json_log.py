@@ -14,11 +14,7 @@ Write = Callable[[str, Mapping[str, Any]], None]
 
 @contextmanager
 def json_log(path: str | os.PathLike | None) -> Iterator[Write]:
-    """Yields what appends an event to a file until the block ends; nothing for None.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
+    """Yields what appends an event to a file until the block ends; nothing for None."""
     if path is None:
         yield lambda event, fields: None
         return

@@ -190,12 +190,7 @@ def _one_hot(
 
 
 def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray) -> None:
-    """Rejects columns that cannot be counts of objects.
-
-    Raises:
-      ValueError: a column is named as one of ids, groups or labels, or its integers are
-        all different.
-    """
+    """Rejects columns that cannot be counts of objects."""
     for name, column in zip(names, counts.T, strict=True):
         kinds = [k for k, others in _NAMES.items() if column_key(name) in others]
         if kinds:

@@ -178,11 +178,7 @@ def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> st
 
 
 def file_metadata(path: str | os.PathLike, file: ArrayFile) -> dict[str, Any]:
-    """The metadata, in JSON, of the arrays in an .npz or .safetensors file.
-
-    Raises:
-      ValueError: it is damaged.
-    """
+    """The metadata, in JSON, of the arrays in an .npz or .safetensors file."""
     text = file.metadata.get(_METADATA)
     stored = file.arrays.get(_METADATA)
     if stored is not None and getattr(stored.dtype, "kind", None) == "U":
