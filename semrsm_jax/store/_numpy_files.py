@@ -95,14 +95,15 @@ def open_npy(path: Path) -> ArrayFile:
             stream.seek(header.end)
             metadata["metadata"] = _text(path, stream.read(_TEXT_BYTES + 1))
 
-    def read() -> np.ndarray:
-        order = "F" if header.fortran_order else "C"
-        with damage_named(path):
-            return _native(
-                np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
-            )
-
+    read = partial(_mapped, path, header)
     return ArrayFile({"": StoredArray(header.dtype, header.shape, read)}, metadata)
+
+
+def _mapped(path: Path, header: _Header, start: int = 0) -> np.ndarray:
+    """Maps the array whose header begins `start` bytes into a file."""
+    offset, order = start + header.offset, "F" if header.fortran_order else "C"
+    with damage_named(path):
+        return _native(np.memmap(path, header.dtype, "r", offset, header.shape, order))
 
 
 def _text(path: Path, contents: bytes) -> str:
@@ -167,15 +168,9 @@ def _map_member(path: Path, member: zipfile.ZipInfo, header: _Header) -> np.ndar
         with path.open("rb") as stream:
             stream.seek(member.header_offset)
             local = stream.read(_LOCAL_HEADER)
-        # The name and what follows it may be longer there than in the directory.
-        name, extra = struct.unpack("<HH", local[-4:])
-        start = member.header_offset + len(local) + name + extra
-        order = "F" if header.fortran_order else "C"
-        return _native(
-            np.memmap(
-                path, header.dtype, "r", start + header.offset, header.shape, order
-            )
-        )
+    # The name and what follows it may be longer there than in the directory.
+    name, extra = struct.unpack("<HH", local[-4:])
+    return _mapped(path, header, member.header_offset + len(local) + name + extra)
 
 
 def _read_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:

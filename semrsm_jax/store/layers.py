@@ -59,10 +59,7 @@ def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
       ValueError: there is none, or its metadata is damaged.
     """
     path = Path(os.path.realpath(path))
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {what}, expected the folder of a run")
-    attributes = read_attributes(path)
+    attributes = read_attributes(path) if path.is_dir() else {}
     if attributes.get("kind") != _KIND:
         store = RunStore.open(path)
         return {store.manifest.layer: store}
