@@ -127,9 +127,7 @@ def cluster_threads(client: "Client") -> int:
 
 
 def on_cluster(
-    tasks: Sequence[Task],
-    client: "Client",
-    advance: Callable[[Task, int, bool], None],
+    tasks: Sequence[Task], client: "Client", advance: Callable[[Task, int, bool], None]
 ) -> None:
     """Computes tiles on the workers of a cluster; see `Workers.compute`.
 

@@ -121,21 +121,16 @@ def _safetensors(path: Path) -> ArrayFile:
 def _read_tensor(
     path: Path, name: str, dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray | Rows:
+    if shape:
+        return Rows(shape, dtype, partial(_tensor_rows, path, name))
     # A number has no rows.
-    if not shape:
-        return _tensor(path, name, ())
-    return Rows(shape, dtype, partial(_tensor_rows, path, name))
+    with damage_named(path), safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name)
 
 
 def _tensor_rows(path: Path, name: str, start: int, stop: int) -> np.ndarray:
-    return _tensor(path, name, slice(start, stop))
-
-
-def _tensor(path: Path, name: str, index: Any) -> np.ndarray:
     with damage_named(path), safe_open(path, framework="numpy") as file:
-        if index == ():
-            return file.get_tensor(name)
-        return file.get_slice(name)[index]
+        return file.get_slice(name)[start:stop]
 
 
 def save_arrays(
