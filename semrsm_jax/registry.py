@@ -231,18 +231,7 @@ def _types(hint: Any) -> tuple[Any, ...]:
 
 def _attribute_texts(cls: type[Any]) -> dict[str, str]:
     """What the section "Attributes" of a Google docstring says, by attribute."""
-    lines = (inspect.getdoc(cls) or "").splitlines()
-    texts: dict[str, str] = {}
-    name = None
-    if "Attributes:" not in lines:
-        return texts
-    for line in lines[lines.index("Attributes:") + 1 :]:
-        if line and not line.startswith(" "):
-            break
-        opening = re.fullmatch(r"  (\w+): (.*)", line)
-        if opening:
-            name = opening[1]
-            texts[name] = opening[2]
-        elif name and line:
-            texts[name] += " " + line.strip()
-    return texts
+    _, _, section = (inspect.getdoc(cls) or "").partition("\nAttributes:\n")
+    section = re.split(r"\n(?=\S)", section)[0]  # up to the next section
+    entries = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", section, re.MULTILINE)
+    return {name: re.sub(r"\n +", " ", text) for name, text in entries}
