@@ -26,16 +26,10 @@ def naming(path: Path) -> Iterator[None]:
 def feature_layers(
     path: Path, key: str | None, layers: Sequence[str] | None, layout: str | None
 ) -> "dict[str | None, Features]":
-    """Features as tokens (N, S, C), read block by block where the file allows it.
+    """Features as tokens (N, S, C) by layer, read in blocks where the file allows it.
 
-    Args:
-      path: the file.
-      key: which of its arrays, where there are several.
-      layers: which of them, each a layer; ``["all"]`` takes every one.
-      layout: the order of the axes.
-
-    Returns:
-      The features by layer; without layers the one array has the name None.
+    ``["all"]`` takes every layer. Without layers the array that `key` names, or the
+    only one, has the name None.
     """
     from semrsm_jax._layouts import layout_of
     from semrsm_jax.engine import Features, token_rows
@@ -72,12 +66,8 @@ def load_sample(
 ) -> "jax.Array":
     """Reads the tokens (S, C) of one sample; only these where the file allows it.
 
-    Args:
-      path: features (S, C), or of several samples.
-      key: which array of the file.
-      layout: of features of several samples.
-      index: the sample.
-      flag: the option that gives the index, for errors.
+    The file has features (S, C), or of several samples, of which the option `flag`
+    gives the index.
     """
     import numpy as np
 

@@ -24,12 +24,9 @@ def groups_of_rsms(
 ) -> tuple[str, ...] | None:
     """The group of each sample, by ``--groups``, or else as the RSMs carry it.
 
-    Args:
-      rsms: over the same samples.
-      wanted: a column of `labels`; folder or prefix, of the ids; none; or None.
-      labels: a .csv with a row a sample.
-      asked: whether intervals or p-values are computed, so that it matters.
-      drop: whether pairs within groups are to be left out, which needs them.
+    `wanted` is a column of `labels`; folder or prefix, of the ids; none; or None.
+    `asked`: intervals or p-values are computed, so that groups matter. `drop`: pairs
+    within groups are left out, which needs groups.
     """
     if labels is not None and wanted is None:
         raise ValueError("--labels needs --groups, the column that has the groups")

@@ -189,13 +189,8 @@ class ChunkStore:
     def write(self, unit: Unit, values: Mapping[str, np.ndarray]) -> None:
         """Writes a unit; it is there once all of its chunks are.
 
-        Args:
-          unit: which one.
-          values: by name, the chunk of each array, which may be smaller than others at
-            the far ends.
-
-        Raises:
-          OSError: the disk is full, or the like; the unit is then missing.
+        Chunks at the far ends may be smaller than others. Where the disk is full,
+        or the like, OSError is raised and the unit is missing.
         """
         self.forget(unit)
         sums = [

@@ -16,14 +16,8 @@ _KIND = "semrsm_jax runs of several layers, version 2"
 def layer_folders(path: str | os.PathLike, layers: Iterable[str]) -> dict[str, Path]:
     """Makes the group of several runs, or takes the one that is there.
 
-    Its attributes list the layers, in the order of the network.
-
-    Returns:
-      The folder of each layer's run, to be created.
-
-    Raises:
-      ValueError: there is something else.
-      OSError: the folder cannot be written.
+    Its attributes list the layers, in the order of the network. The folders returned,
+    one for each layer's run, are still to be created.
     """
     path, layers = check_folder(path), list(layers)
     if not path.exists() or not any(path.iterdir()):
