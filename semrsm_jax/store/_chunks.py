@@ -211,17 +211,14 @@ class ChunkStore:
         Raises:
           ValueError: it is missing or damaged.
         """
-        array = self.schema.constants[name]
-        path = self._chunk(name, (0,) * len(array.shape))
         try:
-            return read_chunk(path, array)
+            return self.read((), name)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(f"{self.path}: {name} is damaged: {error}") from error
 
     def write_constant(self, name: str, values: np.ndarray) -> None:
         """Writes an array of one chunk."""
-        array = self.schema.constants[name]
-        write_chunk(self._chunk(name, (0,) * len(array.shape)), values, array)
+        write_chunk(self._chunk(name, ()), values, self._arrays[name])
 
     @contextmanager
     def working(self) -> Iterator[None]:
