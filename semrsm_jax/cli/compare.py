@@ -167,12 +167,11 @@ def command(
 
 def _measure(measure: Selection, estimator: str | None) -> Any:
     """The measure that the options state."""
-    estimators = {"estimator": estimator}
-    measure = replace(measure, settings={**measure.settings, **estimators})
-    measure = measure.fitting("cka")
+    settings = {**measure.settings, "estimator": estimator}
+    measure = replace(measure, settings=settings).fitting("cka")
     if estimator is None and measure.name in ("cka", "hsic"):
-        estimators = {"estimator": "biased"}
-    return replace(measure, settings={**measure.settings, **estimators}).build()
+        settings["estimator"] = "biased"
+    return replace(measure, settings=settings).build()
 
 
 def _title(rule: Any) -> str:

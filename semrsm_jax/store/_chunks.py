@@ -245,7 +245,7 @@ class ChunkStore:
     @contextmanager
     def claim(self, unit: Unit) -> Iterator[bool]:
         """Yields whether the unit is this process's alone, until the block ends."""
-        with Lock(self.path / RECORDS / f".lock.{_key(unit)}") as lock:
+        with Lock(self.path / RECORDS / f".lock.{unit_key(unit)}") as lock:
             mine = lock.alone()
             try:
                 yield mine
@@ -255,9 +255,10 @@ class ChunkStore:
 
     def _chunk(self, name: str, unit: Unit) -> Path:
         axes = len(self._arrays[name].shape)
-        key = _key((*unit, *(0,) * (axes - len(unit))))
+        key = unit_key((*unit, *(0,) * (axes - len(unit))))
         return self.path / name / f"c.{key}"
 
 
-def _key(unit: Unit) -> str:
+def unit_key(unit: Unit) -> str:
+    """A unit in names of files and in errors, such as 0.12."""
     return ".".join(map(str, unit))

@@ -9,7 +9,7 @@ import numpy as np
 
 from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.store._chunks import ChunkStore
+from semrsm_jax.store._chunks import ChunkStore, unit_key
 from semrsm_jax.store._schema import Schema, check_same
 from semrsm_jax.store.manifest import KIND, Manifest
 from semrsm_jax.store.tiles import Tile
@@ -184,8 +184,8 @@ class RunStore:
         for name in self.matrices:
             if matrices[name].shape != shape or not np.isfinite(matrices[name]).all():
                 raise ValueError(
-                    f"{name} of tile {_key(tile)} must be finite and of shape {shape}, "
-                    f"got shape {matrices[name].shape}"
+                    f"{name} of tile {unit_key(tile)} must be finite and of shape "
+                    f"{shape}, got shape {matrices[name].shape}"
                 )
         self.forget(tile)
         for part in self.grid.written_with(tile):
@@ -209,7 +209,7 @@ class RunStore:
         """
         damage = self._chunks.damage(tile, names=names, cached=True)
         if damage is not None:
-            raise ValueError(f"{self.path}: tile {_key(tile)} {damage}; {_REPAIR}")
+            raise ValueError(f"{self.path}: tile {unit_key(tile)} {damage}; {_REPAIR}")
         rows, columns = self._shape(tile)
         return {
             name: self._chunks.read(tile, name)[:rows, :columns].astype(
@@ -277,7 +277,3 @@ class RunStore:
     def _shape(self, tile: Tile) -> tuple[int, int]:
         x, y = self.grid.x_rows(tile), self.grid.y_rows(tile)
         return x.stop - x.start, y.stop - y.start
-
-
-def _key(tile: Tile) -> str:
-    return f"{tile.row}.{tile.column}"
