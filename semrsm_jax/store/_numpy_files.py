@@ -101,7 +101,8 @@ def open_npy(path: Path) -> ArrayFile:
 
 def _mapped(path: Path, header: _Header, start: int = 0) -> np.ndarray:
     """Maps the array whose header begins `start` bytes into a file."""
-    offset, order = start + header.offset, "F" if header.fortran_order else "C"
+    order = "F" if header.fortran_order else "C"
+    offset = start + header.offset
     with damage_named(path):
         return _native(np.memmap(path, header.dtype, "r", offset, header.shape, order))
 
