@@ -61,7 +61,7 @@ def local_cluster(workers: int) -> "Iterator[Client]":
     from dask import config
 
     settings = {
-        "distributed.worker.preload": [__name__],
+        "distributed.worker.preload": ["semrsm_jax.engine._preload"],
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
         "distributed.scheduler.allowed-failures": _MOST_DEATHS,
         # A worker holds compiled programs and two blocks, not Dask's data.
@@ -90,15 +90,6 @@ def local_cluster(workers: int) -> "Iterator[Client]":
                     with suppress(ProcessLookupError):
                         os.kill(nanny.pid, signal.SIGKILL)
             cluster.close()
-
-
-def dask_setup(worker: Any) -> None:
-    """Leaves Ctrl-C to the process that started the workers, which then ends them.
-
-    Dask calls it in each worker of a local cluster when it starts.
-    """
-    del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
