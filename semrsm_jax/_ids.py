@@ -67,7 +67,7 @@ def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
     if first is None:
         return matrices
     for name, own in ids.items():
-        if not any(own):
+        if not any(x and y for x, y in zip(own, ids[first], strict=True)):
             warnings.warn(
                 f"{first} has ids, {name} has none: its rows are taken as they come",
                 stacklevel=4,

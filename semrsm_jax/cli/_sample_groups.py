@@ -117,9 +117,13 @@ def _column(
     values = [row[place].strip() for row in rows]
     own = next((keys.index(key) for key in _ID if key in keys), None)
     if own is not None and ids is not None:
-        by_id = {
-            row[own].strip(): value for row, value in zip(rows, values, strict=True)
-        }
+        named = [row[own].strip() for row in rows]
+        by_id = dict(zip(named, values, strict=True))
+        if len(by_id) < len(named):
+            (twice, count), *_ = Counter(named).most_common()
+            raise ValueError(
+                f"{path} must have one row for each id, got {count} of {twice!r}"
+            )
         missing = [each for each in ids if each not in by_id]
         if missing:
             raise ValueError(
