@@ -7,6 +7,7 @@ Crops of one photograph are each other's neighbors in any network: with their gr
 neighbors are taken from other groups, or counted once where a group is drawn twice.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -20,15 +21,10 @@ from semrsm_jax.comparison.measure import GroupedMeasure, Measure
 
 
 class OrderedRows(NamedTuple):
-    """An RSM and the order of the entries of each row.
-
-    Attributes:
-      values: (N, N).
-      descending: (N, N), the columns of each row, from the largest entry.
-    """
+    """An RSM and the order of the entries of each row."""
 
     values: Float[Array, "N N"]
-    descending: Int[Array, "N N"]
+    descending: Int[Array, "N N"]  # the columns of each row, from the largest entry
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,6 @@ class _Neighborhoods(Measure):
         """The RSM, and for each sample all others from the nearest on."""
         return OrderedRows(K, jnp.argsort(K, axis=1, descending=True))
 
-    def prepared(self, K: OrderedRows, counts: Array | None = None) -> Array:
-        """(N, N), the share of sample j that is among the k nearest of sample i."""
-        return neighbor_shares(K, self.k, counts)
-
-
-@dataclass(frozen=True)
-class _NeighborSets(_Neighborhoods, GroupedMeasure):
     def prepared(
         self,
         K: OrderedRows,
@@ -69,15 +58,23 @@ class _NeighborSets(_Neighborhoods, GroupedMeasure):
         """(N, N), the share of sample j that is among the k nearest of sample i."""
         return neighbor_shares(K, self.k, counts, groups)
 
-    def common(
+
+@dataclass(frozen=True)
+class _NeighborSets(_Neighborhoods, GroupedMeasure):
+    def between(
         self,
         P: Array,
         Q: Array,
-        counts: Array | None,
-        groups: SampleGroups | None,
-    ) -> Float[Array, " N"]:
-        """How many of the k neighbors of each sample are neighbors in both RSMs."""
-        return jnp.sum(P * Q * _multiplicity(len(P), P.dtype, counts, groups), axis=1)
+        counts: Array | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Array:
+        """The mean over samples of the share that their common neighbors are."""
+        times = _multiplicity(len(P), P.dtype, counts, groups)
+        return _mean(self._share(jnp.sum(P * Q * times, axis=1)), counts)
+
+    @abstractmethod
+    def _share(self, common: Float[Array, " N"]) -> Float[Array, " N"]:
+        """Of samples with so many neighbors that are neighbors in both RSMs."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +99,8 @@ class MutualKNN(_NeighborSets):
       1.0
     """
 
-    def between(
-        self,
-        P: Array,
-        Q: Array,
-        counts: Array | None = None,
-        groups: SampleGroups | None = None,
-    ) -> Array:
-        """The mean share over samples."""
-        return _mean(self.common(P, Q, counts, groups) / self.k, counts)
+    def _share(self, common: Array) -> Array:
+        return common / self.k
 
 
 @dataclass(frozen=True)
@@ -129,16 +119,8 @@ class Jaccard(_NeighborSets):
       measures", 2024.
     """
 
-    def between(
-        self,
-        P: Array,
-        Q: Array,
-        counts: Array | None = None,
-        groups: SampleGroups | None = None,
-    ) -> Array:
-        """The mean of the ratio over samples."""
-        common = self.common(P, Q, counts, groups)
-        return _mean(common / (2 * self.k - common), counts)
+    def _share(self, common: Array) -> Array:
+        return common / (2 * self.k - common)
 
 
 @dataclass(frozen=True)
