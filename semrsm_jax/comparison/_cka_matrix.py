@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -14,10 +15,10 @@ from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
 from semrsm_jax.comparison._cka import checked_groups
 from semrsm_jax.comparison._hsic import check_samples, normalizer
-from semrsm_jax.comparison._row_blocks import CenteredRows, Products, RowSliced
+from semrsm_jax.comparison._row_blocks import CenteredRows, Products, named
 from semrsm_jax.comparison.grouping import DROP, WITHIN
 
-RSMs = Sequence[RowSliced] | Mapping[str, RowSliced]
+RSMs = Sequence[Any] | Mapping[str, Any]
 
 
 def cka_matrix(
@@ -104,21 +105,17 @@ def hsic_matrix(
 
 
 def _products(
-    rsms: RSMs,
-    others: RSMs | None,
-    estimator: str,
-    groups: ArrayLike | None = None,
+    rsms: RSMs, others: RSMs | None, estimator: str, groups: ArrayLike | None = None
 ) -> tuple[Products, list[CenteredRows], list[CenteredRows], int]:
     """Inner products of both sides, the centered RSMs of each, and N."""
     _checks.estimator(estimator)
-    sides = [_named("rsms", rsms)]
-    sides += [] if others is None else [_named("others", others)]
+    sides = [named("rsms", rsms, "RSM")]
+    sides += [] if others is None else [named("others", others, "RSM")]
     ordered = same_samples({k: rsm for side in sides for k, rsm in side.items()})
     sides = [{name: ordered[name] for name in side} for side in sides]
-    named = sides[0]
     for name, rsm in ordered.items():
         _check_square(name, rsm)
-    first, rsm = next(iter(named.items()))
+    first, rsm = next(iter(sides[0].items()))
     for name, other in (item for side in sides for item in side.items()):
         if other.shape != rsm.shape:
             raise ValueError(
@@ -135,16 +132,7 @@ def _products(
     return products, centered[0], centered[-1], len(centered[0][0].row_effects)
 
 
-def _named(argument: str, rsms: RSMs) -> dict[str, RowSliced]:
-    """Each RSM by the name that an error calls it."""
-    items = rsms.items() if isinstance(rsms, Mapping) else enumerate(rsms)
-    named = {f"{argument}[{key!r}]": rsm for key, rsm in items}
-    if not named:
-        raise ValueError(f"{argument} must hold at least one RSM, got none")
-    return named
-
-
-def _check_square(name: str, rsm: RowSliced) -> None:
+def _check_square(name: str, rsm: Any) -> None:
     shape, dtype = getattr(rsm, "shape", None), getattr(rsm, "dtype", None)
     if shape is None or dtype is None:
         raise TypeError(

@@ -5,7 +5,7 @@ those of OpenBLAS, and an accelerator is used where there is one. Those in float
 NumPy's, with and without x64.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison._row_blocks import blocks, compute_dtype
+from semrsm_jax.comparison._row_blocks import blocks, compute_dtype, named
 
 Layers = Sequence[Any] | Mapping[str, Any]
 
@@ -23,19 +23,8 @@ _CHUNK = 2**21  # entries of features at a time, about
 _LEAST = 1e-30
 
 
-class _Gram(NamedTuple):
-    """Rows of the Gram matrix of a layer, from its diagonal on, divided by `scale`."""
-
-    rows: Float[np.ndarray, "b M"]
-    diagonal: Float[np.ndarray, " b"]
-    scale: float
-
-
-class _Mean(NamedTuple):
-    """What is subtracted from features, one after the other: their sum is the mean."""
-
-    first: Float[np.ndarray, " C"]
-    rest: Float[np.ndarray, " C"]
+# What is subtracted from features (C,), one after the other: the sum is their mean.
+_Mean = tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]
 
 
 class FeatureLayer(NamedTuple):
@@ -73,10 +62,15 @@ class FeatureLayer(NamedTuple):
             rows = self.read(start, stop)
             for a, b in blocks(first.size, _width(first.size, len(rows))):
                 total[a:b] += ones @ (rows[:, a:b] - first[a:b])
-        return _Mean(first, (total / n).astype(self.dtype))
+        return first, (total / n).astype(self.dtype)
 
-    def gram(self, start: int, stop: int, step: int, mean: _Mean | None) -> _Gram:
-        """Rows start to stop from column start on; in float64 where float32 fails."""
+    def gram(
+        self, start: int, stop: int, step: int, mean: _Mean | None
+    ) -> tuple[Float[np.ndarray, "b M"], float]:
+        """Rows start to stop of the Gram matrix, from its diagonal on, and a factor.
+
+        They are formed in float64 where float32 fails.
+        """
         rows = self.read(start, stop)
         for dtype in (self.dtype, np.dtype(float)):
             parts = [_product(rows, rows, mean, dtype)]
@@ -94,8 +88,7 @@ class FeatureLayer(NamedTuple):
             )
         scale = largest or 1.0
         gram *= 1 / scale
-        gram = gram.astype(self.dtype, copy=False)
-        return _Gram(gram, gram.diagonal().astype(float), scale)
+        return gram.astype(self.dtype, copy=False), scale
 
     def varies(self, largest: float, step: int) -> bool:
         """Whether any feature does beyond rounding, of which the largest norm is."""
@@ -184,16 +177,12 @@ def _width(features: int, rows: int) -> int:
     return 1 << (min(features, most) - 1).bit_length()
 
 
-def named_layers(layers: Layers) -> Iterable[tuple[Any, Any]]:
-    return layers.items() if isinstance(layers, Mapping) else enumerate(layers)
-
-
 def feature_layers(argument: str, layers: Layers) -> list[FeatureLayer]:
     """The layers, each with the name that an error calls it."""
-    names = [(f"{argument}[{key!r}]", value) for key, value in named_layers(layers)]
-    if not names:
-        raise ValueError(f"{argument} must hold at least one layer, got none")
-    return [FeatureLayer(name, checked_features(name, value)) for name, value in names]
+    return [
+        FeatureLayer(name, checked_features(name, value))
+        for name, value in named(argument, layers, "layer").items()
+    ]
 
 
 def checked_features(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ kept of a block are its inner products with those of all other layers.
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,9 @@ from semrsm_jax.comparison._feature_layers import (
     Layers,
     checked_features,
     feature_layers,
-    named_layers,
 )
 from semrsm_jax.comparison._hsic import check_samples, effects
-from semrsm_jax.comparison._row_blocks import (
-    Products,
-    block_products,
-    blocks,
-)
+from semrsm_jax.comparison._row_blocks import Products, block_products, blocks
 
 _ROOM = 2**29  # bytes of the blocks of all Gram matrices together, by default
 
@@ -99,9 +94,9 @@ def linear_cka_matrix(
         stack = np.empty((len(layers), stop - start, n - start), dtype)
         scales = np.ones(len(layers))
         for k, (layer, mean) in enumerate(zip(layers, means, strict=True)):
-            gram = layer.gram(start, stop, step, mean)
-            stack[k], scales[k] = gram.rows, gram.scale
-            diagonals[k, start:stop] = gram.diagonal * gram.scale
+            gram, scales[k] = layer.gram(start, stop, step, mean)
+            stack[k] = gram
+            diagonals[k, start:stop] = gram.diagonal().astype(float) * scales[k]
         square, rest = stack[..., : stop - start], stack[..., stop - start :]
         if estimator == "unbiased":
             index = np.arange(stop - start)
@@ -136,7 +131,7 @@ def linear_cka_matrix(
 def linear_cka_matrix_of_batches(
     batches: Iterable[Any], estimator: str = "biased"
 ) -> Float[np.ndarray, "R Q"]:
-    """`linear_cka_matrix` of features that come batch by batch, as from a network.
+    """`linear_cka_matrix` (Kornblith et al. 2019) of features that come in batches.
 
     The value is that of all samples at once, so features of earlier batches are needed
     again: they are kept in temporary files, and memory holds one batch at a time.
@@ -152,10 +147,6 @@ def linear_cka_matrix_of_batches(
     Raises:
       TypeError: as `linear_cka_matrix`.
       ValueError: as `linear_cka_matrix`; no batches, or layers that change.
-
-    References:
-      Kornblith et al., "Similarity of neural network representations revisited", 2019;
-      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     with tempfile.TemporaryDirectory() as folder:
         files: dict[tuple[int, Any], _Appended] = {}
@@ -166,7 +157,9 @@ def linear_cka_matrix_of_batches(
             keys = {
                 (s, k): v
                 for s, net in enumerate(networks)
-                for k, v in named_layers(net)
+                for k, v in (
+                    net.items() if isinstance(net, Mapping) else enumerate(net)
+                )
             }
             if number and keys.keys() != files.keys():
                 raise ValueError(

@@ -5,9 +5,9 @@ bound by memory, so an accelerator would gain nothing. A block is small enough t
 in the processor's cache between its few operations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -26,49 +26,20 @@ _ROOM = 256 * 2**20
 _SERIAL = 2**18
 
 
-class RowSliced(Protocol):
-    """What an RSM must offer to be read by rows: NumPy, memmap, Zarr, JAX and such."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, N)."""
-        ...
-
-    @property
-    def dtype(self) -> Any:
-        """A real dtype."""
-        ...
-
-    def __getitem__(self, rows: slice, /) -> Any:
-        """The rows of a slice with step 1."""
-        ...
-
-
 class CenteredRows(NamedTuple):
-    """An RSM that is read as blocks of centered rows, each entry of order 1.
+    """An RSM that is read as blocks of centered rows, each entry of order 1."""
 
-    Attributes:
-      rsm: read by rows.
-      estimator: of HSIC; for the unbiased one the diagonal is zero.
-      offset: near every entry; subtracted before anything else, so that a large
-        constant in the RSM costs no digits.
-      scale: largest |entry - offset|, or 1; divided by, so that products stay finite.
-      row_effects: (N,), in the units of entries / scale.
-      column_effects: (N,), in the units of entries / scale.
-      noise: up to this size, a centered entry / scale is rounding.
-      symmetric: whether it is, up to rounding.
-      groups: of the samples, whose pairs are left out; None: each is alone.
-    """
-
-    rsm: RowSliced
-    estimator: str
+    rsm: Any
+    estimator: str  # of HSIC; for the unbiased one the diagonal is zero
+    # Near every entry; subtracted before anything else, so that a large constant in the
+    # RSM costs no digits.
     offset: float
-    scale: float
-    row_effects: Float[np.ndarray, " N"]
+    scale: float  # largest |entry - offset|, or 1; so that products stay finite
+    row_effects: Float[np.ndarray, " N"]  # in the units of entries / scale
     column_effects: Float[np.ndarray, " N"]
-    noise: float
-    symmetric: bool
-    groups: SampleGroups | None = None
+    noise: float  # up to this size, a centered entry / scale is rounding
+    symmetric: bool  # whether it is, up to rounding
+    groups: SampleGroups | None = None  # whose pairs are left out
 
     def rows(self, start: int, stop: int) -> Float[np.ndarray, "b N"]:
         """Rows start to stop."""
@@ -91,13 +62,9 @@ class CenteredRows(NamedTuple):
 
 
 def centered_rows(
-    name: str, rsm: RowSliced, estimator: str, groups: SampleGroups | None = None
+    name: str, rsm: Any, estimator: str, groups: SampleGroups | None = None
 ) -> CenteredRows:
-    """Reads an RSM once for its centering; `name` is that of its errors.
-
-    Raises:
-      ValueError: NaN or infinity.
-    """
+    """Reads an RSM once for its centering; ValueError names one that is not finite."""
     n = rsm.shape[0]
     offset = float(np.mean(_read(rsm, 0, 1, 0)))
     # K v = K' v for a random v only where K is symmetric, with probability 1.
@@ -139,16 +106,10 @@ def centered_rows(
 
 
 class Products(NamedTuple):
-    """Inner products <K~, L~'> of centered RSMs, each divided by its scale.
-
-    Attributes:
-      cross: (R, Q) of each of R with each of Q.
-      left: (R,) of each of R with itself.
-      right: (Q,) of each of Q with itself.
-    """
+    """Inner products <K~, L~'> of centered RSMs, each divided by its scale."""
 
     cross: Float[np.ndarray, "R Q"]
-    left: Float[np.ndarray, " R"]
+    left: Float[np.ndarray, " R"]  # of each of R with itself
     right: Float[np.ndarray, " Q"]
 
 
@@ -157,9 +118,7 @@ def inner_products(
 ) -> Products:
     """Takes all inner products in one pass; exactly 0 with an RSM without structure.
 
-    Args:
-      left: R RSMs.
-      right: Q others, or None for `left` again.
+    Of all on the left with those on the right, or with each other.
     """
     rsms = [*left, *(right or ())]
     count, n = len(left), rsms[0].rsm.shape[0]
@@ -219,13 +178,24 @@ def block_products(
     return total
 
 
+def named(
+    argument: str, values: Sequence[Any] | Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """Each RSM, or layer, by the name that an error calls it."""
+    items = values.items() if isinstance(values, Mapping) else enumerate(values)
+    result = {f"{argument}[{key!r}]": value for key, value in items}
+    if not result:
+        raise ValueError(f"{argument} must hold at least one {what}, got none")
+    return result
+
+
 def blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
     """Start and stop of each block of so many rows; the last may be short."""
     for start in range(0, n, rows):
         yield start, min(start + rows, n)
 
 
-def block_rows(rsms: int, n: int, rsm: RowSliced, room: int) -> int:
+def block_rows(rsms: int, n: int, rsm: Any, room: int) -> int:
     """Rows in a block, so that the blocks of `rsms` RSMs take about so many bytes."""
     chunks = getattr(rsm, "chunks", None)
     # A compressed chunk is decoded as a whole: reading less would decode it again.
@@ -233,14 +203,14 @@ def block_rows(rsms: int, n: int, rsm: RowSliced, room: int) -> int:
     return min(n, max(least, room // (rsms * n * compute_dtype(rsm).itemsize), 1))
 
 
-def _read(rsm: RowSliced, start: int, stop: int, offset: float) -> np.ndarray:
+def _read(rsm: Any, start: int, stop: int, offset: float) -> np.ndarray:
     """A copy of some rows, less the offset, in the dtype to compute in."""
     block = np.array(rsm[start:stop], compute_dtype(rsm))
     block -= offset
     return block
 
 
-def compute_dtype(rsm: RowSliced) -> np.dtype:
+def compute_dtype(rsm: Any) -> np.dtype:
     """float64 for itself and integers, else float32."""
     dtype = np.dtype(rsm.dtype)
     return np.dtype(float if dtype.kind in "iu" else accumulation_dtype(dtype))
