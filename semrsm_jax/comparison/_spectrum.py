@@ -9,6 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+# Where a spectrum is NaN, for the error.
+UNDEFINED = (
+    "one of them is constant, or not positive semi-definite, as a semantic RSM may be; "
+    "clip=True takes the nearest one that is"
+)
+
 
 def centered_gram(
     K: Float[Array, "N N"], counts: Float[Array, " N"] | None = None
@@ -23,14 +29,19 @@ def centered_gram(
     counts = jnp.ones(len(K), K.dtype) if counts is None else counts
     share = counts / jnp.sum(counts)
     # Twice: the second time takes off the rounding of the first.
-    with jax.default_matmul_precision("highest"):
-        for _ in range(2):
-            means = K @ share
-            K = K - means[:, None] - means + share @ means
+    for _ in range(2):
+        K = less_mean(K, share)
     # Up to this, what centering left is rounding.
     constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
     root = jnp.where(constant, 0, jnp.sqrt(counts))
     return root[:, None] * K * root
+
+
+def less_mean(K: Float[Array, "N N"], share: Float[Array, " N"]) -> Array:
+    """The symmetric RSM of features less their mean over the samples that share it."""
+    with jax.default_matmul_precision("highest"):
+        means = K @ share
+        return K - means[:, None] - means + share @ means
 
 
 def spectrum(

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison._spectrum import spectrum
+from semrsm_jax.comparison._spectrum import UNDEFINED, spectrum
 from semrsm_jax.comparison.linear import check_features
 from semrsm_jax.comparison.measure import Measure
 
@@ -44,10 +44,7 @@ class SVCCA(Measure):
     threshold: float = 0.99
     clip: bool = False
 
-    undefined: ClassVar[str] = (
-        "one of them is constant, or not positive semi-definite, as a semantic RSM may "
-        "be; clip=True takes the nearest one that is"
-    )
+    undefined: ClassVar[str] = UNDEFINED
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a threshold that is not in (0, 1]."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison._spectrum import centered_gram, spectrum
+from semrsm_jax.comparison._spectrum import centered_gram, less_mean, spectrum
 from semrsm_jax.comparison.grouping import DROP, SampleGroups
 from semrsm_jax.comparison.measure import GroupedMeasure
 
@@ -94,10 +94,7 @@ class LinearPredictivity(GroupedMeasure):
             )
 
     def prepared(
-        self,
-        K: Array,
-        counts: Array | None = None,
-        groups: SampleGroups | None = None,
+        self, K: Array, counts: Array | None = None, groups: SampleGroups | None = None
     ) -> Array:
         """The centered RSM, positive semi-definite."""
         del counts, groups
@@ -146,7 +143,7 @@ class LinearPredictivity(GroupedMeasure):
         """The squared error of a fold, predicted from all others."""
         weights = jnp.where(held_out, 0, counts)
         share, root = weights / jnp.sum(weights), jnp.sqrt(weights)
-        K, L = (_less_mean(m, share) for m in (K, L))
+        K, L = (less_mean(m, share) for m in (K, L))
         values, vectors = jnp.linalg.eigh(root[:, None] * K * root)
         values = jnp.maximum(values, 0)
         unit = jnp.sum(values) / jnp.sum(weights)
@@ -173,10 +170,3 @@ class LinearPredictivity(GroupedMeasure):
             squares = jnp.diagonal(L) - 2 * cross
             squares += jnp.einsum("ia,ab,ib->i", axes, targets, axes)
         return jnp.sum(jnp.where(held_out, counts * squares, 0))
-
-
-def _less_mean(K: Float[Array, "N N"], share: Float[Array, " N"]) -> Array:
-    """The RSM of features less their mean over the samples that share it."""
-    with jax.default_matmul_precision("highest"):
-        means = K @ share
-        return K - means[:, None] - means + share @ means

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from semrsm_jax.comparison._spectrum import spectrum
+from semrsm_jax.comparison._spectrum import UNDEFINED, spectrum
 from semrsm_jax.comparison.measure import Measure
 
 
@@ -20,10 +20,7 @@ class _Shape(Measure):
     clip: bool = False
 
     is_distance: ClassVar[bool] = True
-    undefined: ClassVar[str] = (
-        "one of them is constant, or not positive semi-definite, as a semantic RSM may "
-        "be; clip=True takes the nearest one that is"
-    )
+    undefined: ClassVar[str] = UNDEFINED
 
     def prepared(self, K: Array, counts: Array | None = None) -> Array:
         """The symmetric square root of the centered RSM, which are its features."""
