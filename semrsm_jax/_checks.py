@@ -65,18 +65,9 @@ def real_array_on_host(
 ) -> jax.Array | np.ndarray:
     """Checks a real array; other than a JAX array, it stays or becomes a NumPy one.
 
-    Args:
-      name: the argument's name, for the error.
-      value: array-like of a real dtype.
-      rank: the number of axes expected; None accepts any.
-
-    Returns:
-      The array in the byte order of the machine.
-
-    Raises:
-      TypeError: the dtype is complex, object, string or boolean, or of less than 8
-        bits, or a float of less than 16; or `value` is not an array.
-      ValueError: the number of axes differs from `rank`.
+    It comes back in the byte order of the machine. TypeError: complex, object, text or
+    boolean, integers of less than 8 bits, floats of less than 16, or not an array;
+    ValueError: other than `rank` axes, where one is given.
     """
     if not isinstance(value, jax.Array):
         try:
@@ -91,10 +82,7 @@ def real_array_on_host(
 
 
 def real(name: str, value: Any, rank: int | None = None) -> None:
-    """Rejects an array that is not real or has another number of axes.
-
-    Raises as `real_array_on_host`.
-    """
+    """Rejects an array that is not real or has other axes, as `real_array_on_host`."""
     dtype = value.dtype
     if jnp.issubdtype(dtype, jnp.floating):
         small = jnp.finfo(dtype).bits < 16
@@ -116,21 +104,15 @@ def real(name: str, value: Any, rank: int | None = None) -> None:
 
 
 def with_shape(value: Any) -> Any:
-    """The value as it is where it has a shape, for reading by rows; else as an array.
-
-    Raises:
-      ValueError: nested lists of different lengths.
-    """
+    """The value where it has a shape, to be read by rows; else as an array."""
     return value if hasattr(value, "shape") else np.asarray(value)
 
 
 def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
     """Rejects what the dtype cannot hold; a traced array passes, its values unknown.
 
-    Raises:
-      ValueError: `array`, in the dtype that JAX computes in, holds NaN or infinity, or
-        no value but 0 and those below the smallest normal number, of which few digits
-        are left.
+    ValueError: in the dtype that JAX computes in it holds NaN or infinity, or no value
+    but 0 and those below the smallest normal number, of which few digits are left.
     """
     if is_traced(array):
         return
@@ -172,16 +154,7 @@ def _not_finite(array: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def non_empty(name: str, array: Any, axes: str) -> None:
-    """Rejects an array with an axis of length zero.
-
-    Args:
-      name: the argument's name, for the error.
-      array: the array, or any object with its shape.
-      axes: the names of its last axes, for example ``"N S C"``.
-
-    Raises:
-      ValueError: one of those axes is empty.
-    """
+    """Raises ValueError where one of the last axes, named as ``"N S C"``, is empty."""
     names = axes.split()
     for axis, length in zip(names, array.shape[-len(names) :], strict=True):
         if length == 0:
@@ -192,11 +165,10 @@ def non_empty(name: str, array: Any, axes: str) -> None:
 
 
 def pair_of_tokens(x: jax.Array, y: jax.Array) -> None:
-    """Rejects tokens x_i (..., S, C) and y_j (..., T, C) that cannot be compared.
+    """Raises ValueError for tokens (..., S, C), (..., T, C) that cannot be compared.
 
-    Raises:
-      ValueError: too few axes, an empty one, channels or leading axes that differ, NaN
-        or infinity.
+    That is, too few axes, an empty one, others in front or in channels, NaN or
+    infinity.
     """
     for name, tokens in (("x_i", x), ("y_j", y)):
         if tokens.ndim < 2:
@@ -218,9 +190,7 @@ def token_mask(
 ) -> jax.Array | None:
     """Converts a mask of tokens, True where the token takes part.
 
-    Raises:
-      TypeError: the mask is not boolean.
-      ValueError: its shape is not `shape`, or it leaves a sample without a token.
+    TypeError: not boolean; ValueError: another shape, or a sample without a token.
     """
     if mask is None:
         return None
@@ -236,12 +206,7 @@ def token_mask(
 
 
 def at_least(name: str, value: Any, minimum: int) -> int:
-    """Returns `value` as an integer of at least `minimum`.
-
-    Raises:
-      TypeError: `value` is not an integer.
-      ValueError: `value` is below `minimum`.
-    """
+    """The value as an integer. TypeError: not one; ValueError: below the minimum."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < minimum:
@@ -250,16 +215,9 @@ def at_least(name: str, value: Any, minimum: int) -> int:
 
 
 def finite_number(name: str, value: Any, *, above: bool = False) -> float:
-    """Returns `value` as a finite float of at least 0.
+    """A finite float of at least 0, or above it; of a NumPy or JAX scalar too.
 
-    Args:
-      name: the argument's name, for the error.
-      value: a real number; a NumPy or JAX scalar is one, a bool is not.
-      above: 0 itself is out of range.
-
-    Raises:
-      TypeError: `value` is not a real number.
-      ValueError: `value` is negative, NaN or infinite, or 0 where `above` excludes it.
+    TypeError: not a real number, or a bool; ValueError: out of that range.
     """
     number = value.item() if getattr(value, "ndim", None) == 0 else value
     if isinstance(number, bool) or not isinstance(number, int | float):
@@ -271,11 +229,7 @@ def finite_number(name: str, value: Any, *, above: bool = False) -> float:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Returns `value` as a bool.
-
-    Raises:
-      TypeError: `value` is not one; a text such as "no" would count as True.
-    """
+    """The value as a bool; TypeError for others: a text such as "no" would be True."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
@@ -287,11 +241,7 @@ def estimator(value: str) -> None:
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Rejects a value outside `choices`.
-
-    Raises:
-      ValueError: `value` is not one of `choices`.
-    """
+    """Raises ValueError for a value that is not one of the choices."""
     if value not in choices:
         expected = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{name} must be one of {expected}, got {value!r}")

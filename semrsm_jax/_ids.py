@@ -26,11 +26,7 @@ class AlignedRows(Rows):
 
 
 def check_unique(name: str, names: Sequence[Any] | None) -> None:
-    """Rejects names of which one stands for two samples, classes or columns.
-
-    Raises:
-      ValueError: one is there twice.
-    """
+    """Raises ValueError where a name stands for two samples, classes or columns."""
     if names is None or len(set(names)) == len(names):
         return
     (twice, _), *_ = Counter(names).most_common(1)
@@ -43,20 +39,11 @@ def matrix_of(rsm: Any) -> Any:
 
 
 def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
-    """RSMs with the rows and columns of the first one that has ids.
+    """RSMs, by the names of messages, in the order of the first one that has ids.
 
-    Args:
-      rsms: by the name that messages call them. Those that have ids are what `load_rsm`
-        and `open_similarity` of `semrsm_jax.store` return.
-
-    Returns:
-      The matrices, those that had ids as `AlignedRows`.
-
-    Raises:
-      ValueError: RSMs are over other samples, or an id stands for two of them.
-
-    Warns:
-      UserWarning: one has no ids where another has.
+    What `load_rsm` and `open_similarity` of `semrsm_jax.store` return has ids; those
+    come back as `AlignedRows`, others as they are, with a warning beside one that has
+    ids. ValueError: RSMs are over other samples, or an id stands for two of them.
     """
     ids = {
         name: tuple(getattr(rsm, axis, None) for axis in _AXES)
@@ -87,8 +74,7 @@ def order_of(
 ) -> np.ndarray | None:
     """Where each of the wanted ids stands among `ids`; None where nothing moves.
 
-    Raises:
-      ValueError: they are not the same ids, or one stands for two samples.
+    ValueError: they are not the same ids, or one stands for two samples.
     """
     if tuple(ids) == tuple(wanted):
         return None

@@ -19,13 +19,8 @@ _LAYOUT_OF_AXES = {3: "NSC", 4: "NHWC"}
 def layout_of(name: str, shape: Sequence[int], layout: str | None) -> str:
     """The layout given, or that of the number of axes; warns where that looks wrong.
 
-    Args:
-      name: of the activations, for errors.
-      shape: of the activations.
-      layout: of `AXES`.
-
-    Raises:
-      ValueError: the layout is unknown or does not fit the number of axes.
+    ValueError, which names the activations: it is not in `AXES`, or does not fit the
+    axes.
     """
     shape = tuple(shape)
     if layout is None:

@@ -146,8 +146,7 @@ def sq_norm_range(dtype: jax.typing.DTypeLike) -> tuple[float, float]:
 def with_digits(name: str, array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """An array whose differences keep their digits; a traced one is NaN otherwise.
 
-    Raises:
-      ValueError: its largest value, other than 0, is too small or too large.
+    ValueError: its largest value, other than 0, is too small or too large.
     """
     low, high = sq_norm_range(array.dtype)
     peak = largest(array, array.dtype)
@@ -258,16 +257,11 @@ def in_range(
 
 
 def check_range(name: str, array: Any, sq_norm: Array, dtype: Any) -> None:
-    """Rejects samples whose squared norm leaves the range of the dtype.
+    """Raises ValueError for samples whose squared norm leaves the range of the dtype.
 
-    Args:
-      name: the argument's name, for the error.
-      array: finite samples (..., S, C), or `Rows` of them.
-      sq_norm: (...), as `squared_norms` gives it; a traced one passes.
-      dtype: that they are matched in.
-
-    Raises:
-      ValueError: a squared norm is NaN.
+    Samples (..., S, C) are finite; squared norms (...) are those of `squared_norms`,
+    NaN outside of the range; traced ones pass. The dtype is the one they are matched
+    in.
     """
     if _checks.is_traced(sq_norm):
         return

@@ -149,15 +149,9 @@ def unread(count: int) -> np.ndarray:
 def check_unchanged(name: str, rows: np.ndarray, sums: np.ndarray, first: int) -> None:
     """Compares rows with what they were when they were first read.
 
-    Args:
-      name: of the input, for errors.
-      rows: what was read now.
-      sums: their CRC-32 as `unread` begins them; those of rows that were never read
-        are set.
-      first: the number of the first row, for errors.
-
-    Raises:
-      InputChangedError: a row is another, or there are fewer.
+    `sums` are their CRC-32 as `unread` begins them; those of rows that were never read
+    are set. InputChangedError: a row is another, or there are fewer; it names the input
+    and counts from the row numbered `first`.
     """
     new = np.array([zlib.crc32(_bytes(row)) for row in rows], np.int64)
     differs = np.ones(len(sums), bool)

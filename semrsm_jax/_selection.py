@@ -10,18 +10,12 @@ _DIGIT = 16  # bits of a number that are settled in one reading
 def middle_positive(
     blocks: Callable[[], Iterable[np.ndarray]],
 ) -> tuple[np.floating, np.floating] | None:
-    """The lower and the upper median of all positive values, exactly.
+    """The lower and the upper median of all positive values, exactly; None without any.
 
-    The bits of positive floats, read as integers, have the order of their values.
-    So each reading counts the values by their next 16 bits among those that begin like
-    the median, and settles these.
-
-    Args:
-      blocks: each call goes once through the same values, in float32 or float64, any
-        block shape; one reading counts them, and two or four select.
-
-    Returns:
-      Both medians, in the dtype of the blocks; None where no value is positive.
+    The bits of positive floats, read as integers, have the order of their values. So
+    each reading counts the values by their next 16 bits among those that begin like the
+    median, and settles these. Each call of `blocks` goes once through the same float32
+    or float64 values: one reading counts them, and two or four select.
     """
     dtype, count = np.dtype(np.float32), 0
     for block in blocks():

@@ -30,10 +30,8 @@ def checked(
 ) -> LabeledRSM:
     """A real matrix as a NumPy array, and its ids as text.
 
-    Raises:
-      TypeError: `K` is not real.
-      ValueError: other than two axes, an empty one, or ids that are too few, too many
-        or not unique.
+    TypeError: not real; ValueError: other than two axes, an empty one, or ids that are
+    not one for each sample or not unique.
     """
     rsm = np.asarray(_checks.real_array_on_host(name, np.asarray(K), rank=2))
     _checks.non_empty(name, rsm, "N M")
@@ -65,11 +63,7 @@ def numbered(ids: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
 
 
 def optional(module: str) -> ModuleType:
-    """Imports a module of the extra "exchange".
-
-    Raises:
-      ImportError: it is not installed; the message says how to install it.
-    """
+    """A module of the extra "exchange"; ImportError says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
