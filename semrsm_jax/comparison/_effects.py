@@ -21,13 +21,8 @@ def effects(
 ) -> tuple[Vector, Vector]:
     """Row and column effects, (N,) each, of the additive fit; of JAX arrays or NumPy's.
 
-    Args:
-      rows: (N,), the sum of each row, its entries weighted by how often their pair
-        counts, divided by how often the row does.
-      columns: (N,), the sum of each column.
-      counts: (N,), how often each sample counts.
-      estimator: of HSIC.
-      groups: of the samples, for the unbiased estimator; None: each is alone.
+    The sum of each row (column) weighs its entries by how often their pair counts,
+    divided by how often the row (column) does. Groups are for the unbiased estimator.
     """
     total = counts.sum()
     if estimator == "biased":

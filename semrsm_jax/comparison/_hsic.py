@@ -30,11 +30,7 @@ from semrsm_jax.comparison.grouping import DROP, KEEP, SampleGroups
 from semrsm_jax.comparison.narrowing import to_device
 
 
-def hsic(
-    K: ArrayLike,
-    L: ArrayLike,
-    estimator: str = "biased",
-) -> Float[Array, ""]:
+def hsic(K: ArrayLike, L: ArrayLike, estimator: str = "biased") -> Float[Array, ""]:
     """How strongly two similarity structures over the same samples are dependent.
 
     A constant added to an RSM changes nothing. It is subtracted from those of NumPy in
@@ -249,11 +245,9 @@ def check_samples(n: int, estimator: str) -> None:
 def check_counts(
     counts: ArrayLike | None, K: Float[Array, "N N"]
 ) -> Float[Array, " N"] | None:
-    """Converts how often each sample counts to the dtype of K.
+    """How often each sample counts, in the dtype of K. TypeError: not real.
 
-    Raises:
-      TypeError: they are not real.
-      ValueError: their shape is not (N,), or one is negative or not finite.
+    ValueError: their shape is not (N,), or one is negative or not finite.
     """
     if counts is None:
         return None

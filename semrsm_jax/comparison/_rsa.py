@@ -14,12 +14,7 @@ from jaxtyping import Array, Float
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
 from semrsm_jax.comparison._hsic import check_counts, check_rsms, weighted_product
-from semrsm_jax.comparison.grouping import (
-    DROP,
-    SampleGroups,
-    groups_apart,
-    pair_counts,
-)
+from semrsm_jax.comparison.grouping import DROP, SampleGroups, groups_apart, pair_counts
 from semrsm_jax.comparison.narrowing import where_known
 
 # Of two symmetric RSMs (N, N), how often each sample counts (N,), and its group.
@@ -116,10 +111,7 @@ def unit_pairs(
 ) -> Float[Array, "N N"]:
     """A symmetric matrix of norm 1: the correlation is the inner product of two.
 
-    Args:
-      K: RSM.
-      method: of `UNIT_METHODS`.
-      groups: whose pairs are left out; None: all pairs count.
+    For `UNIT_METHODS`; pairs within the groups are left out.
     """
     weights = pair_counts(jnp.ones(len(K), K.dtype), groups)
     unit = weights * UNIT_METHODS[method](symmetric_pairs(K), weights)

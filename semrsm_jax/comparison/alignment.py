@@ -13,9 +13,7 @@ _ENTRIES = 2**26  # of the affinities that are held at a time
 
 
 def align_tokens(
-    x: ArrayLike,
-    matcher: Matcher = Exact(),
-    reference: ArrayLike | None = None,
+    x: ArrayLike, matcher: Matcher = Exact(), reference: ArrayLike | None = None
 ) -> Float[Array, "N S C"]:
     """The tokens of every sample in the order of the reference tokens they match.
 

@@ -16,17 +16,11 @@ Vector = Float[Array, " P"]
 
 
 class Order(NamedTuple):
-    """The order of the entries of a vector; no weights change it.
+    """The order of the entries of a vector; no weights change it."""
 
-    Attributes:
-      ascending: (P,), the places of the entries, from the smallest.
-      before: (P,), how many entries are smaller than each.
-      through: (P,), how many are smaller or equal.
-    """
-
-    ascending: Int[Array, " P"]
-    before: Int[Array, " P"]
-    through: Int[Array, " P"]
+    ascending: Int[Array, " P"]  # the places of the entries, from the smallest
+    before: Int[Array, " P"]  # how many entries are smaller than each
+    through: Int[Array, " P"]  # how many are smaller or equal
 
 
 def pearson(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, ""]:

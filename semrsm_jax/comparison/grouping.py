@@ -51,13 +51,8 @@ def check_groups(
 ) -> tuple[Int[np.ndarray, " n"] | None, int]:
     """The group of each sample, numbered from 0, or None, and how many there are.
 
-    Args:
-      groups: (n,) integers or text; None: each sample is a group.
-      samples: n.
-
-    Raises:
-      TypeError: groups are neither integers nor text.
-      ValueError: not one for each sample, or fewer than 2 groups.
+    Without groups (n,), each sample is one. TypeError: neither integers nor text;
+    ValueError: not one for each sample, or fewer than 2 groups.
     """
     numbers, count = None, samples
     if groups is not None:
@@ -84,17 +79,9 @@ def groups_apart(
     least: int = 2,
     purpose: str = "",
 ) -> SampleGroups | None:
-    """Groups whose pairs are left out, checked and numbered; others as they are.
+    """Groups whose pairs are left out, checked and numbered; None and others stay.
 
-    Args:
-      groups: (n,) integers or text; None or a `SampleGroups` is returned.
-      samples: n.
-      least: how many groups are needed.
-      purpose: of that many, for the error.
-
-    Raises:
-      TypeError: as `check_groups`.
-      ValueError: as `check_groups`, or fewer groups than `least`.
+    Raises as `check_groups`; ValueError for fewer than `least`, needed for a `purpose`.
     """
     if groups is None or isinstance(groups, SampleGroups):
         return groups
@@ -110,14 +97,8 @@ def sample_groups(
 ) -> SampleGroups | None:
     """Checks and numbers the groups; None where each sample stands alone.
 
-    Args:
-      groups: (N,) integers or text, or None.
-      samples: N.
-      within: ``"keep"`` or ``"drop"``.
-
-    Raises:
-      TypeError: as `check_groups`.
-      ValueError: as `check_groups`, an unknown `within`, or ``"drop"`` without groups.
+    Raises as `check_groups`; ValueError for an unknown `within`, or "drop" without
+    groups.
     """
     _checks.one_of("within_groups", within, WITHIN)
     if groups is None:
@@ -132,11 +113,7 @@ def sample_groups(
 
 
 def carried_groups(groups: ArrayLike | None, *rsms: Any) -> ArrayLike | None:
-    """The groups that were given, or else those that RSMs carry as ``x_groups``.
-
-    Raises:
-      ValueError: the RSMs carry different ones.
-    """
+    """The groups given, or those of RSMs (``x_groups``); ValueError: they differ."""
     if groups is not None:
         return groups
     carried = [getattr(each, "x_groups", None) for each in rsms]
@@ -150,15 +127,9 @@ def carried_groups(groups: ArrayLike | None, *rsms: Any) -> ArrayLike | None:
 
 
 def check_testable(units: int, least: float, what: str) -> None:
-    """Rejects a test whose smallest p-value is above 0.05.
+    """Raises ValueError for a test of so few units whose smallest p-value exceeds 0.05.
 
-    Args:
-      units: how many groups, or independent samples.
-      least: its smallest p-value.
-      what: how the p-value comes about, for the error.
-
-    Raises:
-      ValueError: `least` is above 0.05.
+    The error states `what` gives the p-value.
     """
     if least > _LEVEL:
         raise ValueError(
@@ -183,13 +154,9 @@ def pair_counts(
 ) -> Float[Array, " P"]:
     """How often each pair i < j counts, row by row, P = N (N - 1) / 2.
 
-    The product of how often both samples count. A group that is drawn twice is there
-    twice, and a pair within it twice, not four times: its samples would otherwise be
-    paired with those of their own copy.
-
-    Args:
-      counts: (N,), how often each sample counts, the same for all of a group.
-      groups: of the samples; None: each is alone.
+    The product of how often both samples count (N,), which is the same within a group.
+    A group that is drawn twice is there twice, and a pair within it twice, not four
+    times: its samples would otherwise be paired with those of their own copy.
     """
     first, second = np.triu_indices(len(counts), 1)
     pairs = counts[first] * counts[second]

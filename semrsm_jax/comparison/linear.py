@@ -13,23 +13,14 @@ from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison._cka import inner_products, ratio
 from semrsm_jax.comparison._effects import product_of_sums
-from semrsm_jax.comparison._hsic import (
-    centered,
-    check_samples,
-    normalizer,
-)
+from semrsm_jax.comparison._hsic import centered, check_samples, normalizer
 
 
 class UnitFeatures(NamedTuple):
-    """Features less their means, divided by the largest of them.
+    """Features less their means, divided by the largest of them."""
 
-    Attributes:
-      unit: (N, C), of order 1; zero where the features do not vary.
-      scale: the divisor, in the units of the features.
-    """
-
-    unit: Float[Array, "N C"]
-    scale: Float[Array, ""]
+    unit: Float[Array, "N C"]  # of order 1; zero where the features do not vary
+    scale: Float[Array, ""]  # the divisor, in the units of the features
 
 
 def linear_cka(

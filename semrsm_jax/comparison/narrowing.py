@@ -28,22 +28,11 @@ def to_device(
 ) -> Float[Array, "..."]:
     """Checks a real, finite array and converts it to the dtype that JAX computes in.
 
-    Args:
-      name: the argument's name, for the error.
-      value: array-like with `rank` axes.
-      rank: of the array.
-      shift: the result does not depend on a constant added to all entries, so one may
-        be subtracted.
-      scale: the result does not depend on a positive factor of all entries, so they may
-        be divided by the largest, or multiplied by a power of two.
-
-    Returns:
-      The array; NaN where it is traced and so small, or without `scale` so large, that
-      differences lose digits.
-
-    Raises:
-      TypeError: not real.
-      ValueError: another number of axes, NaN or infinity, or out of that range.
+    Where the result depends on no constant added to all entries (`shift`), or no
+    positive factor of them (`scale`), these are chosen so that no digits are lost. A
+    traced array is NaN where it is so small, or without `scale` so large, that
+    differences lose digits. TypeError: not real; ValueError: other axes, NaN or
+    infinity, or out of that range.
     """
     array = _checks.real_array_on_host(name, value, rank)
     if is_narrowed(array) and array.size:
