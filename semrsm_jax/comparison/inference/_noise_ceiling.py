@@ -27,7 +27,7 @@ from semrsm_jax.comparison.inference.statistic import CKA, RSA
 
 
 class NoiseCeiling(NamedTuple):
-    """The range in which the best possible model lies.
+    """The range in which the best possible model lies (Nili et al. 2014).
 
     Attributes:
       lower: mean agreement of each repeat with the mean of all others: too low, since
@@ -35,9 +35,6 @@ class NoiseCeiling(NamedTuple):
       upper: mean agreement of each repeat with the mean of all, itself included: too
         high, since it is fitted to the noise of each.
       interval: of (lower, upper), arrays (2,); None where none was asked for.
-
-    References:
-      Nili et al., "A toolbox for representational similarity analysis", 2014.
     """
 
     lower: Float[Array, ""]
@@ -103,13 +100,7 @@ def noise_ceiling(
     if key is not None:
         confidence = check_confidence(confidence)
         resampled = resample(
-            both,
-            stack,
-            shape[1],
-            key=key,
-            resamples=resamples,
-            groups=groups,
-            values=2,
+            both, stack, shape[1], key=key, resamples=resamples, groups=groups, values=2
         )
         interval = bca_interval(resampled, confidence)
     return NoiseCeiling(ends[0], ends[1], interval)

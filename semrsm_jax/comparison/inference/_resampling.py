@@ -33,17 +33,11 @@ _MOST = 10**7
 
 
 class Resampled(NamedTuple):
-    """A statistic of all samples, of resamples, and without each unit in turn.
-
-    Attributes:
-      estimate: (...), of all.
-      values: (B, ...), of each resample.
-      without: (units, ...), without each sample or group.
-    """
+    """A statistic of all samples, of resamples, and without each unit in turn."""
 
     estimate: Float[Array, "..."]
-    values: Float[Array, "B ..."]
-    without: Float[Array, "units ..."]
+    values: Float[Array, "B ..."]  # of each resample
+    without: Float[Array, "units ..."]  # without each sample or group
 
     @property
     def influence(self) -> Float[Array, "units ..."]:
@@ -66,19 +60,10 @@ def resample(
 ) -> Resampled:
     """A statistic of data, in which samples count so often, of resamples and jackknife.
 
-    Args:
-      statistic: hashable function of the data and of the counts (n,).
-      data: array, or pytree of arrays, that the statistic takes.
-      samples: how many there are, n.
-      key: a seed or a JAX key.
-      resamples: B.
-      groups: (n,) of samples that are drawn together; None: each is drawn alone.
-      values: how many numbers the statistic is.
-      entries: how many it computes with; None: those of the largest array.
-
-    Raises:
-      TypeError: groups, resamples or key of another type.
-      ValueError: as `check_resamples` and `check_groups`.
+    It is a hashable function of the data, a pytree of arrays, and of the counts of all
+    `samples` (n,); its numbers are `values`, and it computes with so many `entries`,
+    None: those of the largest array. Raises as `check_resamples`, `check_groups` and
+    `as_key`.
     """
     resamples = check_resamples(resamples, 2, values)
     members, units = check_groups(groups, samples)

@@ -41,9 +41,7 @@ def sign_null(
 
 @partial(jax.jit, static_argnames="alternative")
 def sign_test(
-    contributions: Float[Array, "n ..."],
-    null: Float[Array, "B ..."],
-    alternative: str,
+    contributions: Float[Array, "n ..."], null: Float[Array, "B ..."], alternative: str
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """T of the contributions, and its p-value by what `sign_null` gives."""
     flat = contributions.reshape(len(contributions), -1)
@@ -61,11 +59,7 @@ def sign_interval(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
     """Low and high end, and standard error, of a mean whose contributions are given.
 
-    Args:
-      estimate: the mean.
-      deviations: (n, ...), of the contributions from it.
-      null: (B, ...), `sign_null` of the deviations with ``most=MOST``.
-      confidence: of the interval.
+    By their deviations from it, and by the `sign_null` of these with ``most=MOST``.
     """
     n = len(deviations)
     reach = jnp.quantile(jnp.abs(null), confidence, axis=0)

@@ -26,11 +26,8 @@ class PairInference(NamedTuple):
       estimate: of the statistic.
       interval: of the statistic; None where none was asked for.
       p_value: of the permutation test; None where none was asked for.
-      p_holm: corrected for the number of pairs (Holm).
+      p_holm: corrected for the number of pairs (Holm 1979).
       null_share: the null-calibrated score, see `PermutationTest`; None without test.
-
-    References:
-      Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
 
     first: str

@@ -12,11 +12,7 @@ from semrsm_jax import _checks
 from semrsm_jax._narrowed import is_narrowed
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison.grouping import check_groups, check_testable
-from semrsm_jax.comparison.inference._resampling import (
-    ALTERNATIVES,
-    Key,
-    as_key,
-)
+from semrsm_jax.comparison.inference._resampling import ALTERNATIVES, Key, as_key
 from semrsm_jax.comparison.inference._signs import sign_null, sign_test
 from semrsm_jax.comparison.inference.scores import group_sums, mean_by_groups
 

@@ -15,12 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
-from semrsm_jax.comparison._cka import (
-    checked_groups,
-    cka,
-    counted_cka,
-    normalized,
-)
+from semrsm_jax.comparison._cka import checked_groups, cka, counted_cka, normalized
 from semrsm_jax.comparison._hsic import check_rsms, hsic, inner_product, unit_scale
 from semrsm_jax.comparison._rsa import (
     METHODS,
@@ -59,8 +54,7 @@ def takes_groups(statistic: Statistic) -> bool:
 def by_groups(statistic: Statistic, groups: SampleGroups | None) -> dict[str, Any]:
     """The argument by which a statistic gets the groups; none where it needs none.
 
-    Raises:
-      ValueError: pairs within groups are to be left out, and it cannot.
+    ValueError: pairs within groups are to be left out, and it cannot.
     """
     if groups is None:
         return {}
@@ -76,16 +70,12 @@ def by_groups(statistic: Statistic, groups: SampleGroups | None) -> dict[str, An
 
 @dataclass(frozen=True)
 class CKA:
-    """Centered kernel alignment, see `cka`.
+    """Centered kernel alignment, see `cka` (Kornblith et al. 2019).
 
     Attributes:
       estimator: of HSIC. The unbiased one is the default, other than in `cka`: an
         interval around an estimate that is biased by more than its width covers
         nothing.
-
-    References:
-      Kornblith et al., "Similarity of neural network representations revisited",
-      2019; the unbiased HSIC is that of Song et al., 2012.
     """
 
     estimator: str = "unbiased"
@@ -104,14 +94,12 @@ class CKA:
 
 @dataclass(frozen=True)
 class HSIC:
-    """The Hilbert-Schmidt independence criterion, see `hsic`; it has no interval.
+    """The Hilbert-Schmidt independence criterion (Gretton et al. 2005), see `hsic`.
+
+    It has no scale, and so no interval.
 
     Attributes:
       estimator: ``"unbiased"`` or ``"biased"``.
-
-    References:
-      Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms",
-      2005; the unbiased one is that of Song et al., 2012.
     """
 
     estimator: str = "unbiased"
@@ -127,7 +115,7 @@ class HSIC:
 
 @dataclass(frozen=True)
 class RSA:
-    """A correlation of the off-diagonals, see `rsa`.
+    """A correlation of the off-diagonals, see `rsa` (Kriegeskorte et al. 2008).
 
     With a matrix of Jensen-Shannon divergences as L and ``"pearson"`` it is the
     correlation of similarity with output similarity.
@@ -135,9 +123,6 @@ class RSA:
     Attributes:
       method: ``"pearson"``, ``"spearman"``, ``"kendall_tau_a"``, ``"kendall_tau_b"``,
         ``"cosine"``, ``"whitened_cosine"`` or ``"whitened_pearson"``, see `rsa`.
-
-    References:
-      Kriegeskorte et al., "Representational similarity analysis", 2008.
     """
 
     method: str = "spearman"
