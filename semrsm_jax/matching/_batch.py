@@ -27,11 +27,7 @@ def over_batch(
 ) -> Any:
     """Applies a function of one pair to arrays with the leading axes `batch`.
 
-    Args:
-      function: of the operands without these axes; returns a tree of arrays.
-      batch: the leading axes, any number of them.
-      *operands: arrays or trees of arrays; None stays None.
-      mapped: `jax.vmap`, or `one_by_one`.
+    Operands may be trees of arrays, or None; mapped by `jax.vmap` or `one_by_one`.
     """
     results = mapped(function)(*flatten(operands, len(batch)))
     return unflatten(results, batch)

@@ -41,11 +41,7 @@ TIES_PER_ROW, ENTRIES_PER_TIE = 50, 2**15
 
 @inner_jit
 def _set_first_prices(
-    matrix: ndarray,
-    rows: ndarray,
-    spreads: ndarray,
-    typical: float,
-    prices: ndarray,
+    matrix: ndarray, rows: ndarray, spreads: ndarray, typical: float, prices: ndarray
 ) -> None:
     """Set prices at which all columns are as good for the mean row.
 

@@ -43,16 +43,10 @@ def solve_counted(
 ) -> tuple[Int[Array, " S"], Float[Array, ""], Float[Array, " T"], Int[Array, ""]]:
     """Matches the rows of one shifted affinity, no entry negative, with its columns.
 
-    Args:
-      shifted: (S, T).
-      offset: what the shift added to a complete matching; `tolerance` is relative to
-        the value without it.
-      tolerance: relative gap at which to stop.
-
-    Returns:
-      The permutation (S,), -1 for surplus rows; the bound on the shifted value; the
-      prices (T,) that prove it; how many rounds of bids and steps of augmenting paths
-      followed each other.
+    Returns the permutation (S,), -1 for surplus rows; the bound on the shifted value;
+    the prices (T,) that prove it; how many rounds of bids and steps of augmenting paths
+    followed each other. `tolerance` is the relative gap at which to stop: of the value
+    without `offset`, what the shift added to a complete matching.
     """
     rows, columns = shifted.shape
     size = max(rows, columns)

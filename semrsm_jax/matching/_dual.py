@@ -39,19 +39,12 @@ def prove(
     """Bounds every matching of a shifted affinity, given one that may be the best.
 
     For an optimal permutation, prices that prove it are the longest paths of its
-    exchange graph (Bellman-Ford): p_j = max_i (A_ij - u_i) with the profit
-    u_i = A_i,perm(i) - p_perm(i), from zero prices. Any prices p >= 0 bound the optimum
-    by sum_i max(0, max_j (A_ij - p_j)) + sum_j p_j, so stopping early is safe; rounds
-    end when the bound meets the permutation's value within `tolerance`, relative.
-
-    Args:
-      shifted: shifted affinity (S, T), no entry negative.
-      permutation: (S,), -1 where a row is unmatched.
-      tolerance: relative gap at which to stop.
-      max_rounds: the most rounds, S * T operations each.
-
-    Returns:
-      The bound and the prices of the columns that prove it.
+    exchange graph (Bellman-Ford): p_j = max_i (A_ij - u_i) with the profit u_i =
+    A_i,perm(i) - p_perm(i), from zero prices. Any prices p >= 0 bound the optimum by
+    sum_i max(0, max_j (A_ij - p_j)) + sum_j p_j, so stopping early is safe; rounds, of
+    S * T operations each, end when the bound meets the permutation's value within
+    `tolerance`, relative. Returns the bound and the prices of the columns that prove
+    it.
     """
     matched = permutation >= 0
     partner = jnp.maximum(permutation, 0)

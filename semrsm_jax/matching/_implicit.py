@@ -77,15 +77,10 @@ def solve_laplacian(
 ) -> Float[Array, " T"]:
     """Solves (diag(columns) - P' diag(1 / rows) P) z = right for one plan P.
 
-    Constants are its null space: they are taken out of both sides. A ridge of some
-    units in the last place keeps what is nearly null, where the plan falls into blocks,
-    from growing out of rounding errors.
-
-    Args:
-      walk: P' diag(1 / rows) P z, given z: to the rows and back.
-      columns: the plan's column sums.
-      right: the right side.
-      most_steps: of conjugate gradients.
+    `walk` is z -> P' diag(1 / rows) P z, `columns` the plan's column sums. Constants
+    are its null space: they are taken out of both sides. A ridge of some units in the
+    last place keeps what is nearly null, where the plan falls into blocks, from growing
+    out of rounding errors.
     """
     epsilon = float(jnp.finfo(right.dtype).eps)
     # Scaled so that the diagonal is one: the rows and columns of a random walk.

@@ -101,9 +101,8 @@ def repeats(matrix: ndarray, rows: ndarray) -> tuple[int, int]:
 def _by_class(first: ndarray) -> tuple[ndarray, ndarray, ndarray]:
     """Sorts indices by class.
 
-    Returns:
-      The indices (m,) in that order, where in it each of k classes begins (k + 1,), and
-      the class of each index (m,); all empty where too few repeat others.
+    Returns the indices (m,) in that order, where in it each of k classes begins (k +
+    1,), and the class of each index (m,); all empty where too few repeat others.
     """
     m = len(first)
     if _repeating(first) == 0:

@@ -169,16 +169,9 @@ class StreamedScores:
     ) -> tuple[Any, Any]:
         """Evaluates a function block by block; derivatives form each block again.
 
-        Args:
-          function: of the `ScoreRows` of a block and its part of `by_row`; it returns
-            arrays to be combined over blocks and, with a first axis of rows, arrays to
-            be joined. Rows that fill the last block up have mass 0.
-          *by_row: further arrays whose first axis is that of the rows.
-          combine: how the arrays of two blocks combine.
-          start: what combines with the first block to itself.
-
-        Returns:
-          The combined and the joined arrays.
+        It takes the `ScoreRows` of a block and its part of `by_row`, arrays (S, ...),
+        and returns arrays to be combined over blocks, from `start` on, and arrays with
+        a first axis of rows to be joined. Rows that fill the last block up have mass 0.
         """
 
         @partial(jax.checkpoint, prevent_cse=False)

@@ -15,12 +15,7 @@ from semrsm_jax.matching.assignment import solve
 class Windows(NamedTuple):
     """W windows of b tokens of each side; tokens of one window are matched together.
 
-    Attributes:
-      x_index: (..., W, b), tokens of the first sample.
-      y_index: (..., W, b), tokens of the second sample.
-      x_present: (..., W, b), False where a window lacks a token of the first sample;
-        None: all are full.
-      y_present: (..., W, b), False where a window lacks a token of the second sample.
+    Tokens are not present where a window lacks one; None: all windows are full.
     """
 
     x_index: Int[Array, "*batch W b"]

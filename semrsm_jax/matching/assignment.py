@@ -144,11 +144,9 @@ def linear_assignment(
 
 
 def check_solver(solver: str, tolerance: float) -> float:
-    """Checks the options of a solver; returns the tolerance as a Python float.
+    """The tolerance as a float. TypeError: it is not a number.
 
-    Raises:
-      TypeError: the tolerance is not a real number.
-      ValueError: the solver is unknown, or the tolerance negative or not finite.
+    ValueError: it is negative or not finite, or the solver unknown.
     """
     _checks.one_of("solver", solver, tuple(SOLVERS))
     return _checks.finite_number("tolerance", tolerance)

@@ -67,13 +67,7 @@ class Matcher(ABC, Generic[M]):
     soft: ClassVar[bool] = False
 
     @abstractmethod
-    def pair(
-        self,
-        x: Tokens,
-        y: Tokens,
-        x_mask: Mask,
-        y_mask: Mask,
-    ) -> M:
+    def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> M:
         """Matches checked arrays; the leading axes are a batch of pairs."""
 
     def statistics(
@@ -104,11 +98,7 @@ class Bound(Protocol):
     """A proven upper bound on every matching of a pair, see `DualBound`."""
 
     def __call__(
-        self,
-        x: Tokens,
-        y: Tokens,
-        x_mask: Mask = None,
-        y_mask: Mask = None,
+        self, x: Tokens, y: Tokens, x_mask: Mask = None, y_mask: Mask = None
     ) -> Float[Array, "*batch"]:
         """The bound (...) of checked arrays; the leading axes are a batch of pairs."""
         ...
@@ -181,11 +171,7 @@ def match(
 
 
 def check_bound(bound: Bound | None) -> Bound | None:
-    """Returns the bound.
-
-    Raises:
-      TypeError: it is not one; often a class was given in place of an instance.
-    """
+    """The bound; TypeError: not one, as where a class was given, not an instance."""
     if bound is not None and (isinstance(bound, type) or not callable(bound)):
         raise TypeError(f"bound must be a bound such as DualBound(), got {bound!r}")
     return bound
@@ -209,11 +195,7 @@ def bounded(
 
 
 def check_matcher(matcher: Matcher) -> Matcher:
-    """Returns the matcher.
-
-    Raises:
-      TypeError: it is not one; often a class was given in place of an instance.
-    """
+    """The matcher; TypeError: not one, as where a class was given, not an instance."""
     if not isinstance(matcher, Matcher):
         raise TypeError(
             f"matcher must be a Matcher instance such as Exact(), got {matcher!r}"

@@ -60,11 +60,7 @@ class DualBound:
         object.__setattr__(self, "tolerance", tolerance)
 
     def __call__(
-        self,
-        x: Tokens,
-        y: Tokens,
-        x_mask: Mask = None,
-        y_mask: Mask = None,
+        self, x: Tokens, y: Tokens, x_mask: Mask = None, y_mask: Mask = None
     ) -> Float[Array, "*batch"]:
         """The bound (...) on the matched inner product of tokens x and y."""
         profits, prices = self.terms(x, y, x_mask, y_mask)
@@ -73,11 +69,7 @@ class DualBound:
         return top_sum(profits, x_mask, count) + top_sum(prices, y_mask, count)
 
     def terms(
-        self,
-        x: Tokens,
-        y: Tokens,
-        x_mask: Mask = None,
-        y_mask: Mask = None,
+        self, x: Tokens, y: Tokens, x_mask: Mask = None, y_mask: Mask = None
     ) -> tuple[Float[Array, "*batch S"], Float[Array, "*batch T"]]:
         """The profits of the rows and prices of the columns that the bound adds up.
 
@@ -89,11 +81,7 @@ class DualBound:
         y_sub, y_sub_mask = _subsample(y, y_mask, self.stride)
         sub = token_products(x_sub, y_sub)
         _, bound, prices = solve(
-            sub,
-            x_sub_mask,
-            y_sub_mask,
-            tolerance=self.tolerance,
-            solver=self.solver,
+            sub, x_sub_mask, y_sub_mask, tolerance=self.tolerance, solver=self.solver
         )
         profits = _profits(sub, prices, y_sub_mask)
         del sub

@@ -52,14 +52,9 @@ def take_in_order(
     free: Bool[Array, "*batch T"],
     row_mask: Bool[Array, "*batch S"] | None,
 ) -> Int[Array, "*batch S"]:
-    """Each row in turn takes its best free column.
+    """Each row, in the order (..., K), takes its best free column, if its mask allows.
 
-    Args:
-      affinity: (..., S, T).
-      order: (..., K), the rows to serve, first come first.
-      permutation: (..., S), what is matched already; returned with the new pairs.
-      free: (..., T), the columns still to be had.
-      row_mask: (..., S), False for rows to pass over.
+    Returns the permutation (..., S), what was matched already, with the new pairs.
     """
     if order.shape[-1] == 0:
         return permutation

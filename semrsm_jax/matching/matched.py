@@ -39,21 +39,12 @@ def matched_statistics(
 ) -> None:
     """Fills inner product and squared distance (B,) of pairs; the unmatched add none.
 
-    Where all tokens are matched, the distance follows from the norms, unless it cancels
-    to noise; else it is that of the matched tokens.
-
-    Args:
-      affinity: float32 or float64 (B, S, T).
-      permutation: int32 (B, S), -1 where a token stays unmatched.
-      x: (N, S, C), of the dtype of affinity.
-      y: (M, T, C), of the dtype of affinity.
-      rows: (B,), the samples of x.
-      columns: (B,), the samples of y.
-      x_norm: float64 (N,), squared norms of samples of x; filled in where negative.
-      y_norm: float64 (M,), squared norms of samples of y; filled in where negative.
-      complete: each token of both samples is matched.
-      inner: float64 (B,).
-      sq_dist: float64 (B,).
+    Where all tokens are matched (`complete`), the distance follows from the norms,
+    unless it cancels to noise; else it is that of the matched tokens. Pair b is of
+    sample rows[b] of x (N, S, C) and columns[b] of y (M, T, C), of the dtype of the
+    affinity (B, S, T); its permutation (B, S) is -1 where a token stays unmatched. The
+    squared norms of all samples, (N,) and (M,) in float64, are filled in where
+    negative.
     """
     for b in range(len(affinity)):
         i, j = rows[b], columns[b]

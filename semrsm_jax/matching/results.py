@@ -75,14 +75,10 @@ class SoftMatching(NamedTuple):
 class Statistics(NamedTuple):
     """What an RSM takes from the matching of two samples, over any leading axes.
 
-    Attributes:
-      value: (...), the matched inner product.
-      sq_dist: (...), the squared Euclidean distance of the matched representations; of
-        a soft matching its mean under the plan.
-      upper_bound: (...), a proven bound on the value of every hard matching.
-      column_error: (...), of a soft matching that did not converge, the total error of
-        the plan's column sums as a share of its mass; 0 where it converged. None of a
-        hard matching.
+    The squared Euclidean distance is of the matched representations; of a soft matching
+    its mean under the plan. The bound is a proven one on the value of every hard
+    matching. The error is that of a soft matching that did not converge: the total
+    error of the plan's column sums as a share of its mass; 0 where it converged.
     """
 
     value: Float[Array, "*batch"]
@@ -92,17 +88,11 @@ class Statistics(NamedTuple):
 
 
 class Unconverged(NamedTuple):
-    """Soft matchings that ended before they converged.
-
-    Attributes:
-      pairs: how many.
-      error: the largest total error of a plan's column sums, as a share of its mass.
-      of_pairs: of how many soft matchings.
-    """
+    """Soft matchings that ended before they converged."""
 
     pairs: int = 0
-    error: float = 0.0
-    of_pairs: int = 0
+    error: float = 0.0  # the largest total error of column sums, as a share of the mass
+    of_pairs: int = 0  # of how many soft matchings
 
     @classmethod
     def of(cls, error: Array | np.ndarray) -> "Unconverged":
@@ -123,12 +113,7 @@ class Unconverged(NamedTuple):
 
 
 def warn_unconverged(unconverged: Unconverged, stacklevel: int = 3) -> None:
-    """Warns of soft matchings that did not converge, if there are any.
-
-    Args:
-      unconverged: those.
-      stacklevel: whose line the warning names; 3 is the caller of the caller.
-    """
+    """Warns of those that did not converge; stacklevel 3 names the caller's caller."""
     if not unconverged.pairs:
         return
     share = 100 * unconverged.pairs / unconverged.of_pairs

@@ -163,10 +163,7 @@ class Sinkhorn(Matcher[SoftMatching]):
 
 
 def round_plan(
-    plan: ArrayLike,
-    *,
-    x_mask: ArrayLike | None = None,
-    y_mask: ArrayLike | None = None,
+    plan: ArrayLike, *, x_mask: ArrayLike | None = None, y_mask: ArrayLike | None = None
 ) -> Int[Array, "*batch S"]:
     """Rounds soft permutations to the permutations that they agree with most.
 
