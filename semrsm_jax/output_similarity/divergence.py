@@ -12,11 +12,7 @@ from semrsm_jax._representations import accumulation_dtype
 
 
 def jensen_shannon_divergence(
-    p: ArrayLike,
-    q: ArrayLike,
-    *,
-    base: float | None = None,
-    from_logits: bool = False,
+    p: ArrayLike, q: ArrayLike, *, base: float | None = None, from_logits: bool = False
 ) -> Float[Array, "*batch"]:
     """How different two distributions over the same classes are, Eq. 13.
 
@@ -212,8 +208,6 @@ def _log_ratio(p: Array, q: Array, contrast: Array) -> Array:
     # Each form where it keeps its digits.
     near = contrast > -0.5
     ratio = jnp.where(
-        near,
-        jnp.log1p(jnp.where(near, contrast, 0)),
-        jnp.log(p) - jnp.log((p + q) / 2),
+        near, jnp.log1p(jnp.where(near, contrast, 0)), jnp.log(p) - jnp.log((p + q) / 2)
     )
     return jnp.where(present, ratio, 0)

@@ -28,15 +28,10 @@ _STACKS_PER_THREAD = 16
 
 
 class PairTokens(NamedTuple):
-    """What each token of P pairs is matched with, and what that adds.
+    """What each token of P pairs is matched with, and what that adds."""
 
-    Attributes:
-      permutation: (P, S), the partner of each token; -1 where it stays unmatched.
-      products: (P, S), its inner product with the partner; 0 where it has none.
-    """
-
-    permutation: Int[Array | np.ndarray, "P S"]
-    products: Float[Array | np.ndarray, "P S"]
+    permutation: Int[Array | np.ndarray, "P S"]  # -1 where a token stays unmatched
+    products: Float[Array | np.ndarray, "P S"]  # with the partner; 0 where it has none
 
 
 class HostPairs:

@@ -15,19 +15,12 @@ from semrsm_jax._rows import Rows
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs to match, numbered row by row.
-
-    Attributes:
-      rows: samples of x.
-      columns: samples of y.
-      triangle: only pairs (i, j) with i <= j; the others follow by symmetry.
-      diagonal: whether pairs (i, i) are to be matched.
-    """
+    """The pairs to match of rows of x and columns of y, numbered row by row."""
 
     rows: int
     columns: int
-    triangle: bool
-    diagonal: bool
+    triangle: bool  # only pairs (i, j) with i <= j; the others follow by symmetry
+    diagonal: bool  # whether pairs (i, i) are to be matched
 
     @property
     def count(self) -> int:
@@ -74,12 +67,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class PairList:
-    """Pairs listed one by one.
-
-    Attributes:
-      rows: (P,), samples of x.
-      columns: (P,), samples of y.
-    """
+    """Pairs listed one by one: samples `rows` (P,) of x and `columns` (P,) of y."""
 
     rows: np.ndarray
     columns: np.ndarray

@@ -1,11 +1,6 @@
 """Retrieval of similar images: neighbors, scores, and the classical baselines."""
 
-from semrsm_jax.retrieval._nearest import (
-    Neighbors,
-    nearest,
-    same_group,
-    same_sample,
-)
+from semrsm_jax.retrieval._nearest import Neighbors, nearest, same_group, same_sample
 from semrsm_jax.retrieval._search import BoundUse, SearchResult, search
 from semrsm_jax.retrieval.baselines import (
     VLAD,
@@ -24,12 +19,7 @@ from semrsm_jax.retrieval.neighbor_file import (
     load_neighbors,
     save_neighbors,
 )
-from semrsm_jax.retrieval.scores import (
-    ScoresAtK,
-    class_iou,
-    instance_f1,
-    scores_at_k,
-)
+from semrsm_jax.retrieval.scores import ScoresAtK, class_iou, instance_f1, scores_at_k
 
 __all__ = [
     "MeanScore",

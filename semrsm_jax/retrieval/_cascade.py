@@ -34,21 +34,13 @@ _WORTH = 0.8
 
 @dataclass
 class Cost:
-    """What a bound, or the matching, cost and saved so far.
-
-    Attributes:
-      name: the name of the bound.
-      pairs: the pairs that it was computed for.
-      pruned: the pairs that need no matching because of it.
-      seconds: the time that it took.
-      warm_pairs: the pairs without those of the first chunk, which may compile.
-      warm_seconds: the time without that of the first chunk.
-    """
+    """What a bound, or the matching, cost and saved so far."""
 
     name: str
-    pairs: int = 0
-    pruned: int = 0
+    pairs: int = 0  # that it was computed for
+    pruned: int = 0  # that need no matching because of it
     seconds: float = 0.0
+    # Without the first chunk, which may compile.
     warm_pairs: int = 0
     warm_seconds: float = 0.0
 
@@ -79,17 +71,10 @@ class Cost:
 
 @dataclass
 class Solver:
-    """How pairs are matched, and what that cost so far.
-
-    Attributes:
-      rule: how.
-      size: pairs a chunk; less after memory ran out.
-      cost: of all pairs matched.
-      unconverged: the soft matchings among them that did not converge.
-    """
+    """How pairs are matched, and what that cost so far."""
 
     rule: Rule
-    size: int
+    size: int  # pairs a chunk; less after memory ran out
     cost: Cost = field(default_factory=lambda: Cost("matching"))
     unconverged: Unconverged = Unconverged()
 
@@ -111,16 +96,11 @@ class Ranking:
         solver: Solver,
         report: Callable[[int], None],
     ) -> None:
-        """Starts from the bound that costs next to nothing.
+        """Starts from the bound that costs next to nothing, by a monotone kernel.
 
-        Args:
-          block: the samples.
-          kernel: monotone.
-          excluded: (n, m), the pairs that may not be neighbors.
-          known: (n, k), the similarities of the best neighbors among other samples, or
-            -inf.
-          solver: matches pairs.
-          report: called with the number of pairs of this block that were matched.
+        `excluded` (n, m) are the pairs that may not be neighbors; `known` (n, k) the
+        similarities of the best neighbors among other samples, or -inf. `report` is
+        called with the number of pairs of this block that were matched.
         """
         self._block, self._kernel = block, kernel
         self._excluded, self._known = excluded, known

@@ -38,9 +38,7 @@ class Neighbors(_IndexAndSimilarity):
     database_ids: tuple[str, ...] | None = None
 
     def of(
-        self,
-        query_ids: Sequence[str] | None,
-        database_ids: Sequence[str] | None,
+        self, query_ids: Sequence[str] | None, database_ids: Sequence[str] | None
     ) -> Self:
         """The same neighbors, with the ids of queries and database."""
         named = type(self)(*self)

@@ -9,11 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from semrsm_jax.comparison.grouping import LEAST_SIGNS
-from semrsm_jax.comparison.inference import (
-    PairedTest,
-    paired_test,
-    score_interval,
-)
+from semrsm_jax.comparison.inference import PairedTest, paired_test, score_interval
 from semrsm_jax.retrieval._nearest import Neighbors
 from semrsm_jax.retrieval._search import SearchResult
 from semrsm_jax.retrieval.scores import Score, ScoresAtK, instance_f1, scores_at_k

@@ -97,16 +97,10 @@ def holds_neighbors(path: str | os.PathLike) -> bool:
     """Whether a file holds neighbors, for the scores of Section 4.2.
 
     Args:
-      path: the file.
-
-    Returns:
-      True for an .npz with the arrays of `save_neighbors`.
-
-    Args:
       path: of the file.
 
     Returns:
-      True for such a file, False for any other.
+      True for an .npz with the arrays of `save_neighbors`, False for any other file.
 
     Raises:
       ValueError: an .npz is missing or damaged.

@@ -42,10 +42,7 @@ class ScoresAtK(NamedTuple):
 
 
 def instance_f1(
-    query_counts: ArrayLike,
-    database_counts: ArrayLike,
-    *,
-    zero_division: float = 0.0,
+    query_counts: ArrayLike, database_counts: ArrayLike, *, zero_division: float = 0.0
 ) -> Float[Array, "*batch"]:
     """The F1 score of counts of objects: a query's truth, an image's prediction.
 
@@ -78,10 +75,7 @@ def instance_f1(
 
 
 def class_iou(
-    query_counts: ArrayLike,
-    database_counts: ArrayLike,
-    *,
-    zero_division: float = 0.0,
+    query_counts: ArrayLike, database_counts: ArrayLike, *, zero_division: float = 0.0
 ) -> Float[Array, "*batch"]:
     """Intersection over union of the classes that are present, App. D.4.
 
@@ -178,8 +172,7 @@ def counts_of(
 ) -> tuple[ArrayLike, ArrayLike]:
     """The counts of both sides, in the order of the samples of the neighbors.
 
-    Raises:
-      ValueError: as `align_labels` and `align_classes`.
+    ValueError: as `align_labels` and `align_classes`.
     """
     sides: list[Any] = []
     for name, labels in (("query", query), ("database", database)):
