@@ -3,7 +3,7 @@
 A mean over batches of CKAs does not estimate CKA. Here the numerator and both parts of
 the denominator are averaged, each by an unbiased estimator, and divided once at the
 end: over random batches each has the expectation that it has over all samples (Nguyen
-et al. 2021).
+et al., "Do wide and deep networks learn the same things?", 2021).
 """
 
 from collections.abc import Callable, Iterable
@@ -40,20 +40,14 @@ class MinibatchSums(NamedTuple):
     samples: Float[Array, ""]
 
 
-Update = Callable[[MinibatchSums, ArrayLike, ArrayLike], MinibatchSums]
-
-
 def minibatch_init(dtype: jax.typing.DTypeLike = float) -> MinibatchSums:
-    """The sums before the first batch.
+    """The sums before the first batch (Nguyen et al. 2021).
 
     Args:
       dtype: to sum in; float is float32, or float64 under x64.
 
     Returns:
       The `MinibatchSums` of no samples.
-
-    References:
-      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     zero = jnp.zeros((), dtype)
     return MinibatchSums(*[zero] * len(MinibatchSums._fields))
@@ -68,14 +62,11 @@ def minibatch_update(sums: MinibatchSums, K: ArrayLike, L: ArrayLike) -> Minibat
       L: RSM (b, b) of the same samples in the same order.
 
     Returns:
-      The `MinibatchSums` with this batch.
+      The `MinibatchSums` with this batch, as in Nguyen et al. 2021.
 
     Raises:
       TypeError: an RSM is not real.
       ValueError: as `cka`; fewer than 4 samples (leave out a short last batch).
-
-    References:
-      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     K, L = check_rsms(K, L, "unbiased", shift=True)
     (unit_k, scale_k), (unit_l, scale_l) = (unit_scale(m, "unbiased") for m in (K, L))
@@ -94,14 +85,11 @@ def minibatch_update_features(
       Y: features (b, ...) of the same samples in the same order.
 
     Returns:
-      The `MinibatchSums` with this batch.
+      The `MinibatchSums` with this batch, as in Nguyen et al. 2021.
 
     Raises:
       TypeError: an array is not real.
       ValueError: as `linear_cka`; fewer than 4 samples (leave out a short last batch).
-
-    References:
-      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     x, y = linear.check_features(X, Y, "unbiased")
     products = linear.products(x.unit, y.unit, "unbiased")
@@ -109,7 +97,7 @@ def minibatch_update_features(
 
 
 def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
-    """CKA of all batches so far.
+    """CKA of all batches so far (Nguyen et al. 2021).
 
     Args:
       sums: of these batches, as `minibatch_update` returns them.
@@ -118,16 +106,11 @@ def minibatch_compute(sums: MinibatchSums) -> Float[Array, ""]:
       A scalar, never clamped; 0 where K or L had no structure in any batch, or before
       the first one, and NaN where the estimate of HSIC(K, K) or HSIC(L, L) is negative,
       which an RSM that is not symmetric can cause.
-
-    References:
-      Nguyen et al., "Do wide and deep networks learn the same things?", 2021.
     """
     return ratio(sums.cross, sums.own_k, sums.own_l)
 
 
-def minibatch_cka(
-    batches: Iterable[tuple[ArrayLike, ArrayLike]],
-) -> Float[Array, ""]:
+def minibatch_cka(batches: Iterable[tuple[ArrayLike, ArrayLike]]) -> Float[Array, ""]:
     """Unbiased CKA from batches of RSMs; see `minibatch_compute`.
 
     Args:
@@ -170,7 +153,8 @@ def minibatch_linear_cka(
 
 
 def _over(
-    update: Update, batches: Iterable[tuple[ArrayLike, ArrayLike]]
+    update: Callable[[MinibatchSums, ArrayLike, ArrayLike], MinibatchSums],
+    batches: Iterable[tuple[ArrayLike, ArrayLike]],
 ) -> Float[Array, ""]:
     sums = minibatch_init()
     for first, second in batches:
