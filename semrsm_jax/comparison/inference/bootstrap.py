@@ -1,19 +1,22 @@
 """Bootstrap intervals over samples, for any statistic of two RSMs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison.grouping import (
     KEEP,
     SampleGroups,
     carried_groups,
+    check_groups,
+    check_testable,
     sample_groups,
 )
 from semrsm_jax.comparison.inference._resampling import (
@@ -115,58 +118,73 @@ def bootstrap_interval(
       True
     """
     confidence = check_confidence(confidence)
-    K, L = same_samples({"K": K, "L": L}).values()
-    groups = carried_groups(groups, K, L)
-    K, L = check_arguments(statistic, K, L)
-    counted = sample_groups(groups, len(K), within_groups)
-    by_groups(statistic, counted)
-    of_rsms = OfRSMs(statistic)
-    resampled = resample(
-        of_rsms,
-        of_rsms.data(K, L, counted),
-        len(K),
-        key=key,
-        resamples=resamples,
-        groups=groups,
-        entries=entries_of_counts(statistic, K),
-    )
+    settings: dict[str, Any] = {"key": key, "resamples": resamples}
+    rsms = {"K": K, "L": L}
+    resampled = resample_rsms(statistic, rsms, groups, within_groups, **settings)
     check_defined("statistic", resampled.estimate)
     warn_of_units(resampled.influence, statistic)
     return _studentized(resampled, as_key(key), confidence)
 
 
-class RSMData(NamedTuple):
-    """Two RSMs, with all done that resamples do not change.
+def resample_rsms(
+    statistic: Statistic,
+    rsms: Mapping[str, ArrayLike],
+    groups: ArrayLike | None,
+    within_groups: str,
+    **settings: Any,
+) -> Resampled:
+    """A statistic of two named RSMs; of four, the values (3,) of a `difference_test`.
 
-    Attributes:
-      first: as `compare_counted` takes it.
-      second: as `compare_counted` takes it.
-      groups: of the samples.
-      known: 1, or NaN where an RSM holds NaN, which sorting would hide.
+    Raises as these; `settings` are those of `resample`.
     """
-
-    first: Any
-    second: Any
-    groups: SampleGroups | None
-    known: Float[Array, ""]
+    rsms = same_samples(rsms)
+    groups = carried_groups(groups, *rsms.values())
+    K, L, *others = rsms.values()
+    pairs = [check_arguments(statistic, *each) for each in ((K, L), others) if each]
+    samples, last = pairs[0][0], pairs[-1][0]
+    if len(samples) != len(last):
+        raise ValueError(
+            "first and second must be over the same samples, got shapes "
+            f"{samples.shape} and {last.shape}"
+        )
+    counted = sample_groups(groups, len(samples), within_groups)
+    by_groups(statistic, counted)
+    if others:
+        units = check_groups(groups, len(samples))[1]
+        check_testable(units, 2.0 ** (1 - units), "their signs")
+    of_rsms = _OfRSMs(statistic)
+    return resample(
+        of_rsms,
+        tuple(of_rsms.data(*each, counted) for each in pairs),
+        len(samples),
+        groups=groups,
+        values=3 if others else 1,
+        entries=entries_of_counts(statistic, samples),
+        **settings,
+    )
 
 
 @dataclass(frozen=True)
-class OfRSMs:
-    """A statistic of two RSMs, as `resample` takes it."""
+class _OfRSMs:
+    """A statistic of two RSMs, or its difference and that of each two of four (3,)."""
 
     statistic: Statistic
 
     @partial(jax.jit, static_argnums=0)
-    def data(self, K: Array, L: Array, groups: SampleGroups | None) -> RSMData:
-        """What a call takes."""
+    def data(self, K: Array, L: Array, groups: SampleGroups | None) -> tuple[Any, ...]:
+        """What a call takes of each two: all that resamples do not change."""
         first, second = (before_counts(self.statistic, each, groups) for each in (K, L))
-        return RSMData(first, second, groups, where_known(jnp.ones((), K.dtype), K, L))
+        # Sorting would hide a NaN.
+        known = where_known(jnp.ones((), K.dtype), K, L)
+        return first, second, groups, known
 
-    def __call__(self, rsms: RSMData, counts: Array) -> Array:
+    def __call__(self, pairs: tuple[tuple[Any, ...], ...], counts: Array) -> Array:
         """The statistic, each sample counting so often."""
-        first, second, groups, known = rsms
-        return known * compare_counted(self.statistic, first, second, counts, groups)
+        values = [
+            known * compare_counted(self.statistic, first, second, counts, groups)
+            for first, second, groups, known in pairs
+        ]
+        return jnp.stack([values[0] - values[1], *values]) if values[1:] else values[0]
 
 
 def _studentized(resampled: Resampled, key: jax.Array, confidence: float) -> Interval:

@@ -1,6 +1,5 @@
 """Tests of the difference of two definitions of similarity on the same samples."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -8,14 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from semrsm_jax._ids import same_samples
-from semrsm_jax.comparison.grouping import (
-    KEEP,
-    carried_groups,
-    check_groups,
-    check_testable,
-    sample_groups,
-)
+from semrsm_jax.comparison.grouping import KEEP
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     Resampled,
@@ -23,7 +15,6 @@ from semrsm_jax.comparison.inference._resampling import (
     check_confidence,
     check_defined,
     pair_share,
-    resample,
     warn_of_units,
 )
 from semrsm_jax.comparison.inference._signs import (
@@ -32,15 +23,9 @@ from semrsm_jax.comparison.inference._signs import (
     sign_null,
     sign_test,
 )
-from semrsm_jax.comparison.inference.bootstrap import OfRSMs
+from semrsm_jax.comparison.inference.bootstrap import resample_rsms
 from semrsm_jax.comparison.inference.interval import Interval
-from semrsm_jax.comparison.inference.statistic import (
-    CKA,
-    Statistic,
-    by_groups,
-    check_arguments,
-    entries_of_counts,
-)
+from semrsm_jax.comparison.inference.statistic import CKA, Statistic
 
 
 class Difference(NamedTuple):
@@ -128,31 +113,9 @@ def difference_test(
     """
     confidence = check_confidence(confidence)
     names = ("first[0]", "first[1]", "second[0]", "second[1]")
-    rsms = same_samples(dict(zip(names, (*first, *second), strict=True)))
-    K, L, *others = rsms.values()
-    groups = carried_groups(groups, *rsms.values())
-    first, second = (check_arguments(statistic, *each) for each in ((K, L), others))
-    if len(first[0]) != len(second[0]):
-        raise ValueError(
-            "first and second must be over the same samples, got shapes "
-            f"{first[0].shape} and {second[0].shape}"
-        )
-    samples = len(first[0])
-    counted = sample_groups(groups, samples, within_groups)
-    by_groups(statistic, counted)
-    units = check_groups(groups, samples)[1]
-    check_testable(units, 2.0 ** (1 - units), "their signs")
-    of_rsms = OfRSMs(statistic)
-    resampled = resample(
-        _DifferenceOf(of_rsms),
-        tuple(of_rsms.data(*each, counted) for each in (first, second)),
-        samples,
-        key=key,
-        resamples=resamples,
-        groups=groups,
-        values=3,
-        entries=entries_of_counts(statistic, first[0]),
-    )
+    rsms = dict(zip(names, (*first, *second), strict=True))
+    settings: dict[str, Any] = {"key": key, "resamples": resamples}
+    resampled = resample_rsms(statistic, rsms, groups, within_groups, **settings)
     check_defined("statistic", resampled.estimate[0])
     warn_of_units(resampled.influence, statistic)
     return _by_signs(resampled, as_key(key), confidence)
@@ -167,16 +130,8 @@ def _by_signs(resampled: Resampled, key: jax.Array, confidence: float) -> Differ
     low, high, error = sign_interval(difference, influence, null, confidence)
     null = sign_null(contributions, key, resamples)
     _, p_value = sign_test(contributions, null, "two-sided")
-    return Difference(
-        difference,
-        low,
-        high,
-        p_value,
-        error,
-        one,
-        other,
-        resampled.values[:, 0],
-    )
+    values = resampled.values[:, 0]
+    return Difference(difference, low, high, p_value, error, one, other, values)
 
 
 @jax.jit
@@ -186,14 +141,3 @@ def _of_pairs(
     """What each unit adds to the difference, and the same with the difference."""
     influence = (jnp.sqrt(pair_share(resampled)) * resampled.influence)[:, 0]
     return influence, resampled.estimate[0] + influence
-
-
-@dataclass(frozen=True)
-class _DifferenceOf:
-    """The difference of a statistic of two pairs of RSMs, and that of each (3,)."""
-
-    statistic: OfRSMs
-
-    def __call__(self, pairs: Any, counts: Array) -> Float[Array, "3"]:
-        one, other = (self.statistic(rsms, counts) for rsms in pairs)
-        return jnp.stack([one - other, one, other])
