@@ -55,7 +55,5 @@ class Interval(NamedTuple):
             placed(self.low),
             placed(self.high),
             None if error is None else reach * error,
-            None
-            if resampled is None
-            else estimate + reach * (resampled - self.estimate),
+            None if resampled is None else placed(resampled),
         )
