@@ -101,14 +101,10 @@ def linear_cka_matrix(
         if estimator == "unbiased":
             index = np.arange(stop - start)
             square[:, index, index] = 0
+        units = np.multiply.outer(scales[: len(left)], scales[-len(right) :])
         for part, times in ((square, 1), (rest, 2)):  # the rest has a mirror image
             other = part if others is None else part[len(left) :]
-            products = block_products(part[: len(left)], other)
-            cross += (
-                times
-                * products
-                * np.multiply.outer(scales[: len(left)], scales[-len(right) :])
-            )
+            cross += times * block_products(part[: len(left)], other) * units
             squares = np.einsum("kbx,kbx->kb", part, part).sum(1, dtype=float)
             own += times * scales**2 * squares
     if estimator == "unbiased":
@@ -117,12 +113,8 @@ def linear_cka_matrix(
         fits = np.array([effects(-e, -e, ones, estimator)[0] for e in diagonals])
         cross += 2 * fits[: len(left)] @ diagonals[-len(right) :].T
         own += 2 * np.sum(fits * diagonals, axis=1)
-    varies = np.array(
-        [
-            layer.varies(e.max(), step)
-            for layer, e in zip(layers, diagonals, strict=True)
-        ]
-    )
+    norms = zip(layers, diagonals, strict=True)
+    varies = np.array([layer.varies(each.max(), step) for layer, each in norms])
     own = np.where(varies, own, 0)
     cross *= varies[: len(left), None] & varies[-len(right) :]
     return ratios(Products(cross, own[: len(left)], own[-len(right) :]))
