@@ -1,13 +1,16 @@
 """The loop over pairs: chunks, padding, halving when memory runs out.
 
 Everything that matches pairs comes here: `pair_statistics`, eager and under jit, the
-tiles of a run, the search, and the correspondences of a report.
+tiles of a run, the search, and the correspondences of a report. Under a transformation,
+where values are not known, the loop is that of `match_traced`.
 """
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
@@ -16,30 +19,18 @@ from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import is_out_of_memory
 from semrsm_jax._rows import Rows, part
-from semrsm_jax.matching.base import (
-    Bound,
-    Matcher,
-    bounded,
-    matched_tokens,
-)
+from semrsm_jax.matching.base import Bound, Matcher, bounded, matched_tokens
 from semrsm_jax.matching.results import Unconverged
 from semrsm_jax.pairs._on_host import HostPairs, PairTokens, matched_on_host
 from semrsm_jax.pairs.selection import PairList, Pairs, take
 
 
 class PairInputs(NamedTuple):
-    """Both sides; what is not on the device goes there chunk by chunk.
+    """Both sides; what is not on the device goes there chunk by chunk."""
 
-    Attributes:
-      x: (N, S, C).
-      y: (M, T, C).
-      x_mask: (N, S), True where a token takes part. None: all do.
-      y_mask: (M, T), True where a token takes part. None: all do.
-    """
-
-    x: Array | np.ndarray | Rows
-    y: Array | np.ndarray | Rows
-    x_mask: Bool[Array, "N S"] | None = None
+    x: Array | np.ndarray | Rows  # (N, S, C)
+    y: Array | np.ndarray | Rows  # (M, T, C)
+    x_mask: Bool[Array, "N S"] | None = None  # True where a token takes part
     y_mask: Bool[Array, "M T"] | None = None
 
     @property
@@ -79,34 +70,22 @@ class Rule(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What a chunk of pairs gave.
+    """What a chunk of pairs gave."""
 
-    Attributes:
-      start: the number of its first pair.
-      stop: the number after its last pair.
-      values: arrays, a row for each pair.
-      size: the pairs a chunk that memory was enough for.
-    """
-
-    start: int
-    stop: int
-    values: tuple[np.ndarray, ...]
-    size: int
+    start: int  # the number of its first pair
+    stop: int  # the number after its last pair
+    values: tuple[np.ndarray, ...]  # with a row for each pair
+    size: int  # the pairs a chunk that memory was enough for
 
 
 class Block(NamedTuple):
-    """What a grid of pairs gave.
+    """What a grid of pairs gave."""
 
-    Attributes:
-      matrices: ``inner``, ``sq_dist``, ``upper_bound`` and of a soft matcher
-        ``column_error`` (N, M), zero where nothing was matched.
-      size: the pairs a chunk that memory was enough for.
-      unconverged: the soft matchings among them that did not converge.
-    """
-
+    # inner, sq_dist, upper_bound and of a soft matcher column_error (N, M), zero where
+    # nothing was matched
     matrices: tuple[np.ndarray, ...]
-    size: int
-    unconverged: Unconverged
+    size: int  # the pairs a chunk that memory was enough for
+    unconverged: Unconverged  # the soft matchings among them that did not converge
 
 
 def in_chunks(
@@ -114,15 +93,10 @@ def in_chunks(
 ) -> Iterator[Chunk]:
     """Computes numbered pairs chunk by chunk; half as many where memory runs out.
 
-    Args:
-      compute: takes numbers (P,) below `count`, and gives arrays of P rows.
-      count: of all pairs.
-      size: pairs a chunk at first.
-      padded: every chunk has `size` numbers, the last one repeated, so that one
-        program serves all of them.
-
-    Raises:
-      MemoryError: memory is not enough for one pair; or RuntimeError, on a device.
+    `compute` takes numbers (P,) below `count` and gives arrays of P rows. Padded chunks
+    have `size` numbers each, the last one repeated, so that one program serves all.
+    Where memory is not enough for one pair, its MemoryError, or a device's
+    RuntimeError, is raised.
     """
     done = 0
     while done < count:
@@ -149,16 +123,10 @@ def execute(
     size: int,
     tokens: bool = False,
 ) -> Generator[Chunk, None, None]:
-    """Matches pairs chunk by chunk, where the values are known.
+    """Matches pairs of checked inputs chunk by chunk, where the values are known.
 
-    To be closed, which ends its threads.
-
-    Args:
-      inputs: x (N, S, C) and y (M, T, C), checked before.
-      rule: how.
-      pairs: which, in this order.
-      size: pairs a chunk; halved where memory runs out.
-      tokens: gives `PairTokens` of each pair in place of its `Statistics`.
+    It is to be closed, which ends its threads. With `tokens` it gives the `PairTokens`
+    of each pair in place of its `Statistics`.
     """
     with HostPairs(inputs, rule.matcher) as host:
         on_host = host.match if host.usable else None
@@ -176,14 +144,9 @@ def match_block(
     size: int,
     progress: Callable[[int], None],
 ) -> Block:
-    """Matches a grid of pairs; the host keeps what is done.
+    """Matches a grid of pairs, of a triangle both halves; the host keeps what is done.
 
-    Args:
-      inputs: x (N, S, C) and y (M, T, C), checked before.
-      rule: how.
-      pairs: which; where they are a triangle, their mirror images are filled in.
-      size: pairs a chunk; halved where memory runs out.
-      progress: called with the number of pairs done, after each chunk.
+    `progress` is called with the number of pairs done, after each chunk.
     """
     dtype = accumulation_dtype(inputs.dtype)
     shape = (pairs.rows, pairs.columns)
@@ -233,3 +196,37 @@ def match_pairs(
     else:
         statistics = rule.matcher.statistics(x, y, x_mask, y_mask)
     return bounded(statistics, rule.bound, x, y, x_mask, y_mask)
+
+
+def match_traced(
+    inputs: PairInputs, rule: Rule, pairs: Pairs, size: int
+) -> tuple[Array, ...]:
+    """The matrices of `match_block`, by one loop that jit, vmap and grad go through."""
+    inputs = inputs._replace(x=jnp.asarray(inputs.x), y=jnp.asarray(inputs.y))
+    tokens, channels = max(inputs.x.shape[1], inputs.y.shape[1]), inputs.x.shape[2]
+    # Of fewer channels, the product gains less than the turning of its result costs.
+    by_rows = rule.matcher.by_rows and rule.bound is None and channels >= 2 * tokens
+    rows, columns = pairs.chunks(size, by_rows)
+    # The backward pass matches nothing again: it keeps permutations and bounds.
+    kept = jax.checkpoint_policies.save_only_these_names("matching")
+
+    @partial(jax.checkpoint, policy=kept)
+    def chunk(inputs, rows, columns):
+        return match_pairs(inputs, rows, columns, rule)
+
+    values = jax.lax.map(lambda index: chunk(inputs, *index), (rows, columns))
+    # One row stands for all of its chunk; pairs that fill up a chunk are there twice.
+    rows = rows if rows.ndim == 2 else rows[:, None]
+    first, second = (a.ravel() for a in np.broadcast_arrays(rows, columns))
+    if pairs.triangle:
+        first, second = np.minimum(first, second), np.maximum(first, second)
+    _, once = np.unique(first * pairs.columns + second, return_index=True)
+    first, second = first[once], second[once]
+
+    def fill(value):
+        value = value.ravel()[once]
+        full = jnp.zeros((pairs.rows, pairs.columns), value.dtype)
+        full = full.at[first, second].set(value)
+        return full.at[second, first].set(value) if pairs.triangle else full
+
+    return tuple(fill(value) for value in values if value is not None)

@@ -16,9 +16,8 @@ from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
-from semrsm_jax.pairs._traced import match_traced
 from semrsm_jax.pairs.chunk_size import pairs_in_flight
-from semrsm_jax.pairs.executor import PairInputs, Rule, match_block
+from semrsm_jax.pairs.executor import PairInputs, Rule, match_block, match_traced
 from semrsm_jax.pairs.selection import Pairs, batches, take
 
 # Samples whose norms are taken at once.
@@ -145,11 +144,11 @@ def statistics_up_to_scale(
     y: ArrayLike | Rows | None,
     matcher: Matcher,
     *,
-    x_mask: ArrayLike | None,
-    y_mask: ArrayLike | None,
+    x_mask: ArrayLike | None = None,
+    y_mask: ArrayLike | None = None,
     bound: Bound | None = None,
-    memory_budget: int | None,
-    progress: Callable[[int, int], None] | None,
+    memory_budget: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[PairStatistics, Unconverged]:
     """`pair_statistics`, for a kernel that gives the same whatever the scale.
 
@@ -236,8 +235,7 @@ def squared_norms(
 ) -> Float[Array, " N"]:
     """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out.
 
-    Raises:
-      ValueError: one leaves the range of the dtype; a traced one is NaN instead.
+    ValueError: one leaves the range of the dtype; a traced one is NaN instead.
     """
     norms = _squared_norms(array, mask, dtype)
     _representations.check_range(name, array, norms, dtype)
