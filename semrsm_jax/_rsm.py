@@ -1,6 +1,7 @@
 """The representational similarity matrix."""
 
 from collections.abc import Callable
+from typing import Any
 
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -79,27 +80,13 @@ def rsm(
 
 
 def rsm_with_unconverged(
-    x: ArrayLike,
-    y: ArrayLike | None,
-    matcher: Matcher,
-    kernel: Kernel,
-    *,
-    x_mask: ArrayLike | None = None,
-    y_mask: ArrayLike | None = None,
-    memory_budget: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    x: ArrayLike, y: ArrayLike | None, matcher: Matcher, kernel: Kernel, **settings: Any
 ) -> tuple[Float[Array, "N M"], Unconverged]:
     """`rsm`, and the matchings that did not converge, of which the caller warns."""
     if not callable(kernel) or isinstance(kernel, type):
         raise TypeError(f"kernel must be a kernel such as Linear(), got {kernel!r}")
+    scale_free = getattr(kernel, "scale_free", None)
     statistics, unconverged = statistics_up_to_scale(
-        getattr(kernel, "scale_free", None),
-        x,
-        y,
-        matcher,
-        x_mask=x_mask,
-        y_mask=y_mask,
-        memory_budget=memory_budget,
-        progress=progress,
+        scale_free, x, y, matcher, **settings
     )
     return kernel(statistics), unconverged
