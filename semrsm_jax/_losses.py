@@ -133,7 +133,9 @@ def rsm_alignment_loss(
     target = jnp.where(counted, target, 0)
     _checks.finite("target", target)
     K = rsm(x, None, matcher, kernel, x_mask=x_mask)
-    return 1 - _correlation(K, target.astype(accumulation_dtype(target.dtype)), counted)
+    target = target.astype(accumulation_dtype(target.dtype))
+    # Pearson's correlation of the counted entries; 0 where either is constant.
+    return 1 - jnp.sum(_standardized(K, counted) * _standardized(target, counted))
 
 
 def semantic_triplet_loss(
@@ -249,14 +251,6 @@ def _known(value: ArrayLike, shape: tuple[int, int]) -> Array:
     if value.shape != shape:
         raise ValueError(f"known must have shape {shape}, got {value.shape}")
     return value
-
-
-def _correlation(
-    K: Float[Array, "N N"], L: Float[Array, "N N"], counted: Array
-) -> Float[Array, ""]:
-    """Pearson's correlation of the counted entries; 0 where either is constant."""
-    a, b = _standardized(K, counted), _standardized(L, counted)
-    return jnp.sum(a * b)
 
 
 def _standardized(K: Float[Array, "N N"], counted: Array) -> Float[Array, "N N"]:
