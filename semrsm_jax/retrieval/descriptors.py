@@ -1,6 +1,6 @@
 """Global descriptors: one vector for each image, compared by cosine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -124,8 +124,11 @@ class GlobalDescriptor:
 
 def token_batches(
     name: str, x: Any, mask: ArrayLike | None
-) -> "list[tuple[Array, Array]] | TokenBatches":
-    """Tokens (n, S, C) and masks (n, S), in batches; raises as `Descriptor.vectors`."""
+) -> Iterator[tuple[Float[Array, "n S C"], Bool[Array, "n S"]]]:
+    """Tokens and masks, in batches; raises as `Descriptor.vectors`.
+
+    All batches but the last are of one size; where values are traced there is one.
+    """
     x = _checks.with_shape(x)
     if len(x.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {x.shape}")
@@ -134,27 +137,13 @@ def token_batches(
     if present is None:
         present = jnp.ones(x.shape[:2], bool)
     if _checks.is_traced(x, present):
-        return [(_floats(name, x), present)]
-    return TokenBatches(name, x, present)
-
-
-class TokenBatches:
-    """Iterates over the samples of an array, batch by batch, each time from the first.
-
-    All batches but the last are of one size.
-    """
-
-    def __init__(self, name: str, x: Any, mask: Bool[Array, "N S"]) -> None:
-        """Arguments were checked by `token_batches`."""
-        self._name, self._x, self._mask = name, x, mask
-
-    def __iter__(self):
-        """Yields tokens and masks."""
-        count, *rest = self._x.shape
-        for rows in batches(count, max(1, _BATCH_BYTES // (4 * int(np.prod(rest))))):
-            tokens = _floats(self._name, self._x[rows])
-            _checks.finite(self._name, tokens)
-            yield tokens, self._mask[rows]
+        yield _floats(name, x), present
+        return
+    count, *rest = x.shape
+    for rows in batches(count, max(1, _BATCH_BYTES // (4 * int(np.prod(rest))))):
+        tokens = _floats(name, x[rows])
+        _checks.finite(name, tokens)
+        yield tokens, present[rows]
 
 
 def _floats(name: str, tokens: Any) -> Float[Array, "n S C"]:
