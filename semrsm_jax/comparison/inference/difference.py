@@ -113,7 +113,7 @@ def difference_test(
     """
     confidence = check_confidence(confidence)
     names = ("first[0]", "first[1]", "second[0]", "second[1]")
-    rsms = dict(zip(names, (*first, *second), strict=True))
+    rsms: dict[str, Any] = dict(zip(names, (*first, *second), strict=True))
     settings: dict[str, Any] = {"key": key, "resamples": resamples}
     resampled = resample_rsms(statistic, rsms, groups, within_groups, **settings)
     check_defined("statistic", resampled.estimate[0])
