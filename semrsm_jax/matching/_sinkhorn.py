@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from semrsm_jax.matching._centered import SoftSettings
 from semrsm_jax.matching._implicit import solve_laplacian
 from semrsm_jax.matching._scores import CYCLE, Scores, log_ratio
 
@@ -27,13 +28,6 @@ _FARTHEST, _NEAR, _REHEATED = 2.0, 0.05, 32.0
 _LARGEST = 1.0
 
 
-class Limits(NamedTuple):
-    """When to stop: at this error of a pair, or after so many iterations."""
-
-    tolerance: float
-    max_iterations: int
-
-
 class Solution(NamedTuple):
     """What the iteration ended with."""
 
@@ -45,31 +39,24 @@ class Solution(NamedTuple):
 
 
 def solve(
-    scores: Scores,
-    limits: Limits,
-    hottest: Float[Array, "*batch"],
-    *,
-    unrolled: bool = False,
+    settings: SoftSettings, scores: Scores, hottest: Float[Array, "*batch"]
 ) -> Solution:
     """Iterates until each pair's column sums are right; converged pairs stay fixed.
 
-    Args:
-      scores: held ones may be a batch.
-      limits: when to stop.
-      hottest: temperature of the first cycle, at least 1; it falls to 1, where the
-        problem is the one asked for.
-      unrolled: plain iterations in logarithms, differentiable step by step: all cycles
-        that the limits allow are laid out, and those after convergence do nothing. The
-        backward pass keeps the potentials of each cycle and forms the rest again.
-        False: not differentiable.
+    Held scores may be a batch. The temperature falls from the hottest, at least 1, to
+    1, where the problem is the one asked for. Without `implicit_diff`, iterations are
+    plain ones in logarithms, differentiable step by step: all cycles that the settings
+    allow are laid out, and those after convergence do nothing. The backward pass keeps
+    the potentials of each cycle and forms the rest again.
     """
     column_mass, batch = scores.column_mass, hottest.shape
+    unrolled = not settings.implicit_diff
     stride = CYCLE if unrolled else scores.stride
-    newton = limits.max_iterations // (2 * _STEPS)
+    newton = settings.max_iterations // (2 * _STEPS)
     newton = 0 if unrolled or newton < _FEWEST else newton
-    plain = limits.max_iterations - newton * _STEPS
+    plain = settings.max_iterations - newton * _STEPS
     # What is smaller is rounding, and no iteration changes it.
-    enough = max(limits.tolerance, 4 * float(jnp.finfo(column_mass.dtype).eps))
+    enough = max(settings.tolerance, 4 * float(jnp.finfo(column_mass.dtype).eps))
 
     def unfinished(state):
         _, _, running, _, count = state
@@ -104,7 +91,7 @@ def solve(
         def cycle(state, _):
             return jax.lax.cond(unfinished(state), recomputed, lambda s: s, state), None
 
-        cycles = -(-limits.max_iterations // CYCLE)
+        cycles = -(-settings.max_iterations // CYCLE)
         state, _ = jax.lax.scan(cycle, state, length=cycles)
     else:
         state = jax.lax.while_loop(unfinished, step, state)
@@ -116,7 +103,7 @@ def solve(
     anchor = jax.lax.stop_gradient(anchor)
     sums = scores.at(anchor).column_sums(jax.lax.stop_gradient(log_scaling))
     error = _error(column_mass, sums)
-    converged = error <= limits.tolerance
+    converged = error <= settings.tolerance
     return Solution(anchor, log_scaling, converged, n_iters, error)
 
 

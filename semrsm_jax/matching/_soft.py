@@ -107,17 +107,11 @@ def _solve(
     epsilon, hottest = temperatures(tokens, strength, settings)
     scaled, mass = tokens.x / epsilon[..., None, None], tokens[-2:]
     sides = *mass, jnp.zeros_like(tokens.column_mass)
+    search = partial(_sinkhorn.solve, settings)
     if settings.block is None:
         scores = HeldScores(ScoreRows(token_products(scaled, tokens.y), *sides))
     else:
         scores = StreamedScores(scaled, tokens.y, *sides, settings.block)
-
-    def search(scores, hottest):
-        limits = _sinkhorn.Limits(settings.tolerance, settings.max_iterations)
-        unrolled = not settings.implicit_diff
-        return _sinkhorn.solve(scores, limits, hottest, unrolled=unrolled)
-
-    if settings.block is not None:
         search = one_by_one(search)
     if not settings.implicit_diff:
         solution = search(scores, hottest)
@@ -238,18 +232,12 @@ def _mean_sq_dist(
     y: Float[Array, "T C"],
     difference: Float[Array, " C"],
 ) -> Float[Array, ""]:
-    """The squared distance under some rows of a plan.
+    """The squared distance under some rows of a plan, from products of centered tokens.
 
     Distances from inner products are good to rounding errors of the squared norms. Only
     the heaviest partner of a token may be nearer than that, as where a sample meets
-    itself: its distance is taken from the difference.
-
-    Args:
-      plan: the rows.
-      products: of centered tokens.
-      x: centered tokens of these rows.
-      y: centered tokens of the columns.
-      difference: of the means that centering took from x and y.
+    itself: its distance is taken from the difference. `difference` is that of the means
+    that centering took from x and y.
     """
     x_squares = squared_token_norms(x + difference)
     y_squares = squared_token_norms(y) - 2 * jnp.sum(y * difference, axis=-1)
