@@ -33,13 +33,6 @@ class _State(NamedTuple):
 
 def solve(
     shifted: Float[Array, "S T"], offset: Float[Array, ""], tolerance: float
-) -> tuple[Int[Array, " S"], Float[Array, ""], Float[Array, " T"]]:
-    """As `solve_counted`, without the count."""
-    return solve_counted(shifted, offset, tolerance)[:3]
-
-
-def solve_counted(
-    shifted: Float[Array, "S T"], offset: Float[Array, ""], tolerance: float
 ) -> tuple[Int[Array, " S"], Float[Array, ""], Float[Array, " T"], Int[Array, ""]]:
     """Matches the rows of one shifted affinity, no entry negative, with its columns.
 

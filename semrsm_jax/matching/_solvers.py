@@ -37,7 +37,7 @@ def device_steps(
 
     def one(affinity, row_mask, column_mask):
         shifted, offset = _dual.shift(affinity, row_mask, column_mask)
-        return _device.solve_counted(shifted, offset, tolerance)[-1]
+        return _device.solve(shifted, offset, tolerance)[-1]
 
     return _batched(one, affinity, None, None)
 
@@ -78,7 +78,7 @@ def _prove(
     return _batched(one, affinity, row_mask, column_mask, permutation)
 
 
-def _on_device(solver: Callable[..., tuple[Array, Array, Array]]) -> Solver:
+def _on_device(solver: Callable[..., tuple[Array, ...]]) -> Solver:
     """Masks, rectangles and values that are not finite, for a solver in JAX.
 
     The solver takes a shifted affinity, its offset and the tolerance, see
@@ -92,7 +92,7 @@ def _on_device(solver: Callable[..., tuple[Array, Array, Array]]) -> Solver:
             # A loop may not end on NaN: the solver gets zeros, the bound is NaN.
             finite = jnp.isfinite(shifted).all()
             shifted = jnp.where(finite, shifted, 0)
-            permutation, bound, prices = solver(shifted, offset, tolerance)
+            permutation, bound, prices, *_ = solver(shifted, offset, tolerance)
             partner = jnp.maximum(permutation, 0)
             present = (permutation >= 0) & row_mask & column_mask[partner]
             permutation = jnp.where(present, permutation, -1)
