@@ -74,17 +74,11 @@ def perturbed_permutation(
     tolerance = check_solver(solver, tolerance)
     affinity = affinity.astype(accumulation_dtype(affinity.dtype))
     *batch, rows, columns = affinity.shape
-    masks = [
-        _checks.token_mask(name, mask, (*batch, length))
-        for name, mask, length in (
-            ("row_mask", row_mask, rows),
-            ("column_mask", column_mask, columns),
-        )
-    ]
-    masks = [
-        jnp.ones((*batch, length), bool) if mask is None else mask
-        for mask, length in zip(masks, (rows, columns), strict=True)
-    ]
+    masks = []
+    sides = ("row_mask", row_mask, rows), ("column_mask", column_mask, columns)
+    for name, mask, length in sides:
+        mask = _checks.token_mask(name, mask, (*batch, length))
+        masks.append(jnp.ones((*batch, length), bool) if mask is None else mask)
 
     def one(key, affinity, row_mask, column_mask):
         def best(affinity):
