@@ -24,8 +24,13 @@ from semrsm_jax._rows import part
 from semrsm_jax.engine import Features
 from semrsm_jax.pairs.executor import PairInputs
 from semrsm_jax.retrieval import nearest, same_group, same_sample, search
-from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock, mean_bound
-from semrsm_jax.retrieval._summaries import summarize
+from semrsm_jax.retrieval._bounds import (
+    Dual,
+    Gelbrich,
+    SearchBlock,
+    mean_bound,
+    summarize,
+)
 
 # Of 8 pairs, so that there is something to prune.
 BUDGET = 8 * (3 * 12 * 4 + 12 * 12) * 4

@@ -1,21 +1,27 @@
 """Upper bounds on the matched inner product of pairs, and what each of them costs.
 
-All are rounded up, so that they hold for the value as it is computed.
+All are rounded up, so that they hold for the value as it is computed. They are taken
+from what is kept of each sample: its summaries.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.identity import Identity
 from semrsm_jax.pairs.chunk_size import pairs_in_flight
 from semrsm_jax.pairs.executor import PairInputs, Rule
-from semrsm_jax.pairs.selection import take
-from semrsm_jax.retrieval._summaries import Summaries, present
+from semrsm_jax.pairs.selection import batches, take
+from semrsm_jax.pairs.statistics import squared_norms
+
+# Bytes of tokens, in float64, that are read at a time.
+_READ_BYTES = 2**25
 
 # Where C x C matrices are too costly to try: seconds for a pair, measured at C=256, and
 # how they grow.
@@ -28,15 +34,71 @@ _DUAL_ENTRIES = 2**20
 _COMPILATION, _WORTH = 1.5, 10
 
 
+class Summaries(NamedTuple):
+    """Sums over the tokens of each sample, in float64; masked tokens are left out."""
+
+    total: Float[np.ndarray, "N C"]
+    sq_norm: Float[np.ndarray, " N"]  # of all tokens together
+    norm_sum: Float[np.ndarray, " N"]  # the sum of the norms of the tokens
+    norm_max: Float[np.ndarray, " N"]  # the largest of these norms
+    count: Float[np.ndarray, " N"]  # how many tokens take part
+    matched_sq_norm: Float[np.ndarray, " N"]  # as `pair_statistics` gives it
+
+    def part(self, rows: slice) -> "Summaries":
+        """The summaries of some samples."""
+        return Summaries(*(values[rows] for values in self))
+
+    def centered(self, slots: int) -> Float[np.ndarray, " N"]:
+        """The norm of each sample less its mean token, filled up with zeros to `slots`.
+
+        Rounded up.
+        """
+        mean = np.einsum("nc,nc->n", self.total, self.total) / slots
+        return np.sqrt(np.maximum(self.sq_norm - mean, 0) + 1e-13 * self.sq_norm)
+
+
+def summarize(name: str, rows: Any, mask: Any, dtype: np.dtype) -> Summaries:
+    """Reads all samples (N, S, C) once, in parts.
+
+    ValueError, with their name: a value is not finite, or a norm out of the dtype's
+    range.
+    """
+    mask = None if mask is None else np.asarray(mask)
+    samples, tokens, channels = rows.shape
+    parts = []
+    for part in batches(samples, max(1, _READ_BYTES // (8 * tokens * channels))):
+        read = np.asarray(rows[part])
+        where = f"{name}, samples {part.start} to {part.stop - 1},"
+        _checks.finite(where, read)
+        kept = None if mask is None else jnp.asarray(mask[part])
+        values = present(read, None if mask is None else mask[part], dtype)
+        squares = np.einsum("nsc,nsc->ns", values, values)
+        norms = np.sqrt(squares)
+        count = np.full(len(read), tokens) if mask is None else mask[part].sum(-1)
+        parts.append(
+            Summaries(
+                values.sum(1),
+                squares.sum(1),
+                norms.sum(1),
+                norms.max(1),
+                count.astype(np.float64),
+                np.asarray(squared_norms(where, read, kept, dtype)),
+            )
+        )
+    return Summaries(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def present(
+    tokens: np.ndarray, mask: np.ndarray | None, dtype: np.dtype
+) -> Float[np.ndarray, "N S C"]:
+    """Tokens as they are matched, in float64, masked ones zero."""
+    values = tokens.astype(dtype).astype(np.float64)
+    return values if mask is None else values * mask[..., None]
+
+
 @dataclass(frozen=True, eq=False)
 class SearchBlock:
-    """Queries and a part of the database, with summaries of each sample.
-
-    Attributes:
-      inputs: tokens of both sides.
-      x: summaries of the queries.
-      y: summaries of the database.
-    """
+    """Queries and a part of the database, with summaries of each sample."""
 
     inputs: PairInputs
     x: Summaries
@@ -81,26 +143,6 @@ def mean_bound(block: SearchBlock) -> Float[np.ndarray, "n m"]:
     return means + spread + block.rounding(rows, columns)
 
 
-class PairBound(Protocol):
-    """A bound on some pairs of a block."""
-
-    name: ClassVar[str]
-
-    def worth_trying(self, solving: float, pairs: int) -> bool:
-        """Whether a trial may pay, by S and C, at `solving` seconds for each pair."""
-        ...
-
-    def chunk(self) -> int:
-        """How many pairs are bounded at once."""
-        ...
-
-    def __call__(
-        self, rows: Int[np.ndarray, " P"], columns: Int[np.ndarray, " P"]
-    ) -> Float[np.ndarray, " P"]:
-        """The bounds of pairs."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class Gelbrich:
     """Bounds a pair by its second moments, C x C, for any number of tokens.
@@ -117,7 +159,7 @@ class Gelbrich:
     name: ClassVar[str] = "second moments"
 
     def worth_trying(self, solving: float, pairs: int) -> bool:
-        """By the cost of an eigenvalue problem."""
+        """Whether a trial may pay, at `solving` seconds for each pair: by C."""
         channels = self.block.inputs.x.shape[2]
         cost = _GELBRICH_SECONDS * (channels / _GELBRICH_CHANNELS) ** 2
         held = len(self.block.x.count) + len(self.block.y.count)
@@ -126,7 +168,7 @@ class Gelbrich:
         return fits and cost < solving / 4 and pairs > held / 4
 
     def chunk(self) -> int:
-        """Few, so that a trial costs little."""
+        """How many pairs are bounded at once: few, so that a trial costs little."""
         return 16
 
     def __call__(
@@ -215,3 +257,7 @@ class Dual:
         profits = np.where(np.isfinite(profits), profits, 0).sum(-1)
         error = eps * ((inputs.x.shape[2] + 2) * largest + profits)
         return bounds + error + block.rounding(rows, columns)
+
+
+# A bound on some pairs of a block.
+PairBound = Gelbrich | Dual

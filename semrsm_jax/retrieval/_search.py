@@ -22,10 +22,9 @@ from semrsm_jax.pairs.chunk_size import pairs_in_flight
 from semrsm_jax.pairs.executor import PairInputs, Rule
 from semrsm_jax.pairs.selection import Pairs, batches
 from semrsm_jax.pairs.statistics import statistics_up_to_scale
-from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock
+from semrsm_jax.retrieval._bounds import Dual, Gelbrich, SearchBlock, summarize
 from semrsm_jax.retrieval._cascade import Cost, Ranking, Solver
 from semrsm_jax.retrieval._nearest import Neighbors, checked_rule, nearest
-from semrsm_jax.retrieval._summaries import summarize
 from semrsm_jax.retrieval.exclusion import Exclusion
 
 # Queries, and pairs of them with a part of the database, that are held at a time.
