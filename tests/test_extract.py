@@ -12,6 +12,7 @@ from PIL import Image
 
 from semrsm_jax.features import (
     Preprocessing,
+    _flax,
     _nnx,
     extract,
     extract_to_store,
@@ -93,8 +94,8 @@ def test_tokens_that_the_config_counts(model, images):
 def compiled(model, images, layers):
     graphdef, state = nnx.split(model)
     rule = TokenRule()
-    lowered = _nnx._compiled_forward.lower(graphdef, state, images, layers, rule, None)
-    return lowered.compile()
+    arguments = (_nnx.captured, graphdef, state, images, layers, rule, None)
+    return _flax._compiled_forward.lower(*arguments).compile()
 
 
 def test_only_the_layers_asked_for_are_kept_or_computed(model, images):

@@ -1,17 +1,12 @@
 """The interface of a framework, whose networks features are extracted from."""
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, cast
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
-
 from semrsm_jax.features._blocks import ModuleKind
-from semrsm_jax.features._readings import Evidence, Reading, Stated
+from semrsm_jax.features._readings import Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
 
 # Called as call(model, images), in place of model(images).
@@ -95,67 +90,6 @@ def backend_of(model: Any) -> Backend:
     )
 
 
-def fixed_size(
-    forward: Callable[[jax.Array], Mapping[str, Float[Array, "size S C"]]], size: int
-) -> Forward:
-    """Pads smaller batches, so that one compiled function serves all."""
-
-    def padded(images: np.ndarray | jax.Array) -> Mapping[str, Float[Array, "n S C"]]:
-        count = images.shape[0]
-        batch = jnp.asarray(images)
-        if count < size:
-            batch = jnp.pad(batch, ((0, size - count), (0, 0), (0, 0), (0, 0)))
-        outputs = forward(batch)
-        if count == size:
-            return outputs
-        return {name: tokens[:count] for name, tokens in outputs.items()}
-
-    return padded
-
-
-def flax_tokens(
-    rule: TokenRule, name: str, output: Any, images: Float[Array, "N H W C"]
-) -> jax.Array:
-    """The tokens of a flax layer's output for images; maps are (N, H, W, C).
-
-    Raises:
-      TypeError: the output is not an array.
-      ValueError: its shape is not one of tokens, or the tokens asked for are unknown.
-    """
-    if not isinstance(output, jax.Array):
-        raise TypeError(
-            f"layers: {name!r} gives {type(output).__name__}, expected an array"
-        )
-    evidence = _flax_evidence(rule, images)
-    reading = rule.read(name, output.shape, images.shape[0], evidence)
-    kept = rule.rows(name, output.shape, reading, evidence)
-    return reading.tokens(output, jnp.transpose)[:, kept]
-
-
-def _flax_evidence(rule: TokenRule, images: Any) -> Evidence:
-    """All that is known of a flax network: maps have channels last."""
-    _, height, width, _ = images.shape
-    return Evidence((height, width), rule.stated, layout="NHWC")
-
-
-def flax_outputs(
-    outputs: Mapping[str, Any], images: Any
-) -> dict[str, tuple[Any, Read]]:
-    """The layers of a flax network that give one array, with how each is read."""
-
-    def reader(name: str, shape: tuple[int, ...]) -> Read:
-        def read(rule: TokenRule) -> Reading:
-            return rule.read(name, shape, images.shape[0], _flax_evidence(rule, images))
-
-        return read
-
-    return {
-        name: (output, reader(name, output.shape))
-        for name, output in outputs.items()
-        if isinstance(output, jax.ShapeDtypeStruct)
-    }
-
-
 def images_error(images: Any, error: Exception) -> ValueError:
     """The error for images that a model cannot take."""
     return ValueError(
@@ -163,21 +97,3 @@ def images_error(images: Any, error: Exception) -> ValueError:
         "expected (N, H, W, C) with the sizes and channels that it was built for "
         f"({type(error).__name__}: {error})"
     )
-
-
-def stated_by(holders: Iterable[Any]) -> Stated:
-    """What the first of some objects that has them states about prefix and patches."""
-    facts: dict[str, Any] = {}
-    for holder in holders:
-        for name in ("prefix_tokens", "patch_size"):
-            value = getattr(holder, name, None)
-            if value is not None:
-                facts.setdefault(name, value)
-    match facts.get("patch_size"):
-        case int(side):
-            patch = (side, side)
-        case (int(rows), int(columns)):
-            patch = (rows, columns)
-        case _:
-            patch = None
-    return Stated(facts.get("prefix_tokens"), patch=patch)

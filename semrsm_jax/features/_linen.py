@@ -1,7 +1,7 @@
 """flax.linen networks, by `capture_intermediates`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,20 +9,10 @@ from flax import linen as nn
 from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float
 
-from semrsm_jax.features._backend import (
-    Call,
-    Forward,
-    Network,
-    Read,
-    fixed_size,
-    flax_outputs,
-    flax_tokens,
-    images_error,
-    stated_by,
-)
+from semrsm_jax.features import _flax
+from semrsm_jax.features._backend import Call, Network, images_error
 from semrsm_jax.features._blocks import ModuleKind
 from semrsm_jax.features._readings import Stated
-from semrsm_jax.features._tokens import TokenRule
 
 _COLLECTION = "intermediates"
 
@@ -68,7 +58,7 @@ def modules(network: Network, images: Any) -> list[ModuleKind]:
 
 def stated(network: Network) -> Stated:
     """The module's own `prefix_tokens` and `patch_size`."""
-    return stated_by((network.model,))
+    return _flax.stated_by((network.model,))
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -76,32 +66,6 @@ def arrays(network: Network) -> Iterator[tuple[str, Any]]:
     _, variables = _bound(network)
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         yield jax.tree_util.keystr(path), leaf
-
-
-@contextmanager
-def running(
-    network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
-) -> Iterator[Forward]:
-    """Yields the compiled function; the module has no state that could change."""
-    module, variables = _bound(network)
-
-    def forward(images: jax.Array) -> Any:
-        return _compiled_forward(module, variables, images, layers, rule, network.call)
-
-    yield fixed_size(forward, size)
-
-
-def outputs(
-    network: Network, layers: Sequence[str], images: Any
-) -> dict[str, tuple[Any, Read]]:
-    """What the layers give for images, by tracing."""
-    module, variables = _bound(network)
-
-    def trace(variables: Any, images: Any) -> dict[str, Any]:
-        return _captured(module, variables, images, tuple(layers), network.call)
-
-    shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    return flax_outputs(jax.eval_shape(trace, variables, shape), images)
 
 
 def _bound(network: Network) -> tuple[nn.Module, Any]:
@@ -133,19 +97,7 @@ def _apply(
     return state.get(_COLLECTION, {})
 
 
-def _forward(
-    module: nn.Module,
-    variables: Any,
-    images: Float[Array, "N H W C"],
-    layers: tuple[str, ...],
-    rule: TokenRule,
-    call: Call | None,
-) -> dict[str, Float[Array, "N S C"]]:
-    captured = _captured(module, variables, images, layers, call)
-    return {name: flax_tokens(rule, name, captured[name], images) for name in layers}
-
-
-def _captured(
+def captured(
     module: nn.Module,
     variables: Any,
     images: Float[Array, "N H W C"],
@@ -157,17 +109,16 @@ def _captured(
     def wanted(submodule: nn.Module, method: str) -> bool:
         return method == "__call__" and ".".join(submodule.path) in layers
 
-    captured = _apply(module, variables, images, wanted, call)
-    outputs = {}
+    intermediates = _apply(module, variables, images, wanted, call)
+    values = {}
     for name in layers:
-        node = captured
+        node = intermediates
         for part in name.split("."):
             node = node[part]
-        outputs[name] = node["__call__"][-1]
-    return outputs
+        values[name] = node["__call__"][-1]
+    return values
 
 
-# Modules compare by value, so equal ones share a compilation.
-_compiled_forward = jax.jit(
-    _forward, static_argnames=("module", "layers", "rule", "call")
-)
+# Modules compare by value, as `_flax.running` needs it.
+running = functools.partial(_flax.running, _bound, captured)
+outputs = functools.partial(_flax.outputs, _bound, captured)

@@ -10,29 +10,17 @@ removes all computation after the last of these layers.
 
 import functools
 import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from semrsm_jax.features._backend import (
-    Call,
-    Forward,
-    Network,
-    Read,
-    fixed_size,
-    flax_outputs,
-    flax_tokens,
-    images_error,
-    stated_by,
-)
+from semrsm_jax.features import _flax
+from semrsm_jax.features._backend import Call, Network, images_error
 from semrsm_jax.features._blocks import ModuleKind
 from semrsm_jax.features._readings import Stated
-from semrsm_jax.features._tokens import TokenRule
 
 
 class _LayerOutput(nnx.Intermediate):
@@ -54,8 +42,7 @@ def modules(network: Network, images: Any) -> list[ModuleKind]:
 
 def stated(network: Network) -> Stated:
     """The `prefix_tokens` and `patch_size` of the model's config or of the model."""
-    holders = (getattr(network.model, "config", None), network.model)
-    return stated_by(holders)
+    return _flax.stated_by((getattr(network.model, "config", None), network.model))
 
 
 def arrays(network: Network) -> Iterator[tuple[str, Any]]:
@@ -65,54 +52,16 @@ def arrays(network: Network) -> Iterator[tuple[str, Any]]:
         yield jax.tree_util.keystr(path), leaf
 
 
-@contextmanager
-def running(
-    network: Network, layers: tuple[str, ...], rule: TokenRule, size: int
-) -> Iterator[Forward]:
-    """Yields the compiled function on a copy of the model in evaluation mode."""
+def _prepared(network: Network) -> tuple[Any, Any]:
+    """The graph and the state of a copy in evaluation mode."""
     # Evaluation mode belongs to the static part: set before the split, it gives a model
     # in either mode the same compiled function.
     copy = nnx.merge(*nnx.split(network.model))
     copy.eval()
-    graphdef, state = nnx.split(copy)
-
-    def forward(images: jax.Array) -> Any:
-        return _compiled_forward(graphdef, state, images, layers, rule, network.call)
-
-    yield fixed_size(forward, size)
+    return nnx.split(copy)
 
 
-def outputs(
-    network: Network, layers: Sequence[str], images: Any
-) -> dict[str, tuple[Any, Read]]:
-    """What the layers give for images, by tracing."""
-    copy = nnx.merge(*nnx.split(network.model))
-    copy.eval()
-    graphdef, state = nnx.split(copy)
-
-    def trace(state: Any, images: Any) -> dict[str, Any]:
-        return _captured(graphdef, state, images, tuple(layers), network.call)
-
-    return flax_outputs(jax.eval_shape(trace, state, jnp.asarray(images)), images)
-
-
-def _forward(
-    graphdef: Any,
-    state: Any,
-    images: Float[Array, "N H W C"],
-    layers: tuple[str, ...],
-    rule: TokenRule,
-    call: Call | None,
-) -> dict[str, Float[Array, "N S C"]]:
-    """Runs a fresh copy of the model and returns the tokens of the layers."""
-    captured = _captured(graphdef, state, images, layers, call)
-    for name in layers:
-        if name not in captured:
-            raise ValueError(f"layers: the model does not call {name!r}")
-    return {name: flax_tokens(rule, name, captured[name], images) for name in layers}
-
-
-def _captured(
+def captured(
     graphdef: Any,
     state: Any,
     images: Float[Array, "N H W C"],
@@ -127,8 +76,7 @@ def _captured(
     for module in {id(named[name]): named[name] for name in layers}.values():
         object.__setattr__(module, "__class__", _sowing(type(module)))
     try:
-        captured = nnx.capture(call or _call_model, _LayerOutput)
-        _, sown = captured(model, images)
+        _, sown = nnx.capture(call or _call_model, _LayerOutput)(model, images)
     except (TypeError, ValueError) as error:
         raise images_error(images, error) from error
     values = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
@@ -141,12 +89,6 @@ def _captured(
 
 def _call_model(model: nnx.Module, images: jax.Array) -> Any:
     return model(images)
-
-
-# The names and the graph are compared by value, so equal models share a compilation.
-_compiled_forward = jax.jit(
-    _forward, static_argnames=("graphdef", "layers", "rule", "call")
-)
 
 
 @functools.cache
@@ -183,3 +125,7 @@ def _submodules(
         if isinstance(child, nnx.Module) and not isinstance(child, nnx.List | nnx.Dict):
             yield name, child
         yield from _submodules(child, f"{name}.", (*ancestors, id(node)))
+
+
+running = functools.partial(_flax.running, _prepared, captured)
+outputs = functools.partial(_flax.outputs, _prepared, captured)
