@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from semrsm_jax.models.checkpoint._architecture import Architecture
 from semrsm_jax.models.checkpoint._rules import (
+    Architecture,
     Rule,
+    at,
     conv,
     dense,
     norm,
@@ -12,27 +13,20 @@ from semrsm_jax.models.checkpoint._rules import (
     upsampling,
 )
 from semrsm_jax.models.checkpoint._settings import Settings
+from semrsm_jax.models.checkpoint._vit import transformer_fields
 from semrsm_jax.models.clip import CLIPVision, clip_vision_config
 from semrsm_jax.models.clipseg import CLIPSeg, CLIPSegConfig
 from semrsm_jax.models.vit import ViTConfig
 
 
 def _tower_config(settings: Settings, num_classes: int | None, dtype: Any) -> ViTConfig:
+    projected = settings.is_of("CLIPVisionModelWithProjection")
     return clip_vision_config(
+        **transformer_fields(settings, "quick_gelu", 1e-5),
         image_size=settings.pair("image_size", 224),
         patch_size=settings.pair("patch_size", 32),
-        width=settings.count("hidden_size", 768),
-        depth=settings.count("num_hidden_layers", 12),
-        heads=settings.count("num_attention_heads", 12),
         hidden=settings.count("intermediate_size", 3072),
-        in_channels=settings.count("num_channels", 3),
-        activation=settings.activation("hidden_act", "quick_gelu"),
-        epsilon=settings.number("layer_norm_eps", 1e-5),
-        projection=(
-            settings.count("projection_dim", 512)
-            if settings.is_of("CLIPVisionModelWithProjection")
-            else None
-        ),
+        projection=settings.count("projection_dim", 512) if projected else None,
         dtype=dtype,
     )
 
@@ -61,28 +55,34 @@ def _clipseg_config(
     )
 
 
-def _attention(path: str, name: str) -> tuple[Rule, ...]:
+def _layer(*places: str, names: tuple[str, str, str]) -> tuple[Rule, ...]:
+    """The rules of a layer, given our names of its norms and its attention."""
+    norm1, attention, norm2 = names
     return (
-        *dense(f"{path}.qkv", tuple(f"{name}.{part}_proj" for part in ("q", "k", "v"))),
-        *dense(f"{path}.output", f"{name}.out_proj"),
+        *at(places, norm, norm1, "layer_norm1"),
+        *at(places, dense, f"{attention}.qkv", _QKV),
+        *at(places, dense, f"{attention}.output", "self_attn.out_proj"),
+        *at(places, norm, norm2, "layer_norm2"),
+        *at(places, dense, "mlp.fc1"),
+        *at(places, dense, "mlp.fc2"),
     )
+
+
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 def _tower(path: str) -> tuple[Rule, ...]:
     """The rules of a tower at `path`, which stands at `@` in the checkpoint."""
-    ours, theirs = f"{path}.encoder.layers.#", "@encoder.layers.#"
+    places = (f"{path}.", "@")
+    ours, theirs = f"{path}.encoder.layers.#.", "@encoder.layers.#."
     positions = "@embeddings.position_embedding.weight"
     return (
         *tensor(f"{path}.embeddings.cls_token", "@embeddings.class_embedding", lead=2),
         *tensor(f"{path}.embeddings.position_embeddings", positions, lead=1),
-        *conv(f"{path}.embeddings.projection", "@embeddings.patch_embedding"),
-        *norm(f"{path}.pre_layrnorm", "@pre_layrnorm"),
-        *norm(f"{ours}.norm1", f"{theirs}.layer_norm1"),
-        *_attention(f"{ours}.attention", f"{theirs}.self_attn"),
-        *norm(f"{ours}.norm2", f"{theirs}.layer_norm2"),
-        *dense(f"{ours}.mlp.fc1", f"{theirs}.mlp.fc1"),
-        *dense(f"{ours}.mlp.fc2", f"{theirs}.mlp.fc2"),
-        *norm(f"{path}.post_layernorm", "@post_layernorm"),
+        *at(places, conv, "embeddings.projection", "embeddings.patch_embedding"),
+        *at(places, norm, "pre_layrnorm"),
+        *_layer(ours, theirs, names=("norm1", "attention", "norm2")),
+        *at(places, norm, "post_layernorm"),
     )
 
 
@@ -108,32 +108,26 @@ CLIP_VISION = Architecture(
 
 CLIP = CLIP_VISION._replace(classes={"CLIPModel": False}, config=_clip_config)
 
-_CLIPSEG = (
-    *_tower("clip.vision_model"),
-    *dense("clip.visual_projection", "clip.visual_projection"),
-    *dense("decoder.film_mul", "decoder.film_mul"),
-    *dense("decoder.film_add", "decoder.film_add"),
-    *dense("decoder.reduces.#", "decoder.reduces.#"),
-    *_attention("decoder.layers.#.self_attn", "decoder.layers.#.self_attn"),
-    *norm("decoder.layers.#.layer_norm1", "decoder.layers.#.layer_norm1"),
-    *dense("decoder.layers.#.mlp.fc1", "decoder.layers.#.mlp.fc1"),
-    *dense("decoder.layers.#.mlp.fc2", "decoder.layers.#.mlp.fc2"),
-    *norm("decoder.layers.#.layer_norm2", "decoder.layers.#.layer_norm2"),
-    *upsampling("decoder.transposed_convolution", "decoder.transposed_convolution"),
-    *conv("decoder.transposed_convolution.conv", "decoder.transposed_convolution.0"),
-    *upsampling(
-        "decoder.transposed_convolution.up1", "decoder.transposed_convolution.2"
-    ),
-    *upsampling(
-        "decoder.transposed_convolution.up2", "decoder.transposed_convolution.4"
-    ),
-)
+_DECODER = ("decoder.", "decoder.")
+_LAYER = "decoder.layers.#."
+_UPSAMPLING = ("decoder.transposed_convolution.",) * 2
 
 CLIPSEG = Architecture(
     classes={"CLIPSegForImageSegmentation": False},
     config=_clipseg_config,
     build=CLIPSeg,
-    rules=_CLIPSEG,
+    rules=(
+        *_tower("clip.vision_model"),
+        *dense("clip.visual_projection", "clip.visual_projection"),
+        *at(_DECODER, dense, "film_mul"),
+        *at(_DECODER, dense, "film_add"),
+        *at(_DECODER, dense, "reduces.#"),
+        *_layer(_LAYER, _LAYER, names=("layer_norm1", "self_attn", "layer_norm2")),
+        *at(_DECODER, upsampling, "transposed_convolution"),
+        *at(_UPSAMPLING, conv, "conv", "0"),
+        *at(_UPSAMPLING, upsampling, "up1", "2"),
+        *at(_UPSAMPLING, upsampling, "up2", "4"),
+    ),
     prefixes=("clip.vision_model.",),
     ignored=_IGNORED,
 )

@@ -3,9 +3,9 @@
 from typing import Any
 
 from semrsm_jax.models.bit import BiT, BiTConfig, Padding
-from semrsm_jax.models.checkpoint._architecture import Architecture
 from semrsm_jax.models.checkpoint._rules import (
-    Rule,
+    Architecture,
+    at,
     batch_norm,
     conv,
     dense,
@@ -53,20 +53,7 @@ def _convnextv2_config(
     )
 
 
-_BIT_BLOCK = ("bit.encoder.stages.#.layers.#", "@encoder.stages.#.layers.#")
-
-
-def _bit_block(ours: str, theirs: str) -> tuple[Rule, ...]:
-    return (
-        *norm(f"{ours}.norm1", f"{theirs}.norm1"),
-        *conv(f"{ours}.conv1", f"{theirs}.conv1"),
-        *norm(f"{ours}.norm2", f"{theirs}.norm2"),
-        *conv(f"{ours}.conv2", f"{theirs}.conv2"),
-        *norm(f"{ours}.norm3", f"{theirs}.norm3"),
-        *conv(f"{ours}.conv3", f"{theirs}.conv3"),
-        *conv(f"{ours}.downsample", f"{theirs}.downsample.conv"),
-    )
-
+_BIT_BLOCK = ("bit.encoder.stages.#.layers.#.", "@encoder.stages.#.layers.#.")
 
 BIT = Architecture(
     classes={"BitForImageClassification": True, "BitModel": False},
@@ -74,7 +61,13 @@ BIT = Architecture(
     build=BiT,
     rules=(
         *conv("bit.embedder.convolution", "@embedder.convolution"),
-        *_bit_block(*_BIT_BLOCK),
+        *at(_BIT_BLOCK, norm, "norm1"),
+        *at(_BIT_BLOCK, conv, "conv1"),
+        *at(_BIT_BLOCK, norm, "norm2"),
+        *at(_BIT_BLOCK, conv, "conv2"),
+        *at(_BIT_BLOCK, norm, "norm3"),
+        *at(_BIT_BLOCK, conv, "conv3"),
+        *at(_BIT_BLOCK, conv, "downsample", "downsample.conv"),
         *norm("bit.norm", "@norm"),
         *dense("classifier", "classifier.1"),
     ),
@@ -82,19 +75,9 @@ BIT = Architecture(
 )
 
 
-def _convnextv2_stage(ours: str, theirs: str) -> tuple[Rule, ...]:
-    block, name = f"{ours}.layers.#", f"{theirs}.layers.#"
-    return (
-        *norm(f"{ours}.downsampling_layer.norm", f"{theirs}.downsampling_layer.0"),
-        *conv(f"{ours}.downsampling_layer.conv", f"{theirs}.downsampling_layer.1"),
-        *conv(f"{block}.dwconv", f"{name}.dwconv"),
-        *norm(f"{block}.layernorm", f"{name}.layernorm"),
-        *dense(f"{block}.pwconv1", f"{name}.pwconv1"),
-        *tensor(f"{block}.grn.scale", f"{name}.grn.weight", f"{name}.grn.gamma"),
-        *tensor(f"{block}.grn.bias", f"{name}.grn.bias", f"{name}.grn.beta"),
-        *dense(f"{block}.pwconv2", f"{name}.pwconv2"),
-    )
-
+_STAGE = ("convnextv2.encoder.stages.#.", "@encoder.stages.#.")
+_GRN_NAME = "@encoder.stages.#.layers.#.grn."  # its tensors have two names each
+_GRN = ("convnextv2.encoder.stages.#.layers.#.grn.", _GRN_NAME, _GRN_NAME)
 
 CONVNEXTV2 = Architecture(
     classes={"ConvNextV2ForImageClassification": True, "ConvNextV2Model": False},
@@ -103,7 +86,14 @@ CONVNEXTV2 = Architecture(
     rules=(
         *conv("convnextv2.embeddings.patch_embeddings", "@embeddings.patch_embeddings"),
         *norm("convnextv2.embeddings.layernorm", "@embeddings.layernorm"),
-        *_convnextv2_stage("convnextv2.encoder.stages.#", "@encoder.stages.#"),
+        *at(_STAGE, norm, "downsampling_layer.norm", "downsampling_layer.0"),
+        *at(_STAGE, conv, "downsampling_layer.conv", "downsampling_layer.1"),
+        *at(_STAGE, conv, "layers.#.dwconv"),
+        *at(_STAGE, norm, "layers.#.layernorm"),
+        *at(_STAGE, dense, "layers.#.pwconv1"),
+        *at(_GRN, tensor, "scale", "weight", "gamma"),
+        *at(_GRN, tensor, "bias", "bias", "beta"),
+        *at(_STAGE, dense, "layers.#.pwconv2"),
         *norm("convnextv2.layernorm", "@layernorm"),
         *dense("classifier", "classifier"),
     ),
@@ -116,6 +106,7 @@ def _resnet_config(
 ) -> ResNetConfig:
     kind = settings.choice("layer_type", "bottleneck", ("basic", "bottleneck"))
     small = settings.choice("stem", "imagenet", ("imagenet", "cifar")) == "cifar"
+    early = settings.flag("downsample_in_first_stage", False)
     return ResNetConfig(
         stem="cifar" if small else "imagenet",
         blocks=settings.counts("depths", (3, 4, 6, 3)),
@@ -125,9 +116,7 @@ def _resnet_config(
         num_classes=num_classes,
         in_channels=settings.count("num_channels", 3),
         activation=settings.activation("hidden_act", "relu"),
-        first_stage_stride=2
-        if settings.flag("downsample_in_first_stage", False)
-        else 1,
+        first_stage_stride=2 if early else 1,
         stride_first=settings.flag("downsample_in_bottleneck", False),
         dtype=dtype,
         param_dtype=dtype,
@@ -135,43 +124,34 @@ def _resnet_config(
     )
 
 
-_STAGE, _VISION = "@encoder.stages.#.layers.#", "layer&.#"  # torchvision's
-_BLOCK = "resnet.encoder.stages.#.layers.#"
+# Ours, Hugging Face's, torchvision's.
+_STEM = ("resnet.embedder.embedder.", "@embedder.embedder.", "")
+_BLOCK = (
+    "resnet.encoder.stages.#.layers.#.",
+    "@encoder.stages.#.layers.#.",
+    "layer&.#.",
+)
 
 RESNET = Architecture(
     classes={"ResNetForImageClassification": True, "ResNetModel": False},
     config=_resnet_config,
     build=ResNet,
     rules=(
-        *conv(
-            "resnet.embedder.embedder.convolution",
-            "@embedder.embedder.convolution",
-            "conv1",
+        *at(_STEM, conv, "convolution", "convolution", "conv1"),
+        *at(_STEM, batch_norm, "normalization", "normalization", "bn1"),
+        *at(_BLOCK, conv, "layer.#.convolution", "layer.#.convolution", "conv&"),
+        *at(
+            _BLOCK, batch_norm, "layer.#.normalization", "layer.#.normalization", "bn&"
         ),
-        *batch_norm(
-            "resnet.embedder.embedder.normalization",
-            "@embedder.embedder.normalization",
-            "bn1",
+        *at(
+            _BLOCK, conv, "shortcut.convolution", "shortcut.convolution", "downsample.0"
         ),
-        *conv(
-            f"{_BLOCK}.layer.#.convolution",
-            f"{_STAGE}.layer.#.convolution",
-            f"{_VISION}.conv&",
-        ),
-        *batch_norm(
-            f"{_BLOCK}.layer.#.normalization",
-            f"{_STAGE}.layer.#.normalization",
-            f"{_VISION}.bn&",
-        ),
-        *conv(
-            f"{_BLOCK}.shortcut.convolution",
-            f"{_STAGE}.shortcut.convolution",
-            f"{_VISION}.downsample.0",
-        ),
-        *batch_norm(
-            f"{_BLOCK}.shortcut.normalization",
-            f"{_STAGE}.shortcut.normalization",
-            f"{_VISION}.downsample.1",
+        *at(
+            _BLOCK,
+            batch_norm,
+            "shortcut.normalization",
+            "shortcut.normalization",
+            "downsample.1",
         ),
         *dense("classifier", "classifier.1", "fc"),
     ),

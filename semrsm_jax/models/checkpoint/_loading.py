@@ -12,17 +12,15 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from semrsm_jax.models._layers import floating
-from semrsm_jax.models.checkpoint._architecture import Architecture
 from semrsm_jax.models.checkpoint._clip import CLIP, CLIP_VISION, CLIPSEG
 from semrsm_jax.models.checkpoint._convolutional import BIT, CONVNEXTV2, RESNET
 from semrsm_jax.models.checkpoint._files import Tensors, open_tensors, weights_file
 from semrsm_jax.models.checkpoint._hub import locate
 from semrsm_jax.models.checkpoint._matching_keys import match_keys, parameter_paths
-from semrsm_jax.models.checkpoint._rules import Source
-from semrsm_jax.models.checkpoint._sam import SAM, SAM_VISION
+from semrsm_jax.models.checkpoint._rules import Architecture, Source
 from semrsm_jax.models.checkpoint._settings import Settings, read_json
 from semrsm_jax.models.checkpoint._torchvision import torchvision_config
-from semrsm_jax.models.checkpoint._vit import DINOV2, VIT
+from semrsm_jax.models.checkpoint._vit import DINOV2, SAM, SAM_VISION, VIT
 
 # By a config's model_type.
 ARCHITECTURES: dict[str, Architecture] = {

@@ -7,9 +7,8 @@ import numpy as np
 from flax import nnx
 
 from semrsm_jax.models._layers import is_floating
-from semrsm_jax.models.checkpoint._architecture import Architecture
 from semrsm_jax.models.checkpoint._files import Tensors
-from semrsm_jax.models.checkpoint._rules import Shape, Source, sources
+from semrsm_jax.models.checkpoint._rules import Architecture, Shape, Source, sources
 
 
 def parameter_paths(model: nnx.Module) -> dict[str, nnx.Variable]:

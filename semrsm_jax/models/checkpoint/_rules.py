@@ -6,12 +6,16 @@ their order in the path; `@` is the prefix that a network with a head puts befor
 backbone, and that the bare backbone lacks.
 """
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from flax import nnx
+
+from semrsm_jax.models.checkpoint._settings import Settings
 
 Shape = tuple[int, ...]
 Name = str | tuple[str, ...]  # several are joined along the first axis
@@ -70,42 +74,69 @@ def tensor(path: str, *names: Name, lead: int = 0) -> tuple[Rule, ...]:
 
 
 def _module(
-    path: str, names: tuple[Name, ...], leaves: Mapping[str, tuple[str, Transform]]
+    leaves: Mapping[str, tuple[str, Transform]], path: str, *names: Name
 ) -> tuple[Rule, ...]:
+    """One rule for each tensor of a module; that of an absent bias is not used."""
     return tuple(
         Rule(f"{path}.{ours}", tuple(_leaf(name, theirs) for name in names), transform)
         for ours, (theirs, transform) in leaves.items()
     )
 
 
-def dense(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A linear layer; a rule for an absent bias is not used."""
-    leaves = {"kernel": ("weight", MATRIX), "bias": ("bias", SAME)}
-    return _module(path, names, leaves)
+_BIAS = {"bias": ("bias", SAME)}
+_NORM = {"scale": ("weight", SAME), **_BIAS}
+_STATISTICS = {"mean": ("running_mean", SAME), "var": ("running_var", SAME)}
+
+dense = functools.partial(_module, {"kernel": ("weight", MATRIX), **_BIAS})
+conv = functools.partial(_module, {"kernel": ("weight", KERNEL), **_BIAS})
+# A transposed convolution.
+upsampling = functools.partial(_module, {"kernel": ("weight", TRANSPOSED), **_BIAS})
+# A layer or group normalization.
+norm = functools.partial(_module, _NORM)
+batch_norm = functools.partial(_module, {**_NORM, **_STATISTICS})
 
 
-def conv(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A convolution of images."""
-    leaves = {"kernel": ("weight", KERNEL), "bias": ("bias", SAME)}
-    return _module(path, names, leaves)
+def at(
+    places: tuple[str, ...],
+    kind: Callable[..., tuple[Rule, ...]],
+    ours: str,
+    *theirs: Name,
+) -> tuple[Rule, ...]:
+    """A module or tensor, by its name at each of several places.
+
+    `places` are what stands before `ours` and before each of `theirs`; without these,
+    it has our name at the second place too.
+    """
+    names = (
+        tuple(place + part for part in name)
+        if isinstance(name, tuple)
+        else place + name
+        for place, name in zip(places[1:], theirs or (ours,), strict=False)
+    )
+    return kind(places[0] + ours, *names)
 
 
-def upsampling(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A transposed convolution of images."""
-    leaves = {"kernel": ("weight", TRANSPOSED), "bias": ("bias", SAME)}
-    return _module(path, names, leaves)
+class Architecture(NamedTuple):
+    """How to read checkpoints of one `model_type`.
 
+    Attributes:
+      classes: the transformers classes that it takes, by the names that a config's
+        `architectures` has for them, and whether each has a classifier.
+      config: makes our config from the settings, the number of classes (None: no
+        classifier) and a dtype.
+      build: makes the network from the config, as ``build(config, rngs=...)``.
+      rules: the key table.
+      prefixes: of the backbone's keys.
+      ignored: regular expressions for keys of a checkpoint that are not used here: text
+        towers, prompts, buffers.
+    """
 
-def norm(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A layer or group normalization."""
-    leaves = {"scale": ("weight", SAME), "bias": ("bias", SAME)}
-    return _module(path, names, leaves)
-
-
-def batch_norm(path: str, *names: Name) -> tuple[Rule, ...]:
-    """A batch normalization with its running statistics."""
-    statistics = {"mean": ("running_mean", SAME), "var": ("running_var", SAME)}
-    return norm(path, *names) + _module(path, names, statistics)
+    classes: Mapping[str, bool]
+    config: Callable[[Settings, int | None, Any], Any]
+    build: Callable[..., nnx.Module]
+    rules: tuple[Rule, ...]
+    prefixes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
