@@ -1,14 +1,28 @@
-"""The tensors of a checkpoint's files; only headers are read."""
+"""The tensors of a checkpoint's files.
 
+Of .safetensors only headers are read; torch's are pickles, read as weights only.
+"""
+
+import contextlib
 import json
 import os
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+from safetensors.numpy import save_file
 
 from semrsm_jax.models.checkpoint._settings import read_json
-from semrsm_jax.models.checkpoint._torch_files import open_torch
 from semrsm_jax.store.array_files import open_arrays
-from semrsm_jax.store.stored_array import StoredArray
+from semrsm_jax.store.output import new_file
+from semrsm_jax.store.stored_array import StoredArray, damage_named
+
+if TYPE_CHECKING:
+    import torch
 
 Tensors = Mapping[str, StoredArray]
 
@@ -19,10 +33,6 @@ _IN_FOLDER = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-
-
-def _open_safetensors(path: Path) -> Tensors:
-    return open_arrays(path).arrays
 
 
 def _open_index(path: Path) -> Tensors:
@@ -44,13 +54,69 @@ def _open_index(path: Path) -> Tensors:
     return {key: shards[str(file)][key] for key, file in files.items()}
 
 
+def _open_torch(path: Path) -> dict[str, StoredArray]:
+    """Lists the tensors of a .bin, .pth or .pt file, a state dict.
+
+    `torch.load(weights_only=True)` rejects anything that could run code. A file in
+    torch's zip format is memory-mapped: its values are read when they are used.
+
+    Raises:
+      ImportError: torch is not installed.
+      ValueError: the file is missing, damaged, not a state dict, or could run code.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} was written by torch and needs it: "
+            "pip install 'semrsm_jax[torch]'; or use the checkpoint's .safetensors"
+        ) from error
+    with damage_named(path):
+        mapped = zipfile.is_zipfile(path)
+        path.open("rb").close()
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{path} is not a state dict, or holds more than tensors, which is not "
+            f"loaded since it could run code: {reason}"
+        ) from error
+    except (EOFError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} is truncated or damaged: {reason}") from error
+    if not isinstance(loaded, dict) or not all(
+        isinstance(value, torch.Tensor) for value in loaded.values()
+    ):
+        raise ValueError(
+            f"{path} must hold a state dict, tensors by name, got "
+            f"{type(loaded).__name__}"
+        )
+    return {str(name): _stored(value) for name, value in loaded.items()}
+
+
+def _stored(value: "torch.Tensor") -> StoredArray:
+    import torch
+
+    if value.dtype == torch.bfloat16:
+        # NumPy has no bfloat16: the bits are reinterpreted.
+        def read() -> np.ndarray:
+            return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+        return StoredArray(np.dtype(ml_dtypes.bfloat16), tuple(value.shape), read)
+    dtype = str(value.dtype).removeprefix("torch.")
+    with contextlib.suppress(TypeError):
+        dtype = np.dtype(dtype)
+    return StoredArray(dtype, tuple(value.shape), value.numpy)
+
+
 # By the end of the file's name.
 _OPENERS: dict[str, Callable[[Path], Tensors]] = {
     ".index.json": _open_index,
-    ".safetensors": _open_safetensors,
-    ".bin": open_torch,
-    ".pth": open_torch,
-    ".pt": open_torch,
+    ".safetensors": lambda path: open_arrays(path).arrays,
+    ".bin": _open_torch,
+    ".pth": _open_torch,
+    ".pt": _open_torch,
 }
 
 
@@ -82,3 +148,27 @@ def weights_file(path: Path) -> Path:
     raise ValueError(
         f"{path} holds no weights; expected one of {', '.join(_IN_FOLDER)}, got {files}"
     )
+
+
+def convert_checkpoint(
+    source: str | os.PathLike, target: str | os.PathLike, *, overwrite: bool = False
+) -> None:
+    """Rewrites a .bin, .pth or .pt state dict as .safetensors, keys and dtypes kept.
+
+    Args:
+      source: the file that torch wrote; it is read as weights only.
+      target: the .safetensors file.
+      overwrite: whether to replace a `target` that exists.
+
+    Raises:
+      FileExistsError: `target` exists and `overwrite` is false.
+      ImportError: torch is not installed.
+      ValueError: `source` is missing, damaged or not a state dict, or `target`
+        has another suffix.
+    """
+    if Path(target).suffix != ".safetensors":
+        raise ValueError(f"target must end in .safetensors, got {target}")
+    tensors = _open_torch(Path(source)).items()
+    arrays = {name: np.ascontiguousarray(value.read()) for name, value in tensors}
+    with new_file(target, overwrite) as partial:
+        save_file(arrays, partial, metadata={"format": "pt"})
