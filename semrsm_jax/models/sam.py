@@ -22,6 +22,7 @@ from semrsm_jax.models._layers import (
     Activation,
     LayerNorm,
     PatchProjection,
+    attend,
     check_heads,
     check_images,
     conv,
@@ -29,7 +30,6 @@ from semrsm_jax.models._layers import (
     in_turn,
     linear,
     positive,
-    statistics_dtype,
     to_one_form,
 )
 
@@ -179,21 +179,17 @@ class RelativeAttention(nnx.Module):
         grid: tuple[int, int],
     ) -> Float[Array, "N heads W D"]:
         """Attends from one row of queries to all tokens of the grid."""
-        dtype = statistics_dtype(query.dtype)
-        scaled = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
-        scores = jnp.matmul(scaled, key.swapaxes(-1, -2), preferred_element_type=dtype)
-        if self.rel_pos_h is not None and self.rel_pos_w is not None:
-            rows, columns = grid
-            # The last entry of a table is the largest difference, query minus key.
-            by_row = self.rel_pos_h[...][row - jnp.arange(rows) + rows - 1]
-            steps = np.arange(columns)[:, None] - np.arange(columns) + columns - 1
-            by_column = self.rel_pos_w[...][steps]
-            down = jnp.einsum("nawd,kd->nawk", query, by_row)
-            across = jnp.einsum("nawd,wkd->nawk", query, by_column)
-            bias = down[..., :, None] + across[..., None, :]
-            scores = scores + bias.reshape(scores.shape).astype(dtype)
-        weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-        return jnp.matmul(weights, value)
+        if self.rel_pos_h is None or self.rel_pos_w is None:
+            return attend(query, key, value)
+        rows, columns = grid
+        # The last entry of a table is the largest difference, query minus key.
+        by_row = self.rel_pos_h[...][row - jnp.arange(rows) + rows - 1]
+        steps = np.arange(columns)[:, None] - np.arange(columns) + columns - 1
+        by_column = self.rel_pos_w[...][steps]
+        down = jnp.einsum("nawd,kd->nawk", query, by_row)
+        across = jnp.einsum("nawd,wkd->nawk", query, by_column)
+        bias = down[..., :, None] + across[..., None, :]
+        return attend(query, key, value, bias.reshape(*bias.shape[:3], -1))
 
 
 class Layer(nnx.Module):
