@@ -2,9 +2,10 @@
 
 import pytest
 
-from semrsm_jax.features._blocks import ModuleKind, block_names
+from semrsm_jax.features._backend import ModuleKind
 from semrsm_jax.features._readings import Evidence, Stated, read_output
 from semrsm_jax.features._tokens import matching_layers
+from semrsm_jax.features.layers import block_names
 
 IMAGE = (224, 224)
 VIT = Evidence(IMAGE, Stated(5), maps=frozenset({(14, 14)}))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, cast
 
-from semrsm_jax.features._blocks import ModuleKind
 from semrsm_jax.features._readings import Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
 
@@ -29,6 +28,20 @@ class Network(NamedTuple):
     variables: Any = None
     call: Call | None = None
     random: bool = False
+
+
+class ModuleKind(NamedTuple):
+    """A module as the search for blocks sees it.
+
+    Attributes:
+      name: dotted.
+      kind: the name of its class.
+      container: it is a list of modules, called one after the other or by its owner.
+    """
+
+    name: str
+    kind: str
+    container: bool = False
 
 
 class Backend(Protocol):

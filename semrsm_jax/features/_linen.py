@@ -10,8 +10,7 @@ from flax.errors import ScopeParamShapeError
 from jaxtyping import Array, Float
 
 from semrsm_jax.features import _flax
-from semrsm_jax.features._backend import Call, Network, images_error
-from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._backend import Call, ModuleKind, Network, images_error
 from semrsm_jax.features._readings import Stated
 
 _COLLECTION = "intermediates"

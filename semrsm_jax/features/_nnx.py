@@ -18,8 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from semrsm_jax.features import _flax
-from semrsm_jax.features._backend import Call, Network, images_error
-from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._backend import Call, ModuleKind, Network, images_error
 from semrsm_jax.features._readings import Stated
 
 

@@ -14,8 +14,13 @@ import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 
-from semrsm_jax.features._backend import Forward, Network, Read, images_error
-from semrsm_jax.features._blocks import ModuleKind
+from semrsm_jax.features._backend import (
+    Forward,
+    ModuleKind,
+    Network,
+    Read,
+    images_error,
+)
 from semrsm_jax.features._readings import Evidence, Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
 from semrsm_jax.features._torch_modules import (

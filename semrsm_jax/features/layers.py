@@ -1,13 +1,23 @@
 """The layers of a network: their names, and what they give for images."""
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
-from semrsm_jax.features._backend import Call, Network, backend_of
-from semrsm_jax.features._blocks import block_names
-from semrsm_jax.features._readings import Reading
+from semrsm_jax.features._backend import Call, ModuleKind, Network, backend_of
 from semrsm_jax.features._sources import Images, ImageSource, as_source
 from semrsm_jax.features._tokens import TokenRule
+
+# A numbered module with such lists inside is a stage, whose elements are the blocks.
+_OF_STAGES = re.compile(r"(blocks?|layers?|transformer_encoder)\.\d+")
+_STAGES = re.compile(r"Stage$|DenseBlock$|^Sequential$|^List$|^Modul\w+List$")
+
+# Numbered modules that are parts of a block or stand between stages.
+_PARTS = re.compile(
+    r"Embed|Merging|Downsamp|Transition|Norm|Pool|Attention|Attn|Mlp|MLP|Drop|Stem"
+    r"|Conv(Layer|Norm|2d|Module|Bn)|Squeeze|SELayer|SEModule|PosEnc|PosConv"
+)
 
 
 class LayerRow(NamedTuple):
@@ -133,44 +143,26 @@ def list_layers(
     modules = backend.modules(network, first)
     outputs = backend.outputs(network, [m.name for m in modules], first)
     blocks, rule = set(block_names(modules)), TokenRule(stated=backend.stated(network))
-    layers = []
+    layers: list[LayerRow] = []
     for module in modules:
         if module.name not in outputs:
             continue
         output, read = outputs[module.name]
         shape, dtype = tuple(output.shape), str(output.dtype).removeprefix("torch.")
-        reading, problem = None, ""
+        tokens = channels = grid = prefix = None
+        problem = ""
         try:
             reading = read(rule)
         except ValueError as error:
             problem = str(error)
-        layers.append(
-            LayerRow(
-                module.name,
-                module.kind,
-                shape[1:],
-                dtype,
-                *_size(reading, shape),
-                None if reading is None else reading.grid,
-                None if reading is None else reading.prefix,
-                module.name in blocks,
-                problem,
-            )
-        )
+        else:
+            sizes = dict(zip(reading.layout, shape, strict=True))
+            tokens = math.prod(sizes.get(axis, 1) for axis in "SHW")
+            channels, grid, prefix = sizes["C"], reading.grid, reading.prefix
+        layer = (module.name, module.kind, shape[1:], dtype)
+        block = module.name in blocks
+        layers.append(LayerRow(*layer, tokens, channels, grid, prefix, block, problem))
     return LayerTable(layers)
-
-
-def _size(
-    reading: Reading | None, shape: Sequence[int]
-) -> tuple[int, int] | tuple[None, None]:
-    """The numbers of tokens and channels."""
-    if reading is None:
-        return None, None
-    sizes = dict(zip(reading.layout, shape, strict=True))
-    tokens = 1
-    for axis in "SHW":
-        tokens *= sizes.get(axis, 1)
-    return tokens, sizes["C"]
 
 
 def _cells(layer: LayerRow) -> tuple[str, ...]:
@@ -184,4 +176,45 @@ def _cells(layer: LayerRow) -> tuple[str, ...]:
         "" if layer.grid is None else f"{layer.grid[0]} x {layer.grid[1]}",
         "" if layer.prefix is None else str(layer.prefix),
         layer.dtype,
+    )
+
+
+def block_names(modules: Sequence[ModuleKind]) -> list[str]:
+    """The blocks among modules: the outermost numbered ones that are not stages.
+
+    By convention of the libraries, blocks are numbered (``blocks.3``,
+    ``layer2.0``, ``denselayer4``) and stages are lists of them, or hold one. Where
+    nothing is numbered so, there are none. Parents come before children.
+    """
+    parents = {module.name.rpartition(".")[0] for module in modules}
+    blocks: list[str] = []
+    for module in modules:
+        numbered = re.search(r"\d$", module.name)
+        if not numbered or module.container or module.name not in parents:
+            continue
+        if any(module.name.startswith(f"{block}.") for block in blocks):
+            continue
+        if _is_part(module.kind) or _is_stage(module, modules, parents):
+            continue
+        blocks.append(module.name)
+    return blocks
+
+
+def _is_part(kind: str) -> bool:
+    return "Block" not in kind and _PARTS.search(kind) is not None
+
+
+def _is_stage(
+    module: ModuleKind, modules: Sequence[ModuleKind], parents: Container[str]
+) -> bool:
+    """Whether a module holds a list of modules that have modules of their own."""
+    if _STAGES.search(module.kind):
+        return True
+    start = f"{module.name}."
+    return any(
+        inner.name.startswith(start)
+        and _OF_STAGES.fullmatch(inner.name.removeprefix(start))
+        and inner.name in parents
+        and not _is_part(inner.kind)
+        for inner in modules
     )
