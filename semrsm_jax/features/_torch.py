@@ -24,11 +24,12 @@ from semrsm_jax.features._backend import (
 from semrsm_jax.features._readings import Evidence, Reading, Stated
 from semrsm_jax.features._tokens import TokenRule
 from semrsm_jax.features._torch_modules import (
+    Observer,
     raster_order,
     stated_tokens,
+    tensor_of,
     vision_call,
 )
-from semrsm_jax.features._torch_observer import Observer, tensor_of
 
 if TYPE_CHECKING:
     import torch
