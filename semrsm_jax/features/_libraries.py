@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
-from semrsm_jax.features._foreign import ForeignPreprocessing
+from PIL import Image
+
 from semrsm_jax.features._tokens import nearest
 from semrsm_jax.features.image_folder import Preprocess
-from semrsm_jax.features.preprocessing import Exactly, Preprocessing, ShortestEdge
+from semrsm_jax.features.preprocessing import (
+    Exactly,
+    ForeignPreprocessing,
+    Preprocessing,
+    ShortestEdge,
+)
 
 # Pillow's filters, by the names of timm and torchvision.
-_FILTERS = {
-    "nearest": 0,
-    "lanczos": 1,
-    "bilinear": 2,
-    "bicubic": 3,
-    "box": 4,
-    "hamming": 5,
-}
+_FILTERS = {each.name.lower(): each.value for each in Image.Resampling}
 
 
 class Built(NamedTuple):

@@ -13,9 +13,8 @@ from jaxtyping import Float, UInt8
 
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
-from semrsm_jax.features._foreign import ForeignPreprocessing
 from semrsm_jax.features.image_file import examine, read_image
-from semrsm_jax.features.preprocessing import Preprocessing
+from semrsm_jax.features.preprocessing import ForeignPreprocessing, Preprocessing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _SHOWN = 5
