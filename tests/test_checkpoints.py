@@ -10,7 +10,8 @@ from networks import abstract, pixels
 from semrsm_jax.features import extract, layer_names
 from semrsm_jax.models import VARIANTS, load
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
-from semrsm_jax.models.checkpoint._matching_keys import checkpoint_shapes
+from semrsm_jax.models.checkpoint._matching_keys import parameter_paths
+from semrsm_jax.models.checkpoint._rules import sources
 from semrsm_jax.models.checkpoint._settings import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
@@ -100,9 +101,12 @@ def test_full_size_networks_have_the_parameters_of_transformers(name):
     # A bare backbone has no prefix in transformers.
     bare = {"clip-b32": "vision_model.", "dinov2-giant": "dinov2."}
     prefix = bare.get(name, "")
+    shapes = {path: leaf.shape for path, leaf in parameter_paths(network).items()}
+    rules, prefixes = ARCHITECTURES[kind].rules, ARCHITECTURES[kind].prefixes
     ours = {
-        key.removeprefix(prefix): shape
-        for key, shape in checkpoint_shapes(ARCHITECTURES[kind], network).items()
+        name.removeprefix(prefix): options[0].shape
+        for _, options in sources(rules, prefixes, shapes)
+        for name in options[0].names
     }
     assert ours == theirs
     assert variant.tap in layer_names(network)

@@ -245,13 +245,10 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Float[Array, "N S C"]) -> Float[Array, "N S C"]:
         """Mixes the tokens of each sample."""
-        mixed = attend(*self.split_heads(self.qkv(x)))
+        n, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(n, tokens, 3, self.heads, -1)
+        mixed = attend(*qkv.transpose(2, 0, 3, 1, 4))
         return self.output(mixed.swapaxes(1, 2).reshape(x.shape))
-
-    def split_heads(self, qkv: Float[Array, "N S K"]) -> Float[Array, "3 N heads S D"]:
-        """Queries, keys and values of each head, from their 3 C channels."""
-        n, tokens, _ = qkv.shape
-        return qkv.reshape(n, tokens, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
 
 
 class MLP(nnx.Module):

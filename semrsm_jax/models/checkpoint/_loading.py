@@ -122,15 +122,7 @@ def _config_values(
 def read_config(
     where: str, values: Mapping[str, Any], dtype: DTypeLike
 ) -> tuple[Architecture, Any]:
-    """Reads a Hugging Face config.
-
-    Args:
-      where: the name of its file, for errors.
-      values: its content.
-      dtype: of the network.
-
-    Returns:
-      The architecture, and our config of it.
+    """Reads the `values` of a Hugging Face config, the file `where`, as our config.
 
     Raises:
       ValueError: its class is not supported, or a value is out of range.

@@ -55,7 +55,17 @@ def match_keys(
             f"{where} does not hold the weights of a {type(model).__name__} with this "
             f"config:\n{listed}"
         )
-    _check_dtypes(where, tensors, used)
+    wrong = [
+        f"{name}: {tensors[name].dtype}"
+        for name in sorted(used)
+        if not isinstance(tensors[name].dtype, np.dtype)
+        or not is_floating(tensors[name].dtype)
+    ]
+    if wrong:
+        raise TypeError(
+            f"{where} must hold weights of float64, float32, float16 or bfloat16, got "
+            f"{'; '.join(wrong)}"
+        )
     return chosen
 
 
@@ -71,30 +81,3 @@ def _most_used_first(
         )
 
     return tuple(sorted(architecture.prefixes, key=matches, reverse=True))
-
-
-def _check_dtypes(where: str, tensors: Tensors, used: set[str]) -> None:
-    wrong = {
-        name: tensors[name].dtype
-        for name in sorted(used)
-        if not isinstance(tensors[name].dtype, np.dtype)
-        or not is_floating(tensors[name].dtype)
-    }
-    if wrong:
-        listed = "; ".join(f"{name}: {dtype}" for name, dtype in wrong.items())
-        raise TypeError(
-            f"{where} must hold weights of float64, float32, float16 or bfloat16, got "
-            f"{listed}"
-        )
-
-
-def checkpoint_shapes(
-    architecture: Architecture, model: nnx.Module
-) -> Mapping[str, Shape]:
-    """Names and shapes of a network's tensors in the hub's checkpoints."""
-    shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
-    return {
-        name: options[0].shape
-        for _, options in sources(architecture.rules, architecture.prefixes, shapes)
-        for name in options[0].names
-    }
