@@ -75,7 +75,8 @@ def captured(
     for module in {id(named[name]): named[name] for name in layers}.values():
         object.__setattr__(module, "__class__", _sowing(type(module)))
     try:
-        _, sown = nnx.capture(call or _call_model, _LayerOutput)(model, images)
+        run = nnx.capture(call or (lambda m, x: m(x)), _LayerOutput)
+        _, sown = run(model, images)
     except (TypeError, ValueError) as error:
         raise images_error(images, error) from error
     values = {path[:-1]: leaf.get_value() for path, leaf in nnx.to_flat_state(sown)}
@@ -84,10 +85,6 @@ def captured(
         for name in layers
         if paths[id(named[name])] in values
     }
-
-
-def _call_model(model: nnx.Module, images: jax.Array) -> Any:
-    return model(images)
 
 
 @functools.cache

@@ -117,23 +117,14 @@ def checked_extraction(
     kept: tuple[str, Any, Any],
     progress: Progress | None,
 ) -> Extraction:
-    """Checks the arguments of `extract`; images that are traced are one batch.
+    """Checks the arguments of `extract`, and raises its errors.
 
-    Args:
-      network: the model and how it is called.
-      images: as in `extract`.
-      layers: as in `extract`.
-      batch_size: as in `extract`.
-      kept: `tokens`, `prefix_tokens` and `layout` of `extract`.
-      progress: as in `extract`.
-
-    Raises:
-      TypeError: as `extract`.
-      ValueError: as `extract`.
+    `kept` are its `tokens`, `prefix_tokens` and `layout`. Traced images are one batch.
     """
     backend = backend_of(network.model)
-    _check_callable("call", network.call)
-    _check_callable("progress", progress)
+    for name, value in (("call", network.call), ("progress", progress)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be callable or None, got {value!r}")
     source = as_source(images)
     batch_size = min(_checks.at_least("batch_size", batch_size, 1), len(source))
     if _checks.is_traced(images):
@@ -150,8 +141,3 @@ def checked_extraction(
         backend.stated(network),
     )
     return Extraction(network, backend, names, rule, source, batch_size, progress)
-
-
-def _check_callable(name: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable or None, got {value!r}")

@@ -120,13 +120,8 @@ class TokenRule:
 def by_layer(name: str, value: Any, layers: Sequence[str]) -> Any:
     """A setting for all layers as it is, one by layer as pairs in the order of layers.
 
-    Args:
-      name: of the argument.
-      value: a mapping from layers or patterns to values, or another object.
-      layers: those that are extracted.
-
     Raises:
-      ValueError: a key of the mapping matches none of the layers.
+      ValueError: a key of the mapping, a layer or pattern, matches none of `layers`.
     """
     if not isinstance(value, Mapping):
         return value

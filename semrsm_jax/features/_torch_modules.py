@@ -90,18 +90,14 @@ def raster_order(
     Hiera (timm, transformers) keeps the tokens of a mask unit together, inside of its
     blocks, and has a `reroll` that undoes it.
 
-    Args:
-      modules: those of the network, by name.
-      layer: one of the names.
-      tokens: their number.
-
     Raises:
       ValueError: the order of so many tokens is unknown.
     """
     for name, module in modules.items():
         reroll = getattr(module, "reroll", None)
         inside = layer.removeprefix(f"{name}." if name else "")
-        if reroll is None or not (layer.startswith(name) and _is_rolled(inside)):
+        rolled = inside.split(".")[0] in ("blocks", "stages")
+        if reroll is None or not (layer.startswith(name) and rolled):
             continue
         schedule = getattr(reroll, "schedule", None) or module.schedule
         for number, (_, size) in schedule.items():
@@ -114,10 +110,6 @@ def raster_order(
     return None
 
 
-def _is_rolled(inside: str) -> bool:
-    return inside.split(".")[0] in ("blocks", "stages")
-
-
 def _rerolled(reroll: Any, number: int, tokens: int) -> np.ndarray | None:
     """What `reroll` makes of the numbers of the tokens."""
     import torch
@@ -127,39 +119,26 @@ def _rerolled(reroll: Any, number: int, tokens: int) -> np.ndarray | None:
     return None if np.array_equal(order, np.arange(tokens)) else order
 
 
-class Observer:
+class Observer(ExitStack):
     """Notes what all modules give in one pass: shapes, and which axes are fixed.
+
+    Its end removes the hooks.
 
     Attributes:
       modules: those of the model, by name.
     """
 
     def __init__(self, model: Any, samples: int, outputs: Mapping[str, Any]) -> None:
-        """Observes a model.
-
-        Args:
-          model: the network.
-          samples: images of the pass.
-          outputs: of the layers that are extracted, filled in the pass.
-        """
+        """Hooks the modules; a pass of `samples` images fills `outputs`, by layer."""
+        super().__init__()
         self.modules = dict(model.named_modules())
         self._samples, self._outputs = samples, outputs
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fixed: dict[str, str] = {}
         # By the layer whose output a module with fixed axes takes.
         self._read_as: dict[str, str] = {}
-
-    def __enter__(self) -> "Observer":
-        """Hooks all modules."""
-        self._stack = ExitStack()
         for name, module in self.modules.items():
-            hook = module.register_forward_hook(self._noting(name))
-            self._stack.callback(hook.remove)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Removes the hooks."""
-        self._stack.close()
+            self.callback(module.register_forward_hook(self._noting(name)).remove)
 
     def _noting(self, name: str) -> Callable[[Any, Any, Any], None]:
         def hook(module: Any, inputs: Any, output: Any) -> None:

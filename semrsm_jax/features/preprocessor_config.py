@@ -193,18 +193,17 @@ def _sides(size: Any, square: bool) -> Mapping[str, int]:
 
 
 def _resize_rule(size: Mapping[str, int]) -> ShortestEdge | LongestEdge | Exactly:
-    rules = {
-        frozenset({"shortest_edge"}): lambda: ShortestEdge(size["shortest_edge"]),
-        frozenset({"longest_edge"}): lambda: LongestEdge(size["longest_edge"]),
-        frozenset({"height", "width"}): lambda: Exactly(size["height"], size["width"]),
-    }
-    rule = rules.get(frozenset(size))
-    if rule is None:
-        raise ValueError(
-            "size must hold shortest_edge, longest_edge, or height and width, got "
-            f"{dict(size)}"
-        )
-    return rule()
+    match dict(size):
+        case {"shortest_edge": pixels, **other} if not other:
+            return ShortestEdge(pixels)
+        case {"longest_edge": pixels, **other} if not other:
+            return LongestEdge(pixels)
+        case {"height": height, "width": width, **other} if not other:
+            return Exactly(height, width)
+    raise ValueError(
+        "size must hold shortest_edge, longest_edge, or height and width, got "
+        f"{dict(size)}"
+    )
 
 
 def _convnext(
