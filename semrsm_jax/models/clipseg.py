@@ -104,11 +104,8 @@ class RefinedUpsampling(nnx.Module):
 
     def __init__(self, config: CLIPSegConfig, rngs: nnx.Rngs) -> None:
         """Builds the upsampling of a refined CLIPSeg."""
-        width, dtype, size = (
-            config.width,
-            config.dtype,
-            config.vision.patch_size[0] // 4,
-        )
+        width, dtype = config.width, config.dtype
+        size = config.vision.patch_size[0] // 4
         self.conv = conv((width, width), 3, dtype, rngs)
         self.up1 = Upsampling((width, width // 2), size, dtype, rngs)
         self.up2 = Upsampling((width // 2, 1), size, dtype, rngs)

@@ -50,18 +50,12 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
                 f"none of the paper's: {error}"
             ) from error
     try:
-        import huggingface_hub  # noqa: F401
+        from huggingface_hub import errors, snapshot_download
     except ImportError as error:
         raise ImportError(
             f"{name} is not a local folder; to fetch it from the hub: "
             "pip install 'semrsm_jax[hub]'"
         ) from error
-    return _download(name, revision)
-
-
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import errors, snapshot_download
-
     for kind in _WEIGHTS:
         try:
             folder = snapshot_download(
