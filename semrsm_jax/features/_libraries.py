@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +17,7 @@ from semrsm_jax.features.preprocessing import (
     Preprocessing,
     ShortestEdge,
 )
+from semrsm_jax.features.preprocessor_config import three_channels
 
 # Pillow's filters, by the names of timm and torchvision.
 _FILTERS = {each.name.lower(): each.value for each in Image.Resampling}
@@ -179,8 +180,8 @@ def _of_timm(timm: ModuleType, config: Mapping[str, Any]) -> Preprocess:
         Exactly(*scaled) if mode == "squash" else ShortestEdge(scaled[0]),
         _FILTERS[config["interpolation"]],
         (size[0], size[1]),
-        mean=_channels(config["mean"]),
-        std=_channels(config["std"]),
+        mean=three_channels("mean", config["mean"]),
+        std=three_channels("std", config["std"]),
         crop_to_even=True,
     )
 
@@ -195,12 +196,7 @@ def _of_torchvision(transforms: Any) -> Preprocess:
         ShortestEdge(resize[0]) if len(resize) == 1 else Exactly(*resize),
         _FILTERS[mode],
         (crop[0], crop[-1]),
-        mean=_channels(transforms.mean),
-        std=_channels(transforms.std),
+        mean=three_channels("mean", transforms.mean),
+        std=three_channels("std", transforms.std),
         crop_to_even=True,
     )
-
-
-def _channels(values: Iterable[float]) -> tuple[float, float, float]:
-    red, green, blue = map(float, values)
-    return red, green, blue

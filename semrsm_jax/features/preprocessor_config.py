@@ -163,8 +163,8 @@ def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:
         pad = _height_width("pad_size", setting("pad_size", processor.pad))
     mean = std = None
     if setting("do_normalize", True):
-        mean = _channels("image_mean", setting("image_mean", processor.mean))
-        std = _channels("image_std", setting("image_std", processor.std))
+        mean = three_channels("image_mean", setting("image_mean", processor.mean))
+        std = three_channels("image_std", setting("image_std", processor.std))
         if not all(std):
             raise ValueError(f"image_std must not hold 0, got {std}")
     resample = setting("resample", processor.resample)
@@ -233,7 +233,8 @@ def _height_width(name: str, value: Any) -> tuple[int, int]:
     return height, width
 
 
-def _channels(name: str, value: Any) -> tuple[float, float, float]:
+def three_channels(name: str, value: Any) -> tuple[float, float, float]:
+    """A number for each channel; one number stands for all."""
     values = [value] * 3 if isinstance(value, int | float) else list(value)
     if len(values) != 3:
         raise ValueError(f"{name} must hold three numbers, got {value!r}")
