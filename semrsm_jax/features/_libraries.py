@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from PIL import Image
 
 from semrsm_jax.features._tokens import nearest
@@ -99,7 +100,16 @@ def build_transformers(folder: str, pretrained: bool) -> Built:
         processor = transformers.AutoImageProcessor.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         return Built(model, None)
-    return Built(model, ForeignPreprocessing.of_processor(processor))
+
+    def prepare(image: Image.Image) -> Any:
+        values = processor(images=image, return_tensors="np")["pixel_values"]
+        return np.asarray(values)[0]
+
+    converts = getattr(processor, "do_convert_rgb", None)
+    text = f"transformers {processor.to_json_string()}"
+    return Built(
+        model, ForeignPreprocessing(prepare, text, "white" if converts else "drop")
+    )
 
 
 def build_by_function(source: str) -> Built:

@@ -93,6 +93,8 @@ def raster_order(
     Raises:
       ValueError: the order of so many tokens is unknown.
     """
+    import torch
+
     for name, module in modules.items():
         reroll = getattr(module, "reroll", None)
         inside = layer.removeprefix(f"{name}." if name else "")
@@ -102,21 +104,14 @@ def raster_order(
         schedule = getattr(reroll, "schedule", None) or module.schedule
         for number, (_, size) in schedule.items():
             if np.prod(size) == tokens:
-                return _rerolled(reroll, number, tokens)
+                places = torch.arange(tokens).reshape(1, tokens, 1)
+                order = reroll(places, number).reshape(-1).numpy()
+                return None if np.array_equal(order, np.arange(tokens)) else order
         raise ValueError(
             f"layers: the order of the {tokens} tokens of {layer!r} is unknown; "
             "take a block of the network"
         )
     return None
-
-
-def _rerolled(reroll: Any, number: int, tokens: int) -> np.ndarray | None:
-    """What `reroll` makes of the numbers of the tokens."""
-    import torch
-
-    places = torch.arange(tokens).reshape(1, tokens, 1)
-    order = reroll(places, number).reshape(-1).numpy()
-    return None if np.array_equal(order, np.arange(tokens)) else order
 
 
 class Observer(ExitStack):

@@ -177,18 +177,6 @@ class ForeignPreprocessing:
             )
         return np.ascontiguousarray(prepared.transpose(1, 2, 0))
 
-    @classmethod
-    def of_processor(cls, processor: Any) -> "ForeignPreprocessing":
-        """The image processor of transformers."""
-
-        def prepare(image: Image.Image) -> Any:
-            values = processor(images=image, return_tensors="np")["pixel_values"]
-            return np.asarray(values)[0]
-
-        converts = getattr(processor, "do_convert_rgb", None)
-        text = f"transformers {processor.to_json_string()}"
-        return cls(prepare, text, "white" if converts else "drop")
-
 
 def preprocessing_from_text(text: str) -> Preprocessing | None:
     """The inverse of ``str``, which stores of features use.

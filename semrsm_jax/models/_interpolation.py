@@ -35,13 +35,10 @@ def _bicubic(source: int, target: int) -> Float[np.ndarray, "target source"]:
     neighbors = np.floor(centers).astype(int)[:, None] + np.arange(-1, 3)
     weights = np.zeros((target, source))
     rows = np.arange(target)[:, None]
-    distances = np.abs(centers[:, None] - neighbors)
-    np.add.at(weights, (rows, neighbors.clip(0, source - 1)), _keys(distances))
-    return weights
-
-
-def _keys(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Keys' cubic kernel at distances of 0 to 2."""
+    x = np.abs(centers[:, None] - neighbors)
+    # Keys' cubic kernel at distances of 0 to 2.
     near = ((_A + 2) * x - (_A + 3)) * x * x + 1
     far = ((_A * x - 5 * _A) * x + 8 * _A) * x - 4 * _A
-    return np.where(x <= 1, near, far)
+    values = np.where(x <= 1, near, far)
+    np.add.at(weights, (rows, neighbors.clip(0, source - 1)), values)
+    return weights

@@ -165,23 +165,18 @@ class RelativeAttention(nnx.Module):
         at_once = max(1, min(rows, _MOST_SCORES // (rows * columns**2)))
 
         def mix(row: tuple[Array, Array]) -> Float[Array, "N heads W D"]:
-            return self._mix_row(*row, key, value, (rows, columns))
+            return attend(row[1], key, value, self._bias(*row, rows))
 
         mixed = jax.lax.map(mix, (jnp.arange(rows), query), batch_size=at_once)
         return self.proj(mixed.transpose(1, 0, 3, 2, 4).reshape(x.shape))
 
-    def _mix_row(
-        self,
-        row: Array,
-        query: Float[Array, "N heads W D"],
-        key: Float[Array, "N heads S D"],
-        value: Float[Array, "N heads S D"],
-        grid: tuple[int, int],
-    ) -> Float[Array, "N heads W D"]:
-        """Attends from one row of queries to all tokens of the grid."""
+    def _bias(
+        self, row: Array, query: Float[Array, "N heads W D"], rows: int
+    ) -> Float[Array, "N heads W S"] | None:
+        """What the positions add to the scores of one row of queries."""
         if self.rel_pos_h is None or self.rel_pos_w is None:
-            return attend(query, key, value)
-        rows, columns = grid
+            return None
+        columns = query.shape[2]
         # The last entry of a table is the largest difference, query minus key.
         by_row = self.rel_pos_h[...][row - jnp.arange(rows) + rows - 1]
         steps = np.arange(columns)[:, None] - np.arange(columns) + columns - 1
@@ -189,7 +184,7 @@ class RelativeAttention(nnx.Module):
         down = jnp.einsum("nawd,kd->nawk", query, by_row)
         across = jnp.einsum("nawd,wkd->nawk", query, by_column)
         bias = down[..., :, None] + across[..., None, :]
-        return attend(query, key, value, bias.reshape(*bias.shape[:3], -1))
+        return bias.reshape(*bias.shape[:3], -1)
 
 
 class Layer(nnx.Module):
