@@ -10,9 +10,9 @@ from networks import abstract, pixels
 from semrsm_jax.features import extract, layer_names
 from semrsm_jax.models import VARIANTS, load
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
-from semrsm_jax.models.checkpoint._matching_keys import parameter_paths
 from semrsm_jax.models.checkpoint._rules import sources
 from semrsm_jax.models.checkpoint._settings import ACTIVATIONS
+from semrsm_jax.models.weights import parameter_paths
 
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")

@@ -14,7 +14,11 @@ from safetensors.numpy import load_file, save_file
 from semrsm_jax.models._layers import floating
 from semrsm_jax.store import new_file
 
-_STORED = nnx.Any(nnx.Param, nnx.BatchStat)
+
+def parameter_paths(model: nnx.Module) -> dict[str, nnx.Variable]:
+    """The parameters and running statistics of a network by dotted path."""
+    state = nnx.state(model, (nnx.Param, nnx.BatchStat))
+    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
 def save_weights(
@@ -44,7 +48,7 @@ def save_weights(
             if isinstance(variable, nnx.Param)
             else variable[...]
         )
-        for name, variable in _by_name(nnx.state(model, _STORED)).items()
+        for name, variable in parameter_paths(model).items()
     }
     with new_file(path, overwrite) as temporary:
         save_file(tensors, temporary)
@@ -63,8 +67,7 @@ def load_weights(model: nnx.Module, path: str | os.PathLike) -> None:
       ValueError: the file holds other names or shapes than the model.
     """
     tensors = load_file(path)
-    state = nnx.state(model, _STORED)
-    variables = _by_name(state)
+    variables = parameter_paths(model)
     unlike = sorted(set(tensors) ^ set(variables)) or [
         name for name in variables if tensors[name].shape != variables[name].shape
     ]
@@ -75,8 +78,3 @@ def load_weights(model: nnx.Module, path: str | os.PathLike) -> None:
         )
     for name, variable in variables.items():
         variable[...] = jnp.asarray(tensors[name], variable.dtype)
-    nnx.update(model, state)
-
-
-def _by_name(state: nnx.State) -> dict[str, nnx.Variable]:
-    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}

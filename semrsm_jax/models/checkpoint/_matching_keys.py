@@ -9,12 +9,7 @@ from flax import nnx
 from semrsm_jax.models._layers import is_floating
 from semrsm_jax.models.checkpoint._files import Tensors
 from semrsm_jax.models.checkpoint._rules import Architecture, Shape, Source, sources
-
-
-def parameter_paths(model: nnx.Module) -> dict[str, nnx.Variable]:
-    """The parameters and running statistics of a network by dotted path."""
-    state = nnx.state(model, (nnx.Param, nnx.BatchStat))
-    return {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
+from semrsm_jax.models.weights import parameter_paths
 
 
 def match_keys(
