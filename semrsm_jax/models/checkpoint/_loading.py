@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,12 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from semrsm_jax.models._layers import floating
+from semrsm_jax.models._layers import floating, is_floating
 from semrsm_jax.models.checkpoint._clip import CLIP, CLIP_VISION, CLIPSEG
 from semrsm_jax.models.checkpoint._convolutional import BIT, CONVNEXTV2, RESNET
 from semrsm_jax.models.checkpoint._files import Tensors, open_tensors, weights_file
 from semrsm_jax.models.checkpoint._hub import locate
-from semrsm_jax.models.checkpoint._matching_keys import match_keys
-from semrsm_jax.models.checkpoint._rules import Architecture, Source
+from semrsm_jax.models.checkpoint._rules import Architecture, Shape, Source, sources
 from semrsm_jax.models.checkpoint._settings import Settings, read_json
 from semrsm_jax.models.checkpoint._torchvision import torchvision_config
 from semrsm_jax.models.checkpoint._vit import DINOV2, SAM, SAM_VISION, VIT
@@ -79,7 +79,7 @@ def load(
     architecture, settings = read_config(where, values, dtype)
     model = network_of_shapes(lambda: architecture.build(settings, rngs=nnx.Rngs(0)))
     model.eval()
-    return _filled(model, match_keys(str(file), architecture, model, tensors), tensors)
+    return _filled(model, _match_keys(str(file), architecture, model, tensors), tensors)
 
 
 def network_of_shapes(build: Callable[[], nnx.Module]) -> nnx.Module:
@@ -153,6 +153,72 @@ def read_config(
         if str(error).startswith(where):
             raise
         raise ValueError(f"{where}: {error}") from error
+
+
+def _match_keys(
+    where: str, architecture: Architecture, model: nnx.Module, tensors: Tensors
+) -> dict[str, Source]:
+    """Finds for each parameter of a network the tensors that it is read from.
+
+    Raises:
+      TypeError: a required tensor is not floating-point.
+      ValueError: keys are missing, unexpected or of another shape; all are listed.
+    """
+    shapes = {path: leaf.shape for path, leaf in parameter_paths(model).items()}
+    chosen: dict[str, Source] = {}
+    missing: list[str] = []
+    misshapen: list[str] = []
+    prefixes = _most_used_first(architecture, shapes, tensors)
+    for path, options in sources(architecture.rules, prefixes, shapes):
+        # The prefix that most keys have; the first, the hub's, if no key fits.
+        source = max(options, key=lambda o: sum(n in tensors for n in o.names))
+        chosen[path] = source
+        missing += [name for name in source.names if name not in tensors]
+        misshapen += [
+            f"{name}: {tensors[name].shape}, expected {source.shape}"
+            for name in source.names
+            if name in tensors and tensors[name].shape != source.shape
+        ]
+    used = {name for source in chosen.values() for name in source.names}
+    ignored = re.compile("|".join(architecture.ignored) or r"(?!)")
+    unexpected = [k for k in tensors if k not in used and not ignored.fullmatch(k)]
+    faults = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    if any(faults.values()):
+        listed = "\n".join(
+            f"  {len(keys)} {fault}: {'; '.join(sorted(keys))}"
+            for fault, keys in faults.items()
+            if keys
+        )
+        raise ValueError(
+            f"{where} does not hold the weights of a {type(model).__name__} with this "
+            f"config:\n{listed}"
+        )
+    wrong = [
+        f"{name}: {tensors[name].dtype}"
+        for name in sorted(used)
+        if not isinstance(tensors[name].dtype, np.dtype)
+        or not is_floating(tensors[name].dtype)
+    ]
+    if wrong:
+        raise TypeError(
+            f"{where} must hold weights of float64, float32, float16 or bfloat16, got "
+            f"{'; '.join(wrong)}"
+        )
+    return chosen
+
+
+def _most_used_first(
+    architecture: Architecture, shapes: Mapping[str, Shape], tensors: Tensors
+) -> tuple[str, ...]:
+    """Orders the prefixes, so that errors name missing keys like their neighbors."""
+
+    def matches(prefix: str) -> int:
+        places = sources(architecture.rules, (prefix,), shapes)
+        return sum(
+            n in tensors for _, options in places for o in options for n in o.names
+        )
+
+    return tuple(sorted(architecture.prefixes, key=matches, reverse=True))
 
 
 def _filled(
