@@ -11,7 +11,7 @@ from semrsm_jax.features._tokens import TokenRule
 # Called as call(model, images), in place of model(images).
 Call = Callable[[Any, Any], Any]
 Forward = Callable[[Any], Mapping[str, Any]]
-Read = Callable[[TokenRule], Reading]
+Read = Callable[[TokenRule], tuple[Reading, slice]]
 
 
 class Network(NamedTuple):

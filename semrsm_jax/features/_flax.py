@@ -6,6 +6,7 @@ the outputs of layers from both.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -88,16 +89,17 @@ def _tokens(
         raise TypeError(
             f"layers: {name!r} gives {type(output).__name__}, expected an array"
         )
-    evidence = _evidence(rule, images)
-    reading = rule.read(name, output.shape, images.shape[0], evidence)
-    kept = rule.rows(name, output.shape, reading, evidence)
+    reading, kept = _read(rule, name, output.shape, images)
     return reading.tokens(output, jnp.transpose)[:, kept]
 
 
-def _evidence(rule: TokenRule, images: Any) -> Evidence:
-    """All that is known of a flax network: maps have channels last."""
-    _, height, width, _ = images.shape
-    return Evidence((height, width), rule.stated, layout="NHWC")
+def _read(
+    rule: TokenRule, name: str, shape: tuple[int, ...], images: Any
+) -> tuple[Reading, slice]:
+    """How a layer is read; of flax networks it is known that channels are last."""
+    samples, height, width, _ = images.shape
+    evidence = Evidence((height, width), rule.stated, layout="NHWC")
+    return rule.read(name, shape, samples, evidence)
 
 
 def outputs(
@@ -113,14 +115,8 @@ def outputs(
     def trace(state: Any, images: Any) -> dict[str, Any]:
         return capture(static, state, images, tuple(layers), network.call)
 
-    def reader(name: str, shape: tuple[int, ...]) -> Read:
-        def read(rule: TokenRule) -> Reading:
-            return rule.read(name, shape, images.shape[0], _evidence(rule, images))
-
-        return read
-
     return {
-        name: (output, reader(name, output.shape))
+        name: (output, partial(_read, name=name, shape=output.shape, images=images))
         for name, output in jax.eval_shape(trace, state, jnp.asarray(images)).items()
         if isinstance(output, jax.ShapeDtypeStruct)
     }

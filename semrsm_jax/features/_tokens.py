@@ -59,8 +59,10 @@ class TokenRule:
         samples: int,
         evidence: Evidence,
         **known: Any,
-    ) -> Reading:
-        """Decides how a layer's outputs are read, see `read_output`.
+    ) -> tuple[Reading, slice]:
+        """Decides how a layer's outputs are read, and which of its tokens are kept.
+
+        `known` is passed to `read_output`.
 
         Raises:
           ValueError: the shape is not one of tokens, two readings are possible, or
@@ -79,10 +81,9 @@ class TokenRule:
         reading = read_output(
             name, shape, evidence, layout=layout, prefix=prefix, **known
         )
-        self.rows(name, shape, reading, evidence)
-        return reading
+        return reading, self._kept(name, shape, reading, evidence)
 
-    def rows(
+    def _kept(
         self, name: str, shape: tuple[int, ...], reading: Reading, evidence: Evidence
     ) -> slice:
         """The tokens asked for.

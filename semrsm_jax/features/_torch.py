@@ -87,10 +87,10 @@ def outputs(
             tensors[name] = tensor
 
     def reader(name: str) -> Read:
-        def read(rule: TokenRule) -> Reading:
+        def read(rule: TokenRule) -> tuple[Reading, slice]:
             tensor = _floating(name, kept[name])
             evidence = observer.evidence(images.shape[1:3], rule.stated)
-            return _read(name, tensor, samples, rule, observer, evidence)[0]
+            return _read(name, tensor, samples, rule, observer, evidence)
 
         return read
 
@@ -167,10 +167,10 @@ def _read(
     """How a layer is read, and which of its tokens are kept."""
     shape = tuple(tensor.shape)
     known = observer.known(name, len(shape))
-    reading = rule.read(name, shape, samples, evidence, **known)
+    reading, kept = rule.read(name, shape, samples, evidence, **known)
     if reading.layout == "NSC":
         reading = reading._replace(order=raster_order(observer.modules, name, shape[1]))
-    return reading, rule.rows(name, shape, reading, evidence)
+    return reading, kept
 
 
 def _check_repeatable(

@@ -152,7 +152,7 @@ def list_layers(
         tokens = channels = grid = prefix = None
         problem = ""
         try:
-            reading = read(rule)
+            reading, _ = read(rule)
         except ValueError as error:
             problem = str(error)
         else:
