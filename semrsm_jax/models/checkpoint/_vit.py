@@ -105,7 +105,7 @@ _OUTPUT = ("attention.output", "attention.output.dense", "attention.o_proj")
 # Ours, Hugging Face's old and new ones, torchvision's.
 _OLD, _TORCHVISION = "@encoder.layer.#.", "encoder.layers.encoder_layer_#."
 _VIT = ("vit.encoder.layer.#.", _OLD, "@layers.#.", _TORCHVISION, _TORCHVISION)
-_VIT_EMBEDDINGS = ("vit.embeddings.", "@embeddings.", "")
+_TOKENS = ("vit.embeddings.", "@embeddings.", "")
 _DINOV2 = ("dinov2.encoder.layer.#.", _OLD, _OLD)
 
 VIT = Architecture(
@@ -113,29 +113,18 @@ VIT = Architecture(
     config=_vit_config,
     build=ViT,
     rules=(
-        *at(_VIT_EMBEDDINGS, tensor, "cls_token", "cls_token", "class_token"),
+        *at(_TOKENS, tensor, "cls_token", "cls_token", "class_token"),
         *at(
-            _VIT_EMBEDDINGS,
+            _TOKENS,
             tensor,
             "position_embeddings",
             "position_embeddings",
             "encoder.pos_embedding",
         ),
-        *at(
-            _VIT_EMBEDDINGS,
-            conv,
-            "projection",
-            "patch_embeddings.projection",
-            "conv_proj",
-        ),
+        *at(_TOKENS, conv, "projection", "patch_embeddings.projection", "conv_proj"),
         *at(_VIT, norm, "norm1", "layernorm_before", "layernorm_before", "ln_1"),
         *at(
-            _VIT,
-            dense,
-            "attention.qkv",
-            _OLD_QKV,
-            _NEW_QKV,
-            "self_attention.in_proj_",
+            _VIT, dense, "attention.qkv", _OLD_QKV, _NEW_QKV, "self_attention.in_proj_"
         ),
         *at(_VIT, dense, *_OUTPUT, "self_attention.out_proj"),
         *at(_VIT, norm, "norm2", "layernorm_after", "layernorm_after", "ln_2"),
