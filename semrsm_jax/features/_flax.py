@@ -79,12 +79,7 @@ _compiled_forward = jax.jit(
 def _tokens(
     rule: TokenRule, name: str, output: Any, images: Float[Array, "N H W C"]
 ) -> jax.Array:
-    """The tokens of a layer's output for images.
-
-    Raises:
-      TypeError: the output is not an array.
-      ValueError: its shape is not one of tokens, or the tokens asked for are unknown.
-    """
+    """The tokens of a layer's output for images."""
     if not isinstance(output, jax.Array):
         raise TypeError(
             f"layers: {name!r} gives {type(output).__name__}, expected an array"

@@ -37,11 +37,7 @@ class Built(NamedTuple):
 
 
 def required(module: str, extra: str) -> ModuleType:
-    """Imports a package of an extra.
-
-    Raises:
-      ImportError: it is not installed, or does not fit the installed torch.
-    """
+    """Imports a package of an extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -113,13 +109,7 @@ def build_transformers(folder: str, pretrained: bool) -> Built:
 
 
 def build_by_function(source: str) -> Built:
-    """What ``module:function`` returns: a network, or one and its preprocessing.
-
-    Raises:
-      ImportError: the module cannot be imported.
-      TypeError: the function returns no network.
-      ValueError: the module has no such function.
-    """
+    """What ``module:function`` returns: a network, or one and its preprocessing."""
     module_name, _, name = source.partition(":")
     if os.getcwd() not in sys.path:  # as for python -m
         sys.path.insert(0, os.getcwd())
@@ -150,12 +140,7 @@ def build_by_function(source: str) -> Built:
 
 
 def _with_weights(source: str, build: Callable[[], Any]) -> Any:
-    """Builds a network, which may download its weights.
-
-    Raises:
-      ConnectionError: the weights cannot be fetched.
-      ValueError: there are none, or they do not fit.
-    """
+    """Builds a network, which may download its weights."""
     try:
         return build()
     except MemoryError:

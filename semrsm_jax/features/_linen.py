@@ -20,9 +20,6 @@ def modules(network: Network, images: Any) -> list[ModuleKind]:
     """The submodules that a call reaches, parents before children.
 
     A module makes its submodules when it is called, so it is called with shapes only.
-
-    Raises:
-      ValueError: `images` or the variables are missing, or do not fit the module.
     """
     module, variables = _bound(network)
     if images is None:

@@ -185,11 +185,7 @@ def _layout_of_map(
     own: str | None,
     inner: frozenset[str],
 ) -> str:
-    """The layout of an output with four axes.
-
-    Raises:
-      ValueError: both layouts fit, or neither.
-    """
+    """The layout of an output with four axes."""
     grids = {"NCHW": shape[2:], "NHWC": shape[1:3]}
     likely = _likely_grids(evidence) | {(1, 1)}  # what is pooled
     if own is not None and grids[own] in likely:
@@ -209,11 +205,7 @@ def _layout_of_map(
 
 
 def _layout_of_sequence(name: str, shape: tuple[int, ...], evidence: Evidence) -> str:
-    """The layout of an output with three axes; tokens come first wherever that fits.
-
-    Raises:
-      ValueError: the second axis has not as many tokens as a grid and a prefix.
-    """
+    """The layout of an output with three axes; tokens come first wherever that fits."""
     count = shape[1]
     beside = [count - math.prod(grid) for grid in evidence.maps]
     if (

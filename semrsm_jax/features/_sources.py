@@ -94,10 +94,6 @@ def _channels_last(images: Any) -> Any:
     """Images as (N, H, W, C): of arrays by default, of tensors where they are not.
 
     Three channels, of a tensor one too, at one place only, state the order.
-
-    Raises:
-      ValueError: the axes of a tensor, or those of an array with three channels at
-        both places, can be read in two ways.
     """
     is_tensor = any(
         f"{base.__module__}.{base.__qualname__}" == "torch.Tensor"
@@ -122,12 +118,7 @@ def _channels_last(images: Any) -> Any:
 
 
 def check_array(images: Any) -> None:
-    """Raises an error for images that are not a floating array (N, H, W, C).
-
-    Raises:
-      TypeError: the dtype is not floating.
-      ValueError: the shape is not (N, H, W, C), or an axis is empty.
-    """
+    """Raises an error for images that are not a floating array (N, H, W, C)."""
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"images must be floating, got dtype {images.dtype}; scale them as the "

@@ -86,11 +86,7 @@ class TokenRule:
     def _kept(
         self, name: str, shape: tuple[int, ...], reading: Reading, evidence: Evidence
     ) -> slice:
-        """The tokens asked for.
-
-        Raises:
-          ValueError: there are none, or it is unknown which they are.
-        """
+        """The tokens asked for."""
         if self.tokens == "all" or (len(shape) == 4 and self.tokens == "patches"):
             return slice(None)
         if len(shape) != 3:

@@ -178,12 +178,7 @@ def _check_repeatable(
     images: Any,
     tensors: "dict[str, torch.Tensor]",
 ) -> None:
-    """Raises an error for a network that is random, or has no batch axis in front.
-
-    Raises:
-      ValueError: one image alone gives another shape than in its batch, or the batch
-        computed twice other tokens.
-    """
+    """Raises an error for a network that is random, or has no batch axis in front."""
     try:
         alone = compute(images[:1])
     except ValueError:  # the network takes batches of this size only
@@ -254,12 +249,7 @@ def _call(network: Network, images: Any) -> None:
 
 
 def _floating(name: str, output: Any) -> "torch.Tensor":
-    """The tensor of an output.
-
-    Raises:
-      TypeError: it has none, or not of floating numbers.
-      ValueError: it is a list of several, none of which goes first.
-    """
+    """The tensor of an output."""
     tensor = tensor_of(output)
     if tensor is None or not tensor.is_floating_point():
         kind = type(output).__name__ if tensor is None else tensor.dtype
@@ -276,11 +266,7 @@ def _floating(name: str, output: Any) -> "torch.Tensor":
 def _tokens(
     name: str, tensor: "torch.Tensor", samples: int, reading: Reading, kept: slice
 ) -> Float[np.ndarray, "N S C"]:
-    """The tokens of an output, on the host.
-
-    Raises:
-      ValueError: the output has not as many samples as the batch.
-    """
+    """The tokens of an output, on the host."""
     import torch
 
     if tensor.ndim not in (2, 3, 4) or tensor.shape[0] != samples:

@@ -86,11 +86,7 @@ def to_one_form(config: Any) -> None:
 
 
 def check_images(images: Float[Array, "N H W C"], channels: int) -> None:
-    """Raises an error for images that are not (N, H, W, channels).
-
-    Raises:
-      ValueError: `images` has another rank or number of channels.
-    """
+    """Raises an error for images that are not (N, H, W, channels)."""
     if images.ndim != 4 or images.shape[-1] != channels:
         expected = f"(N, H, W, {channels})"
         raise ValueError(f"images must have shape {expected}, got {images.shape}")

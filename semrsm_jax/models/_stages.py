@@ -11,11 +11,7 @@ from semrsm_jax.models._layers import in_turn
 
 
 def check_stages(**fields: tuple[int, ...]) -> None:
-    """Raises an error for fields of a config that differ in their number of stages.
-
-    Raises:
-      ValueError: the fields are empty or have different lengths.
-    """
+    """Raises an error for fields of a config that differ in their number of stages."""
     lengths = {len(values) for values in fields.values()}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(

@@ -134,11 +134,7 @@ def open_tensors(path: Path) -> Tensors:
 
 
 def weights_file(path: Path) -> Path:
-    """The file of a checkpoint's weights: the path itself, or the file in that folder.
-
-    Raises:
-      ValueError: the folder holds none.
-    """
+    """The file of a checkpoint's weights: the path itself, or that in the folder."""
     if not path.is_dir():
         return path
     for name in _IN_FOLDER:
