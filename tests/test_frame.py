@@ -17,8 +17,14 @@ pytest.importorskip("skimage")
 
 from experiments.frame.command_line import command, questions
 from experiments.frame.conduct import conduct
-from experiments.frame.finding import Finding, Number, Quantity, count, number
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import (
+    Finding,
+    Measurement,
+    Number,
+    Quantity,
+    count,
+    number,
+)
 from experiments.frame.session import Session, fingerprint
 from experiments.frame.study import Study, benchmark
 from experiments.soft import stereo

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, peak_memory, worker
@@ -137,23 +137,15 @@ def measurements(
         yield Measurement(f"matrix: {name}", seconds, "s")
     yield Measurement("stream: time of a CKA", stream["seconds"], "s")
     memory = stream["peak_bytes_over_baseline"] / 2**30
-    goals = (
-        ("matrix: ours / peer", matrix["ratio"], "", 1 / 3),
-        ("matrix: largest difference from the peer", matrix["disagreement"], "", 1e-4),
-        ("stream: memory above the start", memory, "GiB", 0.25),
-        (
-            "stream: difference from the CKA of features",
-            stream["disagreement"],
-            "",
-            1e-5,
-        ),
-    )
-    for name, value, unit, goal in goals:
-        yield Measurement(name, value, unit, "<=", goal if config.has_goals else None)
+    yield Measurement("matrix: ours / peer", matrix["ratio"], goal=1 / 3)
+    name = "matrix: largest difference from the peer"
+    yield Measurement(name, matrix["disagreement"], goal=1e-4)
+    yield Measurement("stream: memory above the start", memory, "GiB", "<=", 0.25)
+    name = "stream: difference from the CKA of features"
+    yield Measurement(name, stream["disagreement"], goal=1e-5)
 
 
-STUDY = benchmark("comparison", __doc__ or "", SCALES, measure, measurements)
-app = command(STUDY)
+app = command(benchmark("comparison", __doc__, SCALES, measure, measurements))
 
 if __name__ == "__main__":
     app()

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, worker
@@ -165,8 +165,7 @@ def measurements(
         yield Measurement(f"{where}: least time by its kernels", least, "ms")
 
 
-STUDY = benchmark("device", __doc__ or "", SCALES, measure, measurements)
-app = command(STUDY)
+app = command(benchmark("device", __doc__, SCALES, measure, measurements))
 
 if __name__ == "__main__":
     app()

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, peak_memory, usable_cores, worker
@@ -231,23 +231,17 @@ def measurements(
     config: EngineConfig, result: Mapping[str, Any]
 ) -> Iterator[Measurement]:
     """Costs with their ratios, which have the goals."""
-
-    def ratio(name: str, value: float, relation: Any, goal: float) -> Measurement:
-        return Measurement(
-            f"{name}, ratio", value, "", relation, goal if config.has_goals else None
-        )
-
     for part in result["overhead"]:
         name = f"S={part['tokens']}, C={part['channels']}"
         for kind, cost in part["milliseconds_a_pair"].items():
             yield Measurement(f"{name}, {kind}", cost, "ms a pair")
         for kind, value in part["ratios"].items():
-            yield ratio(f"{name}, {kind} / rsm", value, "<=", part["goal"])
+            yield Measurement(f"{name}, {kind} / rsm, ratio", value, goal=part["goal"])
     part = result["cluster"]
     name = f"cluster S={part['tokens']}"
     for workers, rate in part["pairs_per_second"].items():
         yield Measurement(f"{name}, workers: {workers}", rate, "pairs a second")
-    yield ratio(name, part["ratio"], ">=", part["goal"])
+    yield Measurement(f"{name}, ratio", part["ratio"], "", ">=", part["goal"])
     memory = result["memory"]
     for name, kind, unit, scale, goal in (
         ("memory", "peak_bytes", "MiB", 2**-20, config.memory_goal),
@@ -256,11 +250,10 @@ def measurements(
         small, large = memory[kind].values()
         for samples, value in zip(config.memory[:2], (small, large), strict=True):
             yield Measurement(f"{name}, N={samples}", scale * value, unit)
-        yield ratio(name, large / small, "<=", goal)
+        yield Measurement(f"{name}, ratio", large / small, goal=goal)
 
 
-STUDY = benchmark("engine", __doc__ or "", SCALES, measure, measurements)
-app = command(STUDY)
+app = command(benchmark("engine", __doc__, SCALES, measure, measurements))
 
 if __name__ == "__main__":
     app()

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, usable_cores
@@ -134,15 +134,8 @@ def measurements(
     yield Measurement(difference, result["disagreement"], goal=1e-4)
 
 
-STUDY = benchmark(
-    "extraction",
-    __doc__ or "",
-    SCALES,
-    measure,
-    measurements,
-    {"torch": "torch", "transformers": "transformers"},
-)
-app = command(STUDY)
+_NEEDS = {"torch": "torch", "transformers": "transformers"}
+app = command(benchmark("extraction", __doc__, SCALES, measure, measurements, _NEEDS))
 
 if __name__ == "__main__":
     app()

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.worker import Report, worker
 from semrsm_jax import (
@@ -148,8 +148,7 @@ def measurements(
         yield Measurement(f"{name}: memory", row["anonymous_peak_bytes"] / 2**20, "MiB")
 
 
-STUDY = benchmark("large_analysis", __doc__ or "", SCALES, measure, measurements)
-app = command(STUDY)
+app = command(benchmark("large_analysis", __doc__, SCALES, measure, measurements))
 
 if __name__ == "__main__":
     app()

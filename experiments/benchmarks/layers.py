@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, peak_memory, worker
@@ -147,24 +147,14 @@ def measurements(
     yield Measurement("layers: largest error of the peer in float32", errors["peer"])
     yield Measurement("layers: difference from the peer", result["disagreement"])
     memory = result["peak_bytes_over_features"] / 2**30
-    goals = (
-        ("layers: ours / peer", result["ratio"], "", 1),
-        ("layers: largest error of ours in float32", errors["ours"], "", 1e-5),
-        ("layers: memory above the features", memory, "GiB", 0.5),
-    )
-    for name, value, unit, goal in goals:
-        yield Measurement(name, value, unit, "<=", goal if config.has_goals else None)
+    yield Measurement("layers: ours / peer", result["ratio"], goal=1)
+    name = "layers: largest error of ours in float32"
+    yield Measurement(name, errors["ours"], goal=1e-5)
+    yield Measurement("layers: memory above the features", memory, "GiB", "<=", 0.5)
 
 
-STUDY = benchmark(
-    "layers",
-    __doc__ or "",
-    SCALES,
-    measure,
-    measurements,
-    {"torch": "torch", "cka": "pytorch-cka"},
-)
-app = command(STUDY)
+_NEEDS = {"torch": "torch", "cka": "pytorch-cka"}
+app = command(benchmark("layers", __doc__, SCALES, measure, measurements, _NEEDS))
 
 if __name__ == "__main__":
     app()

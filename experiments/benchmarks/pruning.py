@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.networks import photograph_crops
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
@@ -159,18 +159,14 @@ def measurements(
         )
         for way, seconds in row["seconds"].items():
             yield Measurement(f"{name}, {way}", seconds, "s")
-        goal = row["goal"] if config.has_goals else None
-        yield Measurement(f"{name}, pruned / all", row["ratio"], "", "<=", goal)
+        yield Measurement(f"{name}, pruned / all", row["ratio"], goal=row["goal"])
         yield Measurement(f"{name}, share matched", row["solved_share"])
         equal = float(row["equal"])
-        goal = 1.0 if config.has_goals else None
-        yield Measurement(f"{name}, neighbors are equal", equal, "", ">=", goal)
+        yield Measurement(f"{name}, neighbors are equal", equal, "", ">=", 1.0)
 
 
-STUDY = benchmark(
-    "pruning", __doc__ or "", SCALES, measure, measurements, {"skimage": "scikit-image"}
-)
-app = command(STUDY)
+_NEEDS = {"skimage": "scikit-image"}
+app = command(benchmark("pruning", __doc__, SCALES, measure, measurements, _NEEDS))
 
 if __name__ == "__main__":
     app()

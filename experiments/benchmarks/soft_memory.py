@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.worker import Report, peak_memory, worker
 from semrsm_jax import Cosine, rsm
@@ -126,7 +126,7 @@ def measurements(
     config: MemoryConfig, result: Mapping[str, Taken]
 ) -> Iterator[Measurement]:
     """Each part's peak, with the goal, and its time."""
-    goal = config.goal_bytes / 2**20 if config.has_goals else None
+    goal = config.goal_bytes / 2**20
     for part, taken in result.items():
         name = f"{part} S={config.tokens}, C={config.channels}"
         peak, before = taken.peak_bytes / 2**20, taken.before_bytes / 2**20
@@ -137,8 +137,7 @@ def measurements(
             yield Measurement(f"{name}: iterations", taken.n_iters)
 
 
-STUDY = benchmark("soft_memory", __doc__ or "", SCALES, measure, measurements)
-app = command(STUDY)
+app = command(benchmark("soft_memory", __doc__, SCALES, measure, measurements))
 
 if __name__ == "__main__":
     app()

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from experiments.frame.command_line import command
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report
@@ -202,19 +202,11 @@ def measurements(
             yield Measurement(f"{name}: {solver}", seconds, "s")
             error = row["quality"][solver]["largest_marginal_error"]
             yield Measurement(f"{name}: {solver}, largest marginal error", error)
-        goal = _GOAL if config.has_goals else None
-        yield Measurement(f"{name}: ours / ott", row["ratio"], goal=goal)
+        yield Measurement(f"{name}: ours / ott", row["ratio"], goal=_GOAL)
 
 
-STUDY = benchmark(
-    "soft_runtime",
-    __doc__ or "",
-    SCALES,
-    measure,
-    measurements,
-    {"ott": "ott-jax", "lineax": "lineax", "skimage": "scikit-image"},
-)
-app = command(STUDY)
+_NEEDS = {"ott": "ott-jax", "lineax": "lineax", "skimage": "scikit-image"}
+app = command(benchmark("soft_runtime", __doc__, SCALES, measure, measurements, _NEEDS))
 
 if __name__ == "__main__":
     app()

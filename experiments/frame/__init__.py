@@ -3,8 +3,8 @@
     study.py          `Study`: config, run, table, figures, findings of an experiment;
                       a benchmark is a study of measurements that have goals
     finding.py        `Finding`: a statement of the paper beside our numbers, as data;
-                      `Section`: what the results page writes around them
-    measurement.py    `Measurement`: a measured number and its goal
+                      `Section`: what the results page writes around them;
+                      `Measurement`: a measured number and its goal
     session.py        `Session`: steps that are done once and resumed, progress
     conduct.py        `conduct`: runs what is missing of a study and writes its files
     command_line.py   `command`, `questions`: the command line of every study

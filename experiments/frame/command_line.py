@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.frame.conduct import conduct
-from experiments.frame.finding import Number, Quantity
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement, Number, Quantity
 from experiments.frame.study import NUMBERS, Study
 from semrsm_jax.cli import options
 from semrsm_jax.cli.console import guarded, progress_bar, say

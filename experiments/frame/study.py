@@ -20,13 +20,12 @@ A benchmark is a study whose numbers are `Measurement` with goals:
     STUDY = benchmark("engine", __doc__, SCALES, measure, measurements)
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from experiments.frame.finding import Finding, Section
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Finding, Measurement, Section
 from experiments.frame.session import Session
 from experiments.frame.worker import Report
 
@@ -144,7 +143,7 @@ class Study(Generic[_C, _R]):
 
 def benchmark(
     name: str,
-    doc: str,
+    doc: str | None,
     scales: Mapping[str, _C],
     measure: Callable[[_C, Report], Mapping[str, Any]],
     measurements: Callable[[_C, Mapping[str, Any]], Iterable[Measurement]],
@@ -155,18 +154,25 @@ def benchmark(
     Args:
       name: of its file and of its default folder.
       doc: its help: what is measured, and what to expect.
-      scales: name of each scale -> its config; the first is the default.
+      scales: name of each scale -> its config; the first is the default. Where a config
+        has a field `has_goals` that is not set, its sizes have no goals.
       measure: name -> what was measured, as JSON can express it; it reports progress
         as ``report(description, done, total)``.
       measurements: what is printed of that, with goals.
       needs: module -> the distribution that brings it, beyond what the package needs.
     """
+
+    def with_goals(config: _C, result: Mapping[str, Any]) -> Iterator[Measurement]:
+        has_goals = getattr(config, "has_goals", True)
+        for each in measurements(config, result):
+            yield each if has_goals else each._replace(goal=None)
+
     return Study(
         name=name,
-        doc=doc,
+        doc=doc or "",
         scales=scales,
         run=lambda config, session: measure(config, session.report),
-        measurements=measurements,
+        measurements=with_goals,
         details=lambda result: result,
         needs=needs or {},
         packages=("semrsm_jax", "jax", "jaxlib", "numpy"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.frame.measurement import Measurement
+from experiments.frame.finding import Measurement
 from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.sections import Results
 from experiments.runtime.table5 import BATCH, CALL
