@@ -3,7 +3,5 @@
 from experiments.cka.study import STUDY
 from experiments.frame.command_line import command
 
-app = command(STUDY)
-
 if __name__ == "__main__":
-    app()
+    command(STUDY)()
