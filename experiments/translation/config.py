@@ -1,8 +1,8 @@
 """What the translation experiment runs: a frozen config for each scale."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from experiments.frame.checks import check_counts, check_windows
 from experiments.frame.networks import Network, Published, Shipped
@@ -16,15 +16,8 @@ from experiments.translation.pictures import (
 )
 from semrsm_jax import RBF, Exact, Kernel, Matcher
 
-
-class Pictures(Protocol):
-    """Where crops come from."""
-
-    def __call__(
-        self, config: "WindowsConfig", case: "Case", session: Session
-    ) -> Crops:
-        """Draws the crops of a case."""
-        ...
+# Draws the crops of a case.
+Pictures = Callable[["WindowsConfig", "Case", Session], Crops]
 
 
 @dataclass(frozen=True)
@@ -95,16 +88,18 @@ _BLOCKS = tuple(f"vit.encoder.layer.{k}" for k in (0, 3, 6, 9, 11))
 _HALF = (0.5, 0.5, 0.5)  # what Google's checkpoints of ViT expect
 
 
+def _twins(name: str, network: Shipped | Published, crop: int, window: int) -> Case:
+    """A trained network and the same one with random weights."""
+    return Case(name, (network, replace(network, seed=0)), crop, window)
+
+
 def _resnet(network: str) -> Case:
-    layers = _STAGES[:3]
-    both = Shipped(network, layers), Shipped(network, layers, seed=0)
-    return Case("resnet", both, 84, 64)
+    return _twins("resnet", Shipped(network, _STAGES[:3]), 84, 64)
 
 
 def _vit(network: str, layers: tuple[str, ...]) -> Case:
-    both = Shipped(network, layers), Shipped(network, layers, seed=0)
     # 28 pixels are 3.5 patches of 8; 100 of 224 are 6.25 of 16.
-    return Case("vit", both, 92, 64)
+    return _twins("vit", Shipped(network, layers), 92, 64)
 
 
 def _efficientnet(network: str) -> Case:
@@ -134,24 +129,8 @@ SCALES = {
     "paper": WindowsConfig(
         pictures=ImageFiles(),
         cases=(
-            Case(
-                "resnet",
-                (
-                    Published("resnet18", _STAGES),
-                    Published("resnet18", _STAGES, seed=0),
-                ),
-                84,
-                64,
-            ),
-            Case(
-                "vit",
-                (
-                    Published("vit-b16", _BLOCKS, _HALF, _HALF),
-                    Published("vit-b16", _BLOCKS, _HALF, _HALF, seed=0),
-                ),
-                324,
-                224,
-            ),
+            _twins("resnet", Published("resnet18", _STAGES), 84, 64),
+            _twins("vit", Published("vit-b16", _BLOCKS, _HALF, _HALF), 324, 224),
         ),
         batches=100,
     ),

@@ -1,7 +1,8 @@
 """Both kinds of RSM of every network and layer, kept as they are finished."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -54,7 +55,7 @@ def run(config: WindowsConfig, session: Session = Session()) -> list[Measured]:
             stages = compare(
                 settings,
                 crops.scenes,
-                _Windows(case, network, crops).tokens,
+                _tokens(case, network, crops),
                 "trained" if network.trained else "random",
                 partial(_rsm, config, session, f"{case.name}/{network.name}"),
                 lambda batch, compute, case=case, network=network: session.step(
@@ -83,18 +84,16 @@ def _settings(config: WindowsConfig, case: Case, network: Network) -> Translatio
     )
 
 
-class _Windows:
+def _tokens(
+    case: Case, network: Network, crops: Crops
+) -> Callable[[int], Mapping[str, jax.Array]]:
     """The tokens of windows; the network is opened at the first batch that needs it."""
 
-    def __init__(self, case: Case, network: Network, crops: Crops) -> None:
-        self._case, self._network, self._crops = case, network, crops
-        self._opened: Tokens | None = None
+    @cache
+    def opened() -> Tokens:
+        return network.open(windows(crops.read(0), case.window))
 
-    def tokens(self, batch: int) -> dict[str, jax.Array]:
-        read, size = self._crops.read, self._case.window
-        if self._opened is None:
-            self._opened = self._network.open(windows(read(0), size))
-        return dict(self._opened(windows(read(batch), size)))
+    return lambda batch: opened()(windows(crops.read(batch), case.window))
 
 
 def _rsm(
