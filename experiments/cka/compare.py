@@ -12,7 +12,6 @@ from experiments.cka.measure import (
     ESTIMATORS,
     SEMANTIC,
     SPATIO,
-    Alike,
     Network,
     alike,
     network_rsms,
@@ -70,8 +69,8 @@ def comparisons(config: CKAConfig, session: Session = Session()) -> list[Compari
             name: network_rsms(config, part, name, session) for name in part.networks
         }
         for kernel in config.kernels:
-            table = alike(config, part, kernel, networks, session)
-            rsms = _RSMs(config, part, kernel, networks, table, session)
+            cka = alike(config, part, kernel, networks, session)
+            rsms = _RSMs(config, part, kernel, networks, cka, session)
             compared += [rsms.compared(*asked) for asked in _asked(part, kernel)]
     return compared
 
@@ -104,7 +103,7 @@ class _RSMs(NamedTuple):
     part: Part
     kernel: str
     networks: Mapping[str, Network]
-    table: Alike
+    cka: Mapping[str, Float[np.ndarray, "R R"]]
     session: Session
 
     def compared(
@@ -151,8 +150,15 @@ class _RSMs(NamedTuple):
     def _between(
         self, pair: tuple[str, str], kinds: tuple[str, str], estimator: str
     ) -> np.ndarray:
-        (one, other), (row, column) = pair, kinds
-        return self.table.between((one, row), (other, column), estimator)
+        """CKA of the layers of two networks, each by RSMs of one kind."""
+        return self.cka[estimator][tuple(map(self._place, pair, kinds))]
+
+    def _place(self, network: str, kind: str) -> slice:
+        names = list(self.networks)
+        depths = [len(each.layers) for each in self.networks.values()]
+        place = names.index(network)
+        start = 2 * sum(depths[:place]) + (depths[place] if kind == SEMANTIC else 0)
+        return slice(start, start + depths[place])
 
     def _intervals(
         self, what: str, pair: tuple[str, str]

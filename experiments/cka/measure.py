@@ -44,38 +44,6 @@ class Network(NamedTuple):
     groups: Int[np.ndarray, " n"] | None
 
 
-class Alike(NamedTuple):
-    """CKA of all RSMs of a part with each other.
-
-    Attributes:
-      layers: name of each network -> its layers, by depth.
-      cka: name of the estimator -> (R, R); networks one after the other, of each the
-        layers of its spatio-semantic RSMs, then those of its semantic ones.
-    """
-
-    layers: Mapping[str, tuple[str, ...]]
-    cka: Mapping[str, Float[np.ndarray, "R R"]]
-
-    def between(
-        self, row: tuple[str, str], column: tuple[str, str], estimator: str
-    ) -> Float[np.ndarray, "L M"]:
-        """CKA of the layers of two networks.
-
-        Args:
-          row: name of a network, and kind of its RSMs.
-          column: name of the network of the columns, and kind of its RSMs.
-          estimator: one of `ESTIMATORS`.
-        """
-        return self.cka[estimator][self._place(*row), self._place(*column)]
-
-    def _place(self, network: str, kind: str) -> slice:
-        names = list(self.layers)
-        before = sum(2 * len(self.layers[n]) for n in names[: names.index(network)])
-        depth = len(self.layers[network])
-        start = before + (depth if kind == SEMANTIC else 0)
-        return slice(start, start + depth)
-
-
 def network_rsms(
     config: CKAConfig, part: Part, network: str, session: Session
 ) -> Network:
@@ -129,8 +97,11 @@ def alike(
     kernel: str,
     networks: Mapping[str, Network],
     session: Session,
-) -> Alike:
-    """CKA of all RSMs of a part with each other, under one kernel.
+) -> dict[str, Float[np.ndarray, "R R"]]:
+    """CKA of all RSMs of a part with each other, under one kernel, by estimator.
+
+    Networks stand one after the other, of each the layers of its spatio-semantic RSMs,
+    then those of its semantic ones.
 
     The HSICs of all batches are summed before they are divided: a mean of the batches'
     CKAs would be no estimate of CKA (Nguyen et al. 2021). Where images come in groups,
@@ -151,8 +122,7 @@ def alike(
         unbiased = cka_matrix(batch, estimator="unbiased", groups=groups)
         return {"unbiased": unbiased, "biased": _cka(flat, "biased")}
 
-    cka = session.step(f"{part.name}/cka/{kernel}", compute)
-    return Alike({name: each.layers for name, each in networks.items()}, cka)
+    return session.step(f"{part.name}/cka/{kernel}", compute)
 
 
 def _cka(
