@@ -1,7 +1,6 @@
 """The command line of the reproduction."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -87,18 +86,14 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
         path = check_output(output / _PAGE, True, suffixes=(".md",))
         done: dict[str, Outcome] = {}
 
-        @contextmanager
-        def progress(name: str) -> Iterator[Report]:
-            place = f"{len(done) + 1} of {len(chosen)}, {name}"
+        for number, name in enumerate(chosen, 1):
+            place = f"{number} of {len(chosen)}, {name}"
             left = remaining(plan, list(done.values()))
             if not quiet:
                 rest = "" if left is None else f"; about {duration(left)} to go in all"
                 say(f"{place}{rest}")
             with progress_bar("steps", quiet) as report:
-                yield lambda what, at, total: report(f"{place}: {what}", at, total)
-
-        for outcome in run(plan, progress):
-            done[outcome.name] = outcome
+                outcome = done[name] = run(plan, name, _after(f"{place}: ", report))
             outcomes = [
                 done.get(name) or stored(name, load, scale, output)
                 for name, load in shown.items()
@@ -118,6 +113,10 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
             raise typer.Exit(1)
 
     return app_of(reproduce.__doc__ or "", main)
+
+
+def _after(start: str, report: Report) -> Report:
+    return lambda what, at, total: report(start + what, at, total)
 
 
 def folders(given: Sequence[str], names: Sequence[str]) -> Mapping[str, Path]:

@@ -3,8 +3,7 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -93,21 +92,8 @@ class Plan:
     overwrite: bool = False
 
 
-def run(
-    plan: Plan, progress: Callable[[str], AbstractContextManager[Report]]
-) -> Iterator[Outcome]:
-    """Runs the studies of a plan, and yields how each ended as it does.
-
-    Args:
-      plan: what is to be run.
-      progress: name of a study -> what it reports its progress to while it runs.
-    """
-    for name in plan.studies:
-        with progress(name) as report:
-            yield _outcome(plan, name, report)
-
-
-def _outcome(plan: Plan, name: str, report: Report) -> Outcome:
+def run(plan: Plan, name: str, report: Report) -> Outcome:
+    """Runs a study of a plan; how it ended."""
     outcome = _blank(name, plan.studies[name])
     error_file = plan.output / outcome.error_path
     start = time.perf_counter()
