@@ -1,5 +1,6 @@
 """Simulated data sets, and what intervals and tests say of them."""
 
+import itertools
 import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -70,22 +71,20 @@ class Result(NamedTuple):
 
 def run(config: CalibrationConfig, session: Session) -> Result:
     """Counts, a cell a step."""
+
+    def kept(name: str, compute: Callable[..., Rates], *cell: Any) -> Rates:
+        step = session.step(name, lambda: compute(config, *cell)._asdict())
+        return Rates(*(float(step[key]) for key in Rates._fields))
+
     rsms, scores = {}, {}
     for done, cell in enumerate(cells := _cells(config)):
         session.report("Simulating RSMs", done, len(cells))
         name = "-".join(map(str, (cell[0], *vars(cell[1]).values(), cell[2])))
-        step = session.step(name, lambda c=cell: _rates(config, *c)._asdict())
-        rsms[cell] = Rates(*(float(step[key]) for key in Rates._fields))
-    for distribution in config.scores:
-        for queries in config.queries:
-            session.report(f"Simulating {distribution} scores", 0, None)
-            step = session.step(
-                f"scores-{distribution}-{queries}",
-                lambda d=distribution, q=queries: _of_scores(config, d, q)._asdict(),
-            )
-            scores[distribution, queries] = Rates(
-                *(float(step[key]) for key in Rates._fields)
-            )
+        rsms[cell] = kept(name, _rates, *cell)
+    for cell in itertools.product(config.scores, config.queries):
+        session.report(f"Simulating {cell[0]} scores", 0, None)
+        name = f"scores-{cell[0]}-{cell[1]}"
+        scores[cell] = kept(name, _of_scores, *cell)
     return Result(config, rsms, scores)
 
 
@@ -159,26 +158,18 @@ def views(
     return active(x1), active(x2), active(y), active(unrelated)
 
 
-class _Outcome(NamedTuple):
-    """What the tests and the interval say of one data set."""
-
-    permuted: float
-    difference: float
-    estimate: float
-    low: float
-    high: float
-    difference_warned: bool
-    coverage_warned: bool
-
-
 def _outcome(
     config: CalibrationConfig,
     features: str,
     design: Design,
     statistic: str,
     key: jax.Array,
-) -> _Outcome:
-    """Of the data set of a key."""
+) -> tuple[float, ...]:
+    """What the tests and the interval say of one data set.
+
+    The p-values of both tests, the estimate with its limits, and whether the test of a
+    difference warned, and the interval.
+    """
     measure, output = _COMPARED[statistic]
     settings: dict[str, Any] = {"resamples": config.resamples}
     if design.size > 1:
@@ -188,38 +179,27 @@ def _outcome(
     drawn, *keys = jax.random.split(key, 4)
     first, second, y, unrelated = views(features, design, config.channels, drawn)
     K, M, L = gram(first), gram(second), output(y)
+    settings |= {"statistic": measure}
     permuted = permutation_test(
-        K,
-        output(unrelated),
-        measure,
-        key=keys[0],
-        alternative="two-sided",
-        **settings,
+        K, output(unrelated), key=keys[0], alternative="two-sided", **settings
     )
-    (difference, of_difference), (interval, of_interval) = (
-        _with_warnings(
-            lambda: difference_test((K, L), (M, L), measure, key=keys[1], **settings)
-        ),
-        _with_warnings(
-            lambda: bootstrap_interval(K, L, measure, key=keys[2], **settings)
-        ),
+    difference, of_difference = _with_warnings(
+        difference_test, (K, L), (M, L), key=keys[1], **settings
     )
-    return _Outcome(
-        float(permuted.p_value),
-        float(difference.p_value),
-        float(interval.estimate),
-        float(interval.low),
-        float(interval.high),
-        of_difference,
-        of_interval,
+    interval, of_interval = _with_warnings(
+        bootstrap_interval, K, L, key=keys[2], **settings
     )
+    p_values = float(permuted.p_value), float(difference.p_value)
+    return *p_values, *interval.floats(), of_difference, of_interval
 
 
-def _with_warnings(call: Callable[[], Any]) -> tuple[Any, bool]:
+def _with_warnings(
+    function: Callable[..., Any], *arguments: Any, **settings: Any
+) -> tuple[Any, bool]:
     """What a call returns, and whether it warned."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        return call(), bool(caught)
+        return function(*arguments, **settings), bool(caught)
 
 
 def _rates(
