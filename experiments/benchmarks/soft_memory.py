@@ -13,10 +13,10 @@ Goal: either process holds less than 1 GiB at any time.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,40 +63,31 @@ SCALES = {
 }
 
 
-class Taken(NamedTuple):
-    """Memory and time of one process.
-
-    Attributes:
-      before_bytes: the most it held before the work, libraries and tokens.
-      peak_bytes: the most it ever held.
-      seconds: of the work, its compilation included.
-      n_iters: iterations of the matching; None for the gradient.
-    """
-
-    before_bytes: int
-    peak_bytes: int
-    seconds: float
-    n_iters: int | None
-
-
-def forward(config: MemoryConfig, report: Report) -> Taken:
+def forward(config: MemoryConfig, report: Report) -> dict[str, Any]:
     """A matching with all of its results: potentials, partners, bound, permutation."""
     report("Matching", 0, None)
-    x, y = _tokens(config)
-    before, start = peak_memory(), time.perf_counter()
-    matching = jax.block_until_ready(match(x, y, matcher=config.matcher))
-    seconds = time.perf_counter() - start
-    return Taken(before, peak_memory(), seconds, int(matching.n_iters[0]))
+    matching, taken = _measured(config, partial(match, matcher=config.matcher))
+    return {**taken, "n_iters": int(matching.n_iters[0])}
 
 
-def backward(config: MemoryConfig, report: Report) -> Taken:
+def backward(config: MemoryConfig, report: Report) -> dict[str, Any]:
     """The gradient of a similarity in the tokens of both samples."""
     report("Gradient", 0, None)
+    similarity = partial(_similarity, config.matcher)
+    _, taken = _measured(config, jax.jit(jax.grad(similarity, argnums=(0, 1))))
+    return {**taken, "n_iters": None}
+
+
+def _measured(
+    config: MemoryConfig, work: Callable[[Array, Array], Any]
+) -> tuple[Any, dict[str, Any]]:
+    """What the work gives, its time, and the most memory held before and ever."""
     x, y = _tokens(config)
     before, start = peak_memory(), time.perf_counter()
-    similarity = partial(_similarity, config.matcher)
-    jax.block_until_ready(jax.jit(jax.grad(similarity, argnums=(0, 1)))(x, y))
-    return Taken(before, peak_memory(), time.perf_counter() - start, None)
+    result = jax.block_until_ready(work(x, y))
+    seconds = time.perf_counter() - start
+    memory = {"before_bytes": before, "peak_bytes": peak_memory()}
+    return result, {**memory, "seconds": seconds}
 
 
 def _similarity(matcher: Sinkhorn, x: Array, y: Array) -> Float[Array, ""]:
@@ -113,7 +104,7 @@ def _tokens(config: MemoryConfig) -> tuple[Array, Array]:
 _PARTS = {"forward": forward, "backward": backward}
 
 
-def measure(config: MemoryConfig, report: Report) -> dict[str, Taken]:
+def measure(config: MemoryConfig, report: Report) -> dict[str, Any]:
     """Each part in a process of its own, one after the other."""
     taken = {}
     for name, part in _PARTS.items():
@@ -123,18 +114,18 @@ def measure(config: MemoryConfig, report: Report) -> dict[str, Taken]:
 
 
 def measurements(
-    config: MemoryConfig, result: Mapping[str, Taken]
+    config: MemoryConfig, result: Mapping[str, Any]
 ) -> Iterator[Measurement]:
     """Each part's peak, with the goal, and its time."""
     goal = config.goal_bytes / 2**20
     for part, taken in result.items():
         name = f"{part} S={config.tokens}, C={config.channels}"
-        peak, before = taken.peak_bytes / 2**20, taken.before_bytes / 2**20
+        peak, before = (taken[f"{k}_bytes"] / 2**20 for k in ("peak", "before"))
         yield Measurement(f"{name}: peak", peak, "MiB", "<=", goal)
         yield Measurement(f"{name}: peak less start", peak - before, "MiB")
-        yield Measurement(f"{name}: time", taken.seconds, "s")
-        if taken.n_iters is not None:
-            yield Measurement(f"{name}: iterations", taken.n_iters)
+        yield Measurement(f"{name}: time", taken["seconds"], "s")
+        if taken["n_iters"] is not None:
+            yield Measurement(f"{name}: iterations", taken["n_iters"])
 
 
 app = command(benchmark("soft_memory", __doc__, SCALES, measure, measurements))

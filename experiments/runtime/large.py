@@ -4,13 +4,12 @@ Each of the three runs in a new process, whose peak of memory is its own. Compil
 timed apart: the second call is the cost of a further pair.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, peak_memory
 from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.features import Features
@@ -23,12 +22,10 @@ def pair(config: RuntimeConfig, features: Features, report: Report) -> dict[str,
     matcher = BatchOptimal(config.refined_window, config.large_sweeps)
     bound = DualBound(stride=config.stride)
 
-    result, measured = _measured(
-        lambda: match(x, y, matcher=matcher, bound=bound),
-        2,
-        report,
-        f"large: a pair of S={len(x)}",
-    )
+    def call() -> Any:
+        return match(x, y, matcher=matcher, bound=bound)
+
+    result, measured = _measured(call, 2, report, f"large: a pair of S={len(x)}")
     return {
         "pair": {
             "tokens": len(x),
@@ -59,12 +56,8 @@ def whole_rsm(
     x = jnp.asarray(features[config.large][: config.large_samples])
     matcher = BatchOptimal(config.refined_window)
 
-    _, measured = _measured(
-        lambda: rsm(x, matcher=matcher),
-        2,
-        report,
-        f"large: RSM of {len(x)}, S={x.shape[1]}",
-    )
+    description = f"large: RSM of {len(x)}, S={x.shape[1]}"
+    _, measured = _measured(lambda: rsm(x, matcher=matcher), 2, report, description)
     return {"rsm": {"samples": len(x), "tokens": x.shape[1], **measured}}
 
 
@@ -73,16 +66,9 @@ def _measured(
 ) -> tuple[Any, dict[str, Any]]:
     """Calls a few times; the result, the time of the first and last, and the peak."""
     baseline = peak_memory()
-    seconds: list[float] = []
-    result = None
-    report(description, 0, times)
-    for done in range(times):
-        start = time.perf_counter()
-        result = jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - start)
-        report(description, done + 1, times)
-    peak = peak_memory()
-    return result, {
+    turns = take_turns({"": lambda number: call()}, times, report, description)
+    peak, seconds = peak_memory(), turns.seconds[""]
+    return turns.results[""], {
         "first_seconds": seconds[0],
         "seconds": seconds[-1],
         "peak_bytes": peak,
