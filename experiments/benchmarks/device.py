@@ -79,9 +79,7 @@ def sizes(config: DeviceConfig, report: Report) -> list[dict[str, Any]]:
 
 
 def _size(config: DeviceConfig, tokens: np.ndarray, report: Report) -> dict[str, Any]:
-    left, right = np.triu_indices(len(tokens), 1)
-    order = np.random.default_rng(0).permutation(len(left))[: config.pairs]
-    affinity = features.products(tokens[left[order]], tokens[right[order]])
+    affinity = features.products(*features.pairs(tokens, config.pairs, seed=0))
     on_processor = jax.default_backend() == "cpu"
     if on_processor:  # it solves pair after pair
         affinity = affinity[: config.counted]

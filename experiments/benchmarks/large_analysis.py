@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,31 +77,25 @@ def _correlate(K: Any, classes: int, ranks: bool) -> dict[str, Any]:
     return output_correlation(K, logits, from_logits=True, ranks=ranks)._asdict()
 
 
-def pearson(K: Any, classes: int) -> dict[str, Any]:
-    """Pearson's correlation alone."""
-    return _correlate(K, classes, ranks=False)
-
-
-def pearson_and_spearman(K: Any, classes: int) -> dict[str, Any]:
-    """Both correlations."""
-    return _correlate(K, classes, ranks=True)
-
-
-def neighbors(K: Any, classes: int) -> dict[str, Any]:
+def _neighbors(K: Any, classes: int) -> dict[str, Any]:
     """Ten neighbors of each row."""
     del classes
     first = nearest(K, 10, same_sample(len(K))).similarity[:, 0]
     return {"mean similarity of the first": float(first.mean())}
 
 
+_ANALYSES: dict[str, Callable[[Any, int], dict[str, Any]]] = {
+    "pearson": partial(_correlate, ranks=False),
+    "pearson_and_spearman": partial(_correlate, ranks=True),
+    "neighbors": _neighbors,
+}
+
+
 def analyze(
-    analysis: Callable[[Any, int], dict[str, Any]],
-    config: LargeConfig,
-    path: Path,
-    report: Report,
+    name: str, config: LargeConfig, path: Path, report: Report
 ) -> dict[str, Any]:
     """Time and memory of one analysis; to be called in a process of its own."""
-    report(analysis.__name__, 0, 1)
+    report(name, 0, 1)
     jensen_shannon_divergence(jnp.ones(1), jnp.ones(1))
     before, peak, stop = _anonymous(), 0, threading.Event()
 
@@ -112,13 +107,13 @@ def analyze(
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.perf_counter()
-    result = analysis(np.load(path, mmap_mode="r"), config.classes)
+    result = _ANALYSES[name](np.load(path, mmap_mode="r"), config.classes)
     seconds = time.perf_counter() - start
     stop.set()
     watcher.join()
-    report(analysis.__name__, 1, 1)
+    report(name, 1, 1)
     return {
-        "analysis": analysis.__name__,
+        "analysis": name,
         "seconds": seconds,
         "anonymous_peak_bytes": max(peak - before, 0),
         **result,
@@ -132,9 +127,9 @@ def measure(config: LargeConfig, report: Report) -> dict[str, Any]:
         path = Path(folder) / "K.npy"
         report("Writing the RSM", 0, None)
         _write(path, config.samples)
-        for analysis in (pearson, pearson_and_spearman, neighbors):
+        for name in _ANALYSES:
             with worker(report) as call:
-                rows.append(call(analyze, analysis, config, path).value)
+                rows.append(call(analyze, name, config, path).value)
     return {"results": rows}
 
 
