@@ -33,13 +33,15 @@ DATA = DataSet(
 )
 
 
+# Images as `extract` takes them, and their classes, where they are known.
+Opened = tuple[Any, Int[np.ndarray, " N"] | None]
+
+
 class Images(Protocol):
     """A data set; compares by value."""
 
-    def open(
-        self, folder: Path, samples: int, seed: int, report: Report
-    ) -> tuple[Any, Int[np.ndarray, " N"] | None]:
-        """Images as `extract` takes them, and their classes, where they are known.
+    def open(self, folder: Path, samples: int, seed: int, report: Report) -> Opened:
+        """The images of the data set below a folder, drawn at random.
 
         Raises:
           ValueError: the data set is missing in the folder, or damaged.
@@ -62,9 +64,7 @@ class Cifar100Images:
         std=(0.2673, 0.2564, 0.2762),
     )
 
-    def open(
-        self, folder: Path, samples: int, seed: int, report: Report
-    ) -> tuple[Any, Int[np.ndarray, " N"] | None]:
+    def open(self, folder: Path, samples: int, seed: int, report: Report) -> Opened:
         """As in `Images`."""
         read = read_cifar100(folder / "cifar-100-binary", samples, seed)
         return np.stack([self.preprocess(image) for image in read.images]), read.fine
@@ -80,9 +80,7 @@ class TinyImageNetImages:
 
     preprocess: Preprocessing = Preprocessing(resize=None, crop=None)
 
-    def open(
-        self, folder: Path, samples: int, seed: int, report: Report
-    ) -> tuple[Any, Int[np.ndarray, " N"] | None]:
+    def open(self, folder: Path, samples: int, seed: int, report: Report) -> Opened:
         """As in `Images`."""
         images, labels, _ = open_tiny_imagenet(
             folder / "tiny-imagenet-200", self.preprocess, samples, seed, report=report
@@ -100,9 +98,7 @@ class ImageNetImages:
 
     preprocess: Preprocessing = Preprocessing(ShortestEdge(183), crop=(160, 160))
 
-    def open(
-        self, folder: Path, samples: int, seed: int, report: Report
-    ) -> tuple[Any, Int[np.ndarray, " N"] | None]:
+    def open(self, folder: Path, samples: int, seed: int, report: Report) -> Opened:
         """As in `Images`; the files do not tell their classes."""
         images = open_imagenet(
             folder / "imagenet", self.preprocess, samples, seed, report=report
