@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import semrsm_jax
 from experiments.frame.environment import environment, plain
@@ -58,15 +58,22 @@ def conduct(
     Warns:
       UserWarning: steps of an earlier call were computed by other code.
     """
-    check_installed(study.name, study.needs)
+    # Before the work, not after it.
+    for module, distribution in study.needs.items():
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"{study.name} needs {module}: pip install {distribution}"
+            )
     paths = study.paths(output)
-    finished = study.resumable and is_of(paths[NUMBERS], scale, config)
+    described = plain(dataclasses.asdict(cast(Any, config)))
+    finished = study.resumable and _is_of(paths[NUMBERS], scale, described)
     overwrite = overwrite or finished
     for end, path in paths.items():
         check_output(path, overwrite, suffixes=(Path(end).suffix or end,))
     steps = None
     if study.resumable:
         steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
+        steps.mkdir(parents=True, exist_ok=True)
         _compare_code(steps)
     session = Session(steps, report, client, tuple(only))
     start = time.perf_counter()
@@ -80,7 +87,7 @@ def conduct(
     document = {
         "study": study.name,
         "scale": scale,
-        "config": described(config),
+        "config": described,
         "environment": environment((*study.packages, *study.needs.values())),
         "seconds": round(spent, 1),
         "summary": study.summary(result),
@@ -91,30 +98,13 @@ def conduct(
     return _write(study, result, document, paths, overwrite)
 
 
-def check_installed(name: str, needs: Mapping[str, str]) -> None:
-    """Raises ImportError before the work, not after it.
-
-    Args:
-      name: of the experiment.
-      needs: module -> the distribution that brings it.
-    """
-    for module, distribution in needs.items():
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(f"{name} needs {module}: pip install {distribution}")
-
-
-def is_of(numbers: Path, scale: str, config: Any) -> bool:
+def _is_of(numbers: Path, scale: str, config: Any) -> bool:
     """Whether the numbers are those of a run of this very config."""
     try:
         document = json.loads(numbers.read_text())
-        return (document["scale"], document["config"]) == (scale, described(config))
+        return (document["scale"], document["config"]) == (scale, config)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def described(config: Any) -> Any:
-    """A config in types that JSON knows."""
-    return plain(dataclasses.asdict(config))
 
 
 def _compare_code(steps: Path) -> None:
@@ -126,10 +116,9 @@ def _compare_code(steps: Path) -> None:
     try:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
-        steps.mkdir(parents=True, exist_ok=True)  # the first run
+        before = code  # the first run
         with new_file(path, overwrite=True) as temporary:
             temporary.write_text(json.dumps(code))
-        return
     if before != code:
         warnings.warn(
             f"finished steps in {steps} were computed by another state of semrsm_jax "
@@ -146,7 +135,6 @@ def _total(steps: Path, spent: float) -> float:
         spent += float(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         pass  # the first run
-    steps.mkdir(parents=True, exist_ok=True)
     with new_file(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(spent))
     return spent
