@@ -1,8 +1,5 @@
 """The loader of Tiny-ImageNet on a small tree of its format."""
 
-import shutil
-
-import numpy as np
 import pytest
 from class_images import AS_IS, break_image, rejected, values, write_image
 
@@ -27,12 +24,8 @@ def tiny(tmp_path):
         write_image(root / "val/images" / name, 50 * number, 64, mode)
         lines.append(f"{name}\t{wnid}\t0\t32\t44\t62\n")
     (root / "val/val_annotations.txt").write_text("".join(lines))
-    for label, wnid in enumerate(sorted(WNIDS)):
-        for number in (0, 2, 10):
-            path = root / "train" / wnid / "images" / f"{wnid}_{number}.JPEG"
-            write_image(path, 60 * label + number, 64)
-        boxes = root / "train" / wnid / f"{wnid}_boxes.txt"
-        boxes.write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+    for wnid in WNIDS:
+        write_image(root / "train" / wnid / "images" / f"{wnid}_0.JPEG", 1, 64)
     write_image(root / "test/images/test_0.JPEG", 7, 64)
     return root
 
@@ -43,13 +36,6 @@ def test_tiny_imagenet_validation_images_have_their_classes(tiny):
     assert data.images.read(0, 4).shape == (4, 64, 64, 3)
     assert data.wnids == tuple(sorted(WNIDS))
     assert [data.wnids[label] for label in data.labels] == [*WNIDS, WNIDS[0]]
-
-
-def test_tiny_imagenet_training_images_have_their_classes(tiny):
-    data = open_tiny_imagenet(tiny, AS_IS, split="train")
-    assert data.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    expected = [60 * label + number for label in range(3) for number in (0, 2, 10)]
-    assert np.abs(np.subtract(values(data.images), expected)).max() <= 1
 
 
 def test_tiny_imagenet_draws_images_with_their_classes(tiny):
@@ -63,22 +49,13 @@ def test_tiny_imagenet_draws_images_with_their_classes(tiny):
 
 
 def test_tiny_imagenet_leaves_other_files_alone(tiny):
-    before = (
-        open_tiny_imagenet(tiny, AS_IS),
-        open_tiny_imagenet(tiny, AS_IS, split="train"),
-    )
+    before = open_tiny_imagenet(tiny, AS_IS)
     write_image(tiny / "val/images/val_99.JPEG", 1, 64)
     (tiny / "val/images/Thumbs.db").write_bytes(b"no image")
-    write_image(tiny / "train/n09999999/images/n09999999_0.JPEG", 1, 64)
-    (tiny / "train/n02124075/images/notes.txt").write_text("mine")
     (tiny / "val/val_annotations.txt").open("a").write("\r\n\n")
-    after = (
-        open_tiny_imagenet(tiny, AS_IS),
-        open_tiny_imagenet(tiny, AS_IS, split="train"),
-    )
-    for one, other in zip(before, after, strict=True):
-        assert one.images.ids == other.images.ids
-        assert one.labels.tolist() == other.labels.tolist()
+    after = open_tiny_imagenet(tiny, AS_IS)
+    assert before.images.ids == after.images.ids
+    assert before.labels.tolist() == after.labels.tolist()
 
 
 def test_tiny_imagenet_names_what_is_missing(tiny):
@@ -86,12 +63,6 @@ def test_tiny_imagenet_names_what_is_missing(tiny):
     rejected(
         "(?s)1 of 4 listed images do not exist.*val/images/val_1.JPEG",
         *(open_tiny_imagenet, tiny, AS_IS),
-    )
-    shutil.rmtree(tiny / "train" / WNIDS[1])
-    rejected(
-        f"(?s)1 of 3 folders of classes.*train/{WNIDS[1]}/images",
-        *(open_tiny_imagenet, tiny, AS_IS),
-        split="train",
     )
     (tiny / "val/val_annotations.txt").unlink()
     rejected(

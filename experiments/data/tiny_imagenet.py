@@ -1,14 +1,13 @@
-"""Tiny-ImageNet: 200 classes of 64x64 pixels, with their labels.
+"""Tiny-ImageNet's validation images: 200 classes of 64x64 pixels, with their labels.
 
-wnids.txt names a class a line, by its WordNet id. Of the classes, train/ID/images holds
-500 images each. The 10,000 of val/images have their classes in val_annotations.txt, a
-line each: name, WordNet id, and a box (left, top, right, bottom), between tabs. Some
-images are gray.
+wnids.txt names a class a line, by its WordNet id. The 10,000 of val/images have their
+classes in val_annotations.txt, a line each: name, WordNet id, and a box (left, top,
+right, bottom), between tabs. Some images are gray.
 """
 
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -19,14 +18,11 @@ from semrsm_jax.cli.console import Report
 from semrsm_jax.features import ImageFolder
 from semrsm_jax.features.image_folder import Preprocess
 
-Split = Literal["train", "val"]
-
 TINY_IMAGENET = DataSet(
     "Tiny-ImageNet",
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip.",
     """
     wnids.txt
-    train/n01443537/images/n01443537_0.JPEG ...
     val/val_annotations.txt
     val/images/val_0.JPEG ...
     """,
@@ -37,7 +33,7 @@ class TinyImageNet(NamedTuple):
     """Labeled images.
 
     Attributes:
-      images: the images, by class and name (train) or as they are listed (val).
+      images: the images, as they are listed.
       labels: (N,), the class of each as a place in `wnids`.
       wnids: WordNet ids of all classes, sorted, as networks trained on folders by class
         have them.
@@ -53,20 +49,17 @@ def open_tiny_imagenet(
     preprocess: Preprocess,
     samples: int | None = None,
     seed: int = 0,
-    split: Split = "val",
     report: Report = silent,
 ) -> TinyImageNet:
-    """Opens images of a split, drawn at random; only those are read.
+    """Opens validation images, drawn at random; only those are read.
 
-    Files that no list names are ignored: images without an annotation, folders of no
-    class, the test split.
+    Files that no list names are ignored: images without an annotation, other splits.
 
     Args:
       folder: tiny-imagenet-200, see `TINY_IMAGENET`.
       preprocess: from uint8 (H, W, 3) to what a network expects.
       samples: how many images; None takes all.
       seed: of the draw.
-      split: ``"train"`` or ``"val"``.
       report: called as ``report(description, done, total)``.
 
     Raises:
@@ -75,7 +68,7 @@ def open_tiny_imagenet(
     """
     root = TINY_IMAGENET.folder(folder)
     wnids = tuple(sorted(set(_lines(root / "wnids.txt"))))
-    labeled = (_annotated if split == "val" else _in_folders)(root, wnids)
+    labeled = _annotated(root, wnids)
     drawn = TINY_IMAGENET.draw(len(labeled), samples, seed)
     paths, labels = zip(*(labeled[i] for i in drawn), strict=True)
     images = TINY_IMAGENET.images(root, paths, preprocess, report)
@@ -114,20 +107,3 @@ def _annotated(root: Path, wnids: tuple[str, ...]) -> list[tuple[Path, int]]:
         raise TINY_IMAGENET.error(f"{path}, line {number}: {wrong}")
     TINY_IMAGENET.check_exist([*labels], "listed images")
     return [*labels.items()]
-
-
-def _in_folders(root: Path, wnids: tuple[str, ...]) -> list[tuple[Path, int]]:
-    """The training images of all classes."""
-    folders = [root / "train" / wnid / "images" for wnid in wnids]
-    TINY_IMAGENET.check_exist(folders, "folders of classes")
-    return [
-        (path, label)
-        for label, (wnid, folder) in enumerate(zip(wnids, folders, strict=True))
-        for path in sorted(folder.glob(f"{wnid}_*.JPEG"), key=_place_in_class)
-    ]
-
-
-def _place_in_class(path: Path) -> tuple[int, str]:
-    """n01443537_10 comes after n01443537_9."""
-    number = path.stem.partition("_")[2]
-    return int(number) if number.isdigit() else 0, path.name
