@@ -98,8 +98,8 @@ class CKAConfig:
         return {"linear": Linear(), "RBF": self.rbf}
 
 
-def _seeds(name: str, network: str, count: int = 3) -> Architecture:
-    return Architecture(name, tuple(f"{network}-seed{seed}" for seed in range(count)))
+def _seeds(name: str, network: str) -> Architecture:
+    return Architecture(name, tuple(f"{network}-seed{seed}" for seed in range(3)))
 
 
 _RESNETS = ("ResNet18", "ResNet34", "ResNet101")

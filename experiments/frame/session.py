@@ -94,7 +94,6 @@ class Session:
         images: Any,
         layers: Sequence[str],
         batch_size: int = 32,
-        tokens: str = "all",
     ) -> FeatureStore:
         """The representations of images, on the disk, resumed batch by batch.
 
@@ -104,7 +103,6 @@ class Session:
           images: (N, H, W, 3), or an `ImageFolder`, which is read as it is needed.
           layers: names of layers of the network.
           batch_size: images a pass.
-          tokens: "all", "patches" or "cls".
         """
 
         def progress(done: int, total: int) -> None:
@@ -112,13 +110,7 @@ class Session:
 
         path = self._file(f"{name}.zarr")
         return extract_to_store(
-            model,
-            images,
-            layers,
-            path,
-            batch_size=batch_size,
-            tokens=tokens,
-            progress=progress,
+            model, images, layers, path, batch_size=batch_size, progress=progress
         )
 
     def run(

@@ -74,18 +74,14 @@ class Task:
             Lesson(examples(plan.draw), plan.share, plan.batch) for plan in self.plans
         ]
 
-    def evaluate(
-        self, model: nnx.Module, report: Report, count: int | None = None
-    ) -> dict[str, float]:
+    def evaluate(self, model: nnx.Module, report: Report) -> dict[str, float]:
         """The accuracies of a network in evaluation mode, and of how many images.
 
         Args:
           model: the network.
           report: called as ``report(description, done, total)``.
-          count: of test images; None: all.
         """
-        settings, most = self.test
-        results = self.draw(settings, count or most, "test", report)
+        results = self.draw(*self.test, "test", report)
         images = results["images"].astype(np.float32) / 255
         shares = self.accuracy(zoo.logits(model, images), results)
         return {**shares, "images": len(images)}

@@ -21,6 +21,7 @@ from semrsm_jax.models import calibrate_batch_norm, load_weights
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 _CALIBRATION_SCENES = 48
+_BATCH = 64  # images a pass
 
 
 def load(name: str) -> nnx.Module:
@@ -59,29 +60,24 @@ def random(name: str, seed: int) -> nnx.Module:
 
 
 def tokens(
-    model: nnx.Module,
-    images: Float[np.ndarray, "N H W 3"],
-    layers: Sequence[str],
-    batch_size: int = 64,
+    model: nnx.Module, images: Float[np.ndarray, "N H W 3"], layers: Sequence[str]
 ) -> dict[str, Float[Array, "N S C"]]:
     """The representations of images in [0, 1], without the CLS token."""
     return extract(
-        model, normalize(images), layers, batch_size=batch_size, tokens="patches"
+        model, normalize(images), layers, batch_size=_BATCH, tokens="patches"
     )
 
 
-def outputs(
-    model: nnx.Module, images: Float[np.ndarray, "N H W 3"], batch_size: int = 64
-) -> Outputs:
+def outputs(model: nnx.Module, images: Float[np.ndarray, "N H W 3"]) -> Outputs:
     """What a network says of images in [0, 1]."""
-    return split_outputs(logits(model, images, batch_size))
+    return split_outputs(logits(model, images))
 
 
 def logits(
-    model: nnx.Module, images: Float[np.ndarray, "N H W 3"], batch_size: int = 64
+    model: nnx.Module, images: Float[np.ndarray, "N H W 3"]
 ) -> Float[Array, "N O"]:
     """The outputs of the last linear layer for images in [0, 1]."""
-    results = extract(model, normalize(images), ["classifier"], batch_size=batch_size)
+    results = extract(model, normalize(images), ["classifier"], batch_size=_BATCH)
     return results["classifier"][:, 0]
 
 
