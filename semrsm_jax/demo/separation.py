@@ -131,17 +131,6 @@ def separability(
     return jnp.stack([*values, values[2] - values[0]])
 
 
-def auroc(
-    positive: Float[np.ndarray, " P"], negative: Float[np.ndarray, " Q"]
-) -> float:
-    """The probability that a positive exceeds a negative, ties counting half.
-
-    It is the area under the ROC curve, and Mann and Whitney's U over P * Q.
-    """
-    wins = np.sign(positive[:, None] - negative[None, :])
-    return float((wins.mean() + 1) / 2)
-
-
 def partner_is_nearest(
     rsms: Float[np.ndarray, "*B 2n 2n"],
 ) -> Bool[np.ndarray, "*B 2n"]:
