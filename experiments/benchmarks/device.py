@@ -54,10 +54,7 @@ class DeviceConfig:
     """
 
     layers: tuple[Layer, ...] = (
-        Layer(64, 3),
-        Layer(56, 2),
-        Layer(64, 2),
-        Layer(64, 1),
+        *(Layer(64, 3), Layer(56, 2), Layer(64, 2), Layer(64, 1)),
     )
     pairs: int = 256
     rounds: int = 5

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,26 +130,23 @@ def overhead(config: EngineConfig, size: Size, report: Report) -> dict[str, Any]
 def cluster(config: EngineConfig, report: Report) -> dict[str, Any]:
     """Pairs a second of two local workers against those of one."""
     size = config.cluster
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_cluster(1) as one,
+        local_cluster(2) as two,
+    ):
         path = write_features(Path(folder), size.samples, size.tokens, size.channels)
-        with local_cluster(1) as one, local_cluster(2) as two:
-            clients = {"1": one, "2": two}
+        clients, tile = {"1": one, "2": two}, max(1, size.samples // 8)
 
-            def call(workers: str) -> Callable[[int], Path]:
-                return lambda number: (
-                    _run(
-                        path,
-                        Path(folder) / f"{workers}-{number}.zarr",
-                        cluster=clients[workers],
-                        tile=max(1, size.samples // 8),
-                    ).path
-                )
+        def run_on(workers: str, number: int) -> Path:
+            store = Path(folder) / f"{workers}-{number}.zarr"
+            return _run(path, store, cluster=clients[workers], tile=tile).path
 
-            calls = {workers: call(workers) for workers in clients}
-            for warm in calls.values():
-                warm(-1)
-            description = f"cluster S={size.tokens}"
-            turns = take_turns(calls, config.cluster_rounds, report, description)
+        calls = {workers: partial(run_on, workers) for workers in clients}
+        for warm in calls.values():
+            warm(-1)
+        description = f"cluster S={size.tokens}"
+        turns = take_turns(calls, config.cluster_rounds, report, description)
     pairs = size.samples * (size.samples - 1) // 2
     rates = {name: pairs / turns.median(name) for name in calls}
     return {

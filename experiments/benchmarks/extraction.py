@@ -87,12 +87,8 @@ def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
         ours = load(folder)
     shape = (config.images, config.image_size, config.image_size, 3)
     images = np.random.default_rng(config.seed).normal(size=shape).astype(np.float32)
-    batches = [
-        torch.from_numpy(images[start : start + config.batch_size])
-        .permute(0, 3, 1, 2)
-        .contiguous()
-        for start in range(0, config.images, config.batch_size)
-    ]
+    channels_first = torch.from_numpy(images).permute(0, 3, 1, 2)
+    batches = [b.contiguous() for b in channels_first.split(config.batch_size)]
 
     def of_transformers(number: int) -> Float[np.ndarray, "N S C"]:
         with torch.no_grad():
