@@ -19,7 +19,7 @@ from PIL import Image
 from experiments.data.folders import DataSet
 from experiments.frame.finding import Number, number
 from experiments.frame.networks import LEAST_CONTRAST
-from semrsm_jax.comparison import CKA, RSA, cka, rsa
+from semrsm_jax.comparison import CKA, RSA
 from semrsm_jax.comparison.inference import score_interval
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, load_photograph
 from semrsm_jax.features.image_file import read_image
@@ -168,9 +168,7 @@ class BetweenPhotographs:
     ) -> Float[Array, ""]:
         """The statistic of K and L."""
         groups = np.array(self.photographs)
-        if isinstance(self.statistic, RSA):
-            return rsa(K, L, self.statistic.method, counts=counts, groups=groups)
-        return cka(K, L, self.statistic.estimator, counts=counts, groups=groups)
+        return self.statistic(K, L, counts=counts, groups=groups)
 
 
 def between_photographs(

@@ -5,7 +5,7 @@ processor. All end in 8x8 tokens for images of 64x64 pixels, and in one linear l
 whose outputs `split_outputs` names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -28,6 +28,11 @@ MOST_COUNTED = 2
 _OUTPUTS = len(BACKGROUNDS) + len(CLASSES) * (MOST_COUNTED + 1)
 
 Config = ResNetConfig | ConvNeXtV2Config | ViTConfig
+_MODELS: Mapping[type[Config], Callable[..., nnx.Module]] = {
+    ResNetConfig: ResNet,
+    ConvNeXtV2Config: ConvNeXtV2,
+    ViTConfig: ViT,
+}
 
 
 class Outputs(NamedTuple):
@@ -70,14 +75,7 @@ class TrainedNetwork:
 
     def build(self, seed: int) -> nnx.Module:
         """The network with random weights, in training mode."""
-        rngs = nnx.Rngs(seed)
-        match self.config:
-            case ResNetConfig():
-                return ResNet(self.config, rngs=rngs)
-            case ConvNeXtV2Config():
-                return ConvNeXtV2(self.config, rngs=rngs)
-            case ViTConfig():
-                return ViT(self.config, rngs=rngs)
+        return _MODELS[type(self.config)](self.config, rngs=nnx.Rngs(seed))
 
 
 def split_outputs(logits: Float[Array, "N O"]) -> Outputs:
