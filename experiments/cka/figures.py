@@ -91,15 +91,13 @@ def draw_layers(comparisons: Sequence[Comparison]) -> "Figure":
 
 def short_names(layers: Sequence[str]) -> list[str]:
     """What ticks call the layers: stage and block, or the block, counted from 1."""
-    return [_short(layer) for layer in layers]
-
-
-def _short(layer: str) -> str:
-    numbers = [str(int(part) + 1) for part in layer.split(".") if part.isdigit()]
-    if numbers:
-        return ".".join(numbers)
-    last = layer.rpartition(".")[2]
-    return {"embedder": "stem", "layernorm": "norm"}.get(last, last)
+    names = []
+    for layer in layers:
+        *_, last = parts = layer.split(".")
+        numbers = [str(int(part) + 1) for part in parts if part.isdigit()]
+        last = {"embedder": "stem", "layernorm": "norm"}.get(last, last)
+        names.append(".".join(numbers) or last)
+    return names
 
 
 def _matrix(
