@@ -45,22 +45,13 @@ class Quantity:
     """
 
     label: str
-    values: tuple[Number, ...] = ()
+    values: Iterable[Any] = ()
     unit: str = ""
     digits: int | None = 3
 
-    def __init__(
-        self,
-        label: str,
-        values: Iterable[Any] = (),
-        unit: str = "",
-        digits: int | None = 3,
-    ) -> None:
-        """Takes numbers and intervals of any type."""
-        fields = {"label": label, "unit": unit, "digits": digits}
-        fields["values"] = tuple(map(number, values))
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+    def __post_init__(self) -> None:
+        """Takes numbers and intervals of any type; keeps a tuple of `Number`."""
+        object.__setattr__(self, "values", tuple(map(number, self.values)))
 
     def __str__(self) -> str:
         """For example "gain 0.068 [0.046, 0.091], 0.044"."""
