@@ -16,8 +16,6 @@ from experiments.translation.measure import Measured, run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CASES = ("resnet", "vit", "efficientnet")
-
 
 def _draw(name: str, networks: Sequence[Measured]) -> "Figure | None":
     """The figure of a network; None where it is not of this scale."""
@@ -36,12 +34,7 @@ STUDY = Study(
     summary=summary,
     findings=findings,
     figures={
-        "": draw_depth,
-        **{
-            name: partial(_draw, name)
-            for case in _CASES
-            for name in (case, f"{case}-random")
-        },
+        name: partial(_draw, name) if name else draw_depth for name in SECTION.captions
     },
     section=SECTION,
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
