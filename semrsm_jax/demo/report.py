@@ -13,7 +13,6 @@ from semrsm_jax.demo.separation import Estimate, Scores
 from semrsm_jax.demo.translation import StageResult, TranslationResult
 from semrsm_jax.matching import Identity
 
-# The columns of `table_rows`, in their order.
 COLUMNS = {
     "weights": "trained or random, of the network",
     "stage": "layer of the network",
@@ -33,7 +32,7 @@ COLUMNS = {
     "nearest_low": "lower end of its bootstrap interval",
     "nearest_high": "upper end of its bootstrap interval",
 }
-"""What the columns of the table of the demo mean, by their names."""
+"""What the columns of `table_rows` mean, in their order."""
 
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "numpy", "numba", "scikit-image")
 
@@ -64,7 +63,11 @@ def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
                 "shift": shift,
                 "rsm": kind,
                 "matcher": repr(matcher),
-                **_numbers(scores),
+                "overlapping": float(scores.overlapping.mean()),
+                "unrelated": float(scores.unrelated.mean()),
+                **_spread("auroc", scores.auroc),
+                "nearest_partner": scores.nearest_partner.value,
+                **_spread("nearest", scores.nearest_partner),
             }
             if kind == "semantic":
                 row.update(_spread("gain", stage.gain))
@@ -72,23 +75,9 @@ def table_rows(result: TranslationResult) -> list[dict[str, Any]]:
     return rows
 
 
-def _numbers(scores: Scores) -> dict[str, float]:
-    return {
-        "overlapping": float(scores.overlapping.mean()),
-        "unrelated": float(scores.unrelated.mean()),
-        **_spread("auroc", scores.auroc),
-        "nearest_partner": scores.nearest_partner.value,
-        "nearest_low": scores.nearest_partner.low,
-        "nearest_high": scores.nearest_partner.high,
-    }
-
-
 def _spread(name: str, estimate: Estimate) -> dict[str, float]:
-    return {
-        name: estimate.value,
-        f"{name}_low": estimate.low,
-        f"{name}_high": estimate.high,
-    }
+    ends = (name, f"{name}_low", f"{name}_high")
+    return dict(zip(ends, estimate, strict=True))
 
 
 def to_json(result: TranslationResult) -> dict[str, Any]:
