@@ -17,16 +17,3 @@ def check_counts(config: Any, *names: str, minimum: int = 1) -> None:
             raise TypeError(f"{name} must be an integer, got {value!r}")
         if int(value) < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
-
-
-def check_windows(crop: int, window: int) -> None:
-    """Checks that two windows at opposite edges of a crop differ and overlap.
-
-    Raises:
-      ValueError: they are the same, or share no pixel.
-    """
-    if not window < crop < 2 * window:
-        raise ValueError(
-            "window must be below crop and above half of it, so that windows overlap, "
-            f"got {window} for {crop}"
-        )
