@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +34,12 @@ from semrsm_jax.reporting.layers import (
 )
 from semrsm_jax.reporting.page import (
     SUFFIXES,
-    Content,
     Report,
+    layer_data,
     render,
     require_bokeh,
 )
-from semrsm_jax.reporting.sources import Progress, Read, Source, naming, on_host
+from semrsm_jax.reporting.sources import Progress, Read, Source, on_host
 from semrsm_jax.reporting.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version
 
@@ -138,16 +139,16 @@ def report(
         for o in (semantic.origin for semantic, _ in twins)
     ]
     preprocessing = preprocessing or next((x.preprocessing for x in known if x), None)
-    drawn = None
+    jpeg, size = None, None
     if files is not None:
         from semrsm_jax.reporting import pictures  # Pillow: not for every import
 
-        drawn = pictures.draw(
+        jpeg, size = pictures.draw(
             [files[n] for n in chosen],
             preprocessing,
-            naming(report_progress, "Reading images"),
+            partial(report_progress, "Reading images"),
         )
-    shown = _layers(twins, known, chosen, grid, drawn and drawn.size, report_progress)
+    shown = _layers(twins, known, chosen, grid, size, report_progress)
     rooms = [pairs] * len(shown)
     if pairs is None:
         rooms = correspondences.rooms(
@@ -162,20 +163,24 @@ def report(
     rsms = {
         f"{layer.name}, {kind}": K for layer in shown for kind, K in layer.rsms.items()
     }
-    content = Content(
-        title=title or f"RSMs of {len(chosen)} samples",
-        names=tuple(called[n] for n in chosen),
-        numbers=chosen,
-        labels=given,
-        jpeg=None if drawn is None else drawn.jpeg,
-        orders=_orders(given, shown, len(chosen)),
-        layers=shown,
-        cka=(list(rsms), cka_matrix(rsms, estimator=estimator)),
-        estimator=estimator,
-        neighbors=neighbors,
-        facts=_facts(count, chosen, preprocessing, drawn is not None),
-    )
-    page = Report(render(content))
+    cka = cka_matrix(rsms, estimator=estimator)
+    data = {
+        "title": title or f"RSMs of {len(chosen)} samples",
+        "names": [called[n] for n in chosen],
+        "numbers": chosen.tolist(),  # in the whole RSM
+        "labels": given,
+        "images": jpeg,
+        "orders": _orders(given, shown, len(chosen)),
+        "layers": list(map(layer_data, shown)),
+        "cka": {
+            "names": list(rsms),
+            "estimator": estimator,
+            "matrix": np.where(np.isfinite(cka), cka, None).tolist(),
+        },
+        "neighbors": neighbors,
+        "facts": _facts(count, chosen, preprocessing, jpeg is not None),
+    }
+    page = Report(render(data))
     if output is not None:
         page.save(output, overwrite=overwrite)
     return page
@@ -199,7 +204,7 @@ def _layers(
         if spatial is not None:
             aligned = spatial.read(chosen)
         elif x is not None and kernel is not None:
-            progress = naming(report_progress, f"Comparing by position, {name}")
+            progress = partial(report_progress, f"Comparing by position, {name}")
             stats = on_host(
                 pair_statistics(x.values, matcher=Identity(), progress=progress)
             )
@@ -258,7 +263,7 @@ def _with_correspondences(
         x.values,
         chosen,
         layer.matcher,
-        naming(report_progress, f"Matching pairs of {layer.name}"),
+        partial(report_progress, f"Matching pairs of {layer.name}"),
     )
     return layer._replace(correspondences=matched)
 
@@ -268,7 +273,7 @@ def _orders(
 ) -> dict[str, list[int]]:
     by_name = {"as given": list(range(count))}
     if labels is not None:
-        by_name["by label"] = orders.by_label(labels)
+        by_name["by label"] = sorted(range(count), key=labels.__getitem__)
     for layer in layers:
         for kind, K in layer.rsms.items():
             by_name[f"by clustering {layer.name}, {kind}"] = orders.by_clustering(K)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from semrsm_jax import _checks
 from semrsm_jax._kernels import Kernel, Linear
 from semrsm_jax.matching import Identity, Matcher
 from semrsm_jax.reporting.sources import (
+    Origin,
     Progress,
     Source,
     array_sources,
     open_sources,
 )
-from semrsm_jax.reporting.tokens import moved
-from semrsm_jax.store import feature_ids
+from semrsm_jax.store import feature_ids, feature_names
 
 # With more, the page would be slow in a browser.
 MOST_SAMPLES = 1500
@@ -56,15 +56,27 @@ def with_features(
 ) -> list[Source]:
     """The sources, with the features of a file given by the user.
 
+    Each gets the array of its name, or of its recorded key.
+
     Raises:
-      ValueError: as `moved`.
+      ValueError: the file is missing or damaged, or has no such array.
     """
     if features is None:
         return list(sources)
-    return [
-        source._replace(origin=moved(features, len(sources), source))
-        for source in sources
-    ]
+    names = feature_names(features, unnamed=True)
+    placed = []
+    for source in sources:
+        recorded = source.origin or Origin(None)
+        wanted = [key for key in (source.name, recorded.key) if key in names]
+        if not wanted and (len(sources) > 1 or len(names) > 1):
+            raise ValueError(
+                f"{features} must hold the layer {source.name!r}, got "
+                f"{', '.join(map(repr, names)) or 'one without a name'}"
+            )
+        key = wanted[0] if wanted else None
+        origin = recorded._replace(features=str(features), key=key)
+        placed.append(source._replace(origin=origin))
+    return placed
 
 
 def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
@@ -140,11 +152,8 @@ def named_images(
     return images, ids or tuple(f"sample {n}" for n in range(count))
 
 
-class Twins(NamedTuple):
-    """A semantic RSM, and the spatio-semantic one of the same features."""
-
-    semantic: Source
-    spatial: Source | None
+# A semantic RSM, and the spatio-semantic one of the same features.
+Twins = tuple[Source, Source | None]
 
 
 def paired(sources: Sequence[Source]) -> list[Twins]:
@@ -154,31 +163,27 @@ def paired(sources: Sequence[Source]) -> list[Twins]:
       ValueError: a spatio-semantic RSM has no semantic one, or a layer is given twice.
     """
     spatial = [s for s in sources if isinstance(s.matcher, Identity)]
-    twins = []
+    twins: list[Twins] = []
     for source in sources:
         if isinstance(source.matcher, Identity):
             continue
-        twin = next(
-            (
-                s
-                for s in spatial
-                if s.content is not None
-                and s.content == source.content
-                or s.name == source.name
-            ),
-            None,
+        same = (
+            s
+            for s in spatial
+            if (s.content is not None and s.content == source.content)
+            or s.name == source.name
         )
-        twins.append(Twins(source, twin))
+        twins.append((source, next(same, None)))
     if not twins:
         raise ValueError(
             f"{sources[0].name!r} was made with Identity: that is the spatio-semantic "
             "RSM alone; give the semantic one, of another matcher, too or instead"
         )
-    names = [pair.semantic.name for pair in twins]
+    names = [semantic.name for semantic, _ in twins]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"layer {name!r} was given twice; layers chooses some")
-    used = {id(pair.spatial) for pair in twins}
+    used = {id(twin) for _, twin in twins}
     for source in spatial:
         if id(source) not in used:
             raise ValueError(

@@ -39,11 +39,6 @@ def label_names(
     return tuple(map(str, labels))
 
 
-def by_label(labels: Sequence[str]) -> list[int]:
-    """The samples sorted by label, in the given order within a label."""
-    return sorted(range(len(labels)), key=lambda sample: labels[sample])
-
-
 def by_clustering(K: Float[np.ndarray, "n n"]) -> list[int]:
     """The leaves of a hierarchical clustering (average linkage), similar ones adjacent.
 

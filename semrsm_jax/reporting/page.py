@@ -4,50 +4,21 @@ import base64
 import html
 import json
 import os
+from collections.abc import Mapping
 from importlib import resources
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from semrsm_jax.registry import label
-from semrsm_jax.reporting.layers import Layer
+from semrsm_jax.reporting.layers import SEMANTIC, Layer
 from semrsm_jax.store import check_output, new_file
 
 SUFFIXES = (".html", ".htm")
 _SCRIPTS = ("data.js", "plots.js", "pair.js", "lists.js", "main.js")
 # Height of the frame in a notebook, in pixels: a laptop's screen.
 _FRAME = 820
-
-
-class Content(NamedTuple):
-    """The content of a page of n samples.
-
-    Attributes:
-      title: of the page.
-      names: of the samples.
-      numbers: (n,), of the samples in the whole RSM.
-      labels: of the samples; None without labels.
-      jpeg: the images in base64; None without images.
-      orders: by name, orders of the samples.
-      layers: at least one.
-      cka: names of RSMs, and the CKA of each two.
-      estimator: of CKA.
-      neighbors: the number that the page shows.
-      facts: further facts, by name.
-    """
-
-    title: str
-    names: tuple[str, ...]
-    numbers: np.ndarray
-    labels: tuple[str, ...] | None
-    jpeg: tuple[str, ...] | None
-    orders: dict[str, list[int]]
-    layers: list[Layer]
-    cka: tuple[list[str], np.ndarray]
-    estimator: str
-    neighbors: int
-    facts: dict[str, str]
 
 
 class Report:
@@ -102,8 +73,11 @@ def require_bokeh() -> None:
         ) from error
 
 
-def render(content: Content) -> str:
-    """Writes the page.
+def render(data: Mapping[str, Any]) -> str:
+    """Writes the page of what its scripts read, see `assets/data.js`.
+
+    Args:
+      data: as JSON can express it, with a title and n names.
 
     Raises:
       ImportError: Bokeh is not installed.
@@ -113,7 +87,7 @@ def render(content: Content) -> str:
 
     from semrsm_jax.reporting.figures import figures
 
-    plots = figures(len(content.names))
+    plots = figures(len(data["names"]))
     script, divs = components(plots, wrap_script=False)
     assets = resources.files("semrsm_jax.reporting").joinpath("assets")
 
@@ -123,47 +97,30 @@ def render(content: Content) -> str:
     bokeh = Resources(mode="inline", components=["bokeh"])
     scripts = [*bokeh.js_raw, script, *map(asset, _SCRIPTS)]
     return Template(asset("page.html")).substitute(
-        title=html.escape(content.title),
+        title=html.escape(data["title"]),
         style=asset("page.css"),
-        data=_json(_plain(content)),
+        data=_json(data),
         scripts="\n".join(f"<script>\n{_closed(text)}\n</script>" for text in scripts),
         **divs,
     )
 
 
-def _plain(content: Content) -> dict[str, Any]:
-    names, matrix = content.cka
-    return {
-        "title": content.title,
-        "names": content.names,
-        "numbers": content.numbers.tolist(),
-        "labels": content.labels,
-        "images": content.jpeg,
-        "orders": content.orders,
-        "layers": [_layer(layer) for layer in content.layers],
-        "cka": {
-            "names": names,
-            "estimator": content.estimator,
-            "matrix": [
-                [float(v) if np.isfinite(v) else None for v in row] for row in matrix
-            ],
-        },
-        "neighbors": content.neighbors,
-        "facts": content.facts,
-    }
-
-
-def _layer(layer: Layer) -> dict[str, Any]:
+def layer_data(layer: Layer) -> dict[str, Any]:
+    """A layer as JSON can express it: small, and exact where it has to be."""
     matched = layer.correspondences
     matchings = None
     if matched is not None:
-        rows = matched.pairs.astype(np.uint32)
         matchings = {
-            "pairs": _encoded(rows),
+            "pairs": _encoded(matched.pairs.astype(np.uint32)),
             "permutation": _encoded(matched.permutation),
             "width": matched.permutation.itemsize,
             "strength": _encoded(matched.strength),
         }
+    gap = None
+    if layer.bound is not None:
+        # Rounded up, so that the sum remains a bound.
+        excess = layer.bound.astype(np.float64) - layer.rsms[SEMANTIC]
+        gap = _levels(excess, np.ceil)
     return {
         "name": layer.name,
         "kernel": None if layer.kernel is None else label(layer.kernel),
@@ -172,27 +129,12 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "selfIdentity": layer.matcher is not None and layer.matcher.self_is_identity,
         "grid": layer.grid,
         "tokens": layer.tokens,
-        "rsms": {name: _matrix(K) for name, K in layer.rsms.items()},
-        "bound": None if layer.bound is None else _gap(layer),
+        "rsms": {name: _half(K.astype("<f4")) for name, K in layer.rsms.items()},
+        "bound": gap,
         "lost": None if layer.lost is None else _levels(layer.lost, np.rint),
         "matchings": matchings,
         "note": layer.note,
     }
-
-
-def _matrix(K: np.ndarray) -> dict[str, Any]:
-    """A matrix in float32; only one half if it is symmetric."""
-    K = K.astype("<f4")
-    symmetric = bool((K == K.T).all())
-    values = K[np.triu_indices(len(K))] if symmetric else K
-    return {"symmetric": symmetric, "values": _encoded(values)}
-
-
-def _gap(layer: Layer) -> dict[str, Any]:
-    """The excess of the bound over the RSM, rounded up so that it remains a bound."""
-    (K, *_) = layer.rsms.values()
-    assert layer.bound is not None
-    return _levels(layer.bound.astype(np.float64) - K, np.ceil)
 
 
 def _levels(values: np.ndarray, rounding: Any) -> dict[str, Any]:
@@ -205,9 +147,10 @@ def _levels(values: np.ndarray, rounding: Any) -> dict[str, Any]:
     return {"low": low, "step": step, **_half(levels)}
 
 
-def _half(levels: np.ndarray) -> dict[str, Any]:
-    symmetric = bool((levels == levels.T).all())
-    kept = levels[np.triu_indices(len(levels))] if symmetric else levels
+def _half(matrix: np.ndarray) -> dict[str, Any]:
+    """A matrix; only one half if it is symmetric."""
+    symmetric = bool((matrix == matrix.T).all())
+    kept = matrix[np.triu_indices(len(matrix))] if symmetric else matrix
     return {"symmetric": symmetric, "values": _encoded(kept)}
 
 

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,29 +21,21 @@ _SIDES = ((150, 192), (300, 160), (600, 128))
 _LEAST_SIDE = 96
 
 
-class Pictures(NamedTuple):
-    """Small images, one a sample.
-
-    Attributes:
-      jpeg: each in base64.
-      size: height and width of the first image as the network saw it.
-    """
-
-    jpeg: tuple[str, ...]
-    size: tuple[int, int]
-
-
 def draw(
     images: Sequence[Any],
     preprocessing: Preprocessing | None,
     progress: Callable[[int, int], object],
-) -> Pictures:
+) -> tuple[tuple[str, ...], tuple[int, int]]:
     """Makes the small images.
 
     Args:
       images: paths, or arrays (H, W, 3) or (H, W), uint8 or floats in [0, 1].
       preprocessing: the part of a file that the network saw; None: all of it.
       progress: called as ``progress(done, total)``, in images.
+
+    Returns:
+      Each as JPEG in base64, and height and width of the first image as the network
+      saw it.
 
     Raises:
       TypeError: an array is of another dtype.
@@ -78,7 +70,7 @@ def draw(
             encoded_images.append(picture)
             progress(len(encoded_images), len(images))
     jpeg, sizes = zip(*encoded_images, strict=True)
-    return Pictures(jpeg, sizes[0])
+    return jpeg, sizes[0]
 
 
 def _pixels(image: Any) -> UInt8[np.ndarray, "H W 3"]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ def array_sources(
             array: Any = array,
             order: str = layout,
         ) -> Read:
-            report = naming(progress, f"Matching {name}")
+            report = partial(progress, f"Matching {name}")
             x = to_tokens(array[chosen], order)
             stats = on_host(pair_statistics(x, matcher=matcher, progress=report))
             fitted = _fitted(kernel, lambda: [stats.sq_dist])
@@ -125,15 +126,6 @@ def array_sources(
         origin = Origin(array, layout=layout)
         sources.append(Source(name, array.shape[0], None, matcher, origin, None, read))
     return sources
-
-
-def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
-    """Progress under a fixed description."""
-
-    def report(done: int, total: int) -> None:
-        progress(description, done, total)
-
-    return report
 
 
 def on_host(stats: PairStatistics) -> PairStatistics:

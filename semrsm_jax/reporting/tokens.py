@@ -1,7 +1,6 @@
 """The tokens of the chosen samples, and their positions in the image."""
 
 import math
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,8 +10,8 @@ from semrsm_jax._layouts import layout_of
 from semrsm_jax._resources import free_memory
 from semrsm_jax.engine import read_through, token_rows
 from semrsm_jax.pairs import PairStatistics
-from semrsm_jax.reporting.sources import Origin, Source
-from semrsm_jax.store import feature_ids, feature_names, load_features
+from semrsm_jax.reporting.sources import Origin
+from semrsm_jax.store import feature_ids, load_features
 from semrsm_jax.store.feature_file import feature_metadata
 
 if TYPE_CHECKING:
@@ -139,25 +138,3 @@ def grid_of(
             "the command line --grid HxW"
         )
     return grid
-
-
-def moved(features: str | os.PathLike, layers: int, source: Source) -> Origin:
-    """The features of an RSM in a file given by the user.
-
-    Args:
-      features: the file.
-      layers: how many RSMs there are.
-      source: one of them; the array of its name, or of its recorded key, is taken.
-
-    Raises:
-      ValueError: the file is missing or damaged, or has no such array.
-    """
-    recorded = source.origin or Origin(None)
-    names = feature_names(features, unnamed=True)
-    wanted = [key for key in (source.name, recorded.key) if key in names]
-    if not wanted and (layers > 1 or len(names) > 1):
-        raise ValueError(
-            f"{features} must hold the layer {source.name!r}, got "
-            f"{', '.join(map(repr, names)) or 'one without a name'}"
-        )
-    return recorded._replace(features=str(features), key=wanted[0] if wanted else None)
