@@ -18,19 +18,19 @@ from semrsm_jax.plotting.comparison import (
     plot_comparison,
     plot_comparison_difference,
 )
-from semrsm_jax.plotting.correlation import plot_correlation
+from semrsm_jax.plotting.correlation import plot_correlation, plot_output_correlation
 from semrsm_jax.plotting.correspondences import (
     plot_correspondences,
     plot_displacement,
     token_centers,
 )
 from semrsm_jax.plotting.ladder import plot_ladder
-from semrsm_jax.plotting.neighbors import neighbor_gallery, plot_retrieval_scores
-from semrsm_jax.plotting.output_correlation import plot_output_correlation
 from semrsm_jax.plotting.pareto import plot_pareto
 from semrsm_jax.plotting.retrieval import (
     Retrieved,
     ScoreCurve,
+    neighbor_gallery,
+    plot_retrieval_scores,
     plot_scores_at_k,
     retrieval_gallery,
 )

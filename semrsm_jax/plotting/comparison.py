@@ -176,19 +176,10 @@ def _write(
         numbers = max(values.shape) <= _MOST_NUMBERS and _fit(ax, texts, len(columns))
     if not numbers:
         return
-    for ((row, column), value), text in zip(np.ndenumerate(values), texts, strict=True):
-        if not np.isfinite(value):
-            ax.text(column, row, text, ha="center", va="center", fontsize=SMALL - 1)
-            continue
-        red, green, blue, _ = image.cmap(image.norm(value))
-        # Perceived brightness of the cell, Rec. 601.
-        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-        ax.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=SMALL - 1,
-            color="black" if bright else "white",
-        )
+    # Perceived brightness of each cell, Rec. 601.
+    bright = image.to_rgba(values)[..., :3] @ (0.299, 0.587, 0.114) > 0.5
+    style = {"ha": "center", "va": "center", "fontsize": SMALL - 1}
+    for (row, column), text in zip(np.ndindex(values.shape), texts, strict=True):
+        color = "black" if bright[row, column] else "white"
+        known = np.isfinite(values[row, column])
+        ax.text(column, row, text, color=color if known else None, **style)

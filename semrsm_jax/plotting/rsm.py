@@ -120,7 +120,11 @@ def plot_rsm_pair(
         raise ValueError(
             f"baseline and K must have one shape, got {baseline.shape} and {K.shape}"
         )
-    left, right = _two(new_figure((6.2, 3.0)).subplots(1, 2) if axes is None else axes)
+    if axes is None:
+        axes = new_figure((6.2, 3.0)).subplots(1, 2)
+    if len(axes) != 2:
+        raise ValueError(f"axes must be two, got {len(axes)}")
+    left, right = axes
     scale = {
         "vmin": min(baseline.min(), K.min()) if vmin is None else vmin,
         "vmax": max(baseline.max(), K.max()) if vmax is None else vmax,
@@ -200,9 +204,3 @@ def _mark(ax: "Axes", groups: Mapping[Hashable, list[int]]) -> None:
     ax.set_yticks(middles, names)
     ax.set_xticks(middles, names, rotation=90)
     ax.tick_params(length=0)
-
-
-def _two(axes: "Sequence[Axes]") -> "tuple[Axes, Axes]":
-    if len(axes) != 2:
-        raise ValueError(f"axes must be two, got {len(axes)}")
-    return axes[0], axes[1]
