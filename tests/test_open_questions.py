@@ -102,12 +102,10 @@ def test_gain_and_its_change_are_paired():
 
 def test_factors_change_one_thing_each():
     base = SceneConfig(objects=(3, 3))
-    factors = gain.factors(
-        base, scales=(0.2, 0.4), counts=(1, 5), shifts=(0.0, 0.2), sides=(32, 64)
-    )
-    for factor, field in zip(
-        factors, ("scale", "objects", "shift", "side"), strict=True
-    ):
+    levels = {"scale": (0.2, 0.4), "objects": (1, 5), "shift": (0.0, 0.2)}
+    levels["side"] = (32, 64)
+    factors = gain.factors(base, **levels)
+    for factor, field in zip(factors, levels, strict=True):
         for level in factor.levels:
             same = {field: getattr(base, field)}
             assert dataclasses.replace(level.scenes, **same) == base

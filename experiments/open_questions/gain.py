@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 # Which images a query may find: the paper's database holds other views of its scene.
 DATABASES = ("another view of each scene", "other scenes alone")
+# Field of the scenes that changes -> what figures call it, and its unit.
+_NAMES = {
+    "scale": ("object scale", "side / image side"),
+    "objects": ("number of objects", ""),
+    "shift": ("viewpoint spread", "largest shift / image side"),
+    "side": ("resolution", "image side, pixels"),
+}
+_RANGES = ("scale", "objects")  # fields of which a scene has the least and the most
 
 
 @dataclass(frozen=True)
@@ -94,44 +102,23 @@ class Condition(NamedTuple):
 Results = Result[GainConfig, Condition]
 
 
-def factors(
-    base: SceneConfig,
-    *,
-    scales: tuple[float, ...],
-    counts: tuple[int, ...],
-    shifts: tuple[float, ...],
-    sides: tuple[int, ...],
-) -> tuple[Factor, ...]:
-    """The four things that change, all else as in `base`."""
+def factors(base: SceneConfig, **levels: tuple[Any, ...]) -> tuple[Factor, ...]:
+    """The fields of scenes that change, each with its levels, all else as in `base`."""
 
-    def factor(name: str, unit: str, field: str, values: dict[float, Any]) -> Factor:
-        levels = (
-            Level(value, dataclasses.replace(base, **{field: setting}))
-            for value, setting in values.items()
-        )
-        return Factor(name, unit, tuple(levels))
+    def level(field: str, value: Any) -> Level:
+        setting = (value, value) if field in _RANGES else value
+        return Level(value, dataclasses.replace(base, **{field: setting}))
 
-    return (
-        factor(
-            "object scale", "side / image side", "scale", {s: (s, s) for s in scales}
-        ),
-        factor("number of objects", "", "objects", {n: (n, n) for n in counts}),
-        factor(
-            "viewpoint spread",
-            "largest shift / image side",
-            "shift",
-            {shift: shift for shift in shifts},
-        ),
-        factor("resolution", "image side, pixels", "side", {n: n for n in sides}),
+    return tuple(
+        Factor(*_NAMES[field], tuple(level(field, value) for value in values))
+        for field, values in levels.items()
     )
 
 
 def run(config: GainConfig, session: Session = Session()) -> Results:
     """Retrieves under every condition; one that factors share is computed once."""
     conditions = []
-    levels = [
-        (factor.name, level) for factor in config.factors for level in factor.levels
-    ]
+    levels = [(f.name, level) for f in config.factors for level in f.levels]
     asked = list(product(config.networks, levels))
     for network, (factor, level) in track(
         session.report, "Retrieving in scenes", asked
@@ -250,28 +237,26 @@ def _draw_factor(ax: "Axes", result: Results, factor: Factor, database: str) -> 
 _BASE = SceneConfig(objects=(3, 3), scale=(0.3, 0.3), shift=0.1, zoom=0.0)
 _FACTORS = factors(
     _BASE,
-    scales=(0.15, 0.3, 0.45),
-    counts=(1, 3, 6),
-    shifts=(0.0, 0.1, 0.3),
-    sides=(32, 64, 128),
+    scale=(0.15, 0.3, 0.45),
+    objects=(1, 3, 6),
+    shift=(0.0, 0.1, 0.3),
+    side=(32, 64, 128),
 )
 SCALES = {
     "bundled": GainConfig((last_layer("resnet-10"), last_layer("vit-4")), _FACTORS),
     "smoke": GainConfig(
         (last_layer("vit-2"),),
-        factors(_BASE, scales=(0.2, 0.3), counts=(1, 3), shifts=(0.1,), sides=(64,))[
-            :2
-        ],
+        factors(_BASE, scale=(0.2, 0.3), objects=(1, 3)),
         scenes=8,
     ),
     "paper": GainConfig(
         PUBLISHED,
         factors(
             dataclasses.replace(_BASE, side=224),
-            scales=(0.1, 0.2, 0.3, 0.4, 0.5),
-            counts=(1, 2, 3, 5, 8),
-            shifts=(0.0, 0.05, 0.1, 0.2, 0.4),
-            sides=(112, 224, 336, 448),
+            scale=(0.1, 0.2, 0.3, 0.4, 0.5),
+            objects=(1, 2, 3, 5, 8),
+            shift=(0.0, 0.05, 0.1, 0.2, 0.4),
+            side=(112, 224, 336, 448),
         ),
         scenes=500,
     ),

@@ -1,6 +1,7 @@
 """How well similarities predict divergences, with intervals over images, paired."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from experiments.data.draw import Draw
 from experiments.data.photographs import between_photographs
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
+from experiments.frame.worker import track
 from experiments.output_correlation.classifiers import Answers
 from experiments.output_correlation.config import OutputCorrelationConfig
 from semrsm_jax import RSA, Identity, Kernel, bootstrap_interval, difference_test
@@ -78,12 +80,8 @@ class Result(NamedTuple):
 
 def run(config: OutputCorrelationConfig, session: Session = Session()) -> Result:
     """Correlates the similarities of every network with its outputs."""
-    networks = {}
-    for done, network in enumerate(config.networks):
-        session.report("Networks", done, len(config.networks))
-        networks[network] = measure(config, network, session)
-    session.report("Networks", len(config.networks), len(config.networks))
-    return Result(config, networks)
+    networks = track(session.report, "Networks", config.networks)
+    return Result(config, {name: measure(config, name, session) for name in networks})
 
 
 def measure(
@@ -107,16 +105,11 @@ def measure(
                 ("pooled", _mean_tokens(answers.tokens), Identity()),
             )
         ]
-        for done, (name, kernel) in enumerate(config.kernels.items()):
-            session.report(f"Correlating {network}", done, len(config.kernels))
-            part = session.step(
-                f"{network}/{name}",
-                lambda k=kernel: _compared(config, answers, stores, k),
-            )
+        kernels = list(config.kernels.items())
+        for name, kernel in track(session.report, f"Correlating {network}", kernels):
+            step = partial(_compared, config, answers, stores, kernel)
+            part = session.step(f"{network}/{name}", step)
             arrays |= {f"{name}/{key}": value for key, value in part.items()}
-        session.report(
-            f"Correlating {network}", len(config.kernels), len(config.kernels)
-        )
         return arrays
 
     stored = session.step(f"{network}/correlations", compute)
