@@ -26,15 +26,7 @@ RSMS: Mapping[str, Matcher] = {SPATIAL: Identity(), SEMANTIC: Exact()}
 def both(
     session: Session, name: str, kernel: Kernel, x: Any, y: Any = None
 ) -> dict[str, Float[np.ndarray, "N M"]]:
-    """Both RSMs of the same tokens, by what they are called.
-
-    Args:
-      session: where the matchings are kept.
-      name: of the matchings.
-      kernel: of both.
-      x: tokens (N, S, C) of the queries.
-      y: tokens (M, T, C) of the database; None: x.
-    """
+    """Both RSMs of tokens (N, S, C) with tokens (M, T, C), or with themselves."""
     stores = {kind: session.run(f"{name}/{kind}", x, y, m) for kind, m in RSMS.items()}
     return {kind: open_similarity(s.path, kernel)[:] for kind, s in stores.items()}
 
@@ -73,13 +65,7 @@ def gain(
 def score_columns(
     scores: Mapping[str, Float[np.ndarray, " N"]], seed: int, name: str = ""
 ) -> dict[str, float]:
-    """The mean score of both RSMs and the gain, in the columns of a table.
-
-    Args:
-      scores: of each kind of RSM, one for each scene.
-      seed: of the gain's bootstrap.
-      name: of the score; empty: the columns have the names of the RSMs.
-    """
+    """The mean scores of both RSMs and the gain, in columns named after the score."""
     means = {k: float(scores[k].mean()) for k in (SEMANTIC, SPATIAL)}
     named = {f"{name}, {k}" if name else k: mean for k, mean in means.items()}
     return {**named, **gain(scores, seed).columns("gain")}

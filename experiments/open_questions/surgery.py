@@ -35,13 +35,9 @@ class _Given(nnx.Module):
 def output_of(
     model: Any, layer: str, call: Logits, images: Float[Array, "N H W 3"]
 ) -> Float[Array, "N ... C"]:
-    """What a layer gives for the images, as it gives it.
+    """What a layer, by its dotted path, gives for the images, as it gives it.
 
-    Args:
-      model: a flax.nnx network in evaluation mode; it is left as it was.
-      layer: its dotted path, as in `layer_names`.
-      call: runs the network.
-      images: as `call` takes them.
+    The network, in evaluation mode, is left as it was.
     """
     split = nnx.split(model)
 
@@ -61,13 +57,8 @@ def rest_of(
 ) -> Callable[[Float[Array, "N ... C"]], Float[Array, "N P"]]:
     """What the network makes of another output of a layer, compiled.
 
-    What leads to the layer is not computed: nothing reads it.
-
-    Args:
-      model: as in `output_of`.
-      layer: its dotted path, as in `layer_names`.
-      call: runs the network.
-      images: any of the right shape.
+    What leads to the layer is not computed: nothing reads it. Images are any of the
+    right shape.
     """
     split = nnx.split(model)
 

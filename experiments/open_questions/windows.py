@@ -119,10 +119,7 @@ def pair_order(
 ) -> Int[np.ndarray, "rounds 2 each"]:
     """The crops of both sides of each round's pairs, of different photographs.
 
-    Args:
-      photographs: of each crop, in an order that repeats.
-      rounds: n = rounds * 2 * each.
-      each: pairs of a round.
+    The photographs of the n = rounds * 2 * each crops are in an order that repeats.
     """
     order = np.arange(len(photographs)).reshape(rounds, 2, each)
     if (photographs[order[:, 0]] == photographs[order[:, 1]]).any():

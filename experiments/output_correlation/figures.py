@@ -61,10 +61,7 @@ def plot_intervals(
 ) -> None:
     """Draws intervals from left to right, a line for each name, from the top.
 
-    Args:
-      ax: where to draw.
-      series: label -> name of the line -> its interval.
-      first: place of the first series among the colors and markers.
+    The colors and markers are those from the place `first` on.
     """
     names = list(next(iter(series.values())))
     for place, (label, intervals) in enumerate(series.items()):

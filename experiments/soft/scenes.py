@@ -41,9 +41,6 @@ def draw_scenes(
       step: corners stand at multiples of this many pixels from the first one.
       rng: the source of all draws.
 
-    Returns:
-      The scenes.
-
     Raises:
       ValueError: more objects than stand side by side in the region, or than classes.
     """

@@ -48,14 +48,10 @@ def all_pairs(samples: int, matcher: Matcher | None) -> int:
 
 
 def rooms(tokens: Sequence[int], pairs: Sequence[int]) -> list[int]:
-    """How many pairs of each layer the budget allows.
+    """How many of all pairs of each layer, of S tokens each, the budget allows.
 
     Every layer gets the same number of bytes, and what the smaller ones do not need for
     all of their pairs goes to the others.
-
-    Args:
-      tokens: S of each layer.
-      pairs: all that there are of each.
     """
     left, counts = BUDGET, [0] * len(tokens)
     for rank, place in enumerate(np.argsort(tokens, kind="stable")):
@@ -129,13 +125,7 @@ def match_pairs(
     matcher: Matcher,
     progress: Callable[[int, int], object],
 ) -> Correspondences:
-    """Matches the tokens of some pairs.
-
-    Args:
-      values: tokens of the samples.
-      pairs: (P, 2), numbers of samples.
-      matcher: the rule.
-      progress: called as ``progress(done, total)``, in pairs.
+    """Matches the tokens of some pairs, and reports how many pairs are done.
 
     Raises:
       ValueError: a value is not finite, the matcher does not fit, or a token stays

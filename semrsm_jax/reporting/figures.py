@@ -17,14 +17,7 @@ def figures(samples: int) -> "dict[str, Model]":
     """Two linked heatmaps, distributions, and a comparison of layers, without data.
 
     Heatmaps share their ranges, so that zooming one zooms both, and the lines of the
-    cursor and of the chosen cell.
-
-    Args:
-      samples: n.
-
-    Returns:
-      The plots by name: left, right, distribution, cka. The parts that the scripts
-      change have names too.
+    cursor and of the chosen cell. The parts that the scripts change have names too.
     """
     from bokeh.models import Range1d, Span
 

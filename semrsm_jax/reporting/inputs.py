@@ -29,12 +29,7 @@ def opened(
     matcher: Matcher,
     progress: Progress,
 ) -> list[Source]:
-    """Opens the source of `report`: files, runs, or activations.
-
-    Raises:
-      TypeError: as `array_sources`.
-      ValueError: as `open_sources` and `array_sources`.
-    """
+    """Opens the source of `report`: files, runs, or activations."""
     if isinstance(source, str | os.PathLike):
         source = [source]
     paths = isinstance(source, Sequence) and len(source) > 0
@@ -105,12 +100,7 @@ def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
 
 
 def chosen_samples(count: int, samples: int | None) -> np.ndarray:
-    """The numbers of the shown samples.
-
-    Raises:
-      TypeError: `samples` is no integer.
-      ValueError: more than 1,500 samples are asked for.
-    """
+    """The numbers of the shown samples, evenly spread."""
     if samples is not None:
         samples = min(_checks.at_least("samples", samples, 2), count)
     if (samples or count) > MOST_SAMPLES:

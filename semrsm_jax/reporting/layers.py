@@ -48,10 +48,8 @@ def lost_share(
 ) -> Float[np.ndarray, "n n"]:
     """The share of the matched inner product that is lost to misalignment.
 
-    Returns:
-      (n, n): ``1 - spatial.inner / semantic.inner``; above 1 where
-      aligned tokens have a negative inner product, NaN where the matched one is not
-      above zero.
+    It is above 1 where aligned tokens have a negative inner product, and NaN where the
+    matched one is not above zero.
     """
     matched = np.asarray(semantic.inner, np.float64)
     positive = matched > 0
@@ -63,9 +61,8 @@ def lost_share(
 def similarity_bound(read: Read) -> np.ndarray | None:
     """The similarity (n, n) that no matching of a pair exceeds.
 
-    Returns:
-      The kernel of the bounds on the inner product and, through the norms, on the
-      distance; None if the kernel is not monotone.
+    It is the kernel of the bounds on the inner product and, through the norms, on the
+    distance; None if the kernel is not monotone.
     """
     stats, kernel = read.statistics, read.kernel
     if stats is None or not getattr(kernel, "monotone", False) or kernel is None:
@@ -80,11 +77,7 @@ def similarity_bound(read: Read) -> np.ndarray | None:
 
 
 def check_finite(name: str, K: np.ndarray) -> None:
-    """Raises an error for an RSM with NaN or infinity.
-
-    Raises:
-      ValueError: a value is not finite.
-    """
+    """Raises ValueError for an RSM with NaN or infinity."""
     bad = np.argwhere(~np.isfinite(K))
     if len(bad):
         raise ValueError(

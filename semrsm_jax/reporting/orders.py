@@ -44,9 +44,6 @@ def by_clustering(K: Float[np.ndarray, "n n"]) -> list[int]:
 
     Two samples are as far apart as their similarity, made symmetric, is below the
     largest; an RSM need not be positive semi-definite for that.
-
-    Args:
-      K: RSM (n, n), finite.
     """
     # Slow to import, and used only here.
     from scipy.cluster import hierarchy

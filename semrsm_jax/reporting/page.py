@@ -60,11 +60,7 @@ class Report:
 
 
 def require_bokeh() -> None:
-    """Checks that Bokeh is installed.
-
-    Raises:
-      ImportError: it is missing.
-    """
+    """Raises ImportError unless Bokeh is installed."""
     try:
         import bokeh  # noqa: F401
     except ImportError as error:
@@ -74,14 +70,7 @@ def require_bokeh() -> None:
 
 
 def render(data: Mapping[str, Any]) -> str:
-    """Writes the page of what its scripts read, see `assets/data.js`.
-
-    Args:
-      data: as JSON can express it, with a title and n names.
-
-    Raises:
-      ImportError: Bokeh is not installed.
-    """
+    """Writes the page of what its scripts read, see `assets/data.js`, as JSON."""
     from bokeh.embed import components
     from bokeh.resources import Resources
 

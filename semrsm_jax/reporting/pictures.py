@@ -26,16 +26,12 @@ def draw(
     preprocessing: Preprocessing | None,
     progress: Callable[[int, int], object],
 ) -> tuple[tuple[str, ...], tuple[int, int]]:
-    """Makes the small images.
+    """Small JPEGs in base64, and the height and width of the first one's image.
 
     Args:
       images: paths, or arrays (H, W, 3) or (H, W), uint8 or floats in [0, 1].
       preprocessing: the part of a file that the network saw; None: all of it.
       progress: called as ``progress(done, total)``, in images.
-
-    Returns:
-      Each as JPEG in base64, and height and width of the first image as the network
-      saw it.
 
     Raises:
       TypeError: an array is of another dtype.

@@ -38,12 +38,7 @@ class Tokens(NamedTuple):
 
 
 def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
-    """Reads the features of the chosen samples.
-
-    Args:
-      origin: the features.
-      count: N, of the RSM.
-      chosen: (n,), numbers of the samples.
+    """Reads the features of the chosen ones of N samples, by their numbers.
 
     Raises:
       TypeError: as `load_features`.
@@ -84,11 +79,7 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
 
 
 def check_same(name: str, tokens: Tokens, stats: PairStatistics) -> None:
-    """Raises an error unless an RSM was computed from these features.
-
-    Raises:
-      ValueError: their norms differ.
-    """
+    """Raises ValueError unless the norms are those that an RSM was computed from."""
     norms = np.square(tokens.values, dtype=np.float64).sum((1, 2))
     wrong = ~np.isclose(norms, np.asarray(stats.x_sq_norm), rtol=_SAME)
     if wrong.any():
