@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
@@ -111,14 +110,11 @@ def run(config: LayersConfig, session: Session = Session()) -> Results:
         step = partial(_judged, config, network, images, session)
         arrays = session.step(f"{network.name}/layers", step)
         depths = np.linspace(0, 1, len(network.layers)).tolist()
-        for (k, layer), (t, task) in product(
-            enumerate(network.layers), enumerate(TASKS)
-        ):
-            closeness = {kind: float(arrays[kind][k, t]) for kind in RSMS}
+        for k, t in np.ndindex(len(depths), len(TASKS)):
+            where = network.name, network.layers[k], depths[k], TASKS[t]
             accuracy = float(arrays["accuracy"][k, t])
-            results.append(
-                Layer(network.name, layer, depths[k], task, accuracy, closeness)
-            )
+            closeness = {kind: float(arrays[kind][k, t]) for kind in RSMS}
+            results.append(Layer(*where, accuracy, closeness))
     return Result(config, results)
 
 

@@ -97,28 +97,17 @@ class Cityscapes:
 
     def collect(self, config: "RetrievalConfig", session: Session) -> Collection:
         """Takes the images of both splits; raises as `load_cityscapes`."""
-        queries, database = (
-            load_cityscapes(config.data, split) for split in ("val", "train")
-        )
-        for split, streets, wanted in (
-            ("val", queries, config.queries),
-            ("train", database, config.sizes[-1]),
-        ):
-            if len(streets.paths) < wanted:
-                raise CITYSCAPES.error(
-                    f"{split!r} has {len(streets.paths)} images, {wanted} are needed"
-                )
         rng = np.random.default_rng(config.seed)
-        queries = _some(queries, rng.permutation(len(queries.paths))[: config.queries])
-        order = rng.permutation(len(database.paths))[: config.sizes[-1]]
-        database = _some(database, order)
+        queries, database = (
+            _some(load_cityscapes(config.data, split), split, wanted, rng)
+            for split, wanted in (("val", config.queries), ("train", config.sizes[-1]))
+        )
 
         def look() -> dict[str, np.ndarray]:
+            sides = {"queries": queries, "database": database}
             return {
-                "queries": classes_present(queries, self.least_pixels, session.report),
-                "database": classes_present(
-                    database, self.least_pixels, session.report
-                ),
+                name: classes_present(streets, self.least_pixels, session.report)
+                for name, streets in sides.items()
             }
 
         present = session.step("classes", look)
@@ -143,8 +132,15 @@ def _draw(
         raise data_set.error(str(error)) from error
 
 
-def _some(streets: Streets, chosen: Int[np.ndarray, " n"]) -> Streets:
-    """Some of the images, in the order given."""
+def _some(
+    streets: Streets, split: str, wanted: int, rng: np.random.Generator
+) -> Streets:
+    """So many of the images of a split, drawn at random."""
+    if len(streets.paths) < wanted:
+        raise CITYSCAPES.error(
+            f"{split!r} has {len(streets.paths)} images, {wanted} are needed"
+        )
+    chosen = rng.permutation(len(streets.paths))[:wanted]
     return Streets(
         tuple(streets.paths[i] for i in chosen),
         tuple(streets.labels[i] for i in chosen),

@@ -19,15 +19,14 @@ from experiments.retrieval.measure import (
 from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
 from experiments.retrieval.paper import EGOOBJECTS_F1
 
-_CELL = ("network", "layer", "tokens", "method", "protocol", "database", "measure", "k")
+_CELL = Score._fields[:-2]  # all but the quantity and its interval
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
     """One row for each method, protocol, database and measure, as Table 2 has them."""
     cells: dict[tuple[Any, ...], dict[str, Number]] = {}
     for entry in result.scores:
-        cell = tuple(getattr(entry, name) for name in _CELL)
-        cells.setdefault(cell, {})[entry.quantity] = entry.interval
+        cells.setdefault(entry[:-2], {})[entry.quantity] = entry.interval
     nothing = Number(float("nan"))
     table = []
     for cell, intervals in cells.items():
