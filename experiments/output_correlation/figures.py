@@ -1,6 +1,6 @@
 """Figures of the correlations: all of them with their differences, and some pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,31 +24,28 @@ _LINES = {
     "position by position": "spatio_semantic",
     "tokens matched": "semantic",
     "mean token": "pooled",
-    "": "difference",
 }
 
 
 def draw_correlations(result: Result, metric: str) -> "Figure":
     """All correlations of every network, and below them what matching adds."""
     networks = list(result.networks.values())
+    names = [each.title for each in networks]
     kernels = list(networks[0].correlations)
     height = 2 * (0.75 + 0.24 * len(networks)) + 0.5
     with styled_figure((2.2 * len(kernels) + 1.2, height)) as figure:
         panels = figure.subplots(2, len(kernels), sharex="row", sharey=True)
-        for column, kernel in zip(panels.T, kernels, strict=True):
-            top, bottom = column
+        for (top, bottom), kernel in zip(panels.T, kernels, strict=True):
+            numbers = [each.correlations[kernel][metric] for each in networks]
             lines = {
-                name: {
-                    each.title: getattr(each.correlations[kernel][metric], field)
-                    for each in networks
-                }
+                name: [getattr(each, field) for each in numbers]
                 for name, field in _LINES.items()
             }
-            difference = lines.pop("")
-            plot_intervals(top, lines)
+            plot_intervals(top, names, lines)
             top.set_title(kernel)
             top.set_xlabel(f"{metric.capitalize()} correlation with JSD")
-            plot_intervals(bottom, {"": difference}, first=3)
+            differences = [each.difference for each in numbers]
+            plot_intervals(bottom, names, {"": differences}, first=len(lines))
             bottom.set_xlabel("difference by matching, paired")
         panels[0, 0].set_ylabel("similarity")
         panels[1, 0].set_ylabel("matched less\nposition by position")
@@ -57,18 +54,19 @@ def draw_correlations(result: Result, metric: str) -> "Figure":
 
 
 def plot_intervals(
-    ax: "Axes", series: Mapping[str, Mapping[str, Number]], first: int = 0
+    ax: "Axes",
+    names: Sequence[str],
+    series: Mapping[str, Sequence[Number]],
+    first: int = 0,
 ) -> None:
-    """Draws intervals from left to right, a line for each name, from the top.
+    """Draws the intervals of each series from left to right, a line a name, from above.
 
     The colors and markers are those from the place `first` on.
     """
-    names = list(next(iter(series.values())))
     for place, (label, intervals) in enumerate(series.items()):
         # Beside each other, so that their bars do not cover each other.
         lines = np.arange(len(names)) + 0.22 * (place - (len(series) - 1) / 2)
-        values = [intervals[name] for name in names]
-        draw_intervals(ax, lines, values, first + place, label, "", along="y")
+        draw_intervals(ax, lines, intervals, first + place, label, "", along="y")
     draw_line(ax, 0, vertical=True)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)

@@ -113,13 +113,8 @@ def run(config: TemperatureConfig, session: Session = Session()) -> Result:
     for epsilon in track(session.report, "Matching softly", config.epsilons):
         matcher = dataclasses.replace(config.matcher, epsilon=epsilon)
         matching = match(first, second, matcher=matcher)
-        soft.append(
-            [
-                _entropy(np.asarray(matching.plan)),
-                *map(np.asarray, (matching.value, matching.converged)),
-                np.asarray(matching.n_iters),
-            ]
-        )
+        numbers = matching.value, matching.converged, matching.n_iters
+        soft.append((_entropy(np.asarray(matching.plan)), *map(np.asarray, numbers)))
     entropy, value, converged, n_iters = map(np.stack, zip(*soft, strict=True))
     exact, identity = (
         np.asarray(match(x[left], x[right], matcher=matcher).value)
