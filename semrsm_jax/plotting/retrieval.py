@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from semrsm_jax.plotting.style import (
     FONT_SIZE,
     MARKERS,
     SMALL,
+    AnyFigure,
     add_legend,
     axes_or_new,
     finish,
@@ -22,7 +23,7 @@ from semrsm_jax.retrieval import Neighbors, RetrievalScores, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 # Pixels of the longer side of an image, and characters of a caption.
 _SIDE, _CAPTION = 256, 18
@@ -124,29 +125,13 @@ def plot_retrieval_scores(
     return figure
 
 
-@overload
 def retrieval_gallery(
     queries: Sequence[Retrieved],
     neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
-    figure: None = None,
+    figure: AnyFigure | None = None,
     *,
     title: str | None = None,
-) -> "Figure": ...
-@overload
-def retrieval_gallery(
-    queries: Sequence[Retrieved],
-    neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
-    figure: "Figure | SubFigure",
-    *,
-    title: str | None = None,
-) -> "Figure | SubFigure": ...
-def retrieval_gallery(
-    queries: Sequence[Retrieved],
-    neighbors: Mapping[str, Sequence[Sequence[Retrieved]]],
-    figure: "Figure | SubFigure | None" = None,
-    *,
-    title: str | None = None,
-) -> "Figure | SubFigure":
+) -> "AnyFigure | Figure":
     """Draws queries with the images that each method retrieves, as in Fig. 4.
 
     The queries are on the left, one a row; the neighbors on the right, most similar
@@ -174,12 +159,11 @@ def retrieval_gallery(
                 f"queries, got {len(lists)}"
             )
     widths = [1] + [max(1, *map(len, lists)) for lists in neighbors.values()]
-    if figure is None:
-        size = (1.15 * sum(widths) + 0.25 * len(widths), 1.3 * len(queries) + 0.5)
-        figure = new_figure((min(size[0], 20), min(size[1], 30)))
+    size = (1.15 * sum(widths) + 0.25 * len(widths), 1.3 * len(queries) + 0.5)
+    whole = figure or new_figure((min(size[0], 20), min(size[1], 30)))
     if title:
-        figure.suptitle(title, fontsize=FONT_SIZE + 1)
-    blocks = figure.subfigures(
+        whole.suptitle(title, fontsize=FONT_SIZE + 1)
+    blocks = whole.subfigures(
         1, len(widths), width_ratios=widths, squeeze=False, wspace=0.02
     )[0]
     columns = {"query": [[query] for query in queries], **neighbors}
@@ -194,7 +178,7 @@ def retrieval_gallery(
                 grid[row], [*images, *[Retrieved(None)] * width], strict=False
             ):
                 _show(ax, shown, color)
-    return figure
+    return whole
 
 
 def _show(ax: "Axes", shown: Retrieved, color: str) -> None:

@@ -8,12 +8,15 @@ has the same sizes everywhere, whatever axes it is drawn on.
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+
+# A figure, or a part of one.
+AnyFigure = TypeVar("AnyFigure", bound="Figure | SubFigure")
 
 COLORMAP = "cividis"
 # Neutral in between.

@@ -1,6 +1,6 @@
 """The demo's figure, as in Fig. 2."""
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from semrsm_jax.plotting.style import (
     COLORS,
     FONT_SIZE,
     MARKERS,
+    AnyFigure,
     new_figure,
     paper_style,
 )
@@ -22,15 +23,9 @@ if TYPE_CHECKING:
 _EXAMPLES = 6
 
 
-@overload
-def translation_figure(result: TranslationResult, figure: None = None) -> "Figure": ...
-@overload
 def translation_figure(
-    result: TranslationResult, figure: "Figure | SubFigure"
-) -> "Figure | SubFigure": ...
-def translation_figure(
-    result: TranslationResult, figure: "Figure | SubFigure | None" = None
-) -> "Figure | SubFigure":
+    result: TranslationResult, figure: AnyFigure | None = None
+) -> "AnyFigure | Figure":
     """Draws the demo as in Fig. 2: windows, RSMs and distributions.
 
     On the left are windows of the first batch, their shared pixels outlined. Then, one
@@ -54,13 +49,12 @@ def translation_figure(
         networks.setdefault(stage.weights, []).append(stage)
     weights, stages = next(iter(networks.items()))
     compared = len(networks) > 1
-    if figure is None:
-        figure = new_figure((2.5 + 1.9 * len(stages), 6.6 + 2.3 * compared))
+    whole = figure or new_figure((2.5 + 1.9 * len(stages), 6.6 + 2.3 * compared))
     with paper_style():
-        upper, below = figure, None
+        upper, below = whole, None
         if compared:
-            rows = figure.add_gridspec(2, 1, height_ratios=(6.6, 2.3))
-            upper, below = (figure.add_subfigure(row) for row in rows)
+            rows = whole.add_gridspec(2, 1, height_ratios=(6.6, 2.3))
+            upper, below = (whole.add_subfigure(row) for row in rows)
         widths = (1.9, 0.6 + 1.9 * len(stages))
         left, right = upper.add_gridspec(1, 2, width_ratios=widths)
         right = upper.add_subfigure(right)
@@ -69,7 +63,7 @@ def translation_figure(
         if below is not None:
             right.suptitle(f"Network with {weights} weights", fontsize=FONT_SIZE + 1)
             _draw_aurocs(below, networks, result)
-    return figure
+    return whole
 
 
 def _draw_windows(panel: "SubFigure", result: TranslationResult) -> None:
