@@ -28,7 +28,11 @@ from semrsm_jax.reporting.layers import (
     SEMANTIC,
     SPATIAL,
     Layer,
+    Tokens,
     check_finite,
+    check_same,
+    grid_of,
+    load_tokens,
     lost_share,
     similarity_bound,
 )
@@ -40,7 +44,6 @@ from semrsm_jax.reporting.page import (
     require_bokeh,
 )
 from semrsm_jax.reporting.sources import Progress, Read, Source, on_host
-from semrsm_jax.reporting.tokens import Tokens, check_same, grid_of, load_tokens
 from semrsm_jax.store import check_output, package_version
 
 if TYPE_CHECKING:
@@ -216,21 +219,12 @@ def _layers(
                 lost = lost_share(read.statistics, aligned.statistics)
         for K in rsms.values():
             check_finite(name, K)
-        layer = Layer(
-            name,
-            rsms,
-            similarity_bound(read),
-            lost,
-            kernel,
-            semantic.matcher,
-            note=_why_none(semantic, x),
-        )
+        bound, note = similarity_bound(read), _why_none(semantic, x)
+        layer = Layer(name, rsms, bound, lost, kernel, semantic.matcher, note=note)
         if x is not None:
-            count = x.values.shape[1]
-            layer = layer._replace(
-                tokens=count,
-                grid=grid_of(name, count, grid, x.grid, image),
-            )
+            tokens = x.values.shape[1]
+            patches = grid_of(name, tokens, grid, x.grid, image)
+            layer = layer._replace(tokens=tokens, grid=patches)
         shown.append(layer)
     return shown
 
@@ -259,12 +253,8 @@ def _with_correspondences(
     chosen = correspondences.choose_pairs(
         list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
     )
-    matched = correspondences.match_pairs(
-        x.values,
-        chosen,
-        layer.matcher,
-        partial(report_progress, f"Matching pairs of {layer.name}"),
-    )
+    progress = partial(report_progress, f"Matching pairs of {layer.name}")
+    matched = correspondences.match_pairs(x.values, chosen, layer.matcher, progress)
     return layer._replace(correspondences=matched)
 
 
