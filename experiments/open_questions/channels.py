@@ -28,10 +28,11 @@ from experiments.open_questions.networks import (
     PublishedClassifier,
     classifier,
     last_tokens,
+    output_of,
+    rest_of,
 )
 from experiments.open_questions.question import DrawnImages, Result, draw_images
 from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
-from experiments.open_questions.surgery import output_of, rest_of
 from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax import Linear, center

@@ -1,10 +1,16 @@
-"""Networks as these questions need them: their last layer alone, or their answers."""
+"""Networks as these questions need them.
 
+Their last layer alone, their answers, or what they answer with a layer changed.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.frame.networks import Network, Published, Shipped
@@ -13,6 +19,8 @@ from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS, split_outputs
 from semrsm_jax.demo.networks import normalize
 from semrsm_jax.models import load, variant
+
+Logits = Callable[[Any, Float[Array, "N H W 3"]], Float[Array, "N P"]]
 
 
 def all_layers(name: str, seed: int | None = None) -> Shipped:
@@ -89,6 +97,77 @@ class PublishedClassifier(Published):
         """As in `Classifier`."""
         mean, std = jnp.array(self.mean), jnp.array(self.std)
         return model((images - mean) / std)
+
+
+class _Recorded(nnx.Module):
+    """Runs a layer and hands its output to a function as well."""
+
+    def __init__(self, layer: Any, keep: Callable[[Array], None]) -> None:
+        self.layer, self.keep = layer, keep
+
+    def __call__(self, *args: Any, **settings: Any) -> Array:
+        output = self.layer(*args, **settings)
+        self.keep(output)
+        return output
+
+
+class _Given(nnx.Module):
+    """Gives an output computed before, whatever comes in."""
+
+    def __init__(self, output: Array) -> None:
+        self.output = nnx.Variable(output)
+
+    def __call__(self, *args: Any, **settings: Any) -> Array:
+        return self.output[...]
+
+
+def output_of(
+    model: Any, layer: str, call: Logits, images: Float[Array, "N H W 3"]
+) -> Float[Array, "N ... C"]:
+    """What a layer, by its dotted path, gives for the images, as it gives it.
+
+    The network, in evaluation mode, is left as it was.
+    """
+    split = nnx.split(model)
+
+    @jax.jit
+    def run(images: Array) -> Array:
+        outputs: list[Array] = []
+        copy = nnx.merge(*split)
+        _replace(copy, layer, lambda old: _Recorded(old, outputs.append))
+        call(copy, images)
+        return outputs[-1]
+
+    return run(images)
+
+
+def rest_of(
+    model: Any, layer: str, call: Logits, images: Float[Array, "N H W 3"]
+) -> Callable[[Float[Array, "N ... C"]], Float[Array, "N P"]]:
+    """What the network makes of another output of a layer, compiled.
+
+    What leads to the layer is not computed: nothing reads it. Images are any of the
+    right shape.
+    """
+    split = nnx.split(model)
+
+    @jax.jit
+    def run(output: Array) -> Array:
+        copy = nnx.merge(*split)
+        _replace(copy, layer, lambda _: _Given(output))
+        return call(copy, images)
+
+    return run
+
+
+def _replace(model: Any, path: str, by: Callable[[Any], Any]) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        model = model[int(name)] if name.isdigit() else getattr(model, name)
+    if last.isdigit():
+        model[int(last)] = by(model[int(last)])
+    else:
+        setattr(model, last, by(getattr(model, last)))
 
 
 # Of CLIP and ViT, whose checkpoints do not take ImageNet's.
