@@ -16,8 +16,7 @@ from experiments.frame.finding import Number
 from experiments.open_questions import channels, layers, windows
 from experiments.open_questions.networks import last_layer, output_of, rest_of
 from experiments.open_questions.probes import pooled, probe_accuracy
-from experiments.open_questions.question import Result
-from experiments.open_questions.retrieval import SEMANTIC, SPATIAL
+from experiments.open_questions.question import SEMANTIC, SPATIAL, Result
 from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax.matching import BatchOptimal, Exact, Identity
 from semrsm_jax.models import ResNet, ResNetConfig

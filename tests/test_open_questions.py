@@ -15,9 +15,8 @@ from PIL import Image
 from experiments.frame.conduct import conduct
 from experiments.frame.session import Session
 from experiments.open_questions import STUDIES, ablation, app, gain
-from experiments.open_questions.question import draw_images
-from experiments.open_questions.retrieval import SEMANTIC, SPATIAL
-from experiments.open_questions.retrieval import gain as paired_gain
+from experiments.open_questions.question import SEMANTIC, SPATIAL, draw_images
+from experiments.open_questions.question import gain as paired_gain
 from experiments.scenes.compose import SceneConfig, compose
 
 

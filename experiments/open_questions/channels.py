@@ -31,8 +31,14 @@ from experiments.open_questions.networks import (
     output_of,
     rest_of,
 )
-from experiments.open_questions.question import DrawnImages, Result, draw_images
-from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL
+from experiments.open_questions.question import (
+    RSMS,
+    SEMANTIC,
+    SPATIAL,
+    DrawnImages,
+    Result,
+    draw_images,
+)
 from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax import Linear, center

@@ -22,8 +22,7 @@ from experiments.frame.session import Session
 from experiments.frame.worker import track
 from experiments.open_questions.networks import HALF, all_layers
 from experiments.open_questions.probes import pooled, probe_accuracy
-from experiments.open_questions.question import Result
-from experiments.open_questions.retrieval import RSMS, SEMANTIC, SPATIAL, both
+from experiments.open_questions.question import RSMS, SEMANTIC, SPATIAL, Result, both
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained.networks import NETWORKS
 from semrsm_jax import Linear, center

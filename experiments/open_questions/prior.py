@@ -19,9 +19,9 @@ from experiments.frame.networks import Network
 from experiments.frame.session import Session
 from experiments.frame.worker import track
 from experiments.open_questions.networks import LITE, PUBLISHED, last_layer, last_tokens
-from experiments.open_questions.question import Result
-from experiments.open_questions.retrieval import (
+from experiments.open_questions.question import (
     RSMS,
+    Result,
     both,
     f1_at_1,
     gain,
