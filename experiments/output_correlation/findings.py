@@ -1,6 +1,7 @@
 """Section 4.3 and Appendix E: what the paper reports, and what was measured here."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from experiments.frame.finding import Finding, Quantity, Section, count, verdict
@@ -29,9 +30,7 @@ def rows(result: Result) -> list[dict[str, Any]]:
                 }
                 for key, interval in correlations._asdict().items():
                     row |= interval.columns(key, " ")
-                row |= zip(
-                    ("paper spatio_semantic", "paper semantic"), paper, strict=True
-                )
+                row["paper spatio_semantic"], row["paper semantic"] = paper
                 table.append(row)
     return table
 
@@ -42,21 +41,18 @@ def summary(result: Result) -> dict[str, Any]:
         "networks": len(result.networks),
         "images": result.config.samples,
     }
-    for metric in METRICS:
-        for kernel in result.config.kernels:
-            each = [n.correlations[kernel][metric] for n in result.networks.values()]
-            what = f"{metric.capitalize()}, {kernel}"
-            entries |= {
-                f"{what}: networks where matching makes it more negative": sum(
-                    c.difference.value < 0 for c in each
-                ),
-                f"{what}: of these with an interval below 0": sum(
-                    c.difference.high < 0 for c in each
-                ),
-                f"{what}: networks with an interval above 0": sum(
-                    c.difference.low > 0 for c in each
-                ),
-            }
+    for metric, kernel in product(METRICS, result.config.kernels):
+        changes = [
+            network.correlations[kernel][metric].difference
+            for network in result.networks.values()
+        ]
+        what = f"{metric.capitalize()}, {kernel}"
+        more = f"{what}: networks where matching makes it more negative"
+        entries[more] = sum(change.value < 0 for change in changes)
+        below = f"{what}: of these with an interval below 0"
+        entries[below] = sum(change.high < 0 for change in changes)
+        above = f"{what}: networks with an interval above 0"
+        entries[above] = sum(change.low > 0 for change in changes)
     return entries
 
 
@@ -70,6 +66,8 @@ def findings(result: Result) -> Iterator[Finding]:
             ]
             each = [n.correlations[kernel][metric] for n in result.networks.values()]
             ours = [c.difference.value < 0 for c in each]
+            below = [c.difference.high < 0 for c in each]
+            above = [c.difference.low > 0 for c in each]
             before, after, pooled = (
                 [getattr(c, field).value for c in each]
                 for field in ("spatio_semantic", "semantic", "pooled")
@@ -81,16 +79,8 @@ def findings(result: Result) -> Iterator[Finding]:
                 (count(paper, "networks"),),
                 (
                     count(ours, "networks"),
-                    Quantity(
-                        "interval below zero in",
-                        [sum(c.difference.high < 0 for c in each)],
-                        digits=0,
-                    ),
-                    Quantity(
-                        "above zero in",
-                        [sum(c.difference.low > 0 for c in each)],
-                        digits=0,
-                    ),
+                    Quantity("interval below zero in", [sum(below)], digits=0),
+                    Quantity("above zero in", [sum(above)], digits=0),
                     Quantity("without matching", before, digits=2),
                     Quantity("with", after, digits=2),
                 ),
