@@ -1,7 +1,7 @@
 """The inputs of a report, checked and combined before any long computation."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,16 +34,23 @@ def opened(
         source = [source]
     paths = isinstance(source, Sequence) and len(source) > 0
     if paths and all(isinstance(path, str | os.PathLike) for path in source):
-        return open_sources(source, layers, kernel)
+        sources = open_sources(source, kernel)
+        _check_layers(layers, [each.name for each in sources])
+        return [s for s in sources if layers is None or s.name in layers]
     arrays = dict(source) if isinstance(source, Mapping) else {"features": source}
-    for name in layers or ():
-        if name not in arrays:
-            known = ", ".join(map(repr, arrays))
-            raise ValueError(f"layers must be of {known}, got {name!r}")
+    _check_layers(layers, arrays)
     arrays = {name: arrays[name] for name in layers or arrays}
     if not arrays:
         raise ValueError("source must hold at least one layer, got none")
     return array_sources(arrays, matcher, kernel or Linear(), progress)
+
+
+def _check_layers(layers: Sequence[str] | None, names: Iterable[str]) -> None:
+    known = list(dict.fromkeys(names))
+    for name in layers or ():
+        if name not in known:
+            listed = ", ".join(map(repr, known))
+            raise ValueError(f"layers must be of {listed}, got {name!r}")
 
 
 def with_features(

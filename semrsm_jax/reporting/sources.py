@@ -1,7 +1,7 @@
 """The RSMs of a report: from files, runs, or features in memory."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,26 +75,16 @@ class Source(NamedTuple):
 
 
 def open_sources(
-    paths: Iterable[str | os.PathLike],
-    layers: Sequence[str] | None,
-    kernel: Kernel | None,
+    paths: Iterable[str | os.PathLike], kernel: Kernel | None
 ) -> list[Source]:
     """Opens the RSMs of files and runs; a run of several layers gives one for each.
 
     Raises:
-      ValueError: as `open_similarity`, an RSM is not square, or `layers` names an
-        unknown one.
+      ValueError: as `open_similarity`, or an RSM is not square.
     """
     sources: list[Source] = []
     for path in map(Path, paths):
         sources += _runs(path, kernel) if path.is_dir() else [_file(path, kernel)]
-    if layers is not None:
-        names = [source.name for source in sources]
-        for name in layers:
-            if name not in names:
-                known = ", ".join(map(repr, dict.fromkeys(names)))
-                raise ValueError(f"layers must be of {known}, got {name!r}")
-        sources = [source for source in sources if source.name in layers]
     return sources
 
 
