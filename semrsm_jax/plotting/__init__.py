@@ -14,10 +14,7 @@ none of them. `figure_size` says how large a figure of one or two columns is:
     figure.savefig("rsms.pdf")
 """
 
-from semrsm_jax.plotting.comparison import (
-    plot_comparison,
-    plot_comparison_difference,
-)
+from semrsm_jax.plotting.comparison import plot_comparison, plot_comparison_difference
 from semrsm_jax.plotting.correlation import plot_correlation, plot_output_correlation
 from semrsm_jax.plotting.correspondences import (
     plot_correspondences,

@@ -149,12 +149,7 @@ def plot_displacement(
         cmap=COLORMAP,
     )
     height, width = image.shape[:2]
-    ax.set(
-        xlim=(-0.5, width - 0.5),
-        ylim=(height - 0.5, -0.5),
-        xticks=[],
-        yticks=[],
-    )
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
     if colorbar:
         add_colorbar(ax, arrows, label)
     return finish(ax, title=title, sides=())
