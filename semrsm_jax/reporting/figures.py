@@ -1,26 +1,37 @@
 """The plots of the page, in Bokeh; the page's own scripts fill and link them."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from bokeh.model import Model
+from bokeh.models import (
+    BasicTicker,
+    ColorBar,
+    ColumnDataSource,
+    DataRange1d,
+    FactorRange,
+    HoverTool,
+    Image,
+    Legend,
+    LinearColorMapper,
+    Range1d,
+    Span,
+    TapTool,
+)
+from bokeh.palettes import Cividis256
+from bokeh.plotting import figure
+from bokeh.transform import transform
 
 from semrsm_jax.plotting.style import COLORS
-
-if TYPE_CHECKING:
-    from bokeh.model import Model
 
 SIDES = ("left", "right")
 _SELECTED = COLORS[1]
 
 
-def figures(samples: int) -> "dict[str, Model]":
+def figures(samples: int) -> dict[str, Model]:
     """Two linked heatmaps, distributions, and a comparison of layers, without data.
 
     Heatmaps share their ranges, so that zooming one zooms both, and the lines of the
     cursor and of the chosen cell. The parts that the scripts change have names too.
     """
-    from bokeh.models import Range1d, Span
-
     ranges = [
         Range1d(start=start, end=end, bounds=(0, samples), min_interval=min(samples, 4))
         for start, end in ((0, samples), (samples, 0))
@@ -47,18 +58,7 @@ def figures(samples: int) -> "dict[str, Model]":
     return heatmaps | {"distribution": _distribution(), "cka": _comparison()}
 
 
-def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
-    from bokeh.models import (
-        BasicTicker,
-        ColorBar,
-        ColumnDataSource,
-        Image,
-        LinearColorMapper,
-        TapTool,
-    )
-    from bokeh.palettes import Cividis256
-    from bokeh.plotting import figure
-
+def _heatmap(side: str, ranges: list, lines: list, samples: int) -> Model:
     plot = figure(
         name=side,
         x_range=ranges[0],
@@ -91,10 +91,7 @@ def _heatmap(side: str, ranges: list, lines: list, samples: int) -> "Model":
     return plot
 
 
-def _distribution() -> "Model":
-    from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, Span
-    from bokeh.plotting import figure
-
+def _distribution() -> Model:
     plot = figure(
         name="distribution",
         y_range=DataRange1d(start=0),
@@ -132,18 +129,7 @@ def _distribution() -> "Model":
     return plot
 
 
-def _comparison() -> "Model":
-    from bokeh.models import (
-        ColumnDataSource,
-        FactorRange,
-        HoverTool,
-        LinearColorMapper,
-        TapTool,
-    )
-    from bokeh.palettes import Cividis256
-    from bokeh.plotting import figure
-    from bokeh.transform import transform
-
+def _comparison() -> Model:
     plot = figure(
         name="cka",
         x_range=FactorRange(name="cka-columns"),
