@@ -120,11 +120,10 @@ def plot_rsm_pair(
         raise ValueError(
             f"baseline and K must have one shape, got {baseline.shape} and {K.shape}"
         )
-    if axes is None:
-        axes = new_figure((6.2, 3.0)).subplots(1, 2)
-    if len(axes) != 2:
-        raise ValueError(f"axes must be two, got {len(axes)}")
-    left, right = axes
+    pair = new_figure((6.2, 3.0)).subplots(1, 2) if axes is None else axes
+    if len(pair) != 2:
+        raise ValueError(f"axes must be two, got {len(pair)}")
+    left, right = pair
     scale = {
         "vmin": min(baseline.min(), K.min()) if vmin is None else vmin,
         "vmax": max(baseline.max(), K.max()) if vmax is None else vmax,

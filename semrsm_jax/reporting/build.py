@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +42,7 @@ from semrsm_jax.reporting.page import (
     render,
     require_bokeh,
 )
-from semrsm_jax.reporting.sources import Progress, Read, Source, on_host
+from semrsm_jax.reporting.sources import Progress, Read, Source, naming, on_host
 from semrsm_jax.store import check_output, package_version
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def report(
         jpeg, size = pictures.draw(
             [files[n] for n in chosen],
             preprocessing,
-            partial(report_progress, "Reading images"),
+            naming(report_progress, "Reading images"),
         )
     shown = _layers(twins, known, chosen, grid, size, report_progress)
     rooms = [pairs] * len(shown)
@@ -178,7 +177,9 @@ def report(
         "cka": {
             "names": list(rsms),
             "estimator": estimator,
-            "matrix": np.where(np.isfinite(cka), cka, None).tolist(),
+            "matrix": [
+                [float(v) if np.isfinite(v) else None for v in row] for row in cka
+            ],
         },
         "neighbors": neighbors,
         "facts": _facts(count, chosen, preprocessing, jpeg is not None),
@@ -207,7 +208,7 @@ def _layers(
         if spatial is not None:
             aligned = spatial.read(chosen)
         elif x is not None and kernel is not None:
-            progress = partial(report_progress, f"Comparing by position, {name}")
+            progress = naming(report_progress, f"Comparing by position, {name}")
             stats = on_host(
                 pair_statistics(x.values, matcher=Identity(), progress=progress)
             )
@@ -253,7 +254,7 @@ def _with_correspondences(
     chosen = correspondences.choose_pairs(
         list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
     )
-    progress = partial(report_progress, f"Matching pairs of {layer.name}")
+    progress = naming(report_progress, f"Matching pairs of {layer.name}")
     matched = correspondences.match_pairs(x.values, chosen, layer.matcher, progress)
     return layer._replace(correspondences=matched)
 

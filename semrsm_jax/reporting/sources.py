@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +106,7 @@ def array_sources(
             array: Any = array,
             order: str = layout,
         ) -> Read:
-            report = partial(progress, f"Matching {name}")
+            report = naming(progress, f"Matching {name}")
             x = to_tokens(array[chosen], order)
             stats = on_host(pair_statistics(x, matcher=matcher, progress=report))
             fitted = _fitted(kernel, lambda: [stats.sq_dist])
@@ -116,6 +115,15 @@ def array_sources(
         origin = Origin(array, layout=layout)
         sources.append(Source(name, array.shape[0], None, matcher, origin, None, read))
     return sources
+
+
+def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """Progress under a fixed description."""
+
+    def report(done: int, total: int) -> None:
+        progress(description, done, total)
+
+    return report
 
 
 def on_host(stats: PairStatistics) -> PairStatistics:
