@@ -50,9 +50,7 @@ def test_to_tokens_rejects(no_x64, z, layout, error, words):
         to_tokens(z, layout=layout)
 
 
-def test_the_default_layout_goes_by_the_axes_and_warns_where_it_looks_wrong(
-    rng,
-):
+def test_the_default_layout_goes_by_the_axes_and_warns_where_it_looks_wrong(rng):
     def z(shape):
         return rng.normal(size=shape).astype(np.float32)
 
