@@ -1,22 +1,25 @@
-"""What sets each matcher apart, and the dual bound."""
+"""What sets each matcher apart, the dual bound, and what accelerators compile."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hard_matchings import GRID, TOKENS, optimum, tokens
+from assignment_checks import GRID, TOKENS, best_value, tokens
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax import (
     BatchOptimal,
     CircularShift,
     DualBound,
+    Exact,
     Greedy,
     Identity,
+    Sinkhorn,
     TopKGreedy,
     match,
+    rsm,
 )
-from semrsm_jax.matching import _windows
+from semrsm_jax.matching import _windows, device_steps
 
 
 def test_batch_optimal_is_the_papers_algorithm(rng):
@@ -36,7 +39,7 @@ def test_batch_optimal_of_one_window_is_exact(rng):
     for sizes in ((24, 24), (24, 9)):
         x, y = tokens(rng, sizes[0], 4), tokens(rng, sizes[1], 4)
         m = match(x, y, matcher=BatchOptimal(window=24))
-        np.testing.assert_allclose(m.value, optimum(x, y), rtol=1e-6)
+        np.testing.assert_allclose(m.value, best_value(x, y), rtol=1e-6)
         np.testing.assert_allclose(m.upper_bound, m.value, rtol=2e-6)
 
 
@@ -48,7 +51,7 @@ def test_sweeps_never_lower_the_value_and_approach_the_optimum(rng):
         for s in range(9)
     ]
     assert (np.diff(values, axis=0) >= -1e-6 * values[0]).all()
-    best = [optimum(a, b) for a, b in zip(x, y, strict=True)]
+    best = [best_value(a, b) for a, b in zip(x, y, strict=True)]
     assert (values[-1] > 0.99 * np.array(best)).all()
     assert (values[-1] > values[0]).all()
 
@@ -90,28 +93,27 @@ def test_topk_greedy_matches_the_top_block_exactly(rng):
         np.asarray(m.permutation)[x_top[rows]], y_top[columns]
     )
     every = match(x, y, matcher=TopKGreedy(k=12))
-    np.testing.assert_allclose(every.value, optimum(x, y), rtol=1e-6)
+    np.testing.assert_allclose(every.value, best_value(x, y), rtol=1e-6)
 
 
-@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (-1, 2), (-1, -2), (2, 3)])
-def test_circular_shift_finds_the_shift(rng, shift):
-    x = rng.normal(size=(*GRID, 5)).astype(np.float32)
-    y = np.roll(x, shift, axis=(0, 1))
-    x, y = x.reshape(TOKENS, 5), y.reshape(TOKENS, 5)
-    matcher = CircularShift(GRID)
-    np.testing.assert_array_equal(matcher.shift(x, y), shift)
+@pytest.mark.parametrize(
+    ("grid", "shifts"),
+    [
+        (GRID, [(0, 0), (1, 0), (-1, 2), (-1, -2), (2, 3)]),
+        ((3, 7), [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]),
+    ],
+)
+def test_circular_shift_finds_the_shift(rng, grid, shifts):
+    x = rng.normal(size=(*grid, 5)).astype(np.float32)
+    y = np.stack([np.roll(x, shift, axis=(0, 1)) for shift in shifts])
+    x, y = (z.reshape(-1, x[..., 0].size, 5) for z in (x, y))
+    x = np.broadcast_to(x, y.shape)
+    matcher = CircularShift(grid)
+    np.testing.assert_array_equal(matcher.shift(x, y), shifts)
     m = match(x, y, matcher=matcher)
-    np.testing.assert_allclose(y[m.permutation], x)
-    assert match(x, y, matcher=Identity()).value <= m.value
-
-
-def test_circular_shift_finds_all_shifts_of_an_odd_grid(rng):
-    grid = (3, 7)
-    x = rng.normal(size=(*grid, 4)).astype(np.float32)
-    shifts = [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]
-    y = np.stack([np.roll(x, shift, axis=(0, 1)).reshape(21, 4) for shift in shifts])
-    x = np.broadcast_to(x.reshape(21, 4), y.shape)
-    np.testing.assert_array_equal(CircularShift(grid).shift(x, y), shifts)
+    matched = np.take_along_axis(y, np.asarray(m.permutation)[..., None], 1)
+    np.testing.assert_allclose(matched, x)
+    assert (match(x, y, matcher=Identity()).value <= m.value).all()
 
 
 def test_circular_shift_is_the_best_of_all(rng):
@@ -135,7 +137,7 @@ def test_dual_bound_holds_and_is_tight_at_stride_one(rng, sizes, masked, signed)
     if signed:
         x = x - x.mean(0)
     x_mask, y_mask = (rng.random(size) > 0.3 * masked for size in sizes)
-    best = optimum(x[x_mask], y[y_mask])
+    best = best_value(x[x_mask], y[y_mask])
     bounds = []
     for stride in (1, 2, 4):
         m = match(
@@ -156,7 +158,7 @@ def test_dual_bound_holds_and_is_tight_at_stride_one(rng, sizes, masked, signed)
 @pytest.mark.slow
 def test_dual_bound_is_below_that_of_the_norms(rng):
     x, y = tokens(rng, 2, 3, 128, 6)
-    best = [optimum(a, b) for a, b in zip(x, y, strict=True)]
+    best = [best_value(a, b) for a, b in zip(x, y, strict=True)]
     plain = match(x, y, matcher=BatchOptimal(32)).upper_bound
     tight = match(x, y, matcher=BatchOptimal(32), bound=DualBound(4)).upper_bound
     assert (tight < plain).all()
@@ -171,3 +173,54 @@ def test_windows_of_many_tokens_have_their_share_of_the_smaller_side(rng, most):
     for count in (1, most // 3, most - 1, most):
         share = _windows._share(jnp.asarray(edges), jnp.array([count]), jnp.array(most))
         np.testing.assert_array_equal(share, edges.astype(np.int64) * count // most)
+
+
+# What can be compiled for accelerators, where none is at hand
+
+PLATFORMS = ("cuda", "rocm", "tpu")
+X = jax.ShapeDtypeStruct((3, 16, 4), jnp.float32)
+
+
+def lower(function, platform):
+    return jax.jit(function).trace(X).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    "matcher",
+    [
+        Exact(solver="device"),
+        Exact(solver="optax"),
+        BatchOptimal(8, sweeps=1, solver="device"),
+        TopKGreedy(4, solver="device"),
+        Greedy(),
+        Sinkhorn(),
+        Sinkhorn(block=8),
+        CircularShift((4, 4)),
+        Identity(),
+    ],
+    ids=repr,
+)
+def test_solved_on_the_device(matcher, platform):
+    assert "callback" not in lower(lambda x: rsm(x, matcher=matcher), platform)
+
+
+@pytest.mark.parametrize("solver", ["auction", "scipy", "ortools"])
+def test_solvers_on_the_host_need_the_platform_they_run_on(solver):
+    """A callback belongs to a process: it is compiled where it runs."""
+    with pytest.raises(ValueError, match="platform"):
+        lower(lambda x: match(x, x, matcher=Exact(solver=solver)).value, "cuda")
+
+
+def test_the_dual_bound_is_solved_on_the_host():
+    with pytest.raises(ValueError, match="platform"):
+        lower(lambda x: DualBound(4)(x, x), "cuda")
+
+
+@pytest.mark.slow
+def test_steps_of_the_device_solver(rng):
+    """A matrix whose best columns differ needs one round a block of rows."""
+    easy = jnp.eye(16)
+    hard = jnp.asarray(rng.normal(size=(16, 3)) @ rng.normal(size=(3, 16)))
+    one, many = device_steps(jnp.stack([easy, hard]))
+    assert one == 1 and many > one

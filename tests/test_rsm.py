@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hard_matchings import optimum
+from assignment_checks import best_value
 from jax.test_util import check_grads
 
 from semrsm_jax import (
@@ -44,7 +44,7 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 def optima(scale, tokens):
     """Two samples, and the best matched inner products of all pairs, by SciPy."""
     x = features(np.random.default_rng(0), 2, tokens, 6) * np.float32(scale)
-    return x, [[optimum(a, b) for b in x] for a in x]
+    return x, [[best_value(a, b) for b in x] for a in x]
 
 
 # The largest for the solvers that are meant for it.
@@ -68,7 +68,7 @@ def test_float64_rsm_is_scipys_optimum_to_twelve_digits(rng, x64, solver, tokens
     for scale in (1e-4, 1e4):
         x, y = rng.normal(size=(2, 3, tokens, 5)) * scale
         K = rsm(x, y, Exact(tolerance=0.0, solver=solver))
-        expected = [[optimum(a, b) for b in y] for a in x]
+        expected = [[best_value(a, b) for b in y] for a in x]
         np.testing.assert_allclose(K, expected, rtol=1e-12)
 
 
@@ -182,7 +182,7 @@ def test_masked_samples_are_those_without_the_masked_tokens(rng):
             np.testing.assert_allclose(
                 getattr(masked, name)[i], getattr(alone, name)[0], rtol=1e-4
             )
-        expected = [optimum(x[i][keep], b) for b in y]
+        expected = [best_value(x[i][keep], b) for b in y]
         np.testing.assert_allclose(masked.inner[i], expected, rtol=1e-5)
     own = pair_statistics(x, x_mask=mask)
     np.testing.assert_allclose(np.diag(own.inner), own.x_sq_norm, rtol=1e-6)
