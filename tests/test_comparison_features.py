@@ -1,4 +1,4 @@
-"""CKA and HSIC of features, without their RSMs."""
+"""CKA and HSIC of features, without their RSMs, and from batches."""
 
 from fractions import Fraction
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hsic_formulas import unbiased
 from jax.test_util import check_grads
 
 from semrsm_jax import (
@@ -13,6 +14,12 @@ from semrsm_jax import (
     hsic,
     linear_cka,
     linear_hsic,
+    minibatch_cka,
+    minibatch_compute,
+    minibatch_init,
+    minibatch_linear_cka,
+    minibatch_update,
+    minibatch_update_features,
 )
 
 ESTIMATORS = ("biased", "unbiased")
@@ -109,3 +116,129 @@ def test_linear_measures_reject(X, Y, estimator, words):
     for measure in (linear_cka, linear_hsic):
         with pytest.raises(ValueError, match=words):
             measure(X, Y, estimator)
+
+
+# Batches, and sums that are carried on
+
+
+def related(rng, n=96):
+    X = rng.normal(size=(n, 4))
+    return X, X @ rng.normal(size=(4, 6)) + rng.normal(size=(n, 6))
+
+
+def test_one_batch_of_all_samples_is_the_unbiased_estimate(rng, x64):
+    X, Y = related(rng, 20)
+    K, L = X @ X.T, Y @ Y.T
+    expected = cka(K, L, "unbiased")
+    np.testing.assert_allclose(minibatch_cka([(K, L)]), expected, rtol=1e-10)
+    np.testing.assert_allclose(minibatch_linear_cka([(X, Y)]), expected, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_batches_average_numerator_and_denominators_not_ratios(rng, x64):
+    X, Y = related(rng, 28)
+    parts = [slice(0, 8), slice(8, 20), slice(20, 28)]
+
+    def mean(A, B):
+        grams = ((A[p] @ A[p].T, B[p] @ B[p].T) for p in parts)
+        return sum(len(K) * unbiased(K, L) for K, L in grams)
+
+    expected = mean(X, Y) / np.sqrt(mean(X, X) * mean(Y, Y))
+    features = minibatch_linear_cka((X[p], Y[p]) for p in parts)
+    blocks = minibatch_cka((X[p] @ X[p].T, Y[p] @ Y[p].T) for p in parts)
+    np.testing.assert_allclose([features, blocks], expected, rtol=1e-10)
+
+
+def test_minibatch_sums_survive_scale_and_constant_batches(rng):
+    X, Y = (m.astype(np.float32) for m in related(rng, 24))
+    batches = [(X[:8], Y[:8]), (X[8:], Y[8:])]
+    expected = minibatch_linear_cka(batches)
+    for scale in (1e-15, 1e15):
+        scaled = [(x * np.float32(scale), y) for x, y in batches]
+        np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+        constant = (np.ones((8, 4), np.float32), Y[:8])
+        # It adds to the structure of Y alone, whatever the scale of the others.
+        lower = minibatch_linear_cka([constant, *batches])
+        assert lower < expected
+        for order in ([constant, *scaled], [*scaled, constant]):
+            np.testing.assert_allclose(minibatch_linear_cka(order), lower, rtol=1e-5)
+            swapped = [(y, x) for x, y in order]
+            np.testing.assert_allclose(minibatch_linear_cka(swapped), lower, rtol=1e-5)
+    nothing = [(np.ones((8, 4)), Y[:8])]
+    assert minibatch_linear_cka(nothing) == 0
+    assert minibatch_compute(minibatch_init()) == 0
+
+
+def test_minibatch_update_is_pure_and_jits(rng, x64):
+    X, Y = related(rng, 24)
+    sums = minibatch_init()
+    once = jax.jit(minibatch_update_features)(sums, X[:12], Y[:12])
+    np.testing.assert_allclose(
+        once, minibatch_update_features(sums, X[:12], Y[:12]), rtol=1e-10
+    )
+    scanned, _ = jax.lax.scan(
+        lambda sums, batch: (minibatch_update_features(sums, *batch), None),
+        sums,
+        (X.reshape(2, 12, 4), Y.reshape(2, 12, 6)),
+    )
+    np.testing.assert_allclose(
+        minibatch_compute(scanned),
+        minibatch_linear_cka([(X[:12], Y[:12]), (X[12:], Y[12:])]),
+        rtol=1e-10,
+    )
+
+
+@pytest.mark.slow
+def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x64):
+    """Numerator, denominators and CKA, over splits of 96 samples into batches of 16."""
+    X, Y = (jnp.asarray(m) for m in related(rng))
+
+    def split(key):
+        order = jax.random.permutation(key, 96).reshape(6, 16)
+
+        def add(sums, index):
+            return minibatch_update_features(sums, X[index], Y[index]), None
+
+        sums, _ = jax.lax.scan(add, minibatch_init(), order)
+        k, m = sums.scale_k**2, sums.scale_l**2
+        parts = sums.cross * k * m, sums.own_k * k**2, sums.own_l * m**2
+        return jnp.stack(parts) / sums.samples
+
+    result = jax.jit(jax.vmap(split))(jax.random.split(jax.random.key(0), 1000))
+    expected = [linear_hsic(*pair, "unbiased") for pair in ((X, Y), (X, X), (Y, Y))]
+    error = result.std(0) / np.sqrt(1000)
+    # Three standard errors: one is left by each of the three every third time.
+    assert np.all(np.abs(result.mean(0) - np.array(expected)) < 3 * error)
+    # The accumulated ratio meets the full-batch value; a mean of ratios does not.
+    cross, own_x, own_y = result.mean(0)
+    full = linear_cka(X, Y, "unbiased")
+    np.testing.assert_allclose(cross / np.sqrt(own_x * own_y), full, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        ([], "at least one batch"),
+        ([(np.eye(3), np.eye(3))], "at least 4 samples, got 3"),
+        ([(np.eye(4), np.eye(5))], "same samples"),
+    ],
+)
+def test_minibatches_reject(batches, words):
+    for measure in (minibatch_cka, minibatch_linear_cka):
+        with pytest.raises(ValueError, match=words):
+            measure(batches)
+    with pytest.raises(ValueError, match="K must be finite"):
+        minibatch_update(minibatch_init(), np.full((4, 4), np.nan), np.eye(4))
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_minibatches_of_any_scale_have_the_same_cka(rng, scale):
+    X, Y = related(rng, 24)
+    parts = [(X[a : a + 8], Y[a : a + 8]) for a in (0, 8, 16)]
+    expected = minibatch_linear_cka(parts)
+    scaled = [(x * scale, y / scale) for x, y in parts]
+    np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+    # HSIC of both has a value of order 1, though each factor's square has not.
+    np.testing.assert_allclose(
+        linear_hsic(X * scale, Y / scale), linear_hsic(X, Y), rtol=1e-4
+    )
