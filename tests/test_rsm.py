@@ -86,16 +86,6 @@ def test_exact_rsm_is_invariant_where_it_should_be(rng, kernel):
     assert np.abs(spatial - moved).max() > 0.05 * np.abs(spatial).max()
 
 
-def test_semantic_similarity_is_at_least_the_spatio_semantic(rng):
-    x = rng.normal(size=(6, 20, 4)).astype(np.float32)
-    semantic = pair_statistics(x)
-    spatial = pair_statistics(x, matcher=Identity())
-    assert (semantic.inner >= spatial.inner * (1 - 1e-6) - 1e-4).all()
-    assert (semantic.sq_dist <= spatial.sq_dist * (1 + 1e-5)).all()
-    norms = (x**2).sum((1, 2))
-    np.testing.assert_allclose(np.diag(semantic.inner), norms, rtol=1e-6)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
 @pytest.mark.parametrize("compare", [False, True])
@@ -144,9 +134,10 @@ def test_jit_and_vmap_equal_eager(rng, matcher):
     ("matcher", "kernel"),
     [
         pytest.param(*case, marks=() if case == BY_DEFAULT else pytest.mark.slow)
-        for case in itertools.product(
-            [Identity(), Exact(), BatchOptimal(4)], [Linear(), Cosine(), RBF()]
-        )
+        for case in [
+            *itertools.product([Identity(), Exact(), BatchOptimal(4)], KERNELS[1:]),
+            (Exact(), Linear()),
+        ]
     ],
     ids=str,
 )
@@ -190,13 +181,13 @@ def test_masked_samples_are_those_without_the_masked_tokens(rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("matcher", MATCHERS, ids=str)
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_degenerate_samples_give_finite_values(matcher, kernel):
+def test_degenerate_samples_give_finite_values(matcher):
     one, zero = np.ones((1, 4, 2), np.float32), np.zeros((3, 4, 2), np.float32)
     for x in (one, zero, np.ones_like(zero)):
-        K = rsm(x, matcher=matcher, kernel=kernel)
-        assert K.shape == (len(x), len(x))
-        assert np.isfinite(K).all()
+        statistics = pair_statistics(x, matcher=matcher)
+        for K in (kernel(statistics) for kernel in KERNELS):
+            assert K.shape == (len(x), len(x))
+            assert np.isfinite(K).all()
     single = np.ones((2, 1, 1), np.float32)
     if not isinstance(matcher, TopKGreedy):
         np.testing.assert_allclose(rsm(single, matcher=matcher), 1)
@@ -283,8 +274,8 @@ def test_peak_memory_does_not_grow_with_the_number_of_samples():
         command = [sys.executable, "-c", PEAK, str(samples)]
         return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
-    grown = peak(200) - peak(50)
-    inputs = 150 * 256 * 64 * 4
-    outputs = 3 * (200**2 - 50**2) * 4
-    # Two processes differ by some MiB of their own; all pairs together are 5 GiB.
+    grown = peak(100) - peak(25)
+    inputs = 75 * 256 * 64 * 4
+    outputs = 3 * (100**2 - 25**2) * 4
+    # Two processes differ by some MiB of their own; all pairs together are 1.2 GiB.
     assert grown <= inputs + outputs + 32 * 2**20
