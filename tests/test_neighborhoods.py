@@ -53,20 +53,6 @@ def test_values_are_those_of_the_definitions(rsms, x64):
     assert float(CKNNA(17)(K, L)) == pytest.approx(float(sj.cka(K, L, "unbiased")))
 
 
-@pytest.mark.slow
-def test_neighbors_of_features_are_those_of_scikit_learn(features, x64):
-    neighbors = pytest.importorskip("sklearn.neighbors")
-    near = []
-    for X in features:
-        model = neighbors.NearestNeighbors(n_neighbors=K_NEAREST + 1, metric="cosine")
-        near.append([set(row[1:]) for row in model.fit(X).kneighbors(X)[1].tolist()])
-    expected = np.mean([len(a & b) / len(a | b) for a, b in zip(*near, strict=True)])
-    cosine = [
-        sj.rsm(X[:, None], matcher=sj.Identity(), kernel=sj.Cosine()) for X in features
-    ]
-    assert float(Jaccard(K_NEAREST)(*cosine)) == pytest.approx(expected, abs=1e-12)
-
-
 @pytest.mark.parametrize("measure", [MutualKNN(3), Jaccard(3), CKNNA(9)], ids=str)
 def test_counts_are_copies_that_are_not_neighbors_of_each_other(rsms, x64, measure):
     K, L = rsms

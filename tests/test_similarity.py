@@ -108,11 +108,6 @@ def test_files_of_rsms(tmp_path):
         open_similarity(tmp_path / "x.npy", layer="conv1")
 
 
-def test_both_medians_of_an_even_number_of_values():
-    values = np.array([5, 0, 1, 7, 2], np.float32)
-    assert middle_positive(lambda: (values[:2], values[2:])) == (2, 5)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data())
 def test_medians_are_those_of_a_sort(dtype, data):
