@@ -80,9 +80,10 @@ def test_bounded_kernels_do_not_depend_on_the_scale(rng, scale, kernel):
     np.testing.assert_allclose(scaled, K, rtol=1e-4)
 
 
-@pytest.mark.parametrize("bandwidth", [0, -1.0, np.inf, np.nan, "mean", ""])
+@pytest.mark.parametrize("bandwidth", [0, -1.0, np.inf, np.nan, "mean", "", (1,), True])
 def test_rbf_refuses(bandwidth):
-    with pytest.raises(ValueError, match="bandwidth must be"):
+    error = TypeError if isinstance(bandwidth, tuple | bool) else ValueError
+    with pytest.raises(error, match="bandwidth must be a finite number above 0, None"):
         RBF(bandwidth=bandwidth)
 
 

@@ -1,11 +1,7 @@
 """Numbers that the dtype cannot hold."""
 
-import os
-import subprocess
-import sys
 import warnings
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -203,10 +199,10 @@ def test_measures_without_scale_are_right_at_any(rng, measure, power):
     K, L = rng.integers(1, 99, size=(2, 6, 6)).astype("f") / 32
     K, L = K + K.T, L + L.T
     expected = measure(K, L)
-    scaled = np.ldexp(K, power)
-    for values in (scaled, jnp.asarray(scaled)):
-        assert float(measure(values, L)) == float(expected)
-    compiled = float(jax.jit(measure)(scaled, L))
+    scaled = np.ldexp(K, power), np.ldexp(L, power)
+    for values in (scaled, map(jnp.asarray, scaled), (scaled[0], L)):
+        assert float(measure(*values)) == float(expected)
+    compiled = float(jax.jit(measure)(*scaled))
     assert np.isnan(compiled) if power < 0 else compiled == pytest.approx(expected)
 
 
@@ -240,15 +236,6 @@ def test_under_jit_such_samples_give_nan(x, kernel, bad):
     np.testing.assert_allclose(K[np.ix_(others, others)], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("bandwidth", "error"),
-    [("mean", ValueError), ((1, 2), TypeError), (True, TypeError), (-1, ValueError)],
-)
-def test_a_bad_bandwidth_is_named(bandwidth, error):
-    with pytest.raises(error, match="bandwidth must be a finite number above 0, None"):
-        RBF(bandwidth)
-
-
 def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
     stats = pair_statistics(x)
     on_host = jax.tree.map(partial(np.asarray, dtype=np.float64), stats)
@@ -257,14 +244,3 @@ def test_rbf_of_float64_statistics_on_the_host_gives_no_warning(x):
         for kernel in (RBF(2.0), RBF(np.float64(2.0)), RBF()):
             np.testing.assert_allclose(kernel(on_host), kernel(stats), rtol=1e-6)
     assert hash(RBF(jnp.float32(2))) == hash(RBF(2.0))
-
-
-@pytest.mark.slow
-def test_numbers_are_right_with_x64_on():
-    """A part of what the CI runs so."""
-    names = "kernels rsa representations comparison".split()
-    files = [str(Path(__file__).with_name(f"test_{name}.py")) for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *files]
-    settings = os.environ | {"JAX_ENABLE_X64": "1"}
-    done = subprocess.run(command, env=settings, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
