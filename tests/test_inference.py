@@ -182,10 +182,7 @@ NINE, FIFTHS = np.arange(9.0), [*"aabbccdde"]
         (lambda: permutation_test(EYE, EYE, RSA(), key=0), "statistic must be defined"),
         (lambda: permutation_test(np.eye(3), np.eye(3), Product(), key=0), "more for"),
         (lambda: permutation_test(EYE, EYE, key=0, groups=THIRDS), "below 0.167"),
-        (
-            lambda: paired_test(NINE, -NINE, key=0, groups=[*"aabbccdde"]),
-            "below 0.0625",
-        ),
+        (lambda: paired_test(NINE, -NINE, key=0, groups=FIFTHS), "below 0.0625"),
         (
             lambda: difference_test((EYE, EYE), (EYE, EYE), key=0, groups=THIRDS),
             "got 3: their signs cannot give p below 0.25",
