@@ -7,10 +7,14 @@ from jax.test_util import check_grads
 from semrsm_jax import RBF, Cosine, Identity, Linear, pair_statistics, rsm
 
 
+def statistics(rng, samples):
+    x = rng.normal(size=(samples, 5, 3)).astype(np.float32)
+    return pair_statistics(x, matcher=Identity()), x.reshape(samples, -1)
+
+
 @pytest.fixture
 def stats(rng):
-    x = rng.normal(size=(7, 5, 3)).astype(np.float32)
-    return pair_statistics(x, matcher=Identity()), x.reshape(7, -1)
+    return statistics(rng, 7)
 
 
 def squared_distances(flat):
@@ -25,10 +29,11 @@ def test_linear_and_cosine_are_those_of_the_flattened_representations(stats):
     np.testing.assert_allclose(Cosine()(stats), expected, atol=1e-5)
 
 
-def test_bandwidth_rules(stats):
-    stats, flat = stats
+@pytest.mark.parametrize("samples", [7, 4])  # an odd and an even number of pairs
+def test_bandwidth_rules(rng, samples):
+    stats, flat = statistics(rng, samples)
     d2 = squared_distances(flat)
-    triangle = np.sort(d2[np.tril_indices(7, -1)])
+    triangle = np.sort(d2[np.tril_indices(samples, -1)])
     lower = triangle[(triangle.size - 1) // 2]
     expected = {
         None: np.sqrt(np.median(d2[d2 > 0])),
@@ -40,21 +45,12 @@ def test_bandwidth_rules(stats):
     for rule, sigma in expected.items():
         kernel = RBF(bandwidth=rule)
         np.testing.assert_allclose(kernel.sigma(stats), sigma, rtol=1e-5)
+        fitted = kernel.fitted(lambda: [np.asarray(stats.sq_dist)])
+        np.testing.assert_allclose(fitted.bandwidth, sigma, rtol=1e-5)
         np.testing.assert_allclose(
             kernel(stats), np.exp(-d2 / (2 * sigma**2)), rtol=1e-3, atol=1e-6
         )
         np.testing.assert_allclose(jax.jit(kernel)(stats), kernel(stats), rtol=1e-6)
-
-
-@pytest.mark.parametrize("rule", ["official", "paper", None])
-def test_the_bandwidth_of_an_even_number_of_pairs(rule):
-    position = np.array([0, 1, 3, 7])  # squared distances 1, 4, 9, 16, 36, 49
-    x = position[:, None, None].astype(np.float32)
-    stats = pair_statistics(x, matcher=Identity())
-    expected = {"official": 3 + 1e-3, "paper": 3.5**0.5, None: 12.5**0.5}[rule]
-    np.testing.assert_allclose(RBF(rule).sigma(stats), expected, rtol=1e-6)
-    fitted = RBF(rule).fitted(lambda: [np.asarray(stats.sq_dist)])
-    np.testing.assert_allclose(fitted.bandwidth, expected, rtol=1e-6)
 
 
 def test_identical_samples_have_rbf_similarity_one():
