@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 from semrsm_jax import linear_assignment
 
 SOLVERS = ["auction", "scipy", "ortools", "optax", "device"]
-SHAPES = [(1, 1), (2, 2), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
+SHAPES = [(1, 1), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -36,10 +36,10 @@ def test_value_is_scipys_optimum_and_the_bound_proves_it(rng, solver, shape):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("scale", [1e-30, 1e-4, 1.0, 1e4, 1e30])
 def test_any_scale_and_offset(rng, solver, scale):
-    matrix = ((rng.random((24, 24)) + 3) * scale).astype(np.float32)
-    result = linear_assignment(matrix, solver=solver)
-    np.testing.assert_allclose(result.value, optimum(matrix), rtol=1e-5)
-    assert result.upper_bound <= result.value * (1 + 3e-6)
+    batch = ((rng.random((3, 33, 33)) + 3) * scale).astype(np.float32)
+    result = linear_assignment(batch, solver=solver)
+    np.testing.assert_allclose(result.value, [*map(optimum, batch)], rtol=1e-5)
+    assert (result.upper_bound <= result.value * (1 + 3e-6)).all()
 
 
 @pytest.mark.slow

@@ -132,8 +132,8 @@ def test_gradient_is_that_of_the_fixed_matching(rng, matcher):
 
 @of_all
 def test_zero_and_constant_representations(matcher):
-    zero, one = np.zeros((TOKENS, 3), np.float32), np.ones((TOKENS, 3), np.float32)
-    for x, y, value in ((zero, zero, 0), (zero, one, 0), (one, one, 3 * TOKENS)):
+    zero, one = np.zeros((TOKENS, 5), np.float32), np.ones((TOKENS, 5), np.float32)
+    for x, y, value in ((zero, zero, 0), (zero, one, 0), (one, one, 5 * TOKENS)):
         m = match(x, y, matcher=matcher)
         assert is_complete(m.permutation, TOKENS)
         np.testing.assert_allclose([m.value, m.upper_bound], value, rtol=1e-6)

@@ -191,14 +191,14 @@ def test_rsa_rejects(K, L, arguments, words):
 @pytest.mark.parametrize("method", ["pearson", "spearman", "whitened_pearson"])
 def test_a_large_constant_costs_float64_rsms_no_digits(rng, method):
     """Without x64 too, in which JAX computes in float32."""
-    K, L = rng.normal(size=(2, 8, 8))
+    K, L = rng.normal(size=(2, 9, 9))
     K, L = K + K.T, K + K.T + L + L.T
     np.testing.assert_allclose(rsa(K + 1e9, L, method), rsa(K, L, method), atol=1e-5)
     np.testing.assert_allclose(rsa(K * 1e60, L, method), rsa(K, L, method), atol=1e-5)
 
 
 def test_cosine_keeps_the_constant_and_loses_the_scale(rng):
-    K, L = rng.normal(size=(2, 8, 8)) + 3
+    K, L = rng.normal(size=(2, 9, 9)) + 3
     np.testing.assert_allclose(
         rsa(K * 1e60, L, "cosine"), rsa(K, L, "cosine"), rtol=1e-5
     )
