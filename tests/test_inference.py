@@ -1,6 +1,7 @@
 """Permutation tests, corrections for several tests, and rejected arguments."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -165,50 +166,42 @@ def test_max_statistic_counts_the_most_extreme(rng):
 
 EYE, THIRDS = np.eye(6), [0, 0, 1, 1, 2, 2]
 NINE, FIFTHS = np.arange(9.0), [*"aabbccdde"]
+permuted = partial(permutation_test, key=0)
+resampled = partial(bootstrap_interval, key=0)
+differing = partial(difference_test, key=0)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: permutation_test(EYE, np.eye(5), key=0), "same samples"),
-        (lambda: permutation_test(np.ones(3), EYE, key=0), "stack"),
-        (lambda: permutation_test([EYE] * 2, [EYE] * 3, key=0), "equally many"),
-        (lambda: permutation_test(EYE * np.nan, EYE, key=0), "K must be finite"),
-        (lambda: permutation_test(EYE, EYE, key=0, resamples=0), "at least 1"),
-        (
-            lambda: permutation_test(EYE, EYE, key=0, alternative="more"),
-            "alternative must be one of",
-        ),
-        (lambda: permutation_test(EYE, EYE, RSA(), key=0), "statistic must be defined"),
-        (lambda: permutation_test(np.eye(3), np.eye(3), Product(), key=0), "more for"),
-        (lambda: permutation_test(EYE, EYE, key=0, groups=THIRDS), "below 0.167"),
+        (lambda: permuted(EYE, np.eye(5)), "same samples"),
+        (lambda: permuted(np.ones(3), EYE), "stack"),
+        (lambda: permuted([EYE] * 2, [EYE] * 3), "equally many"),
+        (lambda: permuted(EYE * np.nan, EYE), "K must be finite"),
+        (lambda: permuted(EYE, EYE, resamples=0), "at least 1"),
+        (lambda: permuted(EYE, EYE, alternative="more"), "alternative must be one of"),
+        (lambda: permuted(EYE, EYE, RSA()), "statistic must be defined"),
+        (lambda: permuted(np.eye(3), np.eye(3), Product()), "more for"),
+        (lambda: permuted(EYE, EYE, groups=THIRDS), "below 0.167"),
         (lambda: paired_test(NINE, -NINE, key=0, groups=FIFTHS), "below 0.0625"),
         (
-            lambda: difference_test((EYE, EYE), (EYE, EYE), key=0, groups=THIRDS),
+            lambda: differing((EYE, EYE), (EYE, EYE), groups=THIRDS),
             "got 3: their signs cannot give p below 0.25",
         ),
+        (lambda: resampled(EYE, EYE, within_groups="drop"), "'drop' needs groups"),
         (
-            lambda: bootstrap_interval(EYE, EYE, key=0, within_groups="drop"),
-            "'drop' needs groups",
-        ),
-        (
-            lambda: bootstrap_interval(
-                EYE, EYE, Product(), key=0, groups=THIRDS, within_groups="drop"
-            ),
+            lambda: resampled(EYE, EYE, Product(), groups=THIRDS, within_groups="drop"),
             "needs a statistic that takes groups",
         ),
         (
-            lambda: bootstrap_interval(EYE, EYE, key=0, within_groups="leave"),
+            lambda: resampled(EYE, EYE, within_groups="leave"),
             "within_groups must be one of",
         ),
-        (lambda: bootstrap_interval(EYE, np.eye(5), key=0), "same samples"),
-        (lambda: bootstrap_interval(EYE, EYE, key=0, confidence=95), "confidence"),
-        (lambda: bootstrap_interval(EYE, EYE, key=0, resamples=1), "at least 2"),
-        (lambda: bootstrap_interval(EYE, EYE, RSA(), key=0), "must be defined"),
-        (
-            lambda: difference_test((EYE, EYE), (np.eye(5), np.eye(5)), key=0),
-            "first and second",
-        ),
+        (lambda: resampled(EYE, np.eye(5)), "same samples"),
+        (lambda: resampled(EYE, EYE, confidence=95), "confidence"),
+        (lambda: resampled(EYE, EYE, resamples=1), "at least 2"),
+        (lambda: resampled(EYE, EYE, RSA()), "must be defined"),
+        (lambda: differing((EYE, EYE), (np.eye(5), np.eye(5))), "first and second"),
         (lambda: paired_test(np.ones(3), np.ones(4), key=0), "same queries"),
         (lambda: paired_test(np.ones(1), np.ones(1), key=0), "at least 2 samples"),
         (lambda: paired_test([1, np.nan], [1, 2], key=0), "a must be finite"),
@@ -220,14 +213,11 @@ NINE, FIFTHS = np.arange(9.0), [*"aabbccdde"]
         (lambda: score_interval((), jnp.sum, key=0), "axis of samples"),
         (lambda: mean_interval([]), "values must hold"),
         (
-            lambda: bootstrap_interval(EYE, EYE, key=0, resamples=10**12),
+            lambda: resampled(EYE, EYE, resamples=10**12),
             "resamples must be at most 10,000,000 .*got 1,000,000,000,000",
         ),
-        (
-            lambda: permutation_test(EYE, EYE, key=0, resamples=10**12),
-            "resamples must be at most",
-        ),
-        (lambda: permutation_test(EYE, EYE, key=0, groups=[0] * 4 + [1] * 2), "size"),
+        (lambda: permuted(EYE, EYE, resamples=10**12), "resamples must be at most"),
+        (lambda: permuted(EYE, EYE, groups=[0] * 4 + [1] * 2), "size"),
         (lambda: holm([0.5, 1.5]), "p_values must lie"),
         (lambda: benjamini_hochberg([np.nan]), "p_values must lie"),
         (lambda: max_statistic(np.ones(2), np.ones((5, 3))), "null must be"),
