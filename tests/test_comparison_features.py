@@ -9,18 +9,7 @@ import pytest
 from hsic_formulas import unbiased
 from jax.test_util import check_grads
 
-from semrsm_jax import (
-    cka,
-    hsic,
-    linear_cka,
-    linear_hsic,
-    minibatch_cka,
-    minibatch_compute,
-    minibatch_init,
-    minibatch_linear_cka,
-    minibatch_update,
-    minibatch_update_features,
-)
+import semrsm_jax as sj
 
 ESTIMATORS = ("biased", "unbiased")
 
@@ -29,10 +18,10 @@ def test_cka_of_features_meets_published_values(x64):
     state = np.random.RandomState(1337)
     x = state.randn(100, 10)
     y = state.randn(100, 10) + x
-    np.testing.assert_allclose(cka(x @ x.T, y @ y.T), 0.55761, atol=1e-5)
-    np.testing.assert_allclose(cka(x @ x.T, y @ y.T, "unbiased"), 0.51346, atol=1e-5)
-    np.testing.assert_allclose(linear_cka(x, y), 0.55761, atol=1e-5)
-    np.testing.assert_allclose(linear_cka(x, y, "unbiased"), 0.51346, atol=1e-5)
+    np.testing.assert_allclose(sj.cka(x @ x.T, y @ y.T), 0.55761, atol=1e-5)
+    np.testing.assert_allclose(sj.cka(x @ x.T, y @ y.T, "unbiased"), 0.51346, atol=1e-5)
+    np.testing.assert_allclose(sj.linear_cka(x, y), 0.55761, atol=1e-5)
+    np.testing.assert_allclose(sj.linear_cka(x, y, "unbiased"), 0.51346, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -42,14 +31,14 @@ def test_linear_measures_are_those_of_the_rsms(rng, x64, estimator, channels):
     X, Y = (rng.normal(size=(20, c)) + 3 for c in channels)
     Y[:, :2] += X[:, :2]
     K, L = X @ X.T, Y @ Y.T
-    for linear, measure in ((linear_cka, cka), (linear_hsic, hsic)):
+    for linear, measure in ((sj.linear_cka, sj.cka), (sj.linear_hsic, sj.hsic)):
         got, expected = linear(X, Y, estimator), measure(K, L, estimator)
         np.testing.assert_allclose(got, expected, rtol=1e-10)
         jitted = jax.jit(linear, static_argnums=2)(X, Y, estimator)
         np.testing.assert_allclose(jitted, got, rtol=1e-12)
     tokens = X.reshape(20, 1, -1)
     np.testing.assert_allclose(
-        linear_cka(tokens, Y, estimator), linear_cka(X, Y, estimator), rtol=1e-12
+        sj.linear_cka(tokens, Y, estimator), sj.linear_cka(X, Y, estimator), rtol=1e-12
     )
 
 
@@ -61,7 +50,7 @@ def test_features_with_a_large_mean_keep_8_digits(rng, x64, base):
     As float64 holds them, those of NumAcc4 have 0.10000000056: no more can be kept.
     """
     values = np.array([base + 0.2, *[base + 0.1, base + 0.3] * 500])
-    deviation = float(linear_hsic(values[:, None], values[:, None])) ** 0.25
+    deviation = float(sj.linear_hsic(values[:, None], values[:, None])) ** 0.25
     assert -np.log10(abs(deviation - 0.1) / 0.1) > 8
     # Against exact arithmetic, with a feature that it partly follows.
     other = rng.integers(-3, 4, 1001)
@@ -73,32 +62,32 @@ def test_features_with_a_large_mean_keep_8_digits(rng, x64, base):
         for u, v in ((a, a), (b, b), (a, b))
     )
     expected = float(ab * ab / (aa * bb))
-    got = linear_cka(values[:, None], other[:, None].astype(float))
+    got = sj.linear_cka(values[:, None], other[:, None].astype(float))
     np.testing.assert_allclose(got, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_badly_scaled_features(rng, estimator):
     X, Y = rng.normal(size=(2, 30, 3))
-    expected = linear_cka(X, Y, estimator)
+    expected = sj.linear_cka(X, Y, estimator)
     # float64 features of NumPy are centered before float32 narrows them.
     np.testing.assert_allclose(
-        linear_cka(X + 1e8, Y - 1e8, estimator), expected, rtol=2e-5
+        sj.linear_cka(X + 1e8, Y - 1e8, estimator), expected, rtol=2e-5
     )
     for scale in (1e-30, 1e30):
         np.testing.assert_allclose(
-            linear_cka(X * scale, Y * scale, estimator), expected, rtol=1e-5
+            sj.linear_cka(X * scale, Y * scale, estimator), expected, rtol=1e-5
         )
     constant = np.full((30, 3), 1e7 / 3)
     for dtype in (np.float32, np.float64, np.int64):
-        assert linear_cka(constant.astype(dtype), Y, estimator) == 0
-        assert linear_cka(jnp.asarray(constant, jnp.float32), Y, estimator) == 0
+        assert sj.linear_cka(constant.astype(dtype), Y, estimator) == 0
+        assert sj.linear_cka(jnp.asarray(constant, jnp.float32), Y, estimator) == 0
 
 
 @pytest.mark.slow
 def test_linear_cka_has_gradients(rng, x64):
     X, Y = rng.normal(size=(2, 8, 2))
-    check_grads(lambda X, Y: linear_cka(X, Y, "unbiased"), (X, Y), 1)
+    check_grads(lambda X, Y: sj.linear_cka(X, Y, "unbiased"), (X, Y), 1)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +102,7 @@ def test_linear_cka_has_gradients(rng, x64):
     ],
 )
 def test_linear_measures_reject(X, Y, estimator, words):
-    for measure in (linear_cka, linear_hsic):
+    for measure in (sj.linear_cka, sj.linear_hsic):
         with pytest.raises(ValueError, match=words):
             measure(X, Y, estimator)
 
@@ -129,9 +118,9 @@ def related(rng, n=96):
 def test_one_batch_of_all_samples_is_the_unbiased_estimate(rng, x64):
     X, Y = related(rng, 20)
     K, L = X @ X.T, Y @ Y.T
-    expected = cka(K, L, "unbiased")
-    np.testing.assert_allclose(minibatch_cka([(K, L)]), expected, rtol=1e-10)
-    np.testing.assert_allclose(minibatch_linear_cka([(X, Y)]), expected, rtol=1e-10)
+    expected = sj.cka(K, L, "unbiased")
+    np.testing.assert_allclose(sj.minibatch_cka([(K, L)]), expected, rtol=1e-10)
+    np.testing.assert_allclose(sj.minibatch_linear_cka([(X, Y)]), expected, rtol=1e-10)
 
 
 @pytest.mark.slow
@@ -144,46 +133,48 @@ def test_batches_average_numerator_and_denominators_not_ratios(rng, x64):
         return sum(len(K) * unbiased(K, L) for K, L in grams)
 
     expected = mean(X, Y) / np.sqrt(mean(X, X) * mean(Y, Y))
-    features = minibatch_linear_cka((X[p], Y[p]) for p in parts)
-    blocks = minibatch_cka((X[p] @ X[p].T, Y[p] @ Y[p].T) for p in parts)
+    features = sj.minibatch_linear_cka((X[p], Y[p]) for p in parts)
+    blocks = sj.minibatch_cka((X[p] @ X[p].T, Y[p] @ Y[p].T) for p in parts)
     np.testing.assert_allclose([features, blocks], expected, rtol=1e-10)
 
 
 def test_minibatch_sums_survive_scale_and_constant_batches(rng):
     X, Y = (m.astype(np.float32) for m in related(rng, 24))
     batches = [(X[:8], Y[:8]), (X[8:], Y[8:])]
-    expected = minibatch_linear_cka(batches)
+    expected = sj.minibatch_linear_cka(batches)
     for scale in (1e-15, 1e15):
         scaled = [(x * np.float32(scale), y) for x, y in batches]
-        np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+        np.testing.assert_allclose(sj.minibatch_linear_cka(scaled), expected, rtol=1e-5)
         constant = (np.ones((8, 4), np.float32), Y[:8])
         # It adds to the structure of Y alone, whatever the scale of the others.
-        lower = minibatch_linear_cka([constant, *batches])
+        lower = sj.minibatch_linear_cka([constant, *batches])
         assert lower < expected
         for order in ([constant, *scaled], [*scaled, constant]):
-            np.testing.assert_allclose(minibatch_linear_cka(order), lower, rtol=1e-5)
+            np.testing.assert_allclose(sj.minibatch_linear_cka(order), lower, rtol=1e-5)
             swapped = [(y, x) for x, y in order]
-            np.testing.assert_allclose(minibatch_linear_cka(swapped), lower, rtol=1e-5)
+            np.testing.assert_allclose(
+                sj.minibatch_linear_cka(swapped), lower, rtol=1e-5
+            )
     nothing = [(np.ones((8, 4)), Y[:8])]
-    assert minibatch_linear_cka(nothing) == 0
-    assert minibatch_compute(minibatch_init()) == 0
+    assert sj.minibatch_linear_cka(nothing) == 0
+    assert sj.minibatch_compute(sj.minibatch_init()) == 0
 
 
 def test_minibatch_update_is_pure_and_jits(rng, x64):
     X, Y = related(rng, 24)
-    sums = minibatch_init()
-    once = jax.jit(minibatch_update_features)(sums, X[:12], Y[:12])
+    sums = sj.minibatch_init()
+    once = jax.jit(sj.minibatch_update_features)(sums, X[:12], Y[:12])
     np.testing.assert_allclose(
-        once, minibatch_update_features(sums, X[:12], Y[:12]), rtol=1e-10
+        once, sj.minibatch_update_features(sums, X[:12], Y[:12]), rtol=1e-10
     )
     scanned, _ = jax.lax.scan(
-        lambda sums, batch: (minibatch_update_features(sums, *batch), None),
+        lambda sums, batch: (sj.minibatch_update_features(sums, *batch), None),
         sums,
         (X.reshape(2, 12, 4), Y.reshape(2, 12, 6)),
     )
     np.testing.assert_allclose(
-        minibatch_compute(scanned),
-        minibatch_linear_cka([(X[:12], Y[:12]), (X[12:], Y[12:])]),
+        sj.minibatch_compute(scanned),
+        sj.minibatch_linear_cka([(X[:12], Y[:12]), (X[12:], Y[12:])]),
         rtol=1e-10,
     )
 
@@ -197,21 +188,21 @@ def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x
         order = jax.random.permutation(key, 96).reshape(6, 16)
 
         def add(sums, index):
-            return minibatch_update_features(sums, X[index], Y[index]), None
+            return sj.minibatch_update_features(sums, X[index], Y[index]), None
 
-        sums, _ = jax.lax.scan(add, minibatch_init(), order)
+        sums, _ = jax.lax.scan(add, sj.minibatch_init(), order)
         k, m = sums.scale_k**2, sums.scale_l**2
         parts = sums.cross * k * m, sums.own_k * k**2, sums.own_l * m**2
         return jnp.stack(parts) / sums.samples
 
     result = jax.jit(jax.vmap(split))(jax.random.split(jax.random.key(0), 1000))
-    expected = [linear_hsic(*pair, "unbiased") for pair in ((X, Y), (X, X), (Y, Y))]
+    expected = [sj.linear_hsic(*pair, "unbiased") for pair in ((X, Y), (X, X), (Y, Y))]
     error = result.std(0) / np.sqrt(1000)
     # Three standard errors: one is left by each of the three every third time.
     assert np.all(np.abs(result.mean(0) - np.array(expected)) < 3 * error)
     # The accumulated ratio meets the full-batch value; a mean of ratios does not.
     cross, own_x, own_y = result.mean(0)
-    full = linear_cka(X, Y, "unbiased")
+    full = sj.linear_cka(X, Y, "unbiased")
     np.testing.assert_allclose(cross / np.sqrt(own_x * own_y), full, atol=2e-3)
 
 
@@ -224,21 +215,21 @@ def test_minibatch_is_unbiased_within_its_standard_error_over_1000_splits(rng, x
     ],
 )
 def test_minibatches_reject(batches, words):
-    for measure in (minibatch_cka, minibatch_linear_cka):
+    for measure in (sj.minibatch_cka, sj.minibatch_linear_cka):
         with pytest.raises(ValueError, match=words):
             measure(batches)
     with pytest.raises(ValueError, match="K must be finite"):
-        minibatch_update(minibatch_init(), np.full((4, 4), np.nan), np.eye(4))
+        sj.minibatch_update(sj.minibatch_init(), np.full((4, 4), np.nan), np.eye(4))
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e20])
 def test_minibatches_of_any_scale_have_the_same_cka(rng, scale):
     X, Y = related(rng, 24)
     parts = [(X[a : a + 8], Y[a : a + 8]) for a in (0, 8, 16)]
-    expected = minibatch_linear_cka(parts)
+    expected = sj.minibatch_linear_cka(parts)
     scaled = [(x * scale, y / scale) for x, y in parts]
-    np.testing.assert_allclose(minibatch_linear_cka(scaled), expected, rtol=1e-5)
+    np.testing.assert_allclose(sj.minibatch_linear_cka(scaled), expected, rtol=1e-5)
     # HSIC of both has a value of order 1, though each factor's square has not.
     np.testing.assert_allclose(
-        linear_hsic(X * scale, Y / scale), linear_hsic(X, Y), rtol=1e-4
+        sj.linear_hsic(X * scale, Y / scale), sj.linear_hsic(X, Y), rtol=1e-4
     )
