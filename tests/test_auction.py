@@ -79,6 +79,15 @@ def test_scales_float64(scale):
     check(affinity, solve(affinity), 1e-6)
 
 
+@pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (2, 0, 0)])
+def test_empty(shape):
+    solution = solve(np.zeros(shape, np.float32))
+    assert (solution.permutation == -1).all()
+    assert (solution.upper_bound == 0).all()
+    assert solution.permutation.shape == shape[:2]
+    assert solution.prices.shape == (shape[0], shape[2])
+
+
 def adversarial(n: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Matrices with ties, duplicates, outliers and long chains of near ties."""
     rng = np.random.default_rng(seed)

@@ -221,15 +221,6 @@ def test_pair_that_is_not_finite_or_whose_differences_overflow_is_marked(bad, dt
     check(affinity[good], HostSolution(*(field[good] for field in solution)))
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (2, 0, 0)])
-def test_empty(shape):
-    solution = solve(np.zeros(shape, np.float32))
-    assert (solution.permutation == -1).all()
-    assert (solution.upper_bound == 0).all()
-    assert solution.permutation.shape == shape[:2]
-    assert solution.prices.shape == (shape[0], shape[2])
-
-
 @pytest.mark.parametrize(("size", "repeated"), [(64, 0), (140, 56)])
 def test_deterministic_over_threads_and_position(size, repeated):
     base, filler = (features(seed, size, size, 8)[:1] for seed in (5, 6))
