@@ -59,8 +59,9 @@ of_every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-@pytest.mark.parametrize("matcher", [Identity(), SOFT], ids=["Identity", "Sinkhorn"])
+@pytest.mark.parametrize(
+    ("matcher", "estimator"), [(Identity(), "biased"), (SOFT, "unbiased")]
+)
 def test_cka_loss_is_one_minus_the_cka_of_both_rsms(x, y, matcher, estimator):
     loss = semantic_cka_loss(x, y, matcher, Cosine(), estimator=estimator)
     K, L = (rsm(z, matcher=matcher, kernel=Cosine()) for z in (x, y))

@@ -47,7 +47,7 @@ def test_the_plan_is_that_of_the_potentials_and_shares_the_mass(rng, x64, shape)
 
 
 # From ten spreads to 1e-4 of one: from nearly uniform to nearly a permutation.
-EPSILONS = [10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4]
+EPSILONS = [10.0, 1.0, 0.1, 1e-2, 1e-4]
 
 
 @pytest.mark.slow
@@ -70,7 +70,6 @@ def test_the_value_rises_to_the_exact_one_as_epsilon_falls(rng, x64, dtype):
         assert (matching.value <= matching.upper_bound).all()
         assert (matching.upper_bound >= exact * (1 - 1e-6)).all()
     values = np.stack(values)
-    # The smallest two differ by less than their tolerance.
     assert (np.diff(values[:-1], axis=0) > 0).all()
     np.testing.assert_allclose(values[-1], exact, rtol=1e-3)
 
