@@ -8,23 +8,11 @@ import numpy as np
 import pytest
 import shell
 
-from semrsm_jax import (
-    RBF,
-    Cosine,
-    Exact,
-    Sinkhorn,
-    StraightThrough,
-    match,
-    pair_statistics,
-    rsm,
-    search,
-    semantic_cka_loss,
-    semantic_triplet_loss,
-)
+import semrsm_jax as sj
 from semrsm_jax.engine import run
 from semrsm_jax.store import load_rsm, save_rsm
 
-UNFINISHED = Sinkhorn(epsilon=1e-3, max_iterations=10, anneal=0)
+UNFINISHED = sj.Sinkhorn(epsilon=1e-3, max_iterations=10, anneal=0)
 
 
 @pytest.fixture
@@ -35,15 +23,15 @@ def x(rng):
 @pytest.mark.slow
 def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
     for call, count in (
-        (lambda: pair_statistics(x, matcher=UNFINISHED, memory_budget=1), 10),
-        (lambda: pair_statistics(x, x[:2], StraightThrough(UNFINISHED)), 8),
-        (lambda: rsm(x, matcher=UNFINISHED), 10),
+        (lambda: sj.pair_statistics(x, matcher=UNFINISHED, memory_budget=1), 10),
+        (lambda: sj.pair_statistics(x, x[:2], sj.StraightThrough(UNFINISHED)), 8),
+        (lambda: sj.rsm(x, matcher=UNFINISHED), 10),
         (lambda: run(x, store=tmp_path / "run", matcher=UNFINISHED, tile=2), 10),
         # The tiles are stored now, and what did not converge with them.
         (lambda: run(x, store=tmp_path / "run", matcher=UNFINISHED, tile=2), 10),
-        (lambda: semantic_cka_loss(x, x[:, :2], UNFINISHED), 20),
-        (lambda: search(x[:3], x, 2, matcher=UNFINISHED), 12),
-        (lambda: search(x[:3], x, 2, matcher=UNFINISHED, kernel=RBF()), 12),
+        (lambda: sj.semantic_cka_loss(x, x[:, :2], UNFINISHED), 20),
+        (lambda: sj.search(x[:3], x, 2, matcher=UNFINISHED), 12),
+        (lambda: sj.search(x[:3], x, 2, matcher=UNFINISHED, kernel=sj.RBF()), 12),
     ):
         with pytest.warns(RuntimeWarning, match="did not converge") as record:
             call()
@@ -52,19 +40,22 @@ def test_one_warning_states_the_matchings_that_did_not_converge(x, tmp_path):
         assert f"of {count} pairs" in message and "of its mass" in message
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pair_statistics(x, matcher=Sinkhorn(epsilon=10.0))
-        pair_statistics(x, matcher=StraightThrough(Exact(), UNFINISHED))
+        sj.pair_statistics(x, matcher=sj.Sinkhorn(epsilon=10.0))
+        sj.pair_statistics(x, matcher=sj.StraightThrough(sj.Exact(), UNFINISHED))
 
 
 @pytest.mark.slow
 def test_the_triplet_loss_warns_too(x):
     with pytest.warns(RuntimeWarning, match="of 8 pairs did not converge") as record:
-        value = semantic_triplet_loss(x, x[::-1], x[[1, 0, 3, 2]], UNFINISHED)
+        value = sj.semantic_triplet_loss(x, x[::-1], x[[1, 0, 3, 2]], UNFINISHED)
     assert len(record) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         near, far = (
-            [rsm(x[n : n + 1], y[n : n + 1], UNFINISHED, Cosine()) for n in range(4)]
+            [
+                sj.rsm(x[n : n + 1], y[n : n + 1], UNFINISHED, sj.Cosine())
+                for n in range(4)
+            ]
             for y in (x[::-1], x[[1, 0, 3, 2]])
         )
     hinges = np.maximum(0.1 + np.ravel(far) - np.ravel(near), 0)
@@ -73,7 +64,7 @@ def test_the_triplet_loss_warns_too(x):
 
 def test_what_rounding_leaves_is_not_called_converged(x):
     with pytest.warns(RuntimeWarning, match="did not converge"):
-        matching = match(x[0], x[1], matcher=Sinkhorn(tolerance=1e-12))
+        matching = sj.match(x[0], x[1], matcher=sj.Sinkhorn(tolerance=1e-12))
     assert float(matching.column_error) < 1e-5
     assert not matching.converged
 
@@ -85,8 +76,8 @@ def test_small_epsilons_converge():
     waves, phases = 6 * rng.normal(size=(8, 2, 48)), rng.uniform(0, 7, (8, 1, 48))
     noise = 0.1 * rng.normal(size=(8, 196, 48))
     x = np.maximum(np.cos(grid @ waves + phases) + noise, 0).astype("f")
-    exact = match(x[:4], x[4:], matcher=Exact())
-    soft = match(x[:4], x[4:], matcher=Sinkhorn(epsilon=1e-3, relative=True))
+    exact = sj.match(x[:4], x[4:], matcher=sj.Exact())
+    soft = sj.match(x[:4], x[4:], matcher=sj.Sinkhorn(epsilon=1e-3, relative=True))
     assert soft.converged.all()
     assert (soft.value <= exact.upper_bound * (1 + 1e-5)).all()
     np.testing.assert_allclose(soft.value, exact.value, rtol=1e-4)
@@ -94,9 +85,12 @@ def test_small_epsilons_converge():
 
 @pytest.mark.slow
 def test_an_epsilon_below_rounding_gives_the_exact_matching(x):
-    exact = match(x[0], x[1], matcher=Exact())
-    for matcher in (Sinkhorn(epsilon=1e-37), Sinkhorn(epsilon=1e-300, relative=True)):
-        soft = match(x[0], x[1], matcher=matcher)
+    exact = sj.match(x[0], x[1], matcher=sj.Exact())
+    for matcher in (
+        sj.Sinkhorn(epsilon=1e-37),
+        sj.Sinkhorn(epsilon=1e-300, relative=True),
+    ):
+        soft = sj.match(x[0], x[1], matcher=matcher)
         np.testing.assert_allclose(soft.value, exact.value, rtol=1e-5)
         assert 0 < soft.epsilon < 1e-4
 
@@ -105,11 +99,11 @@ def test_the_warning_gives_the_share_and_the_worst_error(x):
     first, second = np.repeat(x, 4, axis=0), np.concatenate([x] * 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        matchings = match(first, second, matcher=UNFINISHED)
+        matchings = sj.match(first, second, matcher=UNFINISHED)
     missed = int((~matchings.converged).sum())
     assert missed
     with pytest.warns(RuntimeWarning) as record:
-        stats = pair_statistics(x, x, matcher=UNFINISHED)
+        stats = sj.pair_statistics(x, x, matcher=UNFINISHED)
     error = np.where(matchings.converged, 0, matchings.column_error)
     np.testing.assert_allclose(stats.column_error.ravel(), error, rtol=1e-4)
     message = str(record[0].message)
@@ -123,11 +117,11 @@ def test_convergence_goes_with_the_numbers(x, tmp_path):
     y = x[:3]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stats = pair_statistics(y, x, matcher=UNFINISHED)
+        stats = sj.pair_statistics(y, x, matcher=UNFINISHED)
         store = run(y, x, store=tmp_path / "a.zarr", matcher=UNFINISHED, tile=2)
         mirrored = run(x, store=tmp_path / "b.zarr", matcher=UNFINISHED, tile=3)
-        neighbors = search(y, x, 2, matcher=UNFINISHED)
-        traced = jax.jit(lambda y: pair_statistics(y, x, UNFINISHED))(y)
+        neighbors = sj.search(y, x, 2, matcher=UNFINISHED)
+        traced = jax.jit(lambda y: sj.pair_statistics(y, x, UNFINISHED))(y)
     save_rsm(tmp_path / "rsm.npz", stats.inner, stats)
     file = load_rsm(tmp_path / "rsm.npz")
     assert 0 < stats.converged.sum() < 12
@@ -146,14 +140,14 @@ def test_convergence_goes_with_the_numbers(x, tmp_path):
     assert code == 0 and err.startswith("Warning: the soft matching of ")
     stated = shell.done("status", tmp_path / "c.zarr", "--verify")
     assert "unconverged" in stated and " of 10 pairs, column sums wrong by " in stated
-    hard = pair_statistics(y)
+    hard = sj.pair_statistics(y)
     assert hard.column_error is None and hard.converged.all()
 
 
 @pytest.mark.slow
 def test_convergence_disturbs_no_transformation(x):
     def total(x):
-        return rsm(x, matcher=UNFINISHED).sum()
+        return sj.rsm(x, matcher=UNFINISHED).sum()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

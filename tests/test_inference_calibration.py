@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from inference_cases import distances, gram
 
-from semrsm_jax import (
-    CKA,
-    RSA,
-    bootstrap_interval,
-    difference_test,
-    max_statistic,
-    paired_test,
-    permutation_test,
-)
+import semrsm_jax as sj
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -41,10 +33,10 @@ def rejects(p_values):
 @pytest.mark.parametrize(
     ("statistic", "rsm", "alternative"),
     [
-        (CKA(), gram, "greater"),
-        (CKA("biased"), gram, "greater"),
-        (RSA("pearson"), distances, "two-sided"),
-        (RSA("spearman"), distances, "less"),
+        (sj.CKA(), gram, "greater"),
+        (sj.CKA("biased"), gram, "greater"),
+        (sj.RSA("pearson"), distances, "two-sided"),
+        (sj.RSA("spearman"), distances, "less"),
     ],
     ids=lambda v: getattr(v, "__name__", str(v)),
 )
@@ -52,7 +44,7 @@ def test_type_1_error_of_permutation_test(statistic, rsm, alternative):
     def one(key):
         a, b, draws = jax.random.split(key, 3)
         K, L = rsm(normal(a)), rsm(normal(b))
-        return permutation_test(
+        return sj.permutation_test(
             K, L, statistic, key=draws, resamples=99, alternative=alternative
         ).p_value
 
@@ -65,11 +57,11 @@ def test_type_1_error_of_max_statistic_over_layers():
         a, b, draws = jax.random.split(key, 3)
         layers = normal(a, 4, SAMPLES, CHANNELS)
         K = jax.vmap(gram)(jnp.cumsum(layers, 0))
-        test = permutation_test(K, gram(normal(b)), key=draws, resamples=99)
+        test = sj.permutation_test(K, gram(normal(b)), key=draws, resamples=99)
         return test.statistic, test.null
 
     results = zip(*simulate(one), strict=True)
-    p_values = np.array([max_statistic(*test).min() for test in results])
+    p_values = np.array([sj.max_statistic(*test).min() for test in results])
     assert 0.03 <= rejects(p_values) <= 0.07
 
 
@@ -85,10 +77,10 @@ def output_divergence(x):
 @pytest.mark.parametrize(
     ("statistic", "rsm", "output"),
     [
-        (CKA(), gram, gram),
-        (RSA("pearson"), distances, distances),
-        (RSA("pearson"), gram, output_divergence),
-        (RSA("spearman"), distances, distances),
+        (sj.CKA(), gram, gram),
+        (sj.RSA("pearson"), distances, distances),
+        (sj.RSA("pearson"), gram, output_divergence),
+        (sj.RSA("spearman"), distances, distances),
     ],
     ids=["CKA", "pearson", "JSD", "spearman"],
 )
@@ -100,7 +92,7 @@ def test_type_1_error_of_difference_test(statistic, rsm, output):
         z = normal(z)
         first, second = (rsm(z + 0.6 * normal(k)) for k in (a, b))
         L = output(z + normal(c))
-        return difference_test(
+        return sj.difference_test(
             (first, L), (second, L), statistic, key=draws, resamples=400
         ).p_value
 
@@ -115,7 +107,9 @@ def test_type_1_error_of_paired_test(groups):
         gain = normal(a, 30) - normal(b, 30)
         if groups is not None:
             gain += 2 * normal(shared, 15)[groups]
-        test = paired_test(gain, jnp.zeros(30), key=draws, resamples=399, groups=groups)
+        test = sj.paired_test(
+            gain, jnp.zeros(30), key=draws, resamples=399, groups=groups
+        )
         return test.p_value, (test.low <= 0) & (test.high >= 0)
 
     p_values, covered = simulate(one)
@@ -136,7 +130,7 @@ def test_coverage_of_the_interval_of_cka(samples):
         z = normal(z, samples, CHANNELS)
         x = z + 0.5 * normal(a, *z.shape)
         y = z @ A + 0.7 * normal(b, *z.shape)
-        interval = bootstrap_interval(gram(x), gram(y), key=draws, resamples=500)
+        interval = sj.bootstrap_interval(gram(x), gram(y), key=draws, resamples=500)
         return (interval.low <= truth) & (truth <= interval.high)
 
     assert 0.92 <= simulate(one).mean() <= 0.98

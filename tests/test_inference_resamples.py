@@ -10,15 +10,7 @@ import numpy as np
 import pytest
 from inference_cases import Product, features, rsms  # noqa: F401
 
-from semrsm_jax import (
-    CKA,
-    RSA,
-    Jaccard,
-    MutualKNN,
-    bootstrap_interval,
-    paired_test,
-    permutation_test,
-)
+import semrsm_jax as sj
 from semrsm_jax.comparison import SampleGroups
 from semrsm_jax.comparison.inference import _batches
 from semrsm_jax.comparison.inference import statistic as forms
@@ -27,9 +19,9 @@ from semrsm_jax.comparison.inference import statistic as forms
 def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
     K, L, _ = rsms
     calls = (
-        lambda: permutation_test(K, L, Product(), key=3, resamples=30).null,
-        lambda: bootstrap_interval(K, L, Product(), key=3, resamples=30)[:3],
-        lambda: paired_test(K[0], L[0], key=3, resamples=30).null,
+        lambda: sj.permutation_test(K, L, Product(), key=3, resamples=30).null,
+        lambda: sj.bootstrap_interval(K, L, Product(), key=3, resamples=30)[:3],
+        lambda: sj.paired_test(K[0], L[0], key=3, resamples=30).null,
     )
     expected = [call() for call in calls]
     monkeypatch.setattr(_batches, "_PART", 7 * K.size)
@@ -42,19 +34,19 @@ def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
 
 
 STATISTICS = (
-    CKA(),
-    RSA(),
-    RSA("pearson"),
-    RSA("cosine"),
-    RSA("kendall_tau_a"),
-    MutualKNN(3),
-    Jaccard(3),
+    sj.CKA(),
+    sj.RSA(),
+    sj.RSA("pearson"),
+    sj.RSA("cosine"),
+    sj.RSA("kendall_tau_a"),
+    sj.MutualKNN(3),
+    sj.Jaccard(3),
 )
 
 
 @pytest.mark.parametrize(
     "statistic, grouped",
-    [(CKA("biased"), False), *product(STATISTICS, (False, True))],
+    [(sj.CKA("biased"), False), *product(STATISTICS, (False, True))],
     ids=repr,
 )
 def test_the_forms_of_resamples_are_the_statistic(statistic, grouped, rng):

@@ -6,19 +6,7 @@ import numpy as np
 import pytest
 import shell
 
-from semrsm_jax import (
-    CKA,
-    RSA,
-    Identity,
-    bootstrap_interval,
-    center,
-    match,
-    noise_ceiling,
-    paired_test,
-    permutation_test,
-    rsm,
-    search,
-)
+import semrsm_jax as sj
 from semrsm_jax._rows import Rows
 from semrsm_jax.comparison import score_interval
 
@@ -31,28 +19,34 @@ def x(rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", [1e6, -1e9])
 def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset):
-    centered = center(x)
+    centered = sj.center(x)
     for axis in ("channel", "position"):
-        np.testing.assert_allclose(center(x + offset, axis), center(x, axis), atol=2e-6)
+        np.testing.assert_allclose(
+            sj.center(x + offset, axis), sj.center(x, axis), atol=2e-6
+        )
     mean = x.mean((0, 1))
     np.testing.assert_allclose(
-        center(x + offset, mean=mean + offset), centered, atol=2e-6
+        sj.center(x + offset, mean=mean + offset), centered, atol=2e-6
     )
-    np.testing.assert_allclose(center(np.int64(x * 100) + 10**12).mean(), 0, atol=1e-4)
+    np.testing.assert_allclose(
+        sj.center(np.int64(x * 100) + 10**12).mean(), 0, atol=1e-4
+    )
     a, b = x[:, 0, 0], x[:, 0, 1]
-    tests = [paired_test(a + c, b + c, key=0, resamples=99) for c in (0, offset)]
+    tests = [sj.paired_test(a + c, b + c, key=0, resamples=99) for c in (0, offset)]
     np.testing.assert_allclose(tests[1].p_value, tests[0].p_value)
     np.testing.assert_allclose(tests[1].difference, tests[0].difference, rtol=1e-4)
     K, L = (y @ y.T for y in (x[:, 0], x[:, 1]))
-    for statistic in (CKA(), RSA("pearson")):
+    for statistic in (sj.CKA(), sj.RSA("pearson")):
         test, shifted = (
-            permutation_test(np.stack([K, K + c]), L - c, statistic, key=0, resamples=9)
+            sj.permutation_test(
+                np.stack([K, K + c]), L - c, statistic, key=0, resamples=9
+            )
             for c in (0, offset)
         )
         np.testing.assert_allclose(shifted.null, test.null, atol=1e-5)
-    estimate = bootstrap_interval(K + offset, L, key=0, resamples=9).estimate
-    np.testing.assert_allclose(estimate, CKA()(K, L), rtol=1e-4)
-    ceiling = [noise_ceiling(np.stack([K + c, L])).lower for c in (0, offset)]
+    estimate = sj.bootstrap_interval(K + offset, L, key=0, resamples=9).estimate
+    np.testing.assert_allclose(estimate, sj.CKA()(K, L), rtol=1e-4)
+    ceiling = [sj.noise_ceiling(np.stack([K + c, L])).lower for c in (0, offset)]
     np.testing.assert_allclose(ceiling[1], ceiling[0], atol=1e-5)
 
 
@@ -70,10 +64,10 @@ def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64, tmp_p
 
     calls = (
         in_the_shell,
-        lambda x: rsm(x, matcher=Identity()),
-        lambda x: match(x[0], x[1], matcher=Identity()),
-        lambda x: search(x, x, 1, matcher=Identity()),
-        lambda x: search(*[Rows(x.shape, x.dtype, read_of(x))] * 2, 1),
+        lambda x: sj.rsm(x, matcher=sj.Identity()),
+        lambda x: sj.match(x[0], x[1], matcher=sj.Identity()),
+        lambda x: sj.search(x, x, 1, matcher=sj.Identity()),
+        lambda x: sj.search(*[Rows(x.shape, x.dtype, read_of(x))] * 2, 1),
         lambda x: score_interval(x[:, 0, 0], key=0, resamples=9),
     )
     for call in calls:
