@@ -5,23 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from semrsm_jax import (
-    Cosine,
-    Exact,
-    Greedy,
-    Identity,
-    Sinkhorn,
-    StraightThrough,
-    linear_assignment,
-    match,
-    perturbed_permutation,
-    rsm,
-    semantic_cka_loss,
-)
+import semrsm_jax as sj
 from semrsm_jax.store.manifest import described
 
-SOFT = Sinkhorn(epsilon=0.2, relative=True)
-BOTH = StraightThrough(Exact(), SOFT)
+SOFT = sj.Sinkhorn(epsilon=0.2, relative=True)
+BOTH = sj.StraightThrough(sj.Exact(), SOFT)
 KEY = jax.random.key(0)
 
 
@@ -35,19 +23,15 @@ def x(rng):
 
 @pytest.mark.slow
 def test_values_are_exact_and_gradients_soft(x):
-    def field(x, y, matcher, name):
-        return getattr(match(x, y, matcher=matcher), name)
+    def value(x, y, matcher):
+        return sj.match(x, y, matcher=matcher).value
 
-    both, exact = (match(x[0], x[1], matcher=m) for m in (BOTH, Exact()))
+    slopes = jax.grad(value, (0, 1))
+    both, exact = (sj.match(x[0], x[1], matcher=m) for m in (BOTH, sj.Exact()))
     for a, b in zip(both, exact, strict=True):
         np.testing.assert_array_equal(a, b)
-    for compiled in (lambda f: f, jax.jit):
-        both, soft, hard = (
-            compiled(jax.grad(lambda x, y, m=m: field(x, y, m, "value"), (0, 1)))(
-                x[0], x[1]
-            )
-            for m in (BOTH, SOFT, Exact())
-        )
+    for call in (slopes, jax.jit(slopes, static_argnums=2)):
+        both, soft, hard = (call(*x[:2], m) for m in (BOTH, SOFT, sj.Exact()))
         np.testing.assert_allclose(both, soft, rtol=1e-5, atol=1e-6)
         assert not np.allclose(both, hard, rtol=1e-2)
 
@@ -57,27 +41,27 @@ def test_rsms_and_losses_take_it(x):
     weights = jnp.arange(16.0).reshape(4, 4)
 
     def total(x, matcher):
-        return jnp.sum(weights * rsm(x, None, matcher, Cosine()))
+        return jnp.sum(weights * sj.rsm(x, None, matcher, sj.Cosine()))
 
-    np.testing.assert_allclose(total(x, BOTH), total(x, Exact()), rtol=1e-6)
+    np.testing.assert_allclose(total(x, BOTH), total(x, sj.Exact()), rtol=1e-6)
     # The kernel's own derivative is taken at the exact values, so gradients compare
     # where it is linear.
     both, soft = (
-        jax.jit(jax.grad(lambda x, m=m: jnp.sum(weights * rsm(x, None, m))))(x)
+        jax.jit(jax.grad(lambda x, m=m: jnp.sum(weights * sj.rsm(x, None, m))))(x)
         for m in (BOTH, SOFT)
     )
     np.testing.assert_allclose(both, soft, rtol=1e-4, atol=1e-4)
     y = x[:, ::-1] ** 2
-    loss = semantic_cka_loss(x, y, BOTH)
-    np.testing.assert_allclose(loss, semantic_cka_loss(x, y, Exact()), rtol=1e-5)
-    assert np.isfinite(jax.grad(semantic_cka_loss)(x, y, BOTH)).all()
+    loss = sj.semantic_cka_loss(x, y, BOTH)
+    np.testing.assert_allclose(loss, sj.semantic_cka_loss(x, y, sj.Exact()), rtol=1e-5)
+    assert np.isfinite(jax.grad(sj.semantic_cka_loss)(x, y, BOTH)).all()
 
 
 @pytest.mark.slow
 def test_second_derivatives_are_the_soft_ones(x):
     def curvature(matcher):
         def along(t):
-            return match(x[0] + t * x[2], x[1], matcher=matcher).value
+            return sj.match(x[0] + t * x[2], x[1], matcher=matcher).value
 
         return jax.grad(jax.grad(along))(0.0)
 
@@ -86,15 +70,15 @@ def test_second_derivatives_are_the_soft_ones(x):
 
 def test_it_is_what_both_of_its_parts_are(x):
     assert BOTH.symmetric and not BOTH.self_is_identity
-    assert not StraightThrough(Greedy(), SOFT).symmetric
-    assert StraightThrough(Exact(), Identity()).self_is_identity
-    assert StraightThrough(Exact(), SOFT) == BOTH
+    assert not sj.StraightThrough(sj.Greedy(), SOFT).symmetric
+    assert sj.StraightThrough(sj.Exact(), sj.Identity()).self_is_identity
+    assert sj.StraightThrough(sj.Exact(), SOFT) == BOTH
     with pytest.raises(ValueError, match="same number of tokens"):
-        match(x[0], x[1, :4], matcher=StraightThrough(Exact(), Identity()))
+        sj.match(x[0], x[1, :4], matcher=sj.StraightThrough(sj.Exact(), sj.Identity()))
     with pytest.raises(TypeError, match="matcher"):
-        StraightThrough(Exact)  # pyright: ignore
-    other = StraightThrough(Identity(), SOFT)
-    assert described(other) != described(StraightThrough(Greedy(), SOFT))
+        sj.StraightThrough(sj.Exact)  # pyright: ignore
+    other = sj.StraightThrough(sj.Identity(), SOFT)
+    assert described(other) != described(sj.StraightThrough(sj.Greedy(), SOFT))
     assert described(BOTH)["backward"]["epsilon"] == 0.2
 
 
@@ -102,13 +86,13 @@ def test_it_is_what_both_of_its_parts_are(x):
 
 
 # One program for one shape and these options, whichever test runs it.
-perturbed = jax.jit(perturbed_permutation, static_argnames=("num_samples", "sigma"))
+perturbed = jax.jit(sj.perturbed_permutation, static_argnames=("num_samples", "sigma"))
 
 
 def test_without_noise_it_is_the_exact_permutation(rng):
     affinity = rng.normal(size=(2, 5, 7))
     mean = perturbed(affinity, KEY, sigma=1e-6, num_samples=4)
-    exact = linear_assignment(affinity).permutation
+    exact = sj.linear_assignment(affinity).permutation
     np.testing.assert_array_equal(mean, jax.nn.one_hot(exact, 7))
 
 
@@ -122,7 +106,7 @@ def test_rows_and_columns_sum_to_one(rng):
     # Units of the affinity do not matter, nor does compilation.
     scaled = perturbed(1e6 * affinity, KEY, sigma=0.5)
     np.testing.assert_allclose(scaled, mean, atol=1e-6)
-    eager = perturbed_permutation(affinity, KEY, sigma=0.5)
+    eager = sj.perturbed_permutation(affinity, KEY, sigma=0.5)
     np.testing.assert_allclose(eager, mean, atol=1e-6)
     assert np.isnan(perturbed(affinity * np.nan, KEY, sigma=0.5)).all()
 
@@ -132,7 +116,7 @@ def test_masked_entries_are_never_matched(rng):
     row_mask, column_mask = np.arange(5) != 1, np.arange(5) < 4
 
     def corner(affinity):
-        mean = perturbed_permutation(
+        mean = sj.perturbed_permutation(
             affinity, KEY, sigma=1.0, row_mask=row_mask, column_mask=column_mask
         )
         return mean[0, 0], mean
@@ -157,7 +141,7 @@ def test_its_gradient_is_that_of_the_mean(rng):
 
     def mean(affinity, key, sigma):
         options = {"num_samples": 1000, "sigma": sigma}
-        return jnp.sum(weights * perturbed_permutation(affinity, key, **options))
+        return jnp.sum(weights * sj.perturbed_permutation(affinity, key, **options))
 
     def over_keys(function, affinity, sigma):
         mapped = jax.vmap(lambda key: function(affinity, key, sigma))
@@ -178,7 +162,7 @@ def test_its_gradient_is_that_of_the_mean(rng):
 @pytest.mark.parametrize("affinity", [np.zeros((4, 4)), np.ones((4, 3))])
 def test_equal_entries_are_matched_at_random(affinity):
     def total(affinity):
-        mean = perturbed_permutation(affinity, KEY, num_samples=400)
+        mean = sj.perturbed_permutation(affinity, KEY, num_samples=400)
         return mean[0, 0], mean
 
     (_, mean), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(
@@ -201,4 +185,4 @@ def test_equal_entries_are_matched_at_random(affinity):
 )
 def test_options_out_of_range_are_rejected(options, error, named):
     with pytest.raises(error, match=named):
-        perturbed_permutation(**({"affinity": np.eye(3), "key": KEY} | options))
+        sj.perturbed_permutation(**({"affinity": np.eye(3), "key": KEY} | options))
