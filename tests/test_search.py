@@ -9,17 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from semrsm_jax import (
-    RBF,
-    BatchOptimal,
-    Cosine,
-    DualBound,
-    Exact,
-    Identity,
-    Linear,
-    PairStatistics,
-    pair_statistics,
-)
+import semrsm_jax as sj
 from semrsm_jax._rows import part
 from semrsm_jax.engine import Features
 from semrsm_jax.pairs.executor import PairInputs
@@ -34,7 +24,7 @@ from semrsm_jax.retrieval._bounds import (
 
 # Of 8 pairs, so that there is something to prune.
 BUDGET = 8 * (3 * 12 * 4 + 12 * 12) * 4
-KERNELS = (Linear(), Cosine(), RBF(4.0))
+KERNELS = (sj.Linear(), sj.Cosine(), sj.RBF(4.0))
 SLOW = [HealthCheck.too_slow]
 
 
@@ -58,7 +48,7 @@ def data():
 
 
 def expected(queries, database, k, kernel, exclude=None, **masks):
-    stats = pair_statistics(queries, database, **masks)
+    stats = sj.pair_statistics(queries, database, **masks)
     return nearest(np.asarray(kernel(stats)), k, exclude)
 
 
@@ -83,7 +73,7 @@ def test_neighbors_are_those_of_all_pairs(data, kernel, prune):
         assert names == ["second moments", "sub-sampled dual"]
         assert all(bound.pairs >= bound.pruned for bound in result.bounds)
         # Of inner products, the first bound leaves nothing to these here.
-        assert kernel == Linear() or sum(b.pruned for b in result.bounds) > 0
+        assert kernel == sj.Linear() or sum(b.pruned for b in result.bounds) > 0
 
 
 def test_equal_similarities_come_in_the_order_of_the_database(data):
@@ -101,11 +91,11 @@ def test_exclusion_and_more_neighbors_than_there_are(data, prune):
     rule = same_group(np.arange(6), groups)
     settings = {"prune": prune, "memory_budget": BUDGET}
     result = search(queries, database, 50, exclude=rule, **settings)
-    check(result, expected(queries, database, 50, Linear(), rule))
+    check(result, expected(queries, database, 50, sj.Linear(), rule))
     assert result.pairs == 6 * 36
     assert (result.index[:, 36:] == -1).all() and (result.index[:, :36] >= 0).all()
     own = search(database, database, 3, exclude=same_sample(40), **settings)
-    check(own, expected(database, database, 3, Linear(), same_sample(40)))
+    check(own, expected(database, database, 3, sj.Linear(), same_sample(40)))
     assert not (own.index == np.arange(40)[:, None]).any()
     nothing = search(queries, database, 2, exclude=np.ones((6, 40), bool))
     assert (nothing.index == -1).all() and np.isnan(nothing.similarity).all()
@@ -168,11 +158,11 @@ def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
             mask[:, 0] = True
     block = a_block(x, y, masks)
     rows, columns = (index.ravel() for index in np.indices((3, 5)))
-    stats = pair_statistics(x, y, Exact(0.0), x_mask=masks[0], y_mask=masks[1])
+    stats = sj.pair_statistics(x, y, sj.Exact(0.0), x_mask=masks[0], y_mask=masks[1])
     value = np.asarray(stats.inner, np.float64)[rows, columns]
     mean = mean_bound(block)[rows, columns]
     moments = Gelbrich(block)(rows, columns)
-    dual = Dual(block, DualBound(3))(rows, columns)
+    dual = Dual(block, sj.DualBound(3))(rows, columns)
     for bound in (mean, moments, dual):
         assert (bound >= value).all()
     # Each is worth its price.
@@ -190,12 +180,12 @@ def test_bounds_that_are_the_value_are_rounded_up(rng, channels):
     )
     block = a_block(x, y)
     rows, columns = (index.ravel() for index in np.indices((20, 20)))
-    stats = pair_statistics(x, y, Identity())  # as good as any other matching
+    stats = sj.pair_statistics(x, y, sj.Identity())  # as good as any other matching
     value = np.asarray(stats.inner, np.float64)
     exact = np.einsum("nsc,msc->nm", x.astype(np.float64), y.astype(np.float64))
     assert (value > exact * (1 + 1e-9)).any()
     assert (mean_bound(block) >= value).all()
-    for bound in (Gelbrich(block), Dual(block, DualBound(1))):
+    for bound in (Gelbrich(block), Dual(block, sj.DualBound(1))):
         assert (bound(rows, columns) >= value[rows, columns]).all(), bound.name
     # The same tokens at no distance, by a value that is rounded down.
     same = a_block(x, x)
@@ -238,17 +228,17 @@ def test_what_is_read_by_rows_and_in_parts_gives_the_same(data, monkeypatch):
 
 @pytest.mark.slow
 def test_what_cannot_be_pruned_is_solved_in_full(data):
-    rule = RBF()
+    rule = sj.RBF()
     result = search(*data, 5, kernel=rule)
     check(result, expected(*data, 5, rule))
     assert result.solved_share == 1
-    matcher = BatchOptimal(4)
+    matcher = sj.BatchOptimal(4)
     result = search(*data, 5, matcher=matcher, prune=True)
-    stats = pair_statistics(*data, matcher)
+    stats = sj.pair_statistics(*data, matcher)
     check(result, nearest(np.asarray(stats.inner), 5))
     assert result.solved_share == 1
 
-    def own(stats: PairStatistics):
+    def own(stats: sj.PairStatistics):
         return -stats.sq_dist
 
     check(search(*data, 5, kernel=own), expected(*data, 5, own))
@@ -271,7 +261,7 @@ def test_progress_ends_at_all_pairs_and_never_falls(data):
         ({"queries": np.ones((2, 3, 9))}, ValueError, "same channels, got 9 and 4"),
         ({"database": np.full((2, 3, 4), np.nan)}, ValueError, "database, samples 0"),
         ({"queries": np.ones((2, 3, 4), complex)}, TypeError, "queries must be a real"),
-        ({"matcher": Exact}, TypeError, "matcher must be a Matcher instance"),
+        ({"matcher": sj.Exact}, TypeError, "matcher must be a Matcher instance"),
         ({"exclude": np.ones((3, 3), bool)}, ValueError, r"shape \(6, 40\)"),
         ({"memory_budget": 0}, ValueError, "memory_budget must be at least 1"),
         ({"queries": "x.npy"}, TypeError, "got the path 'x.npy'"),
@@ -290,7 +280,9 @@ def test_files_that_change_during_a_search_are_noticed(tmp_path, data, prune):
     np.save(path, database)
     stored = np.load(path, mmap_mode="r")
     options = {"k": 3, "prune": prune, "memory_budget": BUDGET}
-    check(search(queries, stored, **options), expected(queries, database, 3, Linear()))
+    check(
+        search(queries, stored, **options), expected(queries, database, 3, sj.Linear())
+    )
 
     def overwrite(done, total):
         # One bit of the last sample, once some pairs are done.
