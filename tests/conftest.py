@@ -10,10 +10,10 @@ import fcntl
 import resource
 from pathlib import Path
 
-import cli_data
 import jax
 import numpy as np
 import pytest
+import shell
 import torch_operators
 
 from semrsm_jax.matching._auction import solve as host_solve
@@ -138,8 +138,8 @@ def limited(monkeypatch):
 def features_folder(tmp_path, monkeypatch) -> Path:
     """A working folder with x.npy (N, H, W, C) and y.npy (M, S, C)."""
     monkeypatch.chdir(tmp_path)
-    np.save("x.npy", cli_data.features())
-    np.save("y.npy", cli_data.features(1, (4, 6, 4)))
+    np.save("x.npy", shell.features())
+    np.save("y.npy", shell.features(1, (4, 6, 4)))
     return tmp_path
 
 
@@ -148,8 +148,8 @@ def matrices(tmp_path, monkeypatch, rng) -> Path:
     """Square RSMs a, b, c of one set, and d and e (N, M) between two, as .npy."""
     monkeypatch.chdir(tmp_path)
     for name in "abc":
-        z = rng.normal(size=(cli_data.N, 5))
+        z = rng.normal(size=(shell.N, 5))
         np.save(f"{name}.npy", (z @ z.T).astype(np.float32))
     for name in "de":
-        np.save(f"{name}.npy", rng.normal(size=(cli_data.N, cli_data.M)))
+        np.save(f"{name}.npy", rng.normal(size=(shell.N, shell.M)))
     return tmp_path

@@ -1,11 +1,23 @@
-"""The command line as tests call it."""
+"""The command line as tests call it, and the files that it reads."""
 
 import json
 
+import numpy as np
 import typer
 from typer.testing import CliRunner
 
 from semrsm_jax.cli import app as semrsm
+
+SOLVER = ("--solver", "scipy")
+N, M = 8, 11
+
+
+def features(seed=0, shape=(5, 3, 2, 4)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def load(*names) -> list[np.ndarray]:
+    return [np.load(f"{name}.npy") for name in names]
 
 
 def run(*arguments, app: typer.Typer = semrsm) -> tuple[int, str, str]:

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from cli_data import SOLVER, features
-from shell import refused, run
+from shell import SOLVER, features, refused, run
 
 from semrsm_jax import engine
 from semrsm_jax.cli import _COMMANDS

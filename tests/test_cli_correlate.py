@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_data import N, load
-from shell import as_json, done, refused, run
+from shell import N, as_json, done, load, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax.comparison.inference import (

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_data import M, N, load
 from PIL import Image
-from shell import done, refused, run
+from shell import M, N, done, load, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax.comparison.inference import paired_test

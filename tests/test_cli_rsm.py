@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_data import SOLVER, features
 from safetensors.numpy import save_file
-from shell import run
+from shell import SOLVER, features, run
 
 import semrsm_jax as sj
 from semrsm_jax.store import load_rsm, sha256

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_data import SOLVER, features
-from shell import refused, run
+from shell import SOLVER, features, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax import engine
