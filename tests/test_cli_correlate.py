@@ -14,8 +14,6 @@ from semrsm_jax.comparison.inference import (
     difference_test,
 )
 
-# correlate
-
 
 @pytest.fixture
 def outputs(matrices, rng) -> np.ndarray:
@@ -28,11 +26,8 @@ def outputs(matrices, rng) -> np.ndarray:
 
 def test_correlate_equals_the_function(outputs):
     document = as_json("correlate", "a.npy", "b.npy", "--logits", "logits.npy")
-    assert (document["against"], document["samples"], document["classes"]) == (
-        "JSD",
-        N,
-        4,
-    )
+    shown = (document["against"], document["samples"], document["classes"])
+    assert shown == ("JSD", N, 4)
     for name, row in zip("ab", document["correlations"], strict=True):
         expected = sj.output_correlation(*load(name), outputs, from_logits=True)
         assert row == {"rsm": f"{name}.npy", **expected._asdict()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shell import refused, run
+from shell import done, refused
 
 import semrsm_jax as sj
 from semrsm_jax import demo
@@ -38,8 +38,7 @@ def tiny_demo(features_folder, monkeypatch):
 
 @pytest.mark.slow
 def test_demo_writes_figure_and_numbers(tiny_demo):
-    code, out, err = run("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
-    assert (code, err) == (0, "")
+    out = done("demo", "-o", "my demo", "--crops", 20, "--seed", 1)
     files = ["report.html", "translation.json", "translation.png"]
     assert sorted(os.listdir("my demo")) == files
     # Both windows of each of the 20 crops, at the one stage.
@@ -50,20 +49,16 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     assert numbers["config"]["crops"] == 20
     assert numbers["config"]["seed"] == 1
     assert "Trained weights:" in out and "Random weights:" in out
-    assert [row["weights"] for row in numbers["table"]] == [
-        *("trained",) * 2,
-        *("random",) * 2,
-    ]
+    weights = [row["weights"] for row in numbers["table"]]
+    assert weights == ["trained", "trained", "random", "random"]
     semantic = numbers["table"][1]
-    assert f"{semantic['auroc']:.3f}" in out
-    assert f"{semantic['overlapping']:.3f}" in out
-    assert f"{semantic['unrelated']:.3f}" in out
+    for name in ("auroc", "overlapping", "unrelated"):
+        assert f"{semantic[name]:.3f}" in out
     assert f"{semantic['gain_low']:.2f}-{semantic['gain_high']:.2f}" in out
     assert max(map(len, out.splitlines())) <= 80
     message = refused("demo", "-o", "my demo", "--crops", 20)
     assert "translation.png exists; --overwrite replaces it" in message
-    code, out, _ = run("demo", "--crops", 20, "--seed", 1)
-    assert code == 0
+    out = done("demo", "--crops", 20, "--seed", 1)
     assert "Nothing was written; to keep the figure and all numbers: -o FOLDER" in out
 
 
@@ -78,14 +73,11 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
 def test_demo_matches_exactly_or_as_asked(
     features_folder, monkeypatch, arguments, first
 ):
-    class Done(ValueError):
-        pass
-
     seen = []
 
     def stop(config, progress):
         seen.extend(stage.matcher for stage in config.stages)
-        raise Done("configured")
+        raise ValueError("configured")
 
     monkeypatch.setattr(demo, "run", stop)
     assert "configured" in refused("demo", *arguments)

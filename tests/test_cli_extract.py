@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from checkpoints import write_vit
 from PIL import Image
-from shell import refused, run
+from shell import as_json, done, refused
 
 import semrsm_jax as sj
 from semrsm_jax.features import extract, load_preprocessing, open_folder
@@ -51,8 +51,7 @@ def expected(shared) -> dict[str, np.ndarray]:
 
 
 def test_default_is_the_papers_layer_with_all_tokens(folder, expected):
-    code, out, err = run("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
-    assert (code, err) == (0, "")
+    out = done("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
     assert LAST in out
     assert "17 tokens, 8 channels" in out
     loaded = load_features("f.npz")
@@ -64,11 +63,10 @@ def test_default_is_the_papers_layer_with_all_tokens(folder, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["f.zarr", "f.npz", "f.safetensors"])
 def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, output):
-    code, out, _ = run(
+    out = done(
         *("extract", "--model", "vit", "--images", "images", "-o", output),
         *("--layers", f"{FIRST},last", "--tokens", "patches", "--batch-size", 2),
     )
-    assert code == 0
     for name in (FIRST, LAST):
         loaded = np.asarray(load_features(output, name))
         np.testing.assert_allclose(loaded, expected[name][:, 1:], rtol=1e-5, atol=1e-5)
@@ -76,7 +74,7 @@ def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, outp
     # What the report proposes works as it stands.
     proposed = out.splitlines()[-1].removeprefix("Next: semrsm ").split()
     assert proposed[:2] == ["rsm", output]
-    assert run(*proposed, "--solver", "scipy")[0] == 0
+    done(*proposed, "--solver", "scipy")
     tokens = np.asarray(load_features(output, proposed[3]))
     rsm = sj.rsm(tokens, matcher=sj.Exact(solver="scipy"))
     np.testing.assert_array_equal(load_rsm("rsm.npz").rsm, rsm)
@@ -85,8 +83,8 @@ def test_several_layers_into_any_output_and_on_to_the_rsm(folder, expected, outp
 def test_a_single_layer_needs_no_key(folder):
     arguments = ("extract", "-m", "vit", "-i", "images", "--tokens", "cls")
     for output in ("f.zarr", "f.npz"):
-        assert run(*arguments, "-o", output)[0] == 0
-        assert run("rsm", output, "-o", f"{output}.npz", *IDENTITY)[0] == 0
+        done(*arguments, "-o", output)
+        done("rsm", output, "-o", f"{output}.npz", *IDENTITY)
         rsm = load_rsm(f"{output}.npz")
         assert rsm.rsm.shape == (5, 5)
         assert rsm.metadata["inputs"][0]["shape"] == [5, 1, 8]
@@ -94,13 +92,13 @@ def test_a_single_layer_needs_no_key(folder):
 
 def test_a_store_is_resumed_and_refuses_another_network(folder, shared):
     arguments = ("extract", "-i", "images", "-o", "f.zarr", "--batch-size", 2)
-    assert run(*arguments, "-m", "vit")[0] == 0
+    done(*arguments, "-m", "vit")
     (record,) = Path("f.zarr/crc32c").glob("c.1.*")
     record.unlink()
     kept = next(Path("f.zarr", LAST).glob("c.0.*")).stat().st_mtime_ns
     assert FeatureStore.open("f.zarr").missing() == [1]
     # From elsewhere, by another path: still the same network.
-    assert run(*arguments, "-m", shared / "vit")[0] == 0
+    done(*arguments, "-m", shared / "vit")
     assert FeatureStore.open("f.zarr").complete
     assert next(Path("f.zarr", LAST).glob("c.0.*")).stat().st_mtime_ns == kept
     write_vit(folder / "other" / "vit", seed=1)
@@ -119,12 +117,10 @@ def test_broken_images_are_refused_or_skipped_as_told(folder, shared):
     message = refused(*arguments)
     assert "1 of 3 files below images cannot be read" in message
     assert "broken.png: not an image" in message
-    code, out, _ = run(*arguments, "--on-error", "skip")
-    assert code == 0
+    out = done(*arguments, "--on-error", "skip")
     assert "Skipped broken.png: not an image" in out
     assert feature_ids("f.npz") == ("c.png", "d.webp")
-    _, out, _ = run(*arguments, "--on-error", "skip", "--json", "--overwrite")
-    report = json.loads(out)
+    report = as_json(*arguments, "--on-error", "skip", "--overwrite")
     assert report["images"] == 2
     assert report["skipped"][0]["id"] == "broken.png"
     assert report["layers"] == {LAST: [2, 17, 8]}
@@ -132,7 +128,7 @@ def test_broken_images_are_refused_or_skipped_as_told(folder, shared):
 
 def test_bfloat16(folder, expected):
     arguments = ("extract", "-m", "vit", "-i", "images", "--dtype", "bfloat16")
-    assert run(*arguments, "-o", "f.safetensors")[0] == 0
+    done(*arguments, "-o", "f.safetensors")
     loaded = load_features("f.safetensors")
     assert loaded.dtype == jnp.bfloat16
     x, y = (np.asarray(a, np.float32).reshape(-1, 8) for a in (loaded, expected[LAST]))
@@ -142,13 +138,11 @@ def test_bfloat16(folder, expected):
 
 
 def test_layers_are_listed(folder):
-    code, out, _ = run("extract", "--model", "vit", "--list-layers")
-    assert code == 0
+    out = done("extract", "--model", "vit", "--list-layers")
     rows = {" ".join(line.split()) for line in out.splitlines()}
     assert f"* {FIRST} Layer 17 x 8 17 x 8 4 x 4 1 float32" in rows
     assert f"last: {LAST}; blocks are marked by *, unread outputs by ?" in rows
-    _, out, _ = run("extract", "--model", "vit", "--list-layers", "--json")
-    listed = json.loads(out)
+    listed = as_json("extract", "--model", "vit", "--list-layers")
     assert listed["last"] == LAST
     assert FIRST in listed["layers"]
 
@@ -157,7 +151,7 @@ def test_another_preprocessor(folder, expected):
     config = json.loads(Path("vit/preprocessor_config.json").read_text())
     Path("p.json").write_text(json.dumps(config | {"image_mean": [0.0, 0.0, 0.0]}))
     arguments = ("extract", "-m", "vit", "-i", "images", "-o", "f.npz")
-    assert run(*arguments, "--preprocessor", "p.json")[0] == 0
+    done(*arguments, "--preprocessor", "p.json")
     assert np.abs(load_features("f.npz") - expected[LAST]).max() > 1e-2
 
 
@@ -197,11 +191,9 @@ def test_what_is_missing_is_named(folder):
 
 
 def test_models_lists_all_with_checkpoints_grids_and_taps():
-    code, out, _ = run("models")
-    assert code == 0
+    out = done("models")
     assert max(map(len, out.splitlines())) <= 80
-    _, text, _ = run("models", "--json")
-    rows = {row["name"]: row for row in json.loads(text)["models"]}
+    rows = {row["name"]: row for row in as_json("models")["models"]}
     assert list(rows) == list(VARIANTS)
     for name, row in rows.items():
         assert row["checkpoint"] == VARIANTS[name].checkpoint
@@ -217,8 +209,8 @@ def test_models_lists_all_with_checkpoints_grids_and_taps():
 def test_models_counts_parameters(monkeypatch):
     one = {"resnet18": VARIANTS["resnet18"]}
     monkeypatch.setattr("semrsm_jax.models.VARIANTS", one)
-    _, text, _ = run("models", "--json", "--parameters")
-    counts = {row["name"]: row["parameters"] for row in json.loads(text)["models"]}
+    rows = as_json("models", "--parameters")["models"]
+    counts = {row["name"]: row["parameters"] for row in rows}
     # As torchvision's documentation gives them for the same network.
     assert counts == {"resnet18": 11_689_512}
-    assert "11.7 M" in run("models", "--parameters")[1]
+    assert "11.7 M" in done("models", "--parameters")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shell import SOLVER, features, refused, run
+from shell import SOLVER, as_json, done, features, refused
 
 import semrsm_jax as sj
 
@@ -17,15 +17,14 @@ def test_match_equals_the_function_in_every_output(features_folder):
     expected = sj.match(x, y, matcher=sj.Exact(solver="scipy"))
     arguments = ("match", "x.npy", "y.npy", "--i", 1, "--j", 3, *SOLVER)
     for name in ("m.npy", "m.npz", "m.json"):
-        assert run(*arguments, "-o", name)[0] == 0
+        done(*arguments, "-o", name)
     np.testing.assert_array_equal(np.load("m.npy"), expected.permutation)
     with np.load("m.npz") as file:
         np.testing.assert_array_equal(file["permutation"], expected.permutation)
         assert file["value"] == expected.value
         assert file["upper_bound"] == expected.upper_bound
-    _, out, _ = run(*arguments, "--json")
-    for text in (out, Path("m.json").read_text()):
-        document = json.loads(text)
+    written = json.loads(Path("m.json").read_text())
+    for document in (as_json(*arguments), written):
         assert document["permutation"] == np.asarray(expected.permutation).tolist()
         assert document["value"] == float(expected.value)
         assert document["upper_bound"] == float(expected.upper_bound)
@@ -36,9 +35,7 @@ def test_soft_match_tells_how_soft_it_is(features_folder):
     expected = sj.match(x, y, matcher=sj.Sinkhorn(0.3, relative=True))
     arguments = ("match", "x.npy", "y.npy", "--i", 1, "--j", 3, *SOFT)
     arguments += ("--epsilon", 0.3, "--relative")
-    code, out, _ = run(*arguments, "--json", "-o", "m.npz")
-    assert code == 0
-    document = json.loads(out)
+    document = as_json(*arguments, "-o", "m.npz")
     for name in ("value", "upper_bound", "epsilon", "converged", "n_iters"):
         assert document[name] == getattr(expected, name).item(), name
     plan = np.asarray(expected.plan, np.float64)
@@ -48,8 +45,7 @@ def test_soft_match_tells_how_soft_it_is(features_folder):
         np.testing.assert_array_equal(file["plan"], expected.plan)
         np.testing.assert_array_equal(file["permutation"], expected.permutation)
         assert file["entropy"] == document["entropy"]
-    code, out, _ = run(*arguments)
-    assert code == 0
+    out = done(*arguments)
     for name in ("epsilon", "converged", "n iters", "entropy", "Sinkhorn(epsilon=0.3"):
         assert name in out
 
@@ -61,14 +57,11 @@ def test_ladder_equals_the_function(features_folder):
     np.save("b.npy", y)
     arguments = ("match", "a.npy", "b.npy", "--ladder", "--grid", "3x4")
     expected = sj.invariance_ladder(x, y, grid=(3, 4))
-    code, out, _ = run(*arguments, "--json")
-    assert code == 0
-    document = json.loads(out)
+    document = as_json(*arguments)
     assert [s["value"] for s in document["steps"]] == expected.value.tolist()
     assert [s["share"] for s in document["steps"]] == expected.share.tolist()
     assert document["attainable"] == float(expected.attainable)
-    code, out, _ = run(*arguments)
-    assert code == 0
+    out = done(*arguments)
     for name in ("Identity", "CircularShift", "BatchOptimal", "Exact"):
         assert name in out
     for extra in (("--window", 3), ("--matcher", "greedy"), ("-o", "m.npz")):
@@ -80,12 +73,12 @@ def test_bound_tightens_what_is_proven(features_folder):
     x = features(shape=(3, 24, 4))
     np.save("a.npy", x)
     sample = ("match", "a.npy", "a.npy", "--i", 0, "--j", 1, "--matcher", "greedy")
-    plain = json.loads(run(*sample, "--json")[1])
-    proven = json.loads(run(*sample, "--bound", 2, "--json")[1])
+    plain = as_json(*sample)
+    proven = as_json(*sample, "--bound", 2)
     expected = sj.match(x[0], x[1], matcher=sj.Greedy(), bound=sj.DualBound(2))
     assert proven["upper_bound"] == float(expected.upper_bound) < plain["upper_bound"]
     arguments = ("rsm", "a.npy", "-o", "k.npz", "--matcher", "greedy", "--bound", 2)
-    assert run(*arguments)[0] == 0
+    done(*arguments)
     stats = sj.pair_statistics(x, matcher=sj.Greedy(), bound=sj.DualBound(2))
     with np.load("k.npz") as file:
         np.testing.assert_array_equal(file["upper_bound"], stats.upper_bound)
@@ -97,7 +90,7 @@ def test_floor_reaches_the_matcher(features_folder):
     np.save("a.npy", x)
     arguments = ("match", "a.npy", "a.npy", "--i", 0, "--j", 1, "--floor", "identity")
     batch = ("--matcher", "batch-optimal", "--window", 3)
-    document = json.loads(run(*arguments, *batch, "--json")[1])
+    document = as_json(*arguments, *batch)
     matcher = sj.BatchOptimal(window=3, floor="identity")
     assert document["value"] == float(sj.match(x[0], x[1], matcher=matcher).value)
     assert "--floor does not fit --matcher exact" in refused(*arguments)
@@ -106,8 +99,7 @@ def test_floor_reaches_the_matcher(features_folder):
 def test_match_of_single_samples_previews_unmatched_tokens(features_folder):
     np.save("a.npy", features(shape=(20, 4)))
     np.save("b.npy", features(shape=(15, 4)))
-    code, out, _ = run("match", "a.npy", "b.npy", *SOLVER)
-    assert code == 0
+    out = done("match", "a.npy", "b.npy", *SOLVER)
     assert "20 tokens of a.npy with 15 of b.npy, 4 channels" in out
     assert "All of them: -o matching.npz" in out
     expected = sj.match(
@@ -124,7 +116,7 @@ def test_match_reads_only_the_sample_it_needs(features_folder):
     x = features(shape=(3, 6, 4))
     x[2] = np.nan
     np.save("x.npy", x)
-    assert run("match", "x.npy", "x.npy", "--i", 0, "--j", 1, *SOLVER)[0] == 0
+    done("match", "x.npy", "x.npy", "--i", 0, "--j", 1, *SOLVER)
     assert "must be finite" in refused("match", "x.npy", "x.npy", "--i", 0, "--j", 2)
 
 
