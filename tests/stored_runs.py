@@ -1,5 +1,8 @@
 """Features to run on, what a run left on the disk, and pieces of hostile files."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,17 @@ def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
             values, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name
         )
         assert values.dtype == getattr(expected, name).dtype
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 class Trap:

@@ -3,8 +3,6 @@
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from array_files import SUFFIXES, features, write
 from safetensors.numpy import save as safetensors_bytes
+from stored_runs import full_disk
 
 from semrsm_jax import RBF, Identity, pair_statistics
 from semrsm_jax.store import check_output, load_rsm, new_file, save_rsm, sha256
@@ -32,25 +31,21 @@ def test_output_check_leaves_no_trace_and_folders_are_made_later(tmp_path):
 def test_output_check_refuses_what_cannot_be_written(tmp_path):
     taken = tmp_path / "taken.npz"
     taken.write_text("before")
-    with pytest.raises(ValueError, match="exists; --overwrite replaces it"):
-        check_output(taken)
-    check_output(taken, overwrite=True)
-    with pytest.raises(ValueError, match="is an input, and would replace it"):
-        check_output(tmp_path / "." / "taken.npz", True, inputs=[taken])
-    with pytest.raises(ValueError, match="must end in one of .*, got .txt"):
-        check_output(tmp_path / "x.txt")
-    with pytest.raises(ValueError, match="got no suffix"):
-        check_output(tmp_path / "x")
-    with pytest.raises(ValueError, match="taken.npz is a file"):
-        check_output(taken / "x.npz")
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(ValueError, match="is a folder, expected a file name"):
-        check_output(tmp_path / "folder.npz", overwrite=True)
-    with pytest.raises(ValueError, match="cannot be written: File name too long"):
-        check_output(tmp_path / ("x" * 300 + ".npz"))
     os.mkfifo(tmp_path / "pipe.npy")
-    with pytest.raises(ValueError, match="is not a regular file"):
-        check_output(tmp_path / "pipe.npy", overwrite=True)
+    check_output(taken, overwrite=True)
+    for path, overwrite, inputs, message in (
+        (taken, False, [], "exists; --overwrite replaces it"),
+        (taken, True, [taken], "is an input, and would replace it"),
+        (tmp_path / "x.txt", False, [], "must end in one of .*, got .txt"),
+        (tmp_path / "x", False, [], "got no suffix"),
+        (taken / "x.npz", False, [], "taken.npz is a file"),
+        (tmp_path / "folder.npz", True, [], "is a folder, expected a file name"),
+        (tmp_path / f"{'x' * 300}.npz", False, [], "cannot be written: File name too"),
+        (tmp_path / "pipe.npy", True, [], "is not a regular file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_output(path, overwrite, inputs=inputs)
     assert taken.read_text() == "before"
 
 
@@ -98,28 +93,10 @@ def test_the_target_of_a_link_is_replaced_not_the_link(tmp_path):
     assert target.read_text() == "whole"
 
 
-FULL_DISK = """
-import resource, sys
-import numpy as np
-from semrsm_jax.store import save_rsm
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-for path in sys.argv[1:]:
-    try:
-        save_rsm(path, np.ones((200, 200)))
-    except OSError as error:
-        print("OSError")
-"""
-
-
-def test_full_disk_leaves_nothing(tmp_path):
-    paths = [str(tmp_path / f"x{suffix}") for suffix in SUFFIXES]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *paths],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["OSError"] * 3
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_full_disk_leaves_nothing(tmp_path, suffix):
+    with full_disk(4096), pytest.raises(OSError):
+        save_rsm(tmp_path / f"x{suffix}", np.ones((200, 200)))
     assert os.listdir(tmp_path) == []
 
 
@@ -131,40 +108,29 @@ def stats():
     return pair_statistics(features(), matcher=Identity())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_rsm_file_keeps_matrix_statistics_and_metadata(tmp_path, stats, suffix):
+def test_rsm_file_keeps_what_it_is_given_and_notices_changes(tmp_path, stats, suffix):
     path, kernel = tmp_path / f"ü x{suffix}", RBF()
-    save_rsm(path, kernel(stats), stats, {"matcher": {"name": "Identity"}, "ü": 1})
+    metadata = {"matcher": {"name": "Identity"}, "ü": 1}
+    names = {"x_ids": tuple("äbc"), "y_ids": tuple("def"), "x_groups": tuple("vvw")}
+    save_rsm(path, kernel(stats), stats, metadata, **names)
     file = load_rsm(path)
-    assert file.x_ids is file.y_ids is file.x_groups is file.y_groups is None
+    assert {k: getattr(file, k) for k in names} == names and file.y_groups is None
+    assert set(file.metadata["versions"]) == {"semrsm_jax", "jax"}
+    assert file.metadata == metadata | {"versions": file.metadata["versions"]}
     np.testing.assert_array_equal(file.rsm, kernel(stats))
-    assert file.statistics is not None
     for name, value in stats._asdict().items():
         np.testing.assert_array_equal(getattr(file.statistics, name), value)
-    assert file.metadata["matcher"] == {"name": "Identity"}
-    assert file.metadata["ü"] == 1
-    assert set(file.metadata["versions"]) == {"semrsm_jax", "jax"}
     stored = jax.tree.map(jnp.asarray, file.statistics)
     np.testing.assert_array_equal(kernel(stored), file.rsm)
     assert stat.S_IMODE(path.stat().st_mode) & 0o400
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_rsm_file_keeps_names_and_groups_and_notices_changes(tmp_path, stats, suffix):
-    path, names = tmp_path / f"x{suffix}", tuple("äbc")
-    given = {"x_ids": names, "y_ids": tuple("def"), "x_groups": tuple("vvw")}
-    save_rsm(path, stats.inner, stats, {"a": 1}, **given)
-    file = load_rsm(path)
-    assert {k: getattr(file, k) for k in given} == given and file.y_groups is None
-    assert set(file.metadata) == {"a", "versions"}
     if suffix == ".npz":
         with np.load(path) as arrays:
             changed = {**arrays, "rsm": arrays["rsm"] + np.float32(1)}
         np.savez(path, **changed)
     else:
         content = bytearray(path.read_bytes())
-        content[content.index(np.asarray(stats.inner).tobytes()) + 3] ^= 1
+        content[content.index(np.asarray(file.rsm).tobytes()) + 3] ^= 1
         path.write_bytes(content)
     with pytest.raises(ValueError, match="differs from its SHA-256"):
         load_rsm(path)
@@ -189,7 +155,7 @@ def test_npy_holds_the_matrix_and_what_describes_it(tmp_path, stats):
     save_rsm(tmp_path / "x.npy", stats.inner, stats, {"a": 1})
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), stats.inner)
     file = load_rsm(tmp_path / "x.npy")
-    assert file.statistics is None
+    assert file.statistics is None and file.x_ids is file.x_groups is None
     assert file.metadata["a"] == 1 and set(file.metadata) == {"a", "versions"}
 
 
@@ -216,7 +182,11 @@ def test_files_that_hold_no_rsm_are_refused(tmp_path):
         load_rsm(tmp_path / "z.safetensors")
 
 
-def test_save_rsm_refuses_what_it_cannot_keep(tmp_path):
+def test_save_rsm_refuses_what_it_cannot_keep(tmp_path, stats):
+    with pytest.raises(ValueError, match="x_ids must be unique, got 'a' again"):
+        save_rsm(tmp_path / "k.npz", np.eye(3), x_ids=["a", "b", "a"])
+    with pytest.raises(ValueError, match=r"inner of shape \(2, 2\), got \(3, 3\)"):
+        save_rsm(tmp_path / "k.npz", np.eye(2), stats)
     with pytest.raises(TypeError, match="rsm must be a real array.*complex"):
         save_rsm(tmp_path / "x.npy", np.ones((2, 2), complex))
     with pytest.raises(ValueError, match=r"rsm must have shape \(N, M\).*\(3, 4, 2\)"):
