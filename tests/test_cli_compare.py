@@ -74,12 +74,11 @@ def test_compare_of_features(tmp_path, monkeypatch, rng):
     x, y = rng.normal(size=(20, 3, 2)), rng.normal(size=(20, 2, 2))
     np.save("x.npy", x)
     np.save("y.npy", y)
-    document = as_json("compare", "x.npy", "y.npy", "--measure", "pwcca")
+    command = ("compare", "x.npy", "y.npy", "--measure", "pwcca")
+    document = as_json(*command)
     assert document["matrix"][0][1] == pytest.approx(float(sj.PWCCA()(x, y)), rel=1e-5)
     assert document["samples"] == 20
-    message = refused(
-        "compare", "x.npy", "y.npy", "--measure", "pwcca", *("--kernel", "rbf")
-    )
+    message = refused(*command, "--kernel", "rbf")
     assert "does not fit --measure pwcca" in message
 
 
@@ -164,9 +163,6 @@ def test_compare_writes_nan_as_null(matrices):
     assert document["matrix"][1][1] == pytest.approx(1)
 
 
-THIRDS = ("--labels", "thirds.csv")
-
-
 @pytest.fixture
 def scenes(matrices, rng) -> np.ndarray:
     """k.npz and l.npz: two crops each of six scenes, which labels.csv names too."""
@@ -223,16 +219,12 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
         (("--labels", "labels.csv"), "--labels needs --groups"),
         (("--drop-within",), "--drop-within needs --groups"),
         (("--groups", "prefix", "--drop-within"), "must be 'unbiased'"),
-        (
-            ("--groups", "third", *THIRDS, "--permutations", 9),
-            "0.167",
-        ),
+        (("--groups", "third", "--labels", "3.csv", "--permutations", 9), "0.167"),
     ],
 )
 def test_compare_refuses_groups(scenes, arguments, message):
     Path("other.csv").write_text("id,scene\nscene0_crop0.png,a\nb,b")
-    thirds = "\n".join(["third", *(f"{i // 4}" for i in range(12))])
-    Path(THIRDS[1]).write_text(thirds)
+    Path("3.csv").write_text("\n".join(["third", *(f"{i // 4}" for i in range(12))]))
     assert message in refused("compare", "k.npz", "l.npz", *arguments)
 
 

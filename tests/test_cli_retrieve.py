@@ -100,19 +100,20 @@ def test_retrieve_goes_by_ids_where_there_are_any(labels, rng):
     assert "8 of 8 are missing, for example 'q/0.png'" in message
 
 
-def test_retrieve_takes_the_results_of_a_search(labels):
+def test_retrieve_takes_the_results_of_a_search(labels, rng):
     q, db = labels
-    index, similarity = sj.nearest(*load("d"), 5)
-    np.savez("neighbors.npz", index=index, similarity=similarity)
+    x, y = rng.normal(size=(N, 2, 3)), rng.normal(size=(M, 2, 3))
+    np.save("x.npy", x.astype(np.float32))
+    np.save("y.npy", y.astype(np.float32))
+    search = ("search", "x.npy", "y.npy", "-k", 5, "--matcher", "identity")
+    done(*search, "-o", "neighbors.npz")
     both = ("--queries", "q.csv", "--database", "db.csv", "--k", 4)
     document = retrieved("neighbors.npz", *both)
-    expected = sj.scores_at_k(index[:, :4], q, db).mean.mean(0)
+    index = sj.nearest(np.einsum("nsc,msc->nm", x, y), 4).index
+    expected = sj.scores_at_k(index, q, db).mean.mean(0)
     np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-6)
-    assert (document["queries"], document["database"], document["exclude"]) == (
-        N,
-        None,
-        None,
-    )
+    shown = (document["queries"], document["database"], document["exclude"])
+    assert shown == (N, None, None)
     assert f"{N} queries\n" in run("retrieve", "neighbors.npz", *both)[1]
     for arguments, message in (
         (("neighbors.npz", "d.npy"), "cannot be given together"),
@@ -122,19 +123,6 @@ def test_retrieve_takes_the_results_of_a_search(labels):
         (("neighbors.npz", *both[:2], "--k", 2), "from -1 to 7, the database"),
     ):
         assert message in refused("retrieve", *arguments)
-
-
-def test_retrieve_scores_what_search_wrote(labels, rng):
-    q, db = labels
-    x, y = rng.normal(size=(N, 2, 3)), rng.normal(size=(M, 2, 3))
-    np.save("x.npy", x.astype(np.float32))
-    np.save("y.npy", y.astype(np.float32))
-    done("search", "x.npy", "y.npy", "-k", 3, "--matcher", "identity", "-o", "xy.npz")
-    both = ("--queries", "q.csv", "--database", "db.csv", "--k", 3)
-    document = retrieved("xy.npz", *both)
-    index = sj.nearest(np.einsum("nsc,msc->nm", x, y), 3).index
-    expected = sj.scores_at_k(index, q, db).mean.mean(0)
-    np.testing.assert_allclose(document["scores"][0]["mean"], expected, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -187,6 +175,9 @@ def test_retrieve_draws_a_gallery(labels, rng):
     assert "there must be an image for each sample, got 8" in message
 
 
+FEW = ("--queries", "q.csv", "--database", "few.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -199,14 +190,8 @@ def test_retrieve_draws_a_gallery(labels, rng):
         (("d.npy", "--queries", "q.csv"), "must have 11 rows, one for each sample of"),
         (("a.npy", "d.npy"), "must be over the same samples, got 8 x 8 and 8 x 11"),
         (("d.npy", "-o", "r.txt"), "must end in one of .json"),
-        (
-            ("d.npy", "--queries", "q.csv", "--database", "few.csv"),
-            "only one has fork, large, knife",
-        ),
-        (
-            ("a.npy", "--queries", "one.csv"),
-            "no query has a neighbor: all are excluded",
-        ),
+        (("d.npy", *FEW), "only one has fork, large, knife"),
+        (("a.npy", "--queries", "one.csv"), "no query has a neighbor: all are exclud"),
     ],
 )
 def test_retrieve_refuses(labels, arguments, message):
