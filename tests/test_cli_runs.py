@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shell import SOLVER, features, refused, run
+from shell import SOLVER, as_json, done, features, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax import engine
@@ -43,12 +43,12 @@ RSM = ("rsm", "x.npy", "--matcher", "identity", "--tile", 4)
 )
 def test_every_output_holds_the_same_bits(folder, inputs, center):
     command = ("rsm", *inputs, "--center", center, "--tile", 4, *SOLVER)
-    assert run(*command, "-o", "k.zarr")[0] == 0
+    done(*command, "-o", "k.zarr")
     for name, kernel in {"linear": sj.Linear(), "rbf": sj.RBF()}.items():
         expected = open_similarity("k.zarr", kernel)[:]
         for output in ("k.npy", "k.npz", "k.safetensors"):
             options = ("-o", output, "--kernel", name, "--overwrite")
-            assert run(*command, *options)[0] == 0
+            done(*command, *options)
             loaded = load_rsm(output)
             np.testing.assert_array_equal(loaded.rsm, expected)
             if loaded.statistics is not None:
@@ -62,31 +62,20 @@ def test_every_output_holds_the_same_bits(folder, inputs, center):
 def test_ids_travel_with_the_rsm(folder, output):
     ids = [f"image {n}" for n in range(11)]
     save_features("x.npz", {"a": features(shape=SHAPE)}, ids=ids)
-    command = ("rsm", "x.npz", "y.npy", "--matcher", "identity", "-o", output)
-    assert run(*command)[0] == 0
+    done("rsm", "x.npz", "y.npy", "--matcher", "identity", "-o", output)
     similarity = open_similarity(output)
     assert list(similarity.x_ids or ()) == ids
     assert similarity.y_ids is None
 
 
-def test_a_run_begun_in_python_goes_on_in_the_shell(folder):
-    settings = {"matcher": sj.Identity(), "tile": 4}
-    store = engine.run(features(shape=(11, 6, 4)), store="x.zarr", **settings)
-    store.forget(list(store.grid)[2])
-    code, out, err = run(*RSM, "-o", "x.zarr")
-    assert (code, err) == (0, "")
-    assert "6 (NHWC)" in out
-    assert not open_run("x.zarr").missing()
-
-
 def test_a_tile_is_no_larger_than_the_matrix(folder):
-    assert run("rsm", "x.npy", "-o", "k.zarr", "--tile", 3000, *SOLVER)[0] == 0
+    done("rsm", "x.npy", "-o", "k.zarr", "--tile", 3000, *SOLVER)
     assert open_run("k.zarr").grid.side == 11
 
 
 def test_an_interrupted_file_is_resumed(folder, monkeypatch):
     command = ("rsm", "x.npy", "-o", "k.npz", "--tile", 4, *SOLVER)
-    assert run(*command)[0] == 0
+    done(*command)
     expected = load_rsm("k.npz").rsm
     write, written = RunStore.write, []
 
@@ -101,8 +90,7 @@ def test_an_interrupted_file_is_resumed(folder, monkeypatch):
     assert (code, out) == (130, "")
     assert "finished tiles are kept in " in err and "k.npz.partial" in err
     assert run("status", "k.npz.partial")[0] == 3
-    code, out, _ = run(*command, "--overwrite", "--json-log", "log.jsonl")
-    assert code == 0
+    out = done(*command, "--overwrite", "--json-log", "log.jsonl")
     assert "resumed" in out
     assert len(written) == 6
     np.testing.assert_array_equal(load_rsm("k.npz").rsm, expected)
@@ -110,28 +98,19 @@ def test_an_interrupted_file_is_resumed(folder, monkeypatch):
     assert json.loads(Path("log.jsonl").read_text().splitlines()[-1])["resumed"] > 0
 
 
-def test_a_log_that_cannot_be_written_is_named(folder):
-    message = refused("rsm", "x.npy", "-o", "x.zarr", "--json-log", "no/log")
-    assert "JSON log no/log cannot be written" in message
-    assert not (folder / "x.zarr").exists()
-
-
-def test_resuming_status_and_log(folder):
-    code, out, err = run(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
-    assert (code, err) == (0, "")
-    assert "Next: semrsm status x.zarr" in out
-    store = open_run("x.zarr")
+def test_a_run_begun_in_python_goes_on_in_the_shell_with_status_and_log(folder):
+    settings = {"matcher": sj.Identity(), "tile": 4}
+    store = engine.run(features(shape=(11, 6, 4)), store="x.zarr", **settings)
     store.forget(list(store.grid)[2])
     code, out, _ = run("status", "x.zarr")
     assert code == 3
     assert "not finished" in out
     assert "5 of 6, 4 x 4" in out
-    code, out, _ = run(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
-    assert code == 0
-    assert "resumed" in out
-    code, out, _ = run("status", "x.zarr", "--json", "--verify")
-    assert code == 0
-    document = json.loads(out)
+    for progress in ("resumed", "nothing to match"):
+        out = done(*RSM, "-o", "x.zarr", "--json-log", "log.jsonl")
+        for text in ("6 (NHWC)", progress, "Next: semrsm status x.zarr"):
+            assert text in out
+    document = as_json("status", "x.zarr", "--verify")
     (one,) = document["runs"]
     assert document["finished"]
     assert (one["pairs"], one["pairs_done"], one["tiles_missing"]) == (55, 55, 0)
@@ -146,13 +125,12 @@ def test_resuming_status_and_log(folder):
 def test_a_soft_run_resumes_and_is_no_other(folder):
     soft = ("--matcher", "sinkhorn", "--epsilon", 0.5, "--relative")
     command = ("rsm", "x.npy", "-o", "x.zarr", "--tile", 4, *soft)
-    assert run(*command)[0] == 0
+    done(*command)
     store = open_run("x.zarr")
     assert store.manifest.matcher["epsilon"] == 0.5
     assert store.manifest.matcher["relative"] is True
     store.forget(list(store.grid)[2])
-    code, out, _ = run(*command)
-    assert code == 0
+    out = done(*command)
     assert "resumed" in out
     matcher = sj.Sinkhorn(0.5, relative=True)
     expected = sj.rsm(features(shape=(11, 6, 4)), matcher=matcher)
@@ -160,16 +138,14 @@ def test_a_soft_run_resumes_and_is_no_other(folder):
         open_similarity("x.zarr", sj.Linear())[:], expected, rtol=1e-4, atol=1e-4
     )
     assert "0.5" in refused(*command, "--epsilon", 0.6)
-    code, out, _ = run("plan", "x.npy", *soft, "--json")
-    assert code == 0
-    assert json.loads(out)["pairs"] == 66
+    assert as_json("plan", "x.npy", *soft)["pairs"] == 66
 
 
 def test_status_names_damage(folder):
     run(*RSM, "-o", "x.zarr", "-q")
     chunk = Path("x.zarr/inner/c.1.0")
     chunk.write_bytes(bytes(chunk.stat().st_size))
-    assert run("status", "x.zarr")[0] == 0
+    done("status", "x.zarr")
     code, out, _ = run("status", "x.zarr", "--verify")
     assert code == 3
     assert "tile 1.0" in out
@@ -178,25 +154,21 @@ def test_status_names_damage(folder):
 
 def test_several_layers(folder):
     command = ("rsm", "layers.npz", "-o", "l.zarr", "--matcher", "identity")
-    code, out, _ = run(*command, "--layer", "all")
-    assert code == 0
+    out = done(*command, "--layer", "all")
     assert "conv1, conv2" in out
     assert set(open_runs("l.zarr")) == {"conv1", "conv2"}
-    code, out, _ = run("status", "l.zarr")
-    assert code == 0
+    out = done("status", "l.zarr")
     assert out.count("55 of 55") == 2
     assert "exclude each other" in refused(*command, "--layer", "conv1", "--key", "b")
     assert "key must be one of 'conv1', 'conv2'" in refused(*command, "--layer", "no")
 
 
 def test_plan(folder):
-    code, out, err = run("plan", "x.npy", "--matcher", "identity")
-    assert (code, err) == (0, "")
+    out = done("plan", "x.npy", "--matcher", "identity")
     for name in ("pairs       55", "time", "memory", "disk", "pairs/s"):
         assert name in out
-    code, out, _ = run("plan", "x.npy", "y.npy", "--matcher", "identity", "--json")
-    assert json.loads(out)["pairs"] == 55
-    assert json.loads(out)["samples"] == [11, 5]
+    document = as_json("plan", "x.npy", "y.npy", "--matcher", "identity")
+    assert document["pairs"] == 55 and document["samples"] == [11, 5]
     assert sorted(p.name for p in folder.iterdir()) == ["layers.npz", "x.npy", "y.npy"]
 
 
@@ -211,6 +183,9 @@ def test_what_does_not_fit_is_refused(folder):
     assert "exclude each other" in refused(
         *RSM, "-o", "x.zarr", "--workers", 1, "--cluster", "tcp://localhost:1"
     )
+    message = refused(*RSM, "-o", "x.zarr", "--json-log", "no/log")
+    assert "JSON log no/log cannot be written" in message
+    assert not Path("x.zarr").exists()
     assert "does not exist" in refused("status", "no.zarr")
     assert "is no zarr array or group" in refused("status", folder)
     run(*RSM, "-o", "x.zarr")
