@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from shell import SOLVER, features, run
+from shell import SOLVER, done, features, run
 
 import semrsm_jax as sj
 from semrsm_jax.store import load_rsm, sha256
@@ -31,8 +31,7 @@ MATCHERS = {
 @pytest.mark.parametrize("name", MATCHERS)
 def test_rsm_equals_the_function_for_every_matcher(features_folder, name):
     options, matcher = MATCHERS[name]
-    code, out, _ = run("rsm", "x.npy", "-o", "x.npz", "--matcher", name, *options)
-    assert code == 0
+    out = done("rsm", "x.npy", "-o", "x.npz", "--matcher", name, *options)
     expected = sj.rsm(sj.to_tokens(features()), matcher=matcher)
     np.testing.assert_array_equal(load_rsm("x.npz").rsm, expected)
     assert repr(matcher) in out
@@ -49,10 +48,9 @@ def test_rsm_equals_the_function_for_every_matcher(features_folder, name):
     ],
 )
 def test_rsm_equals_the_function_for_every_kernel(features_folder, options, kernel):
-    code, _, _ = run(
+    done(
         "rsm", "x.npy", "-o", "x.npy.npz", "--matcher", "identity", "--kernel", *options
     )
-    assert code == 0
     file = load_rsm("x.npy.npz")
     tokens = sj.to_tokens(features())
     expected = sj.rsm(tokens, matcher=sj.Identity(), kernel=kernel)
@@ -63,43 +61,28 @@ def test_rsm_equals_the_function_for_every_kernel(features_folder, options, kern
 def test_rsm_between_two_files_with_spaces_and_other_letters(features_folder):
     Path("x.npy").rename("ein [red] Häuschen.npy")
     output = features_folder / "neu hier" / "größe 日本.npz"
-    code, out, err = run(
-        "rsm", "ein [red] Häuschen.npy", "y.npy", "-o", output, *SOLVER
-    )
-    assert code == 0
+    out = done("rsm", "ein [red] Häuschen.npy", "y.npy", "-o", output, *SOLVER)
     expected = sj.rsm(
         sj.to_tokens(features()), features(1, (4, 6, 4)), sj.Exact(solver="scipy")
     )
     np.testing.assert_array_equal(load_rsm(output).rsm, expected)
     assert "RSM of ein [red] Häuschen.npy and y.npy" in out
     assert f"written to     {output}" in out
-    assert err == ""
 
 
 def test_metadata_says_how_the_rsm_was_made(features_folder):
     save_file({"a": features(), "b": features(2)}, "z.safetensors")
-    arguments = (
-        "rsm",
-        "z.safetensors",
-        "-o",
-        "z.npz",
-        "--key",
-        "b",
-        "--layout",
-        "nchw",
+    done(
+        *("rsm", "z.safetensors", "-o", "z.npz", "--key", "b", "--layout", "nchw"),
+        *("--center", "channel", "--kernel", "rbf", *SOLVER),
     )
-    arguments += ("--center", "channel", "--kernel", "rbf", *SOLVER)
-    assert run(*arguments)[0] == 0
     file = load_rsm("z.npz")
     tokens = sj.center(sj.to_tokens(features(2), "NCHW"))
     matcher, kernel = sj.Exact(solver="scipy"), sj.RBF()
     stats = sj.pair_statistics(tokens, matcher=matcher)
     np.testing.assert_allclose(file.rsm, kernel(stats), rtol=1e-6)
-    assert file.metadata["matcher"] == {
-        "name": "Exact",
-        "tolerance": 1e-6,
-        "solver": "scipy",
-    }
+    exact = {"name": "Exact", "tolerance": 1e-6, "solver": "scipy"}
+    assert file.metadata["matcher"] == exact
     assert file.metadata["kernel"] == {"name": "RBF", "bandwidth": None}
     assert file.metadata["sigma"] == pytest.approx(float(kernel.sigma(stats)))
     assert file.metadata["center"] == "channel"
@@ -118,28 +101,25 @@ def test_metadata_says_how_the_rsm_was_made(features_folder):
 
 @pytest.mark.parametrize("axis", ["channel", "position"])
 def test_two_files_are_centered_by_the_mean_of_the_second(features_folder, axis):
-    code, _, _ = run(
+    done(
         *("rsm", "x.npy", "y.npy", "-o", "o.npy"),
         *("--center", axis, "--matcher", "identity"),
     )
-    assert code == 0
     x, y = features().reshape(5, 6, 4), features(1, (4, 6, 4))
     mean = y.mean((0, 1)) if axis == "channel" else y.mean(0)
     expected = sj.rsm(x - mean, y - mean, sj.Identity())
     np.testing.assert_allclose(np.load("o.npy"), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_memory_budget_does_not_change_the_rsm(features_folder):
+def test_memory_budget_does_not_change_the_rsm_and_quiet_says_nothing(features_folder):
     for name, budget in (("a.npy", "1KB"), ("b.npy", "0.5GiB")):
         command = ("rsm", "x.npy", "-o", name, "--memory-budget", budget)
-        assert run(*command, *SOLVER)[0] == 0
+        assert done(*command, "--quiet", *SOLVER) == ""
     np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
 
 
 def test_summary_fits_a_screen_and_names_the_next_step(features_folder):
-    code, out, err = run("rsm", "x.npy", "-o", "my x.npz", *SOLVER)
-    assert code == 0
-    assert err == ""
+    out = done("rsm", "x.npy", "-o", "my x.npz", *SOLVER)
     assert len(out.splitlines()) <= 20
     assert max(map(len, out.splitlines())) <= 88
     assert "samples        5 x 5" in out
@@ -149,17 +129,11 @@ def test_summary_fits_a_screen_and_names_the_next_step(features_folder):
     assert "Next: semrsm compare 'my x.npz' ANOTHER_RSM" in out
 
 
-def test_quiet_says_nothing(features_folder):
-    assert run("rsm", "x.npy", "-o", "o.npz", "-q", *SOLVER) == (0, "", "")
-    assert Path("o.npz").exists()
-
-
 def test_one_sample_and_zero_features_are_summarized(features_folder):
     np.save("one.npy", features(shape=(1, 6, 4)))
     np.save("zero.npy", np.zeros((3, 6, 4)))
-    assert run("rsm", "one.npy", "-o", "one.npz", *SOLVER)[0] == 0
-    code, out, _ = run("rsm", "zero.npy", "-o", "zero.npz", *SOLVER)
-    assert code == 0
+    done("rsm", "one.npy", "-o", "one.npz", *SOLVER)
+    out = done("rsm", "zero.npy", "-o", "zero.npz", *SOLVER)
     assert "no pair has a bound above 0" in out
 
 
