@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
-from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity
+from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, to_tokens
 from semrsm_jax.engine import Features, plan, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
@@ -153,8 +153,6 @@ def test_files_are_read_block_by_block_in_any_layout(tmp_path, layout):
     z = features(shape=(9, 3, 2, 4) if len(layout) == 4 else (9, 6, 4))
     np.save(tmp_path / "z.npy", z)
     mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
-    from semrsm_jax import to_tokens
-
     rows = token_rows(mapped, layout)
     assert rows.shape == to_tokens(z, layout).shape
     np.testing.assert_array_equal(rows[2:7], to_tokens(z, layout)[2:7])

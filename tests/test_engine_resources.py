@@ -12,7 +12,8 @@ import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
 from semrsm_jax import Identity, pair_statistics
-from semrsm_jax.engine import _cluster, local_cluster, run
+from semrsm_jax._rows import Rows
+from semrsm_jax.engine import _cluster, _tile, local_cluster, run
 
 # Memory
 
@@ -49,8 +50,6 @@ def test_blocks_too_large_for_a_device_stay_on_the_host(tmp_path, monkeypatch):
         if isinstance(value, np.ndarray) and value.shape == (4, 6, 4):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return asarray(value, *arguments)
-
-    from semrsm_jax.engine import _tile
 
     monkeypatch.setattr(_tile.jnp, "asarray", limited)
     store = run(x, store=tmp_path / "run.zarr", matcher=Identity(), tile=4)
@@ -111,17 +110,10 @@ def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
         for name, array in {"x": x, "y": y}.items():
             np.save(tmp_path / f"{name}.npy", array)
         x, y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
-    here = run(x, y, store=tmp_path / "a.zarr", matcher=EXACT, tile=4)
-    seen = []
-    there = run(
-        x,
-        y,
-        store=tmp_path / "b.zarr",
-        matcher=EXACT,
-        tile=4,
-        cluster=cluster,
-        progress=seen.append,
-    )
+    settings, seen = {"matcher": EXACT, "tile": 4}, []
+    here = run(x, y, store=tmp_path / "a.zarr", **settings)
+    settings |= {"cluster": cluster, "progress": seen.append}
+    there = run(x, y, store=tmp_path / "b.zarr", **settings)
     assert there.missing(verify=True) == []
     assert seen[-1].done == seen[-1].total == 22 * 13
     for a, b in zip(here.statistics(0, 22), there.statistics(0, 22), strict=True):
@@ -131,7 +123,6 @@ def test_a_cluster_gives_what_this_process_gives(tmp_path, cluster, on_disk):
 @pytest.mark.slow
 def test_features_that_workers_cannot_see_are_sent(tmp_path, cluster):
     x, here = features(), os.getpid()
-    from semrsm_jax._rows import Rows
 
     def read(start, stop):
         if os.getpid() != here:
