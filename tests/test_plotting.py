@@ -23,8 +23,10 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 
-def _result(stages=2, n=4, batches=3):
+@pytest.fixture(scope="module")
+def result():
     """A synthetic result: the overlap shows in the semantic RSMs alone."""
+    stages, n, batches = 2, 4, 3
     rng = np.random.default_rng(0)
     config = TranslationConfig(
         crops=n * batches,
@@ -50,8 +52,8 @@ def _result(stages=2, n=4, batches=3):
 
 
 @pytest.fixture(scope="module")
-def figure():
-    return translation_figure(_result())
+def figure(result):
+    return translation_figure(result)
 
 
 def test_plot_rsm_shows_the_values_with_labels_and_a_bar():
@@ -105,10 +107,10 @@ def test_heatmaps_of_the_figure_share_one_scale(figure):
     assert [bar.get_ylabel() for bar in bars] == ["RBF similarity"]
 
 
-def test_figure_names_stages_rsms_and_aurocs(figure):
+def test_figure_names_stages_rsms_and_aurocs(figure, result):
     titles = [a.get_title() for a in figure.get_axes()]
     assert "stages.0\nS = 256" in titles and "stages.1\nS = 128" in titles
-    for stage in _result().stages:
+    for stage in result.stages:
         for scores in (stage.spatio_semantic, stage.semantic):
             assert f"AUROC {scores.auroc.value:.3f}" in titles
     rows = [a.get_ylabel() for a in figure.get_axes()]
@@ -116,12 +118,12 @@ def test_figure_names_stages_rsms_and_aurocs(figure):
     assert {"upper window", "lower window"} <= set(titles)
 
 
-def test_distributions_of_the_figure_have_one_axis(figure):
+def test_distributions_of_the_figure_have_one_axis(figure, result):
     axes = [a for a in figure.get_axes() if a.get_title().startswith("AUROC")]
     assert len(axes) == 4 and len({a.get_xlim() for a in axes}) == 1
     lowest = min(
         scores.rsms.min()
-        for stage in _result().stages
+        for stage in result.stages
         for scores in (stage.spatio_semantic, stage.semantic)
     )
     assert axes[0].get_xlim() == (lowest, 1)
@@ -143,8 +145,7 @@ def test_outlined_pixels_are_those_shared(figure):
     )
 
 
-def test_two_networks_are_compared_below_the_first():
-    result = _result()
+def test_two_networks_are_compared_below_the_first(result):
     trained = tuple(stage._replace(weights="trained") for stage in result.stages)
     random = tuple(
         stage._replace(semantic=stage.spatio_semantic) for stage in result.stages
@@ -165,10 +166,11 @@ def test_two_networks_are_compared_below_the_first():
     assert sum(a.get_title().startswith("AUROC") for a in figure.get_axes()) == 4
 
 
-def test_figure_is_written_headless_and_without_pyplot(tmp_path):
+def test_figure_is_written_headless_and_without_pyplot(result, tmp_path):
     loaded = "matplotlib.pyplot" in sys.modules
     for name in ("translation.png", "translation.pdf"):
-        translation_figure(_result(stages=1)).savefig(tmp_path / name)
+        one = result._replace(stages=result.stages[:1])
+        translation_figure(one).savefig(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 10_000
     assert ("matplotlib.pyplot" in sys.modules) == loaded
 
