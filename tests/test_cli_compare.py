@@ -236,9 +236,7 @@ def test_compare_refuses_groups(scenes, arguments, message):
         (("a.npy", "small.npy"), "must be over the same samples, got 8 and 3"),
         (("a.npy", "d.npy"), "d.npy must hold a square RSM, got shape (8, 11)"),
         (("a.npy", "x.npy"), "x.npy must hold an RSM (N, M), got shape (5, 3, 2)"),
-        (("a.npy", "nan.npy"), "must be finite"),
         (("a.npy", "none.png"), "none.png does not exist"),
-        (("tiny.npy", "small.npy", "--estimator", "unbiased"), "at least 4 samples"),
         (("a.npy", "b.npy", "--bandwidth", "2"), "--bandwidth needs --kernel rbf"),
         (("a.npy", "b.npy", "--measure", "hsic", "--bootstrap", 9), "does not fit"),
         (("a.npy", "b.npy", "--measure", "cca"), "--measure must be one of cka, hsic"),
@@ -251,12 +249,9 @@ def test_compare_refuses_groups(scenes, arguments, message):
             "k must be less than",
         ),
         (("a.npy", "b.npy", "--plot", "c.jpg"), "must end in one of .png, .pdf, .svg"),
-        (("a.npy", "b.npy", "--bootstrap", 9, "--confidence", 2), "confidence must"),
     ],
 )
 def test_compare_refuses(matrices, arguments, message):
     np.save("small.npy", np.eye(3))
-    np.save("tiny.npy", np.eye(3) + 1)
     np.save("x.npy", np.ones((5, 3, 2)))
-    np.save("nan.npy", np.full((N, N), np.nan))
     assert message in refused("compare", *arguments)
