@@ -89,9 +89,9 @@ def load(context, path) -> Opened:
     return Opened(page, troubles)
 
 
-def cell(page, side, row, column, samples=12):
+def cell(page, side, row, column):
     """Where a cell is on the screen, as Bokeh itself says."""
-    where = page.evaluate(
+    return page.evaluate(
         """([side, row, column]) => {
             const plot = RSM.model(side), view = Bokeh.index.find_one(plot);
             const frame = view.canvas_view.events_el ?? view.canvas_view.el;
@@ -101,7 +101,6 @@ def cell(page, side, row, column, samples=12):
         }""",
         [side, row, column],
     )
-    return where
 
 
 def choose(page, side, row, column):

@@ -1,10 +1,12 @@
-"""The report in a real browser: clicks, hovers, keys, and what is shown for them."""
+"""The report in a real browser: what clicks and keys show, themes, sizes, notebooks."""
 
 import numpy as np
 import pytest
 from report_browsers import HOSTILE, browser, cell, choose, load, made  # noqa: F401
 
-from semrsm_jax import Exact, Identity, match, rsm
+from semrsm_jax import Exact, Identity, match, report, rsm
+
+GRID = (4, 6)
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +30,22 @@ def shown_numbers(page) -> dict[str, str]:
     return dict(zip(names.all_inner_texts(), values.all_inner_texts(), strict=True))
 
 
-def patch(page, which, row, column, grid=(4, 6)):
+def patch(page, which, row, column):
     box = page.locator(f"#{which} img").bounding_box()
     return (
-        box["x"] + box["width"] * (column + 0.5) / grid[1],
-        box["y"] + box["height"] * (row + 0.5) / grid[0],
+        box["x"] + box["width"] * (column + 0.5) / GRID[1],
+        box["y"] + box["height"] * (row + 0.5) / GRID[0],
     )
 
 
-def lit(page, name, which, grid=(4, 6)):
+def lit(page, name, which):
     """The grid position of a patch that is lit up."""
     lit_box = page.locator(f"#overlay .{name}").bounding_box()
     box = page.locator(f"#{which} img").bounding_box()
     x, y = lit_box["x"] + lit_box["width"] / 2, lit_box["y"] + lit_box["height"] / 2
     return (
-        int((y - box["y"]) / box["height"] * grid[0]),
-        int((x - box["x"]) / box["width"] * grid[1]),
+        int((y - box["y"]) / box["height"] * GRID[0]),
+        int((x - box["x"]) / box["width"] * GRID[1]),
     )
 
 
@@ -220,3 +222,76 @@ def test_a_cell_of_the_cka_matrix_puts_its_rsms_into_the_heatmaps(opened):
     )
     assert page.inner_text("#left-title") == f"semantic: {HOSTILE}"
     assert page.inner_text("#right-title") == "spatio-semantic: last"
+
+
+# Pages of their own
+
+
+@pytest.mark.slow
+def test_light_and_dark_follow_the_system_and_the_switch(browser, made):
+    grounds = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page, troubles = load(context, made.path)
+        ground = "getComputedStyle(document.body).backgroundColor"
+        plot = "JSON.stringify(RSM.model('left').border_fill_color)"
+        grounds[scheme] = page.evaluate(ground), page.evaluate(plot)
+        page.click("#theme")
+        grounds[scheme, "switched"] = page.evaluate(ground), page.evaluate(plot)
+        assert troubles == []
+        context.close()
+    assert grounds["light"] == grounds["dark", "switched"]
+    assert grounds["dark"] == grounds["light", "switched"]
+    assert grounds["light"] != grounds["dark"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1366, 768), (1024, 700), (390, 844)])
+def test_nothing_stands_out_of_the_screen(browser, made, size):
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    page, _ = load(context, made.path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    context.close()
+
+
+@pytest.mark.slow
+def test_pairs_that_are_not_in_the_page_are_said_to_be_so(browser, made, tmp_path):
+    path = tmp_path / "few.html"
+    report(made.x, None, path, grid=(4, 6), pairs=0, also=[(1, 2)])
+    context = browser.new_context()
+    page, troubles = load(context, path.as_uri())
+    choose(page, "right", 1, 2)
+    assert "Point at a patch" in page.inner_text("#patch-readout")
+    choose(page, "right", 3, 9)
+    assert "--pair 3,9" in page.inner_text("#patch-readout")
+    assert page.locator("#overlay line").count() == 0
+    assert troubles == []
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_page(browser, made, tmp_path):
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f"<!DOCTYPE html><meta charset=utf-8>{made.report._repr_html_()}"
+    )
+    page = browser.new_page()
+    page.goto(notebook.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("body[data-ready=true]").wait_for(timeout=30000)
+    assert frame.locator("h1").inner_text() == HOSTILE
+    page.close()
+
+
+@pytest.mark.slow
+def test_clicks_at_200_samples_are_answered(browser, rng, tmp_path):
+    x = rng.normal(size=(200, 64, 8)).astype("f4")
+    images = rng.integers(0, 256, (200, 64, 64, 3), np.uint8)
+    path = tmp_path / "page.html"
+    report(x, images, path, grid=(8, 8))
+    context = browser.new_context(viewport={"width": 1366, "height": 768})
+    page, troubles = load(context, path.as_uri())
+    for row, column in rng.choice(200, (12, 2), replace=False).tolist():
+        choose(page, "right", row, column)
+    assert troubles == []
+    context.close()
