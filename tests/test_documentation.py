@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import unittest
 from pathlib import Path
 
 import pytest
+import shell
 
 sybil = pytest.importorskip("sybil")
 from sybil.example import Example  # noqa: E402
@@ -21,19 +23,26 @@ NEEDS = {
 }
 
 
-def shell(example: Example) -> None:
+# What needs a shell. A block of calls of semrsm alone runs in this process, which has
+# imported already what a new one would.
+BASH = re.compile(r"[|&;<>$`\\]|^(?!semrsm )", re.MULTILINE)
+
+
+def commands(example: Example) -> None:
     """Runs a block of commands, each as a user types it; the first failure ends it."""
-    process = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", example.parsed],
-        capture_output=True,
-        text=True,
-    )
-    place = f"{Path(example.path).name}:{example.line}"
-    assert process.returncode == 0, f"{place}\n{process.stdout}\n{process.stderr}"
+    place, block = f"{Path(example.path).name}:{example.line}", example.parsed.strip()
+    if BASH.search(block):
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.returncode == 0, f"{place}\n{process.stdout}\n{process.stderr}"
+        return
+    for line in block.splitlines():
+        code, out, err = shell.run(*shlex.split(line, comments=True)[1:])
+        assert code == 0, f"{place}\n{out}\n{err}"
 
 
 PYTHON = [PythonCodeBlockParser(), SkipParser()]
-COMMANDS = [CodeBlockParser(language="bash", evaluator=shell)]
+COMMANDS = [CodeBlockParser(language="bash", evaluator=commands)]
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ def folder(tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+    monkeypatch.syspath_prepend(work)
     return work
 
 
