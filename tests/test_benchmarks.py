@@ -96,7 +96,6 @@ def test_large_analysis_measures_each_analysis(smoke):
 
 @pytest.mark.slow
 def test_pruning_compares_both_ways(smoke):
-    pytest.importorskip("skimage")
     _, text, document = smoke("pruning")
     results = document["results"]
     assert "neighbors are equal: 1" in text and "goal" not in text
@@ -113,8 +112,6 @@ def test_soft_memory_measures_both_directions(smoke):
 
 @pytest.mark.slow
 def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
-    pytest.importorskip("skimage")
-    pytest.importorskip("ott")
     rows = smoke("soft_runtime")[2]["results"]
     assert [row["differentiated"] for row in rows] == ["value", "reg_ot_cost"]
     for row in rows:

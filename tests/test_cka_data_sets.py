@@ -6,9 +6,6 @@ from checkpoints import write_torchvision_resnet
 from PIL import Image
 from study_runs import run_study
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
 import semrsm_jax as sj
 from experiments.cka.datasets import Cifar100Images, ImageNetImages, TinyImageNetImages
 from experiments.cka.sources import OnDataSet

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
 import semrsm_jax as sj
 from experiments.cka.compare import ACROSS, BOTH, DIFFERENCE, KINDS, WITHIN, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part

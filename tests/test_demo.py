@@ -18,9 +18,6 @@ from semrsm_jax.demo import (
 from semrsm_jax.matching import Exact, Identity
 from semrsm_jax.models import ResNetConfig
 
-pytest.importorskip("skimage")
-
-
 # 32x32 windows: S = 64 and 16 at the last two stages.
 SMALL = TranslationConfig(
     crops=8,

@@ -8,8 +8,6 @@ from semrsm_jax.demo import photographs as photographs_module
 from semrsm_jax.demo.networks import normalize, random_network, trained_network
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, draw_crops, load_photograph
 
-pytest.importorskip("skimage")
-
 
 @pytest.fixture(scope="module")
 def crops():

@@ -13,9 +13,6 @@ from semrsm_jax.demo.separation import (
     separability,
 )
 
-pytest.importorskip("skimage")
-
-
 # --- separation ----------------------------------------------------------------------
 
 

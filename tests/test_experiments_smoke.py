@@ -9,11 +9,6 @@ import pytest
 from study_runs import OTHER_SCALES, check_files, run_study
 from typer.testing import CliRunner
 
-pytest.importorskip("lap")
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 import semrsm_jax as sj
 from experiments.cka.compare import DIFFERENCE, WITHIN
 from experiments.frame.conduct import conduct

@@ -12,9 +12,6 @@ import pytest
 from study_runs import run_study
 from typer.testing import CliRunner
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
 from experiments.frame.command_line import command, questions
 from experiments.frame.conduct import conduct
 from experiments.frame.finding import (

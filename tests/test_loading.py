@@ -3,6 +3,7 @@
 import json
 import sys
 
+import huggingface_hub as hub
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -224,7 +225,6 @@ def test_a_wrong_dtype_is_not_a_fault_of_the_config(folder):
 
 
 def test_the_hub_is_asked_by_id_and_by_name(monkeypatch, folder):
-    hub = pytest.importorskip("huggingface_hub")
     asked = []
 
     def snapshot(name, *, revision, allow_patterns):
@@ -241,7 +241,6 @@ def test_the_hub_is_asked_by_id_and_by_name(monkeypatch, folder):
 
 
 def test_a_hub_out_of_reach_is_explained(monkeypatch):
-    hub = pytest.importorskip("huggingface_hub")
 
     def offline(*_, **__):
         raise hub.errors.LocalEntryNotFoundError("no network")

@@ -172,7 +172,6 @@ def test_a_missing_package_names_its_extra(folder, monkeypatch):
 
 @pytest.mark.slow
 def test_see_goes_from_a_folder_to_a_report(folder):
-    pytest.importorskip("bokeh")
     Path("labels.csv").write_text("id,label\n3.png,last\n2.png,b\n0.png,first\n")
     code, out, err = run(
         *("see", "--model", "own_networks:both", "--images", "images"),

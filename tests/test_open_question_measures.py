@@ -2,14 +2,9 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
-import jax.numpy as jnp
 from flax import nnx
 
 from experiments.frame.finding import Number

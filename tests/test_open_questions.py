@@ -4,13 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from PIL import Image
+from typer.testing import CliRunner
 
 from experiments.frame.conduct import conduct
 from experiments.frame.session import Session

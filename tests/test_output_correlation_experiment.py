@@ -14,9 +14,6 @@ import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
 import semrsm_jax as sj
 from experiments.data.draw import Draw
 from experiments.frame.finding import Number

@@ -5,10 +5,6 @@ import pytest
 from photograph_folder import folder  # noqa: F401
 from PIL import Image
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 import semrsm_jax as sj
 from experiments.cka.config import SCALES as CKA_SCALES
 from experiments.data.photographs import (

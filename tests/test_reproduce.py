@@ -9,8 +9,6 @@ import pytest
 from study_runs import run_study
 from typer.testing import CliRunner
 
-pytest.importorskip("matplotlib")
-
 from experiments.frame.finding import Finding, Quantity, Section
 from experiments.frame.study import Study
 from experiments.reproduce.command import command, folders

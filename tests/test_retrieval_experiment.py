@@ -2,11 +2,6 @@
 
 import numpy as np
 import pytest
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from retrieval_frames import GROUPS, VIDEOS, checkpoint, ego, of_frames  # noqa: F401
 
 from experiments.frame.finding import Number

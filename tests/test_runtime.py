@@ -8,10 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-pytest.importorskip("lap")
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.session import Session, fingerprint
 from experiments.frame.timing import take_turns

@@ -5,9 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose
 from experiments.scenes.parts import (
     OBJECTS,

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from study_runs import run_smoke, run_study
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-
-from experiments.soft import optimize, stereo, temperature
+from experiments.scenes.digits import load_digits
+from experiments.soft import distill, optimize, stereo, temperature
+from experiments.soft.scenes import draw_scenes, render
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -108,9 +107,6 @@ def test_optimized_images_keep_their_position_wise_similarity(smoke):
 
 @pytest.mark.slow
 def test_distillation_scores_both_students_alike(smoke):
-    pytest.importorskip("sklearn")
-    from experiments.soft import distill
-
     _, document = smoke(distill.STUDY)
     table = document["rows"]
     networks = {row["network"] for row in table}
@@ -122,10 +118,6 @@ def test_distillation_scores_both_students_alike(smoke):
 
 
 def test_scenes_hold_each_digit_where_it_is_said_to_stand(rng):
-    pytest.importorskip("sklearn")
-    from experiments.scenes.digits import load_digits
-    from experiments.soft.scenes import draw_scenes, render
-
     digits, test = load_digits(0.3, rng)
     assert len(digits.images) + len(test.images) == 1797
     scenes = draw_scenes(digits, 20, 3, (8, 32), 1, rng)

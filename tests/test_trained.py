@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 import semrsm_jax.demo
 from experiments.frame.session import silent
 from experiments.scenes.compose import BACKGROUNDS, CLASSES, SceneConfig, compose

@@ -8,9 +8,6 @@ import pytest
 from flax import nnx
 from typer.testing import CliRunner
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from experiments.frame.session import Session, silent
 from experiments.train import JOBS, Job, app, make
 from experiments.trained import zoo

@@ -11,10 +11,6 @@ from flax import nnx
 from PIL import Image
 from scipy.stats import mannwhitneyu
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.environment import plain
 from experiments.frame.finding import Finding
