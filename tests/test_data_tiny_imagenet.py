@@ -5,9 +5,6 @@ from class_images import AS_IS, break_image, rejected, values, write_image
 
 from experiments.data.tiny_imagenet import open_tiny_imagenet
 
-# Tiny-ImageNet
-
-
 WNIDS = ("n02124075", "n01443537", "n04067472")
 
 
@@ -30,6 +27,10 @@ def tiny(tmp_path):
     return root
 
 
+def rejects(message, folder, **options):
+    return rejected(message, open_tiny_imagenet, folder, AS_IS, **options)
+
+
 def test_tiny_imagenet_validation_images_have_their_classes(tiny):
     data = open_tiny_imagenet(tiny, AS_IS)
     assert values(data.images) == [0, 50, 100, 150]
@@ -45,7 +46,7 @@ def test_tiny_imagenet_draws_images_with_their_classes(tiny):
         drawn = open_tiny_imagenet(tiny, AS_IS, 2, seed)
         assert len(drawn.images) == len(drawn.labels) == 2
         assert [of[name] for name in drawn.images.ids] == drawn.labels.tolist()
-    rejected("holds 4 images, 5 are needed", open_tiny_imagenet, tiny, AS_IS, 5)
+    rejects("holds 4 images, 5 are needed", tiny, samples=5)
 
 
 def test_tiny_imagenet_leaves_other_files_alone(tiny):
@@ -60,17 +61,11 @@ def test_tiny_imagenet_leaves_other_files_alone(tiny):
 
 def test_tiny_imagenet_names_what_is_missing(tiny):
     (tiny / "val/images/val_1.JPEG").unlink()
-    rejected(
-        "(?s)1 of 4 listed images do not exist.*val/images/val_1.JPEG",
-        *(open_tiny_imagenet, tiny, AS_IS),
-    )
+    rejects("(?s)1 of 4 listed images do not exist.*val/images/val_1.JPEG", tiny)
     (tiny / "val/val_annotations.txt").unlink()
-    rejected(
-        "val_annotations.txt cannot be read: No such file",
-        *(open_tiny_imagenet, tiny, AS_IS),
-    )
+    rejects("val_annotations.txt cannot be read: No such file", tiny)
     (tiny / "wnids.txt").write_text("\n")
-    rejected("wnids.txt is empty", open_tiny_imagenet, tiny, AS_IS)
+    rejects("wnids.txt is empty", tiny)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +81,11 @@ def test_tiny_imagenet_names_what_is_missing(tiny):
 def test_tiny_imagenet_rejects_damaged_annotations(tiny, line, message):
     with (tiny / "val/val_annotations.txt").open("a") as stream:
         stream.write(line + "\n")
-    rejected(message, open_tiny_imagenet, tiny, AS_IS)
+    rejects(message, tiny)
 
 
 def test_tiny_imagenet_names_broken_files(tiny):
     break_image(tiny / "val/images/val_1.JPEG")
-    text = rejected("1 of 4 images", open_tiny_imagenet, tiny, AS_IS)
-    assert "val/images/val_1.JPEG: " in text
+    assert "val/images/val_1.JPEG: " in rejects("1 of 4 images", tiny)
     (tiny / "val/val_annotations.txt").write_bytes(b"\xff\xfe\x00")
-    rejected("cannot be read: no text", open_tiny_imagenet, tiny, AS_IS)
+    rejects("cannot be read: no text", tiny)

@@ -1,10 +1,13 @@
-"""Loaders of ImageNet and CIFAR-100 on small trees of their format."""
+"""Loaders of ImageNet and CIFAR-100 on small trees; missing folders of every one."""
 
 import numpy as np
 import pytest
 from class_images import AS_IS, break_image, rejected, values, write_image
+from retrieval_data import EVAL
 
 from experiments.data.cifar100 import CIFAR100, read_cifar100
+from experiments.data.cityscapes import CITYSCAPES, load_cityscapes
+from experiments.data.egoobjects import EGOOBJECTS, load_egoobjects
 from experiments.data.imagenet import IMAGENET, open_imagenet
 from experiments.data.tiny_imagenet import TINY_IMAGENET, open_tiny_imagenet
 
@@ -13,12 +16,10 @@ from experiments.data.tiny_imagenet import TINY_IMAGENET, open_tiny_imagenet
     ("dataset", "call", "layout"),
     [
         (IMAGENET, lambda folder: open_imagenet(folder, AS_IS), "val/ILSVRC2012_val_"),
-        (
-            TINY_IMAGENET,
-            lambda folder: open_tiny_imagenet(folder, AS_IS),
-            "val/val_annotations.txt",
-        ),
+        (TINY_IMAGENET, lambda folder: open_tiny_imagenet(folder, AS_IS), "wnids.txt"),
         (CIFAR100, read_cifar100, "test.bin"),
+        (EGOOBJECTS, load_egoobjects, EVAL),
+        (CITYSCAPES, lambda folder: load_cityscapes(folder, "val"), "leftImg8bit/"),
     ],
 )
 def test_missing_folder_says_where_to_get_it_and_how_it_must_look(
@@ -31,7 +32,8 @@ def test_missing_folder_says_where_to_get_it_and_how_it_must_look(
     ):
         (tmp_path / "file").touch()
         text = rejected(wrong, call, folder)
-        assert text.startswith(f"{dataset.name}: ") and layout in text
+        assert text.startswith(f"{dataset.name}: ") and dataset.source in text
+        assert all(line in text for line in (layout, *dataset.layout.split()))
     (tmp_path / "empty").mkdir()
     rejected("empty", call, tmp_path / "empty")
     assert dataset.source in dataset.help and layout in dataset.help
