@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from networks import pixels
 
+from semrsm_jax.features import extract, extract_to_store
+
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
-
-
-from semrsm_jax.features import extract, extract_to_store  # noqa: E402
 
 
 def as_torch(images) -> "torch.Tensor":
