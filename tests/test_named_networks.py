@@ -10,17 +10,17 @@ import pytest
 from PIL import Image
 from shell import refused, run
 
-torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
-
-from semrsm_jax.features import (  # noqa: E402
+from semrsm_jax.features import (
     Preprocessing,
     extract,
     list_layers,
     load_network,
     open_folder,
 )
-from semrsm_jax.store import FeatureStore, feature_ids, load_features  # noqa: E402
+from semrsm_jax.store import FeatureStore, feature_ids, load_features
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
 
 MODULE = """
 import torch
