@@ -193,11 +193,14 @@ def test_translation_has_both_networks_trained_and_random(of):
 
 def test_place_and_content_are_drawn_apart(of):
     """So that one does not tell the other."""
-    study, _, document = of("open_questions_prior")
+    study, folder, document = of("open_questions_prior")
     asked = {row["question"]: row for row in document["rows"]}
     cells = study.scales["smoke"].scenes.grid ** 2
     assert asked[prior.WHERE]["chance"] == pytest.approx(1 / cells, abs=0.1)
     assert 0 < asked[prior.WHAT]["chance"] < 0.6
+    # A study that was stopped resumes at the placement of a network.
+    steps = {path.stem for path in folder.rglob("steps/*prior*/*/*.npz")}
+    assert steps == {"cell", "class"}
 
 
 def test_windows_have_shares_and_a_bandwidth_orders_no_images(of):
