@@ -1,5 +1,8 @@
 """Photographs, crops and windows of the demo, and what its network names."""
 
+import socket
+import sys
+
 import numpy as np
 import pytest
 
@@ -18,25 +21,20 @@ def crops():
 # --- photographs ---------------------------------------------------------------------
 
 
-def test_every_photograph_is_in_the_wheel_and_reads_as_color():
+def test_every_photograph_is_in_the_wheel_and_reads_as_color(monkeypatch):
+    """Nothing is fetched from a network."""
+
+    def reject(*args, **kwargs):
+        raise AssertionError("a photograph asked for the network")
+
+    monkeypatch.setattr(socket, "socket", reject)
+    monkeypatch.setattr(socket, "create_connection", reject)
     for photograph in PHOTOGRAPHS:
         image = load_photograph(photograph)
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
         assert min(image.shape[:2]) >= 2 * 84, photograph.file
         assert image.std() > 5, photograph.file
     assert len(PHOTOGRAPHS) == 19 and len(SCENES) == 18
-
-
-def test_nothing_is_fetched_from_a_network(monkeypatch):
-    import socket
-
-    def refuse(*args, **kwargs):
-        raise AssertionError("a photograph asked for the network")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    for photograph in PHOTOGRAPHS:
-        load_photograph(photograph)
 
 
 def test_a_file_missing_from_the_wheel_is_named():
@@ -46,8 +44,6 @@ def test_a_file_missing_from_the_wheel_is_named():
 
 
 def test_missing_scikit_image_says_what_to_install(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "skimage", None)
     monkeypatch.setitem(sys.modules, "skimage.io", None)
     with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):

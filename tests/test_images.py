@@ -55,41 +55,34 @@ def test_exif_orientation(tmp_path, orientation):
     np.testing.assert_array_equal(read_image(path), upright)
 
 
-def test_grayscale_is_repeated(tmp_path):
-    gray = picture()[..., 0]
-    save(tmp_path / "gray.png", gray)
-    repeated = np.repeat(gray[..., None], 3, axis=-1)
-    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), repeated)
-    save(tmp_path / "bits.png", gray > 127)
-    assert Image.open(tmp_path / "bits.png").mode == "1"
-    assert set(np.unique(read_image(tmp_path / "bits.png"))) == {0, 255}
+def test_gray_palettes_transparency_and_print_colors(tmp_path):
+    def repeated(gray):
+        return np.repeat(gray[..., None], 3, axis=-1)
 
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_gray_of_16_bits_keeps_its_range(tmp_path, suffix):
-    gray = np.linspace(0, 65535, 192).reshape(12, 16).astype(np.uint16)
-    save(tmp_path / f"gray{suffix}", gray)
-    pixels = read_image(tmp_path / f"gray{suffix}")
-    np.testing.assert_array_equal(pixels[..., 0], gray >> 8)
-    np.testing.assert_array_equal(pixels[..., 2], gray >> 8)
-
-
-def test_palette_transparency_and_print_colors(tmp_path):
     upright = picture()
+    gray, alpha = upright[..., 0], np.full((12, 16), 7, np.uint8)
+    deep = np.linspace(0, 65535, 192).reshape(12, 16).astype(np.uint16)
     palette = Image.fromarray(upright).quantize(16)
-    palette.save(tmp_path / "palette.png")
-    # Transparency is dropped; the color below it shows.
-    alpha = np.full((12, 16, 1), 7, np.uint8)
-    save(tmp_path / "alpha.png", np.concatenate([upright, alpha], axis=-1))
-    save(tmp_path / "la.png", np.concatenate([upright[..., :1], alpha], axis=-1))
-    Image.fromarray(upright).convert("CMYK").save(tmp_path / "cmyk.tif")
-    for name, expected, atol in (
-        ("palette.png", np.asarray(palette.convert("RGB")), 0),
-        ("alpha.png", upright, 0),
-        ("la.png", np.repeat(upright[..., :1], 3, axis=-1), 0),
-        ("cmyk.tif", upright, 1),
-    ):
-        np.testing.assert_allclose(read_image(tmp_path / name), expected, atol=atol)
+    images = {
+        "gray.png": (gray, repeated(gray)),
+        "bits.png": (gray > 127, repeated(255 * (gray > 127))),
+        # Gray of 16 bits keeps its range.
+        "deep.png": (deep, repeated(deep >> 8)),
+        "deep.tif": (deep, repeated(deep >> 8)),
+        "palette.png": (palette, np.asarray(palette.convert("RGB"))),
+        # Transparency is dropped; the color below it shows.
+        "alpha.png": (np.dstack([upright, alpha]), upright),
+        "la.png": (np.dstack([gray, alpha]), repeated(gray)),
+        "cmyk.tif": (Image.fromarray(upright).convert("CMYK"), upright),
+    }
+    for name, (image, expected) in images.items():
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(tmp_path / name)
+        atol = 1 if name == "cmyk.tif" else 0
+        np.testing.assert_allclose(
+            read_image(tmp_path / name), expected, atol=atol, err_msg=name
+        )
+    assert Image.open(tmp_path / "bits.png").mode == "1"
 
 
 def test_first_frame_of_several(tmp_path):
