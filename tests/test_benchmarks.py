@@ -12,31 +12,28 @@ from typer.testing import CliRunner
 from experiments.benchmarks import comparison
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Runs a benchmark once; gives its folder, what it printed and its JSON."""
-    done = {}
+@pytest.fixture
+def smoke(tmp_path):
+    """Runs a benchmark; gives what it printed and its JSON."""
 
     def run(name):
-        if name not in done:
-            app = importlib.import_module(f"experiments.benchmarks.{name}").app
-            folder = tmp_path_factory.mktemp(name) / "new"
-            arguments = ["--scale", "smoke", "-o", str(folder)]
-            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-            assert result.exit_code == 0, result.output
-            document = json.loads((folder / f"{name}.json").read_text())
-            assert document["scale"] == "smoke" and document["measurements"]
-            for row in document["measurements"]:
-                assert row["name"] in result.output
-            done[name] = folder, result.output, document
-        return done[name]
+        app = importlib.import_module(f"experiments.benchmarks.{name}").app
+        folder = tmp_path / "new"
+        arguments = ["--scale", "smoke", "-o", str(folder)]
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        document = json.loads((folder / f"{name}.json").read_text())
+        assert document["scale"] == "smoke" and document["measurements"]
+        for row in document["measurements"]:
+            assert row["name"] in result.output
+        return result.output, document
 
     return run
 
 
 @pytest.mark.slow
 def test_comparison_agrees_with_its_peers(smoke):
-    _, text, document = smoke("comparison")
+    text, document = smoke("comparison")
     sections = document["sections"]
     assert sections["matrix"]["disagreement"] < 1e-4
     assert sections["stream"]["disagreement"] < 1e-5
@@ -47,22 +44,13 @@ def test_comparison_agrees_with_its_peers(smoke):
     assert sum(row.goal is not None for row in rows) == 4
 
 
-@pytest.mark.slow
-def test_existing_output_is_kept_without_overwrite(smoke):
-    folder, _, _ = smoke("comparison")
-    arguments = ["--scale", "smoke", "-o", str(folder)]
-    result = CliRunner().invoke(comparison.app, arguments)
-    assert result.exit_code == 2
-    assert "exists; --overwrite replaces it" in result.output
-
-
 @pytest.mark.torch
 def test_extraction_gives_the_tokens_of_transformers(smoke):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from experiments.benchmarks.extraction import SCALES
 
-    _, text, written = smoke("extraction")
+    text, written = smoke("extraction")
     config = SCALES["smoke"]
     assert written["config"] == dataclasses.asdict(config)
     assert written["disagreement"] < 1e-4
@@ -77,7 +65,7 @@ def test_extraction_gives_the_tokens_of_transformers(smoke):
 def test_layers_agree_with_their_peer(smoke):
     pytest.importorskip("torch")
     pytest.importorskip("cka")
-    written = smoke("layers")[2]
+    written = smoke("layers")[1]
     assert written["disagreement"] < 1e-4 < written["batches"]
     assert written["errors"]["ours"] < 1e-5
     seconds = written["seconds"]
@@ -86,7 +74,7 @@ def test_layers_agree_with_their_peer(smoke):
 
 @pytest.mark.slow
 def test_large_analysis_measures_each_analysis(smoke):
-    rows = smoke("large_analysis")[2]["results"]
+    rows = smoke("large_analysis")[1]["results"]
     names = ["pearson", "pearson_and_spearman", "neighbors"]
     assert [row["analysis"] for row in rows] == names
     assert rows[0]["pearson"] == rows[1]["pearson"]
@@ -96,7 +84,7 @@ def test_large_analysis_measures_each_analysis(smoke):
 
 @pytest.mark.slow
 def test_pruning_compares_both_ways(smoke):
-    _, text, document = smoke("pruning")
+    text, document = smoke("pruning")
     results = document["results"]
     assert "neighbors are equal: 1" in text and "goal" not in text
     assert [row["kernel"] for row in results] == ["Linear", "Cosine"]
@@ -105,14 +93,14 @@ def test_pruning_compares_both_ways(smoke):
 
 @pytest.mark.slow
 def test_soft_memory_measures_both_directions(smoke):
-    document = smoke("soft_memory")[2]
+    document = smoke("soft_memory")[1]
     for part in ("forward", "backward"):
         assert document[part]["peak_bytes"] >= document[part]["before_bytes"] > 2**20
 
 
 @pytest.mark.slow
 def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
-    rows = smoke("soft_runtime")[2]["results"]
+    rows = smoke("soft_runtime")[1]["results"]
     assert [row["differentiated"] for row in rows] == ["value", "reg_ot_cost"]
     for row in rows:
         ours, ott = row["quality"]["ours"], row["quality"]["ott"]
@@ -142,7 +130,7 @@ def test_engine_runs_as_a_command_and_all_are_listed(tmp_path):
 
 @pytest.mark.slow
 def test_the_device_benchmark_counts_what_the_solver_does(smoke):
-    _, _, document = smoke("device")
+    _, document = smoke("device")
     for size in document["sizes"]:
         assert 0 < size["steps"]["median"] <= size["steps"]["most"]
         assert size["kernels_of_a_round"] > 1

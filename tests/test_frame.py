@@ -165,7 +165,8 @@ def test_benchmark_leaves_one_file_and_measures_anew(tmp_path, name):
     assert (row["value"], row["goal"], row["met"]) == (1, 0.5, False)
     # Another run of the same scale would be other numbers.
     again = run_study(BENCHMARK, tmp_path / name, scale="bundled")
-    assert again.exit_code == 2 and "--overwrite" in again.output
+    assert again.exit_code == 2
+    assert "exists; --overwrite replaces it" in again.output
 
 
 def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
@@ -176,7 +177,7 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
     study = Study(
         name="parts",
         doc="In parts.",
-        scales={"bundled": Config()},
+        scales={"bundled": Config(), "smoke": Config(3)},
         run=run,
         rows=lambda result: [{"part": p, "count": n} for p, n in result.items()],
         summary=lambda result: {"parts": len(result), "interval": Number(1, 0.5, 2)},
@@ -199,6 +200,10 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
         conduct(study, "bundled", Config(), tmp_path)
     document = json.loads((tmp_path / "parts.json").read_text())
     assert len(document["rows"]) == 2
+    before = (tmp_path / "parts.json").read_bytes()
+    other = run_study(study, tmp_path, scale="smoke")
+    assert other.exit_code == 2 and "exists; --overwrite replaces it" in other.output
+    assert (tmp_path / "parts.json").read_bytes() == before
     (code,) = tmp_path.glob("steps/*/code.json")
     code.write_text(json.dumps("of an earlier version"))
     for _ in range(2):  # the steps stay what they are

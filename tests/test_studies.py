@@ -1,10 +1,8 @@
 """The studies of soft matching run from end to end, tiny, and mean what they say."""
 
-import json
-
 import numpy as np
 import pytest
-from study_runs import run_smoke, run_study
+from study_runs import run_smoke
 
 from experiments.scenes.digits import load_digits
 from experiments.soft import distill, optimize, stereo, temperature
@@ -13,37 +11,15 @@ from experiments.soft.scenes import draw_scenes, render
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Runs a study once and checks its files; gives its folder and its JSON."""
-    done = {}
-
-    def of(study):
-        if study.name not in done:
-            folder = tmp_path_factory.mktemp(study.name) / "new"
-            done[study.name] = folder, run_smoke(study, folder)
-        return done[study.name]
-
-    return of
-
-
-@pytest.mark.slow
-def test_results_of_another_run_are_kept_without_overwrite(smoke, tmp_path):
-    folder, document = smoke(temperature.STUDY)
-    other = tmp_path / "soft_temperature.json"
-    other.write_text(json.dumps({**document, "scale": "bundled"}))
-    before = other.read_bytes()
-    result = run_study(temperature.STUDY, tmp_path)
-    assert result.exit_code == 2
-    assert "exists; --overwrite replaces it" in result.output
-    assert other.read_bytes() == before
-    # Its own results are what a second run comes to again.
-    assert run_study(temperature.STUDY, folder).exit_code == 0
+@pytest.fixture
+def smoke(tmp_path):
+    """Runs a study and checks its files; gives its JSON."""
+    return lambda study: run_smoke(study, tmp_path / "new")
 
 
 @pytest.mark.slow
 def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
-    _, document = smoke(temperature.STUDY)
+    document = smoke(temperature.STUDY)
     *soft, limit = document["rows"]
     epsilons = [row["epsilon"] for row in soft]
     assert epsilons == sorted(epsilons, reverse=True) and limit["epsilon"] == 0
@@ -59,7 +35,7 @@ def test_value_rises_to_the_exact_one_as_epsilon_falls(smoke):
 
 @pytest.mark.slow
 def test_semantic_matching_beats_position_wise_on_the_stereo_pair(smoke):
-    _, document = smoke(stereo.STUDY)
+    document = smoke(stereo.STUDY)
     summary = document["summary"]
     margin = summary["margin of soft over position-wise"]
     assert 0 < margin["low"] < margin["value"] < margin["high"]
@@ -95,7 +71,7 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colors_are():
 
 @pytest.mark.slow
 def test_optimized_images_keep_their_position_wise_similarity(smoke):
-    _, document = smoke(optimize.STUDY)
+    document = smoke(optimize.STUDY)
     summary = document["summary"]
     assert summary["semantic: rise of semantic similarity"]["value"] > 0.05
     assert summary["semantic: rise of position-wise similarity"]["value"] < 0.02
@@ -107,7 +83,7 @@ def test_optimized_images_keep_their_position_wise_similarity(smoke):
 
 @pytest.mark.slow
 def test_distillation_scores_both_students_alike(smoke):
-    _, document = smoke(distill.STUDY)
+    document = smoke(distill.STUDY)
     table = document["rows"]
     networks = {row["network"] for row in table}
     assert networks == {"semantic", "spatio-semantic", "teacher"}
