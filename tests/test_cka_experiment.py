@@ -36,31 +36,19 @@ class Planted:
 
 
 ARCHITECTURES = (Architecture("net", ("a", "b")), Architecture("other", ("c",)))
-
-
-def planted(samples=24, batch=12):
-    part = Part(
-        "points",
-        Planted(),
-        ARCHITECTURES,
-        (("net", "other"),),
-        samples,
-        batch,
-        sj.Exact(),
-    )
-    return CKAConfig((part,), resamples=40)
+PART = Part("points", Planted(), ARCHITECTURES, (("net", "other"),), 24, 12, sj.Exact())
+CONFIG = CKAConfig((PART,), resamples=40)
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planted")
-    return comparisons(planted(), Session(folder)), folder
+    return comparisons(CONFIG, Session(tmp_path_factory.mktemp("planted")))
 
 
 def one(compared, what, title="net", kernel="linear"):
     (each,) = (
         each
-        for each in compared[0]
+        for each in compared
         if (each.what, each.titles[0], each.kernel) == (what, title, kernel)
         and "seed" in each.titles[1] + "seed" * (what != ACROSS or title == "other")
     )
@@ -98,8 +86,7 @@ def test_semantic_rsms_see_that_tokens_only_moved(compared):
 
 @pytest.mark.slow
 def test_values_are_those_of_the_public_functions(compared):
-    config = planted()
-    draw = Draw(24, config.seed, None)
+    draw = Draw(24, CONFIG.seed, None)
     a, b, c = (Planted().look("", n, draw, None).tokens for n in "abc")
     spatio, semantic, linear = sj.Identity(), sj.Exact(), sj.Linear()
     for estimator in ("unbiased", "biased"):
@@ -131,7 +118,7 @@ def test_values_are_those_of_the_public_functions(compared):
 
 @pytest.mark.slow
 def test_all_comparisons_are_made(compared):
-    made = [(each.what, each.titles, each.kernel) for each in compared[0]]
+    made = [(each.what, each.titles, each.kernel) for each in compared]
     assert made == [
         *((KINDS, (name, name), "linear") for name in ("net", "other")),
         *((WITHIN, (name, name), "linear") for name in ("net", "other")),
@@ -167,7 +154,7 @@ def test_findings_judge_depth_and_changes(compared):
             assert finding.verdict == ("agrees" if agrees else "differs")
             assert finding.ours[0].values[0].value == pytest.approx(change)
     # Both kinds first, then what changes.
-    sources = [finding.source[-7:] for finding in findings(compared[0])]
+    sources = [finding.source[-7:] for finding in findings(compared)]
     assert sources == ["Fig. 15"] * 4 + ["Fig. 16"] * 2 + ["Fig. 17"] * 2
 
 
@@ -183,7 +170,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Session, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
-        comparisons(planted(), Session(tmp_path))
+        comparisons(CONFIG, Session(tmp_path))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
     assert before
 
@@ -192,7 +179,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
         return run(session, name, *arguments, **options)
 
     monkeypatch.setattr(Session, "run", noting)
-    comparisons(planted(), Session(tmp_path))
+    comparisons(CONFIG, Session(tmp_path))
     assert before == {p: p.stat().st_mtime_ns for p in before}
     # The first network is a step that is done.
     assert not any(name.startswith("points/a/") for name in names)
@@ -209,12 +196,9 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     ],
 )
 def test_parts_that_make_no_sense_are_refused(settings, message):
+    settings = {"architectures": ARCHITECTURES, "batch": 12, **settings}
     with pytest.raises(ValueError, match=message):
-        Part(
-            "points",
-            Planted(),
-            **{"architectures": ARCHITECTURES, "batch": 12, **settings},
-        )
+        Part("points", Planted(), **settings)
 
 
 def test_names_of_layers_are_short():

@@ -88,29 +88,28 @@ def planted(**settings):
 @pytest.fixture(scope="module")
 def shuffled(tmp_path_factory):
     """What is found where the places of the tokens say nothing."""
-    folder = tmp_path_factory.mktemp("planted")
-    return measure(planted(), "one", Session(folder)), folder
+    return measure(planted(), "one", Session(tmp_path_factory.mktemp("planted")))
 
 
 @pytest.mark.slow
 def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
-    values = shuffled[0]
-    for metrics in values.correlations.values():
+    for metrics in shuffled.correlations.values():
         assert metrics["pearson"].semantic.value < -0.5
         assert metrics["pearson"].semantic.high < 0
         assert metrics["pearson"].spatio_semantic.value > -0.4
         assert metrics["pearson"].difference.high < 0
-    assert values.title == "ONE" and values.accuracy == 0.5
-    pairs = values.pairs["cosine"]
+    assert shuffled.title == "ONE" and shuffled.accuracy == 0.5
+    pairs = shuffled.pairs["cosine"]
     assert pairs.divergence.shape == pairs.semantic.shape == (12 * 11 // 2,)
     r = scipy.stats.pearsonr(pairs.semantic, pairs.divergence)[0]
-    assert r == pytest.approx(values.correlations["cosine"]["pearson"].semantic.value)
+    pearson = shuffled.correlations["cosine"]["pearson"]
+    assert r == pytest.approx(pearson.semantic.value)
 
 
 @pytest.mark.slow
 def test_values_are_those_of_scipy(shuffled):
     answers = Planted().answers("one", Draw(12, 1, None), None)
-    check_values(shuffled[0].correlations, answers.tokens, answers.logits)
+    check_values(shuffled.correlations, answers.tokens, answers.logits)
 
 
 @pytest.mark.slow
@@ -135,7 +134,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
     again = measure(planted(), "one", Session(tmp_path))
     assert done == [sj.Cosine()] and computed == [sj.Linear(), sj.RBF()]
     assert before == {p: p.stat().st_mtime_ns for p in before}
-    assert again.correlations == shuffled[0].correlations
+    assert again.correlations == shuffled.correlations
 
 
 # Intervals of fewer images than there are
@@ -159,7 +158,7 @@ def test_findings_agree_where_most_networks_do(shuffled, better):
         change = Number(0.1 * sign, 0.1 * sign - 0.05, 0.1 * sign + 0.05)
         values = Number(-0.1), Number(-0.2), Number(-0.2), change
         metrics = dict.fromkeys(METRICS, measuring.Correlations(*values))
-        return shuffled[0]._replace(correlations=dict.fromkeys(KERNELS, metrics))
+        return shuffled._replace(correlations=dict.fromkeys(KERNELS, metrics))
 
     result = Result(planted(), {str(n): network(n) for n in range(5)})
     # By rank the paper's inner product itself is better in 3 of 7 networks alone.
@@ -253,6 +252,3 @@ def test_the_papers_scales_are_the_papers():
     assert published("pearson", "resnet50", "RBF", 20000) == (0.028, 0.015)
     assert published("spearman", "vit-l32", "inner product", 2000) == (-0.029, -0.014)
     assert published("pearson", "resnet-10", "cosine", 240) == (None, None)
-
-
-# The shipped classifiers
