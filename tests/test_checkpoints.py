@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from networks import abstract, pixels
 
-from semrsm_jax.features import extract, layer_names
+from semrsm_jax.features import extract
 from semrsm_jax.models import VARIANTS, load
 from semrsm_jax.models.checkpoint._loading import ARCHITECTURES
 from semrsm_jax.models.checkpoint._rules import sources
@@ -31,11 +31,6 @@ def assert_close(ours, theirs):
     assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
 
-@nnx.jit
-def forward(model, x):
-    return model(x)
-
-
 def check(case, folder):
     make, run, names, sizes = case
     model = randomized(make())
@@ -45,9 +40,10 @@ def check(case, folder):
         x = pixels(size)
         states, last = expected(model, run, x)
         assert len(states) == len(names)
+        # Both at once, so that what they share is compiled once.
+        both = nnx.jit(lambda network, x: (extract(network, x, names), network(x)))
         with jax.default_matmul_precision("highest"):
-            features = extract(network, x, names)
-            output = forward(network, jnp.asarray(x))
+            features, output = both(network, jnp.asarray(x))
         for name, state in zip(names, states, strict=True):
             assert 1e-2 < state.std() < 1e3  # neither dead nor exploding
             assert_close(features[name], state)
@@ -56,7 +52,7 @@ def check(case, folder):
 
 # Options beyond those of the twelve, and siblings of those that are tried by default.
 LATER = {"resnet-v1", "bit-same", "bit-dilated", "clipseg-refined", "sam-plain"}
-LATER |= {"resnet101", "dinov2-giant", "bit-50", "convnextv2-base"}
+LATER |= {"dinov2-giant", "bit-50", "convnextv2-base"}
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LATER)]
 
 
@@ -109,7 +105,6 @@ def test_full_size_networks_have_the_parameters_of_transformers(name):
         for name in options[0].names
     }
     assert ours == theirs
-    assert variant.tap in layer_names(network)
 
 
 BFLOAT16 = ["resnet50", "bit-50", "convnextv2-base", "vit-b16", "dinov2-giant"]

@@ -93,7 +93,7 @@ CLIPSEG_LAYERS += [f"decoder.layers.{k}" for k in range(3)]
 SAM_LAYERS = layers("vision_encoder.layers", 3, "vision_encoder.embeddings")
 TWO_SIZES, ODD = ((32, 32), (40, 56)), ((64, 64), (75, 96))
 # As many patches as the position embeddings have, in another shape.
-SAME_COUNT = ((16, 64), (64, 16))
+SAME_COUNT = ((16, 64),)
 
 CONVNET, VIT_RUN = (convolutional, stages("resnet"), ODD), (transformer, VIT_LAYERS)
 BIT_RUN = (convolutional, stages("bit"))
@@ -116,11 +116,10 @@ NEXT = FIVE | {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 2, 1, 1]}
 SWIGLU = VIT | {"use_swiglu_ffn": True}
 PLAIN = SAM | {"use_abs_pos": False, "use_rel_pos": False}
 
-# Each of the twelve, small: a class of transformers, how it is run, our layers, sizes.
+# Small ones of each family: a class of transformers, how it is run, our layers, sizes.
 CASES = {
     "resnet18": (hub(RESNET, layer_type="basic", **SMALL_RESNET), *CONVNET),
     "resnet50": (hub(RESNET, **SMALL_RESNET), *CONVNET),
-    "resnet101": (hub(RESNET, **SMALL_RESNET | {"depths": [3, 4, 2, 3]}), *CONVNET),
     "resnet-v1": (hub(RESNET, **SMALL_RESNET | V1), *CONVNET[:2], ODD[1:]),
     "bit-50": (hub(BIT, num_groups=4, **CONV), *BIT_RUN, ODD),
     "bit-same": (hub(BIT, global_padding="same", **DYNAMIC), *BIT_RUN, ODD[1:]),
@@ -158,7 +157,7 @@ CASES = {
     "sam-b": (hub("SamModel", vision_config=SAM), *SAM_RUN),
     "sam-plain": (hub("SamVisionModel", **PLAIN), *SAM_RUN),
 }
-REAL_SIZES, CLASSES = ((224, 224), (160, 192)), {"num_labels": 1000}
+REAL_SIZES, CLASSES = ((160, 192),), {"num_labels": 1000}
 BASIC = CLASSES | {"hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}
 BASIC |= {"layer_type": "basic"}
 DEEP_VIT = layers("vit.encoder.layer", 12, "vit.embeddings")
