@@ -216,6 +216,7 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
         (("--groups", "scene"), "needs --labels, a .csv that has this column"),
         (("--groups", "video", "--labels", "labels.csv"), "it has id, Scene"),
         (("--groups", "scene", "--labels", "other.csv"), "11 of 12 are missing"),
+        (("--groups", "scene", "--labels", "twice.csv"), "for each id, got 2 of 'b'"),
         (("--labels", "labels.csv"), "--labels needs --groups"),
         (("--drop-within",), "--drop-within needs --groups"),
         (("--groups", "prefix", "--drop-within"), "must be 'unbiased'"),
@@ -224,6 +225,7 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
 )
 def test_compare_refuses_groups(scenes, arguments, message):
     Path("other.csv").write_text("id,scene\nscene0_crop0.png,a\nb,b")
+    Path("twice.csv").write_text("id,scene\na,a\nb,a\nb,b")
     Path("3.csv").write_text("\n".join(["third", *(f"{i // 4}" for i in range(12))]))
     assert message in refused("compare", "k.npz", "l.npz", *arguments)
 

@@ -19,6 +19,7 @@ from semrsm_jax import (
     rsm,
     scores_at_k,
 )
+from semrsm_jax.comparison import Jaccard
 from semrsm_jax.comparison.inference import measure_matrix
 from semrsm_jax.features import match_images
 from semrsm_jax.retrieval import load_neighbors, save_neighbors
@@ -53,6 +54,7 @@ def test_rsms_are_compared_by_their_ids(files, read):
     for measure in (
         cka,
         rsa,
+        Jaccard(k=2),
         lambda a, b: cka_matrix([a, b])[0, 1],
         lambda a, b: measure_matrix([a], [b])[0, 0],
     ):

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import matrix_of
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
 from semrsm_jax.comparison.grouping import SampleGroups, groups_apart
 from semrsm_jax.comparison.narrowing import where_known
@@ -134,7 +135,8 @@ class GroupedMeasure(Measure):
         groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The measure of K and L, as `Measure`; of other groups (N,) alone."""
-        return self._defined(K, L, counts, groups_apart(groups, np.shape(K)[0]))
+        samples = np.shape(matrix_of(K))[0]
+        return self._defined(K, L, counts, groups_apart(groups, samples))
 
 
 @partial(jax.jit, static_argnames="measure")
