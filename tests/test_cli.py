@@ -3,8 +3,8 @@
 import contextlib
 import json
 import os
-import signal
 import pty
+import signal
 import subprocess
 import sys
 import threading
