@@ -276,6 +276,7 @@ def test_no_cache_folder(monkeypatch):
     assert double(21) == 42
 
 
+@pytest.mark.slow
 def test_import_compiles_nothing_and_survives_a_read_only_home(tmp_path):
     package = Path(_augment.__file__).parents[2]
     code = (

@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 RSM = ("rsm", "x.npy", "--matcher", "identity", "--tile", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inputs", "center"), [(("x.npy",), "none"), (("x.npy", "y.npy"), "channel")]
 )

@@ -118,6 +118,7 @@ def test_one_side_may_be_a_constant_of_a_compiled_function(rng):
             np.testing.assert_allclose(compiled(K), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_how_the_compiler_rounds(rng):
     """That of a maximum is 0 / 0 where no entry equals it once more."""
     X = rng.normal(size=(2, 300, 7, 5))

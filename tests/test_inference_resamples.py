@@ -16,6 +16,7 @@ from semrsm_jax.comparison.inference import _batches
 from semrsm_jax.comparison.inference import statistic as forms
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_the_parts(rsms, monkeypatch):
     K, L, _ = rsms
     calls = (

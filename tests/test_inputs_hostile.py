@@ -80,6 +80,7 @@ def write_hostile(folder: Path) -> None:
         file.truncate(2**33)
 
 
+@pytest.mark.slow
 def test_hostile_files_are_refused_within_256_mib(tmp_path):
     write_hostile(tmp_path)
     command = [sys.executable, "-c", HOSTILE, str(tmp_path)]

@@ -118,6 +118,7 @@ def test_values_are_those_of_the_papers(features, x64):
     assert float(PWCCA()(Y, X)) == pytest.approx(pwcca(X, Y), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_no_sample_is_predicted_from_its_group(features):
     K, L = linear(features)
     groups = np.array(list("fbadce") * 4)  # apart from each other

@@ -50,6 +50,7 @@ def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset
     np.testing.assert_allclose(ceiling[1], ceiling[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64, tmp_path):
     def in_the_shell(x):
         np.save(tmp_path / "x.npy", x)

@@ -144,6 +144,7 @@ def test_arrays_need_no_file(x):
     assert len(made.html) < 3e6
 
 
+@pytest.mark.slow
 def test_a_matcher_that_is_not_symmetric_keeps_both_directions(x):
     shown = stored(Page(report(x, grid=GRID, matcher=Greedy()).html).layer())
     # Each sample with itself too, and of the rest all that fit.

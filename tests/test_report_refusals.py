@@ -62,6 +62,7 @@ def test_images_that_are_missing_are_named(tmp_path, folder):
         report(folder / "run.zarr", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_keeps_what_is_there(tmp_path, folder):
     out = tmp_path / "new" / "report.html"
     common = ("report", folder / "run.zarr", "-i", folder / "images", "-o", out)

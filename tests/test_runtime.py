@@ -56,6 +56,7 @@ def test_pairs_are_different_samples_each_once(rng):
         features.pairs(x, 7, seed=0)
 
 
+@pytest.mark.slow
 def test_configs_are_the_same_in_every_process():
     code = (
         "from experiments.runtime.config import SCALES;"

@@ -138,6 +138,7 @@ def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkey
     assert store.missing(verify=True) == []
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(server, tmp_path):
     path, folder = tmp_path / "x.npy", tmp_path / "shared.zarr"
     np.save(path, features(shape=MANY))
