@@ -113,6 +113,13 @@ def test_compilers_and_callbacks_are_reached_from_few_modules():
     assert callback == ["_host.py"]
 
 
+def test_no_module_has_more_than_300_lines():
+    folders = (PACKAGE, Path("experiments"), Path("tests"))
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    long = [str(p) for p in paths if len(p.read_text().splitlines()) > 300]
+    assert long == [] and len(paths) > 400
+
+
 @pytest.mark.slow
 def test_import_changes_no_jax_setting_and_leaves_solvers_and_plots_unloaded():
     code = (

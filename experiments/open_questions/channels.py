@@ -51,9 +51,7 @@ from semrsm_jax.pairs import pair_statistics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = (
-    "channels: such a folder too; the truth is then the answer of the unpruned network."
-)
+DATA = "channels: such a folder too; the truth is then the whole network's answer."
 MAGNITUDE, RANDOM = "magnitude", "random"
 JUDGING = (*RSMS, MAGNITUDE)  # the criteria that give each channel a score
 CRITERIA = (*JUDGING, RANDOM)
@@ -108,8 +106,7 @@ Results = Result[ChannelsConfig, Pruned]
 def run(config: ChannelsConfig, session: Session = Session()) -> Results:
     """Judges the channels of every network, and prunes it."""
     pruned = []
-    # Drawn once, and only where a network is still to be pruned: those of the RSMs,
-    # then those asked.
+    # Drawn once, where a network is still to be pruned: those of the RSMs come first.
     count = config.compared + config.asked
     images = cache(partial(draw_images, config.scenes, count, config.seed, config.data))
     for network in config.networks:
@@ -246,9 +243,7 @@ def summary(result: Results) -> dict[str, Any]:
 
 def _over(result: Results, name: str, less: str | None = None) -> Number:
     """Accuracy left, of which that of another criterion is taken; over networks."""
-    left = [
-        at.left[name] - (0 if less is None else at.left[less]) for at in result.entries
-    ]
+    left = [at.left[name] - (at.left[less] if less else 0) for at in result.entries]
     return mean_number(np.mean(left, axis=1))
 
 
