@@ -8,8 +8,6 @@ from inference_cases import distances, gram
 
 import semrsm_jax as sj
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 # 1,000 simulated data sets each, in one compiled program.
 
 DATA_SETS = 1000

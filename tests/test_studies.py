@@ -8,8 +8,6 @@ from experiments.scenes.digits import load_digits
 from experiments.soft import distill, optimize, stereo, temperature
 from experiments.soft.scenes import draw_scenes, render
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 
 @pytest.fixture
 def smoke(tmp_path):
