@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +9,22 @@ from assignment_checks import is_complete, optimum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+from marks import slow
 
 from semrsm_jax import linear_assignment
 
 SOLVERS = ["auction", "scipy", "ortools", "optax", "device"]
 SHAPES = [(1, 1), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
+# Those that are compiled for each shape.
+COMPILED = [
+    case if case[0] in ((1, 7), (9, 6)) else slow(*case)
+    for case in itertools.product(SHAPES, ("optax", "device"))
+]
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "solver"), [*itertools.product(SHAPES, SOLVERS[:3]), *COMPILED]
+)
 def test_value_is_scipys_optimum_and_the_bound_proves_it(rng, solver, shape):
     batch = rng.normal(size=(3, *shape)).astype(np.float32)
     result = linear_assignment(batch, solver=solver)

@@ -108,6 +108,7 @@ def one_phase(profits, epsilon, budget):
     return column_of[:n], prices, listed
 
 
+@pytest.mark.slow
 def test_a_row_bids_for_no_column_beyond_its_list():
     n, m = 5, LISTS_FROM
     rng = np.random.default_rng(0)

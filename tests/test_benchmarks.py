@@ -91,6 +91,7 @@ def test_pruning_compares_both_ways(smoke):
     assert all(row["equal"] and 0 < row["solved_share"] <= 1 for row in results)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_soft_memory_measures_both_directions(smoke):
     document = smoke("soft_memory")[1]
@@ -98,6 +99,7 @@ def test_soft_memory_measures_both_directions(smoke):
         assert document[part]["peak_bytes"] >= document[part]["before_bytes"] > 2**20
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
     rows = smoke("soft_runtime")[1]["results"]

@@ -17,6 +17,7 @@ from semrsm_jax.models.weights import parameter_paths
 torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
 pytestmark = [pytest.mark.torch]
+from marks import slow, with_long  # noqa: E402
 from transformers_cases import CASES, FULL, REAL, randomized  # noqa: E402
 
 
@@ -53,7 +54,7 @@ def check(case, folder):
 # Options beyond those of the twelve, and siblings of those that are tried by default.
 LATER = {"resnet-v1", "bit-same", "bit-dilated", "clipseg-refined", "sam-plain"}
 LATER |= {"dinov2-giant", "bit-50", "convnextv2-base"}
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(LATER)]
+SLOW = [slow(name) for name in sorted(LATER)]
 
 
 @pytest.mark.parametrize("name", [*(n for n in CASES if n not in LATER), *SLOW])
@@ -62,7 +63,7 @@ def test_every_hidden_state_and_the_output_are_those_of_transformers(name, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", with_long(REAL, "vit-b16-real"))
 def test_real_configs_too(name, tmp_path):
     check(REAL[name], tmp_path)
 
@@ -78,7 +79,9 @@ TEXT_ONLY = ("clip.text_model.", "clip.text_projection.", "clip.logit_scale")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize(
+    "name", with_long(FULL, "dinov2-giant-classifier", "resnet101", "vit-l32")
+)
 def test_full_size_networks_have_the_parameters_of_transformers(name):
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -112,7 +115,7 @@ BFLOAT16 += ["clip-b32", "clipseg-rd64", "sam-b"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BFLOAT16)
+@pytest.mark.parametrize("name", with_long(BFLOAT16, "clipseg-rd64", "bit-50"))
 def test_bfloat16_tokens_point_where_those_of_float32_do(name, tmp_path):
     make, _, names, sizes = CASES[name]
     randomized(make()).save_pretrained(tmp_path)

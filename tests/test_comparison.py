@@ -109,6 +109,7 @@ def test_gradients_jit_and_vmap(rng, x64, estimator):
         np.testing.assert_allclose(batch[0], value, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_side_may_be_a_constant_of_a_compiled_function(rng):
     K, L = (np.float32(a) for a in rsms(rng))
     for measure in (hsic, cka, rsa):

@@ -95,6 +95,7 @@ def test_an_epsilon_below_rounding_gives_the_exact_matching(x):
         assert 0 < soft.epsilon < 1e-4
 
 
+@pytest.mark.slow
 def test_the_warning_gives_the_share_and_the_worst_error(x):
     first, second = np.repeat(x, 4, axis=0), np.concatenate([x] * 4)
     with warnings.catch_warnings():

@@ -86,6 +86,7 @@ def test_the_scenes_of_a_batch_all_differ(crops):
         assert len(set(crops.scenes[start : start + 10])) == 10
 
 
+@pytest.mark.slow
 def test_both_views_of_the_stereo_pair_are_one_scene():
     motorcycles = [p for p in PHOTOGRAPHS if p.file.startswith("motorcycle")]
     assert len(motorcycles) == 2 and len({p.scene for p in motorcycles}) == 1

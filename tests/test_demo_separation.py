@@ -41,6 +41,7 @@ def _made(batches=5, n=3, scenes=6, seed=0):
     return rsms, names
 
 
+@pytest.mark.slow
 def test_score_separates_overlapping_from_unrelated_pairs():
     (spatio, semantic), scenes = _made()
     scores, _, _ = score(spatio, semantic, scenes, 50, 0.95, 0)

@@ -136,6 +136,7 @@ def test_an_overflowing_affinity_gives_nan(rng):
     assert (np.isnan(inner) == np.isnan(upper_bound)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matcher", [Exact(), Exact(solver="scipy"), Greedy()], ids=str)
 def test_tokens_of_listed_pairs_are_those_of_match(rng, matcher):
     x = features(rng)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from inference_cases import distances, gram
+from marks import long, with_long
 
 import semrsm_jax as sj
 
@@ -76,9 +77,9 @@ def output_divergence(x):
     ("statistic", "rsm", "output"),
     [
         (sj.CKA(), gram, gram),
-        (sj.RSA("pearson"), distances, distances),
-        (sj.RSA("pearson"), gram, output_divergence),
-        (sj.RSA("spearman"), distances, distances),
+        long(sj.RSA("pearson"), distances, distances),
+        long(sj.RSA("pearson"), gram, output_divergence),
+        long(sj.RSA("spearman"), distances, distances),
     ],
     ids=["CKA", "pearson", "JSD", "spearman"],
 )
@@ -116,7 +117,7 @@ def test_type_1_error_of_paired_test(groups):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("samples", [32, 64])
+@pytest.mark.parametrize("samples", with_long([32, 64], 64))
 def test_coverage_of_the_interval_of_cka(samples):
     """Y = X A + noise, for which linear CKA is known: |Sxy|^2 / (|Sxx| |Syy|)."""
     A = np.random.default_rng(0).normal(size=(CHANNELS, CHANNELS)) / 2

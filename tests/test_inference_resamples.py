@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from inference_cases import Product, features, rsms  # noqa: F401
+from marks import slow
 
 import semrsm_jax as sj
 from semrsm_jax.comparison import SampleGroups
@@ -47,7 +48,11 @@ STATISTICS = (
 
 @pytest.mark.parametrize(
     "statistic, grouped",
-    [(sj.CKA("biased"), False), *product(STATISTICS, (False, True))],
+    [
+        (sj.CKA("biased"), False),
+        *(slow(each, True) for each in STATISTICS),
+        *product(STATISTICS, (False,)),
+    ],
     ids=repr,
 )
 def test_the_forms_of_resamples_are_the_statistic(statistic, grouped, rng):

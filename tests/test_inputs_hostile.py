@@ -105,9 +105,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
-@pytest.mark.parametrize(
-    "kind", ["safetensors", pytest.param("zarr", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["safetensors", "zarr"])
 def test_nothing_larger_than_what_is_worked_on_is_read(tmp_path, kind):
     values = np.ones((320, 256, 256), np.float32)  # 80 MiB
     if kind == "zarr":

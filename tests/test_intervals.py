@@ -228,6 +228,7 @@ def test_mean_and_median_intervals(rng):
     assert np.isnan(median_interval(np.arange(5.0)).low)
 
 
+@pytest.mark.slow
 def test_an_interval_of_some_samples_is_drawn_in_around_the_estimate_of_all(rsms):
     part = bootstrap_interval(*rsms[:2], Product(), key=0, resamples=500)
     placed = part.scaled(0.5, 1 / 4)

@@ -109,6 +109,7 @@ def test_alignment_loss_leaves_out_unknown_entries(x, target):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_constants_and_masks_may_be_closed_over(rng):
     x, teacher = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), jnp.float32)
     mask = jnp.asarray(rng.random((5, 4)) < 0.7).at[:, 0].set(True)
@@ -122,6 +123,7 @@ def test_constants_and_masks_may_be_closed_over(rng):
         jax.jit(lambda x: semantic_cka_loss(x, broken, Identity()))(x)
 
 
+@pytest.mark.slow
 def test_triplet_loss_is_the_hinge_of_cosines(rng):
     sides = rng.normal(size=(3, 4, 5, 3))
     a, p, n = (

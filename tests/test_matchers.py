@@ -191,10 +191,12 @@ def lower(function, platform):
     [
         Exact(solver="device"),
         Exact(solver="optax"),
-        BatchOptimal(8, sweeps=1, solver="device"),
+        pytest.param(
+            BatchOptimal(8, sweeps=1, solver="device"), marks=pytest.mark.slow
+        ),
         TopKGreedy(4, solver="device"),
         Greedy(),
-        Sinkhorn(),
+        pytest.param(Sinkhorn(), marks=pytest.mark.slow),
         Sinkhorn(block=8),
         CircularShift((4, 4)),
         Identity(),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import with_long
 from networks import abstract, pixels, random_network
 
 from semrsm_jax.features import extract
@@ -165,6 +166,7 @@ def test_a_prompt_changes_the_decoder_and_not_the_tower():
         nnx.eval_shape(model, x, jnp.ones((2, 7)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_images_refused(name):
     network, config, size, _ = NETWORKS[name]
@@ -255,7 +257,9 @@ def test_the_twelve_networks_of_the_paper():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", with_long(VARIANTS, "dinov2-giant-classifier", "resnet101", "vit-l32")
+)
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):
     v = VARIANTS[name]
     rows, columns = v.token_grid()

@@ -24,7 +24,7 @@ TUTORIALS = (
     "laptop_to_cluster",
 )
 # Those that a newcomer opens run with every change, the others before a release.
-_FIRST = ("quickstart", "own_pytorch_model", "exact_or_approximate", "retrieval")
+_FIRST = ("quickstart", "own_pytorch_model")
 RUNS = [
     pytest.param(
         path, id=path.stem, marks=() if path.stem in _FIRST else pytest.mark.long

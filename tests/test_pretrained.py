@@ -157,6 +157,7 @@ def test_output_correlation_resamples_groups(tmp_path):
     assert ours.difference.value == pytest.approx(change, abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_cka_resamples_groups(tmp_path):
     part = Part(

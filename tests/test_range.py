@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from marks import slow
 
 import semrsm_jax as sj
 from semrsm_jax._representations import sq_norm_range
@@ -70,6 +71,7 @@ def test_zero_and_masked_tokens_are_in_range(x):
     assert not sj.rsm(np.zeros_like(x)).any()
 
 
+@pytest.mark.slow
 def test_float64_holds_what_float32_does_not(x, x64):
     x = x.astype(np.float64)
     expected = sj.rsm(x, kernel=sj.Cosine())
@@ -84,8 +86,8 @@ def test_float64_holds_what_float32_does_not(x, x64):
     ("matcher", "kernel"),
     [
         (sj.Exact(), sj.Cosine()),
-        (sj.Identity(), sj.RBF()),
-        (sj.Sinkhorn(), sj.Cosine()),
+        slow(sj.Identity(), sj.RBF()),
+        slow(sj.Sinkhorn(), sj.Cosine()),
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import slow
 from networks import abstract, pixels, random_network
 
 from semrsm_jax.models import ResNet, ResNetConfig, calibrate_batch_norm, resnet18
@@ -48,7 +49,7 @@ def test_parameter_count_is_the_published_one(depth, published):
     ("stem", "size", "sides"),
     [("cifar", 64, (64, 32, 16, 8)), ("imagenet", 97, (25, 13, 7, 4))],
 )
-@pytest.mark.parametrize(("depth", "expansion"), [(18, 1), (50, 4)])
+@pytest.mark.parametrize(("depth", "expansion"), [(18, 1), slow(50, 4)])
 def test_stage_shapes(depth, expansion, stem, size, sides):
     model = abstract(ResNet, ResNetConfig(depth, stem))
     model.eval()

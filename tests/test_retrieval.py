@@ -169,6 +169,7 @@ def test_scores_of_present_classes_are_sklearns(rng):
     np.testing.assert_array_equal(sj.class_iou(q > 0, d > 0), sj.class_iou(q, d))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", [sj.instance_f1, sj.class_iou])
 def test_scores_under_jit_vmap_and_broadcasting(rng, score):
     q, d = rng.integers(0, 3, (5, 4)), rng.integers(0, 3, (6, 4))
@@ -206,6 +207,7 @@ def test_scores_refuse(score):
             score(q, d, zero_division=zero)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", [sj.instance_f1, sj.class_iou])
 def test_scores_at_k_is_a_loop(rng, score):
     q, d = rng.integers(0, 3, (6, 5)), rng.integers(0, 3, (8, 5))

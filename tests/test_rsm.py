@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from assignment_checks import best_value
 from jax.test_util import check_grads
+from marks import slow
 
 from semrsm_jax import (
     RBF,
@@ -37,7 +38,6 @@ def features(rng, *shape):
 
 
 SOLVER_NAMES = ["auction", "scipy", "ortools", "optax", "device"]
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 @functools.cache

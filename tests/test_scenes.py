@@ -170,6 +170,7 @@ def test_splits_share_no_pixel_of_a_photograph(scene):
     assert used["train"].sum() > 1.2 * used["test"].sum()
 
 
+@pytest.mark.slow
 def test_splits_share_no_digit():
     total = 0
     for label in range(10):

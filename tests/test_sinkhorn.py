@@ -100,6 +100,7 @@ def test_jit_vmap_and_batch_equal_one_pair_each(rng, block):
         assert_same_matching(result, expected, 1e-4)
 
 
+@pytest.mark.slow
 def test_equal_settings_do_not_compile_again(rng):
     x = draw_tokens(rng, 2, 7, 4, dtype=np.float32)
     compiled = jax.jit(

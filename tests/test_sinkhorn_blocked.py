@@ -97,6 +97,7 @@ def array_sizes(jaxpr):
             yield from array_sizes(inner)
 
 
+@pytest.mark.slow
 def test_no_array_is_as_large_as_the_plan_forward_and_backward():
     tokens, channels = 8192, 4
     x = jnp.zeros((1, tokens, channels))

@@ -69,6 +69,7 @@ def test_25_killed_runs_end_with_the_same_bytes(server, tmp_path, record_propert
     record_property("count", "25 runs killed, the bytes of none changed")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_20_killed_workers_cost_no_more_than_their_tiles(tmp_path, record_property):
     """Also of those that have only just been started, which Dask then gives up."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import with_long
 
 import semrsm_jax.demo
 from experiments.frame.session import silent
@@ -65,7 +66,7 @@ def test_all_weights_are_there_and_small():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", with_long(NETWORKS, "resnet-18", "convnext", "vit-2"))
 def test_a_shipped_network_is_as_good_as_stated(name, tested):
     stated = _stated(zoo.checkpoint(name))
     accuracy = tested.evaluate(zoo.load(name), silent)
