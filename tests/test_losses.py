@@ -90,8 +90,7 @@ def test_alignment_loss_is_pearsons_off_the_diagonal(x, target):
     expected = 1 - np.corrcoef(K[off], target[off])[0, 1]
     shifted = 3 * target + 7 + 100 * np.eye(5)
     for other, value in ((target, expected), (shifted, expected), (-K, 2)):
-        loss = rsm_alignment_loss(x, other, Exact())
-        np.testing.assert_allclose(loss, value, rtol=1e-5)
+        np.testing.assert_allclose(rsm_alignment_loss(x, other, Exact()), value, 1e-5)
 
 
 def test_alignment_loss_leaves_out_unknown_entries(x, target):
@@ -126,9 +125,8 @@ def test_constants_and_masks_may_be_closed_over(rng):
 @pytest.mark.slow
 def test_triplet_loss_is_the_hinge_of_cosines(rng):
     sides = rng.normal(size=(3, 4, 5, 3))
-    a, p, n = (
-        s.reshape(4, -1) / np.linalg.norm(s, axis=(1, 2))[:, None] for s in sides
-    )
+    norms = np.linalg.norm(sides, axis=(2, 3), keepdims=True)
+    a, p, n = (sides / norms).reshape(3, 4, -1)
     gaps = np.sum(a * n, 1) - np.sum(a * p, 1)
     expected = np.maximum(0.3 + gaps, 0).mean()
     loss = semantic_triplet_loss(*sides, Identity(), margin=0.3)
