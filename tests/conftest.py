@@ -7,11 +7,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import fcntl
-import resource
 from pathlib import Path
 
 import jax
 import numpy as np
+import psutil
 import pytest
 import shell
 import torch_operators
@@ -108,9 +108,9 @@ def no_x64():
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs():
-    """They leave memory once it is 2 GiB: a worker would hold more and more of them."""
+    """They leave memory beyond 3 GiB: a worker would hold more and more of them."""
     yield
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 2**21:  # KiB
+    if psutil.Process().memory_info().rss > 3 * 2**30:
         jax.clear_caches()
 
 

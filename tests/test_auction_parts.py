@@ -119,6 +119,7 @@ def test_a_row_bids_for_no_column_beyond_its_list():
     np.testing.assert_array_equal(column_of, best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "serve"), [(1, False), (8, True)])
 def test_a_phase_goes_on_without_lists_that_do_not_serve(rng, channels, serve):
     """All rows want the same columns where tokens have one channel."""

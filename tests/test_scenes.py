@@ -184,6 +184,7 @@ def test_splits_share_no_digit():
     assert 1780 <= total <= 1797
 
 
+@pytest.mark.slow
 def test_sprites_are_mostly_opaque_and_of_many_looks(rng):
     for label, name in enumerate(CLASSES):
         sprites = [draw_sprite(label, "train", rng) for _ in range(8)]

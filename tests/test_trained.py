@@ -149,6 +149,7 @@ def _small(seed, width=8):
     return ResNet(config, rngs=nnx.Rngs(seed))
 
 
+@pytest.mark.slow
 def test_weights_come_back_as_they_were_saved(tmp_path, rng):
     images = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
     model, other = _small(0), _small(1)
