@@ -246,6 +246,7 @@ def test_equal_rows_bid_together(rng, monkeypatch):
     assert together < alone / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, 1, 30])
 def test_one_more_of_equal_rows_bids_as_all_of_them(rng, others):
     """The shorter code for one row gives what the code for many gives."""

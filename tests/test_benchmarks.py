@@ -113,14 +113,20 @@ def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
         assert row["ratio"] > 0
 
 
-@pytest.mark.slow
-def test_engine_runs_as_a_command_and_all_are_listed(tmp_path):
-    def run(module, *arguments):
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True)
+def run(module, *arguments):
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True)
 
+
+@pytest.mark.slow
+def test_all_benchmarks_are_listed():
     listed = run("experiments.benchmarks").stdout
     assert "experiments.benchmarks.pruning" in listed and "engine" in listed
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_engine_runs_as_a_command(tmp_path):
     arguments = ("--scale", "smoke", "-o", str(tmp_path / "figures.json"))
     text = run("experiments.benchmarks.engine", *arguments).stdout
     for part in ("run / rsm", "search / rsm", "cluster S=16", "memory", "cost"):

@@ -19,6 +19,7 @@ from semrsm_jax.registry import label
 from semrsm_jax.store import save_rsm
 
 
+@pytest.mark.slow
 def test_align_pairs_tokens_before_features_are_compared(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     x = rng.normal(size=(N, 1, 2, 1)).astype("f")

@@ -100,6 +100,7 @@ def test_retrieve_goes_by_ids_where_there_are_any(labels, rng):
     assert "8 of 8 are missing, for example 'q/0.png'" in message
 
 
+@pytest.mark.slow
 def test_retrieve_takes_the_results_of_a_search(labels, rng):
     q, db = labels
     x, y = rng.normal(size=(N, 2, 3)), rng.normal(size=(M, 2, 3))

@@ -10,6 +10,7 @@ from hsic_formulas import biased, unbiased
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+from marks import slow
 
 from semrsm_jax import cka, cka_matrix, hsic, linear_cka, rsa
 from semrsm_jax.comparison.grouping import SampleGroups
@@ -151,7 +152,7 @@ def test_whole_counts_repeat_samples(rng, x64, symmetric):
 GROUPS = np.array([0, 0, 1, 2, 2, 3, 4, 4])
 
 
-@pytest.mark.parametrize("within", [None, "keep", "drop"])
+@pytest.mark.parametrize("within", [None, slow("keep"), "drop"])
 def test_unbiased_counts_weigh_an_additive_fit_of_pairs(rng, x64, within):
     """Pairs of different samples; of one group as often as it counts, or never."""
     K, L = rsms(rng)

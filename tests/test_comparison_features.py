@@ -115,6 +115,7 @@ def related(rng, n=96):
     return X, X @ rng.normal(size=(4, 6)) + rng.normal(size=(n, 6))
 
 
+@pytest.mark.slow
 def test_one_batch_of_all_samples_is_the_unbiased_estimate(rng, x64):
     X, Y = related(rng, 20)
     K, L = X @ X.T, Y @ Y.T

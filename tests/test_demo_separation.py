@@ -109,6 +109,7 @@ def test_intervals_hold_their_value_and_narrow_with_confidence():
     assert wide[2].low < 0 < wide[2].high
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")  # ranks are integers, whatever the default dtype
 def test_equal_rsms_gain_nothing():
     (spatio, _), scenes = _made()

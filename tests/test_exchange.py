@@ -51,6 +51,7 @@ def test_negative_keeps_all_but_the_diagonal(rsms):
     assert (np.diag(back) == 0).all() and not np.signbit(np.diag(back)).any()
 
 
+@pytest.mark.slow
 def test_squared_distances_are_rsatoolboxs(features, x64):
     """rsatoolbox divides squared distances by the number of channels."""
     K = sj.rsm(features, matcher=sj.Identity())

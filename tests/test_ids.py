@@ -162,6 +162,7 @@ def test_an_id_that_stands_for_two_images_is_rejected(tmp_path):
             match_images(tmp_path, (name,), None)
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_what_was_left_of_another_run(rng, tmp_path):
     x, output = rng.normal(size=(4, 3, 2)).astype("f"), tmp_path / "k.npz"
     np.save(tmp_path / "x.npy", x)

@@ -105,6 +105,7 @@ def hall(x, axis=-1):
     return t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
 
 
+@pytest.mark.slow
 def test_few_and_skewed_differences_are_warned_of():
     skewed = np.r_[np.zeros(11), 5.0]
     with pytest.warns(UserWarning, match="12 queries or groups are few"):

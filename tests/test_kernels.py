@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from marks import slow
 
 from semrsm_jax import RBF, Cosine, Identity, Linear, pair_statistics, rsm
 
@@ -29,7 +30,7 @@ def test_linear_and_cosine_are_those_of_the_flattened_representations(stats):
     np.testing.assert_allclose(Cosine()(stats), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("samples", [7, 4])  # an odd and an even number of pairs
+@pytest.mark.parametrize("samples", [7, slow(4)])  # an odd and an even number of pairs
 def test_bandwidth_rules(rng, samples):
     stats, flat = statistics(rng, samples)
     d2 = squared_distances(flat)
@@ -67,7 +68,7 @@ def test_zero_representations_have_cosine_zero():
     np.testing.assert_allclose(K, [[0, 0], [0, 1]], atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e-15, 1e-4, 1e4, 1e12])
+@pytest.mark.parametrize("scale", [1e-15, slow(1e-4), slow(1e4), 1e12])
 @pytest.mark.parametrize("kernel", [Cosine(), RBF()])
 def test_bounded_kernels_do_not_depend_on_the_scale(rng, scale, kernel):
     x = rng.normal(size=(5, 4, 3)).astype(np.float32)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from assignment_checks import GRID, TOKENS, best_value, tokens
+from marks import slow
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax import (
@@ -100,7 +101,7 @@ def test_topk_greedy_matches_the_top_block_exactly(rng):
     ("grid", "shifts"),
     [
         (GRID, [(0, 0), (1, 0), (-1, 2), (-1, -2), (2, 3)]),
-        ((3, 7), [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]),
+        slow((3, 7), [(a, b) for a in (-1, 0, 1) for b in range(-3, 4)]),
     ],
 )
 def test_circular_shift_finds_the_shift(rng, grid, shifts):

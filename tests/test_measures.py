@@ -163,6 +163,7 @@ def test_counts_are_copies_and_no_rotation_matters(features, x64, rng, measure):
     assert value == pytest.approx(float(measure(K, L)), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_pwcca_counts_copies_and_warns_of_too_few_samples(features, x64):
     X, Y = features
     counts = np.array([2, 1] * 12, float)

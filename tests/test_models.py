@@ -258,7 +258,10 @@ def test_the_twelve_networks_of_the_paper():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", with_long(VARIANTS, "dinov2-giant-classifier", "resnet101", "vit-l32")
+    "name",
+    with_long(
+        VARIANTS, "dinov2-giant", "dinov2-giant-classifier", "resnet101", "vit-l32"
+    ),
 )
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):
     v = VARIANTS[name]

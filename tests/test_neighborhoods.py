@@ -67,6 +67,7 @@ def test_counts_are_copies_that_are_not_neighbors_of_each_other(rsms, x64, measu
     assert once == pytest.approx(float(measure(K, L)), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_neighbors_may_be_of_other_groups_alone(rsms, x64):
     K, L = rsms
     groups = np.arange(18) // 3

@@ -23,11 +23,10 @@ TUTORIALS = (
     "comparing_models",
     "laptop_to_cluster",
 )
-# Those that a newcomer opens run with every change, the others before a release.
-_FIRST = ("quickstart", "own_pytorch_model")
+# The first runs with every change, the others before a release.
 RUNS = [
     pytest.param(
-        path, id=path.stem, marks=() if path.stem in _FIRST else pytest.mark.long
+        path, id=path.stem, marks=() if path.stem == "quickstart" else pytest.mark.long
     )
     for path in NOTEBOOKS
 ]

@@ -86,6 +86,7 @@ def test_batches_for_translation_show_different_photographs(folder, tmp_path):
 # Intervals resample photographs
 
 
+@pytest.mark.slow
 def test_median_over_pairs_is_a_median_and_its_interval_is_over_photographs(rng):
     left, right = np.triu_indices(12, 1)
     worth = rng.normal(size=12)  # of a photograph, in all of its pairs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from assignment_checks import best_value
 from jax.test_util import check_grads
-from marks import slow
+from marks import long, slow
 
 from semrsm_jax import (
     RBF,
@@ -53,7 +53,7 @@ SIZES = [(s, t) for t in (1, 64, 256) for s in SOLVER_NAMES]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("solver", "tokens"), [*SIZES, ("auction", 1024), ("scipy", 1024)]
+    ("solver", "tokens"), [*SIZES, long("auction", 1024), long("scipy", 1024)]
 )
 def test_exact_linear_rsm_is_scipys_optimum(solver, tokens):
     for scale in (1e-4, 1e4) if tokens < 256 else (1e-4,):

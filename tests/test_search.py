@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from marks import slow
 
 import semrsm_jax as sj
 from semrsm_jax._rows import part
@@ -84,7 +85,7 @@ def test_equal_similarities_come_in_the_order_of_the_database(data):
     assert copies == sorted(copies) and len(copies) == 4
 
 
-@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize("prune", [True, slow(False)])
 def test_exclusion_and_more_neighbors_than_there_are(data, prune):
     queries, database = data
     groups = np.arange(40) // 4
@@ -171,7 +172,7 @@ def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
     assert (distance <= np.asarray(stats.sq_dist)[rows, columns]).all()
 
 
-@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("channels", [1, slow(5)])
 def test_bounds_that_are_the_value_are_rounded_up(rng, channels):
     """Equal tokens leave a bound nothing above the value but its rounding."""
     x, y = (

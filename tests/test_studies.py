@@ -79,6 +79,7 @@ def test_optimized_images_keep_their_position_wise_similarity(smoke):
         assert row["semantic similarity"] > row["position-wise similarity"] - 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_distillation_scores_both_students_alike(smoke):
     document = smoke(distill.STUDY)
