@@ -127,11 +127,14 @@ def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
         yield from (array[n : n + size] for n in range(0, len(array), size))
 
     bad, peak = 0, 0.0
-    # A constant inside a traced function has values too, and they are looked at now.
-    with jax.ensure_compile_time_eval():
-        for part in parts():
-            count, largest = _not_finite(jnp.asarray(part, dtype))
-            bad, peak = bad + int(count), max(peak, float(largest))
+    for part in parts():
+        if isinstance(part, jax.Array):
+            # A constant inside a traced function has values too: looked at now.
+            with jax.ensure_compile_time_eval():
+                count, largest = _not_finite(part.astype(dtype))
+        else:
+            count, largest = _not_finite_on_host(np.asarray(part), dtype)
+        bad, peak = bad + int(count), max(peak, float(largest))
     if bad:
         raise ValueError(
             f"{name} must be finite in {dtype}, got {bad} NaN or infinite of "
@@ -151,6 +154,18 @@ def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
 def _not_finite(array: jax.Array) -> tuple[jax.Array, jax.Array]:
     """How many values are not finite, and the largest magnitude."""
     return jnp.sum(~jnp.isfinite(array)), jnp.max(jnp.abs(array), initial=0)
+
+
+def _not_finite_on_host(part: np.ndarray, dtype: Any) -> tuple[int, float]:
+    """As `_not_finite`, with nothing to compile for each shape."""
+    with np.errstate(over="ignore"):
+        part = part.astype(dtype, copy=False)
+    if part.itemsize < 4:  # NumPy compares half precision slowly
+        part = part.astype(np.float32)
+    largest = float(max(np.max(part, initial=0), -np.min(part, initial=0)))
+    if np.isfinite(largest):
+        return 0, largest
+    return int(np.count_nonzero(~np.isfinite(part))), largest
 
 
 def non_empty(name: str, array: Any, axes: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -83,11 +84,7 @@ class Cosine:
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
-        # By one norm after the other: the product of both may leave float32's range.
-        norm_x, norm_y = (_safe_sqrt(sq) for sq in (stats.x_sq_norm, stats.y_sq_norm))
-        present = (norm_x != 0)[:, None] & (norm_y != 0)[None, :]
-        norm_x, norm_y = (jnp.where(n != 0, n, 1) for n in (norm_x, norm_y))
-        return jnp.where(present, stats.inner / norm_x[:, None] / norm_y[None, :], 0)
+        return _cosine(stats.inner, stats.x_sq_norm, stats.y_sq_norm)
 
 
 @dataclass(frozen=True)
@@ -141,13 +138,7 @@ class RBF:
 
     def __call__(self, stats: PairStatistics) -> Float[Array, "N M"]:
         """The RSM (N, M), without unit."""
-        sigma = self.sigma(stats)
-        distant = ~(stats.sq_dist <= 0)
-        # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
-        scaled = _safe_sqrt(stats.sq_dist) / sigma
-        similarity = jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
-        # Compiled for a processor, exp may give 0 for NaN.
-        return jnp.where(jnp.isnan(scaled), jnp.nan, similarity)
+        return _rbf(stats.sq_dist, self.sigma(stats))
 
     @property
     def monotone(self) -> bool:
@@ -192,6 +183,28 @@ class RBF:
         return jnp.sqrt(lower / 2 + upper / 2)
 
 
+@jax.jit
+def _cosine(
+    inner: Float[Array, "N M"], x_sq_norm: Float[Array, " N"], y_sq_norm: Array
+) -> Float[Array, "N M"]:
+    # By one norm after the other: the product of both may leave float32's range.
+    norm_x, norm_y = (_safe_sqrt(sq_norm) for sq_norm in (x_sq_norm, y_sq_norm))
+    present = (norm_x != 0)[:, None] & (norm_y != 0)[None, :]
+    norm_x, norm_y = (jnp.where(n != 0, n, 1) for n in (norm_x, norm_y))
+    return jnp.where(present, inner / norm_x[:, None] / norm_y[None, :], 0)
+
+
+@jax.jit
+def _rbf(sq_dist: Float[Array, "N M"], sigma: Float[Array, ""]) -> Float[Array, "N M"]:
+    distant = ~(sq_dist <= 0)
+    # Dividing before squaring keeps a tiny or huge sigma inside float32's range.
+    scaled = _safe_sqrt(sq_dist) / sigma
+    similarity = jnp.where(distant, jnp.exp(-0.5 * scaled**2), 1)
+    # Compiled for a processor, exp may give 0 for NaN.
+    return jnp.where(jnp.isnan(scaled), jnp.nan, similarity)
+
+
+@jax.jit
 def _middle_non_zero(
     values: Float[Array, "N M"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:

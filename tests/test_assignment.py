@@ -45,7 +45,7 @@ def test_value_is_scipys_optimum_and_the_bound_proves_it(rng, solver, shape):
 
 
 @pytest.mark.parametrize(
-    ("scale", "solver"), with_every_solver([1e-30, 1e-4, 1.0, 1e4, 1e30], 1e-30)
+    ("scale", "solver"), with_every_solver([1e-30, 1e-4, 1.0, 1e4, 1e30])
 )
 def test_any_scale_and_offset(rng, solver, scale):
     batch = ((rng.random((3, 33, 33)) + 3) * scale).astype(np.float32)

@@ -30,6 +30,7 @@ def test_match_equals_the_function_in_every_output(features_folder):
         assert document["upper_bound"] == float(expected.upper_bound)
 
 
+@pytest.mark.slow
 def test_soft_match_tells_how_soft_it_is(features_folder):
     x, y = features().reshape(5, 6, 4)[1], features(1, (4, 6, 4))[3]
     expected = sj.match(x, y, matcher=sj.Sinkhorn(0.3, relative=True))

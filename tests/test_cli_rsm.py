@@ -111,6 +111,7 @@ def test_two_files_are_centered_by_the_mean_of_the_second(features_folder, axis)
     np.testing.assert_allclose(np.load("o.npy"), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_budget_does_not_change_the_rsm_and_quiet_says_nothing(features_folder):
     for name, budget in (("a.npy", "1KB"), ("b.npy", "0.5GiB")):
         command = ("rsm", "x.npy", "-o", name, "--memory-budget", budget)
@@ -129,6 +130,7 @@ def test_summary_fits_a_screen_and_names_the_next_step(features_folder):
     assert "Next: semrsm compare 'my x.npz' ANOTHER_RSM" in out
 
 
+@pytest.mark.slow
 def test_one_sample_and_zero_features_are_summarized(features_folder):
     np.save("one.npy", features(shape=(1, 6, 4)))
     np.save("zero.npy", np.zeros((3, 6, 4)))

@@ -62,6 +62,7 @@ def test_the_triplet_loss_warns_too(x):
     np.testing.assert_allclose(value, hinges.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_rounding_leaves_is_not_called_converged(x):
     with pytest.warns(RuntimeWarning, match="did not converge"):
         matching = sj.match(x[0], x[1], matcher=sj.Sinkhorn(tolerance=1e-12))

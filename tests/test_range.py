@@ -86,7 +86,7 @@ def test_float64_holds_what_float32_does_not(x, x64):
     ("matcher", "kernel"),
     [
         slow(sj.Exact(), sj.Cosine()),
-        (sj.Identity(), sj.RBF()),
+        slow(sj.Identity(), sj.RBF()),
         slow(sj.Sinkhorn(), sj.Cosine()),
     ],
     ids=str,

@@ -1,8 +1,10 @@
 """No matching: the token at each position with the token at the same position."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 
 from semrsm_jax.matching.base import (
@@ -35,6 +37,7 @@ class Identity(Matcher[Matching]):
     self_is_identity: ClassVar[bool] = True
     scale_free: ClassVar[bool] = True
 
+    @partial(jax.jit, static_argnums=0)
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Matching:
         """Matches token s with token s."""
         permutation = jnp.broadcast_to(

@@ -197,6 +197,10 @@ def statistics_up_to_scale(
             jnp.where(outside, jnp.nan, values)
             for values in match_traced(inputs, rule, pairs, size)
         )
+        if not pairs.diagonal:
+            index = jnp.arange(x.shape[0])
+            inner = inner.at[index, index].set(x_sq_norm)
+            upper = upper.at[index, index].set(x_sq_norm)
         unconverged = Unconverged()
     else:
 
@@ -207,12 +211,12 @@ def statistics_up_to_scale(
         # Constants inside a traced function, a teacher's tokens say, are done here too.
         with jax.ensure_compile_time_eval():
             matched = match_block(inputs, rule, pairs, size, advance)
+            if not pairs.diagonal:
+                inner, _, upper, *_ = matched.matrices
+                np.fill_diagonal(inner, x_sq_norm)
+                np.fill_diagonal(upper, x_sq_norm)
             inner, sq_dist, upper, *error = map(jnp.asarray, matched.matrices)
         unconverged = matched.unconverged
-    if not pairs.diagonal:
-        index = jnp.arange(x.shape[0])
-        inner = inner.at[index, index].set(x_sq_norm)
-        upper = upper.at[index, index].set(x_sq_norm)
     statistics = PairStatistics(inner, sq_dist, upper, x_sq_norm, y_sq_norm, *error)
     return statistics, unconverged
 
