@@ -133,7 +133,10 @@ def finite(name: str, array: jax.Array | np.ndarray | Rows) -> None:
             with jax.ensure_compile_time_eval():
                 count, largest = _not_finite(part.astype(dtype))
         else:
-            count, largest = _not_finite_on_host(np.asarray(part), dtype)
+            part = np.asarray(part)
+            count, largest = 0, largest_on_host(part, dtype)
+            if not np.isfinite(largest):
+                count = np.count_nonzero(~np.isfinite(_cast(part, dtype)))
         bad, peak = bad + int(count), max(peak, float(largest))
     if bad:
         raise ValueError(
@@ -156,16 +159,17 @@ def _not_finite(array: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.sum(~jnp.isfinite(array)), jnp.max(jnp.abs(array), initial=0)
 
 
-def _not_finite_on_host(part: np.ndarray, dtype: Any) -> tuple[int, float]:
-    """As `_not_finite`, with nothing to compile for each shape."""
+def largest_on_host(array: np.ndarray, dtype: Any) -> float:
+    """The largest magnitude in a dtype; NaN where one is. It compiles nothing."""
+    array = _cast(array, dtype)
+    if array.itemsize < 4:  # NumPy compares half precision slowly
+        array = array.astype(np.float32)
+    return float(max(np.max(array, initial=0), -np.min(array, initial=0)))
+
+
+def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
-        part = part.astype(dtype, copy=False)
-    if part.itemsize < 4:  # NumPy compares half precision slowly
-        part = part.astype(np.float32)
-    largest = float(max(np.max(part, initial=0), -np.min(part, initial=0)))
-    if np.isfinite(largest):
-        return 0, largest
-    return int(np.count_nonzero(~np.isfinite(part))), largest
+        return array.astype(dtype, copy=False)
 
 
 def non_empty(name: str, array: Any, axes: str) -> None:

@@ -172,6 +172,8 @@ def largest(
     """
     if _checks.is_traced(array):
         return _largest(array.astype(dtype))
+    if isinstance(array, np.ndarray):
+        return _checks.largest_on_host(array, dtype)
     with jax.ensure_compile_time_eval():
         return float(_largest(jnp.asarray(array, dtype)))
 

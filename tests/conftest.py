@@ -8,6 +8,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import fcntl
 import gc
+import signal
 from pathlib import Path
 
 import jax
@@ -20,6 +21,8 @@ import torch_operators
 from semrsm_jax.matching._auction import solve as host_solve
 
 torch_operators.install()
+# A shell starts what it runs in the background without a handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Looking for cycles among all that JAX, Numba and pytest hold takes a twentieth of the
 # time.
 gc.set_threshold(50_000, 20, 100)

@@ -72,6 +72,7 @@ def test_layers_agree_with_their_peer(smoke):
     assert written["ratio"] == seconds["ours"] / seconds["peer"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_large_analysis_measures_each_analysis(smoke):
     rows = smoke("large_analysis")[1]["results"]
@@ -136,6 +137,7 @@ def test_engine_runs_as_a_command(tmp_path):
     assert document["memory"]["peak_bytes"]["12"] > 2**20
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_device_benchmark_counts_what_the_solver_does(smoke):
     _, document = smoke("device")

@@ -13,6 +13,7 @@ from experiments.calibration.study import STUDY
 from semrsm_jax import CKA
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_study_runs_and_its_table_has_a_row_a_cell(tmp_path):
     document = run_smoke(STUDY, tmp_path)

@@ -63,7 +63,7 @@ def test_every_hidden_state_and_the_output_are_those_of_transformers(name, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", with_long(REAL, "vit-b16-real"))
+@pytest.mark.parametrize("name", with_long(REAL, "vit-b16-real", "clip-b32-real"))
 def test_real_configs_too(name, tmp_path):
     check(REAL[name], tmp_path)
 
@@ -80,7 +80,8 @@ TEXT_ONLY = ("clip.text_model.", "clip.text_projection.", "clip.logit_scale")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", with_long(FULL, "dinov2-giant-classifier", "resnet101", "vit-l32")
+    "name",
+    with_long(FULL, "dinov2-giant", "dinov2-giant-classifier", "resnet101", "vit-l32"),
 )
 def test_full_size_networks_have_the_parameters_of_transformers(name):
     from transformers.core_model_loading import revert_weight_conversion

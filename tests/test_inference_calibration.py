@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from inference_cases import distances, gram
-from marks import long, with_long
+from marks import with_long
 
 import semrsm_jax as sj
 
@@ -72,14 +72,15 @@ def output_divergence(x):
     return entropy(m) - (entropy(p)[:, None] + entropy(p)[None, :]) / 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("statistic", "rsm", "output"),
     [
         (sj.CKA(), gram, gram),
-        long(sj.RSA("pearson"), distances, distances),
-        long(sj.RSA("pearson"), gram, output_divergence),
-        long(sj.RSA("spearman"), distances, distances),
+        (sj.RSA("pearson"), distances, distances),
+        (sj.RSA("pearson"), gram, output_divergence),
+        (sj.RSA("spearman"), distances, distances),
     ],
     ids=["CKA", "pearson", "JSD", "spearman"],
 )

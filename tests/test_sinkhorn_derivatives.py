@@ -110,6 +110,7 @@ def test_second_derivatives(rng, x64, matcher):
     check_grads(fields, (x, y), order=2, modes=["rev"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
     x, y = draw_tokens(rng, 4, 2), draw_tokens(rng, 5, 2)

@@ -67,6 +67,7 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colors_are():
     assert differences(truth) < 0.7 * differences(pair.places)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_optimized_images_keep_their_position_wise_similarity(smoke):
     document = smoke(optimize.STUDY)

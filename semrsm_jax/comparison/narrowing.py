@@ -44,8 +44,8 @@ def to_device(
         array = array / size if scale and size > 0 else array
     if scale:
         array = _in_range(array)
+    _checks.finite(name, array)
     converted = _checks.real_array(name, array)
-    _checks.finite(name, converted)
     converted = converted.astype(accumulation_dtype(converted.dtype))
     return converted if scale else with_digits(name, converted)
 
