@@ -66,25 +66,33 @@ def real_array_on_host(
     """Checks a real array; other than a JAX array, it stays or becomes a NumPy one.
 
     It comes back in the byte order of the machine. TypeError: complex, object, text or
-    boolean, integers of less than 8 bits, floats of less than 16, or not an array;
-    ValueError: other than `rank` axes, where one is given.
+    boolean, integers of less than 8 bits, floats of less than 16 or more than 64, or
+    not an array; ValueError: other than `rank` axes, where one is given, or masked.
     """
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-            value = value.astype(value.dtype.newbyteorder("="), copy=False)
-        except ValueError as error:
-            raise TypeError(
-                f"{name} must be a real array, got {type(value).__name__} ({error})"
-            ) from error
-    real(name, value, rank)
-    return value
+    if isinstance(value, jax.Array):
+        real(name, value, rank)
+        return value
+    try:
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    # A PyTorch tensor with gradients, say, or one of bfloat16.
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be a real array, got {type(value).__name__} ({error})"
+        ) from error
+    real(name, array, rank)
+    return np.asarray(array)
 
 
 def real(name: str, value: Any, rank: int | None = None) -> None:
     """Rejects an array that is not real or has other axes, as `real_array_on_host`."""
     dtype = value.dtype
     if jnp.issubdtype(dtype, jnp.floating):
+        if dtype.itemsize > 8:
+            raise TypeError(
+                f"{name} must hold floats of at most 64 bits, got dtype {dtype}; "
+                "convert it first, as by astype('float64')"
+            )
         small = jnp.finfo(dtype).bits < 16
     elif jnp.issubdtype(dtype, jnp.integer):
         small = jnp.iinfo(dtype).bits < 8
@@ -96,6 +104,12 @@ def real(name: str, value: Any, rank: int | None = None) -> None:
         raise TypeError(
             f"{name} must hold floats of at least 16 bits or integers of at least 8, "
             f"got dtype {dtype}; convert it first, as by astype('float32')"
+        )
+    # What stands below a mask would count as any other value.
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must not be masked, got {np.ma.count_masked(value)} masked values "
+            f"of {value.size}; leave those samples out, or give filled(...)"
         )
     if rank is not None and value.ndim != rank:
         raise ValueError(

@@ -54,8 +54,9 @@ def warn_of_lost_variation(name: str, array: Any) -> None:
         return
     array = array[:: -(-array.size // _MOST)]
     values = array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
-    size = np.sqrt(np.mean(np.square(values, dtype=np.float64)))
-    spread = np.sqrt(np.mean(np.var(values, axis=0, dtype=np.float64)))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error
+        size = np.sqrt(np.mean(np.square(values, dtype=np.float64)))
+        spread = np.sqrt(np.mean(np.var(values, axis=0, dtype=np.float64)))
     dtype = floating_dtype(array.dtype)
     lost = 100 * float(jnp.finfo(dtype).eps) * size
     if 64 * np.finfo(np.float64).eps * size < spread < lost:

@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import fcntl
 import gc
 import signal
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ import pytest
 import shell
 import torch_operators
 
-from semrsm_jax.matching._auction import solve as host_solve
+from semrsm_jax.matching import _auction
 
 torch_operators.install()
 # A shell starts what it runs in the background without a handler.
@@ -38,6 +39,21 @@ if QUICK and jax.__version_info__ < (0, 11):
         " --xla_cpu_parallel_codegen_split_count=1"
         " --xla_cpu_enable_concurrency_optimized_scheduler=false",
     )
+
+
+WITHOUT_SOLVER = {
+    "test_imports",
+    "test_docstrings",
+    "test_cka_matrix",
+    "test_comparison",
+    "test_comparison_features",
+    "test_correlations",
+    "test_inference",
+    "test_inference_resamples",
+    "test_measures",
+    "test_neighborhoods",
+    "test_rsa",
+}
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -89,16 +105,38 @@ def compilation_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_solver(tmp_path_factory):
-    """Of two workers each compiles one variant of the solver, and loads the other."""
+    """One worker compiles the solver; others wait for it where they need it."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
-    dtypes = (np.float32, np.float64)
-    for dtype in dtypes if worker == "gw0" else dtypes[::-1]:
-        lock = tmp_path_factory.getbasetemp().parent / np.dtype(dtype).name
+    solve_range, seen = _auction._solve_range, set()
+
+    def one_at_a_time(affinity, *more):
+        if affinity.dtype in seen:
+            return solve_range(affinity, *more)
+        lock = tmp_path_factory.getbasetemp().parent / affinity.dtype.name
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            host_solve(np.zeros((1, 2, 2), dtype))
+            solve_range(affinity, *more)
+        seen.add(affinity.dtype)
+
+    _auction._solve_range = one_at_a_time
+    if worker == "gw0":
+        _auction.solve(np.zeros((1, 2, 2), np.float32))
+
+
+def pytest_configure(config):
+    """Files run in the order of `pytest_collection_modifyitems`, not by their size."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Files that need no solver first, while it is compiled; then the largest."""
+    tests = Counter(item.path.stem for item in items)
+    items.sort(
+        key=lambda item: (item.path.stem not in WITHOUT_SOLVER, -tests[item.path.stem])
+    )
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 from assignment_checks import check, features, from_python, scans
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import slow
 
 from semrsm_jax.matching import _repeats
 from semrsm_jax.matching._auction import solve
@@ -14,7 +15,7 @@ from semrsm_jax.matching._scans import BLOCK
 SHAPES = [(1, 1), (1, 6), (6, 1), (7, 7), (40, 40), (64, 65), (65, 64), (30, 128)]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, slow(np.float64)])
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 0.0])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_matches_scipy(shape, tolerance, dtype):
@@ -73,6 +74,7 @@ def test_scales(scale, tolerance):
     check(affinity, solve(affinity, tolerance=tolerance), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-310, 1e-300, 1e-30, 1e30, 1e300])
 def test_scales_float64(scale):
     affinity = np.random.default_rng(0).standard_normal((1, 40, 50)) * scale
@@ -230,6 +232,7 @@ def test_what_differs_is_not_merged(rng):
     check_one(matrix)
 
 
+@pytest.mark.slow
 def test_nearly_constant_rows_keep_two_classes(rng):
     """Entries that differ by less than the tolerance allows are told apart still."""
     matrix = np.full((200, 200), 1e6)

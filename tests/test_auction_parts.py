@@ -1,6 +1,5 @@
 """Candidate lists, proofs and work of the host solver, and its edges."""
 
-import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 from assignment_checks import check, features, from_python
+from marks import slow
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_jax.matching import _augment
@@ -135,6 +135,7 @@ def test_a_phase_goes_on_without_lists_that_do_not_serve(rng, channels, serve):
     assert slack.max() <= epsilon
 
 
+@pytest.mark.slow
 def test_the_proof_is_repeated_where_slack_was_left():
     """The optimum is 0, so that slack in units of an earlier value is too much.
 
@@ -207,8 +208,8 @@ def test_first_prices_equalize_the_mean_profits(rng, shape):
 @pytest.mark.parametrize(
     ("bad", "dtype"),
     [
-        *itertools.product([np.nan, np.inf, -np.inf], [np.float32, np.float64]),
-        (1.7e308, np.float64),
+        *((bad, np.float32) for bad in (np.nan, np.inf, -np.inf)),
+        *(slow(bad, np.float64) for bad in (np.nan, np.inf, -np.inf, 1.7e308)),
     ],
 )
 def test_pair_that_is_not_finite_or_whose_differences_overflow_is_marked(bad, dtype):

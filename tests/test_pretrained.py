@@ -12,7 +12,6 @@ from experiments.cka.compare import BOTH, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.sources import Seen
 from experiments.data.photographs import (
-    BetweenPhotographs,
     PhotographCrops,
     median_over_pairs,
     readers,
@@ -143,9 +142,15 @@ def test_output_correlation_resamples_groups(tmp_path):
         for matcher in (sj.Identity(), sj.Exact())
     )
     divergence = jensen_shannon_matrix(logits, from_logits=True)
-    between = BetweenPhotographs(RSA("pearson"), tuple(groups.tolist()))
-    settings = {"key": config.seed, "resamples": 60, "groups": groups}
-    expected = bootstrap_interval(K, divergence, between, **settings)
+    expected = bootstrap_interval(
+        K,
+        divergence,
+        RSA("pearson"),
+        key=config.seed,
+        resamples=60,
+        groups=groups,
+        within_groups="drop",
+    )
     ours = measured.correlations["cosine"]["pearson"]
     interval = ours.spatio_semantic
     value = float(sj.rsa(K, divergence, "pearson", groups=groups))

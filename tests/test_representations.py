@@ -43,11 +43,18 @@ def test_layouts_agree(rng, layout, axes):
         (np.zeros((1, 1, 1), bool), "NSC", TypeError, "bool"),
         (np.full((1, 1, 1), "a"), "NSC", TypeError, "z must be a real array"),
         ([[1, 2], [3]], "NSC", TypeError, "z must be a real array"),
+        (np.zeros((1, 1, 1), np.longdouble), "NSC", TypeError, "z must hold floats of"),
+        (np.ma.masked_less(np.eye(3)[None], 1), "NSC", ValueError, "6 masked .* of 9"),
     ],
 )
 def test_to_tokens_rejects(no_x64, z, layout, error, words):
     with pytest.raises(error, match=words):
         to_tokens(z, layout=layout)
+
+
+def test_a_masked_array_without_masked_values_is_an_array(rng):
+    z = rng.normal(size=(2, 3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(to_tokens(np.ma.masked_less(z, -99)), to_tokens(z))
 
 
 def test_the_default_layout_goes_by_the_axes_and_warns_where_it_looks_wrong(rng):

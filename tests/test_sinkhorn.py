@@ -26,10 +26,8 @@ from semrsm_jax.matching._scores import ScoreRows
 blocks = pytest.mark.parametrize("block", [None, 4])
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [pytest.param(s, marks=() if s == "masked" else pytest.mark.slow) for s in SHAPES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_plan_is_that_of_the_potentials_and_shares_the_mass(rng, x64, shape):
     x, y, x_mask, y_mask = draw_pair(rng, shape)
     matching = match(x, y, matcher=FIXED, x_mask=x_mask, y_mask=y_mask)

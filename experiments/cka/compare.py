@@ -182,8 +182,7 @@ class _RSMs(NamedTuple):
     ) -> Number:
         """By the images of the first batch, for the value of all batches."""
         settings: Any = {"key": self.config.seed, "resamples": self.config.resamples}
-        groups = settings["groups"] = self.networks[pair[0]].groups
-        statistic = between_photographs(CKA(), groups)
+        settings |= between_photographs(self.networks[pair[0]].groups)
         share = self.part.batch / self.part.samples
         sides: list[tuple[np.ndarray, np.ndarray]] = []
         values: list[float] = []
@@ -193,10 +192,10 @@ class _RSMs(NamedTuple):
             sides.append((K, self._rsm(other, kinds[1], column)))
             values.append(float(self._between(pair, kinds, "unbiased")[cell]))
         if what == KINDS:
-            interval = bootstrap_interval(*sides[0], statistic, **settings)
+            interval = bootstrap_interval(*sides[0], CKA(), **settings)
             return number(interval.scaled(values[0], share))
         spatio, semantic = sides
-        test = difference_test(semantic, spatio, statistic, **settings)
+        test = difference_test(semantic, spatio, CKA(), **settings)
         return number(test.interval.scaled(values[1] - values[0], share))
 
     def _rsm(self, network: str, kind: str, layer: int) -> np.ndarray:

@@ -8,18 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
 from experiments.data.folders import DataSet
 from experiments.frame.finding import Number, number
 from experiments.frame.networks import LEAST_CONTRAST
-from semrsm_jax.comparison import CKA, RSA
 from semrsm_jax.comparison.inference import score_interval
 from semrsm_jax.demo.photographs import PHOTOGRAPHS, SCENES, load_photograph
 from semrsm_jax.features.image_file import read_image
@@ -148,36 +146,20 @@ def readers(data: Path | None) -> list[Read]:
     return [partial(read_image, path) for path in paths]
 
 
-@dataclass(frozen=True)
-class BetweenPhotographs:
-    """A statistic of two RSMs, over pairs of crops of different photographs.
+def between_photographs(photographs: Int[np.ndarray, " N"] | None) -> dict[str, Any]:
+    """What makes intervals those of pairs of different photographs; None: of all pairs.
 
-    Two crops of one photograph are alike whatever the network does, and resamples that
-    draw it twice would count such pairs four times.
+    Two crops of one photograph are alike whatever the network does.
 
-    Attributes:
-      statistic: of all pairs.
-      photographs: (N,), the photograph of each crop.
+    Args:
+      photographs: the photograph of each crop.
+
+    Returns:
+      Arguments of `bootstrap_interval` and `difference_test`.
     """
-
-    statistic: RSA | CKA
-    photographs: tuple[int, ...]
-
-    def __call__(
-        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
-    ) -> Float[Array, ""]:
-        """The statistic of K and L."""
-        groups = np.array(self.photographs)
-        return self.statistic(K, L, counts=counts, groups=groups)
-
-
-def between_photographs(
-    statistic: RSA | CKA, photographs: Int[np.ndarray, " N"] | None
-) -> RSA | CKA | BetweenPhotographs:
-    """A statistic over pairs of different photographs; None: over all pairs."""
     if photographs is None:
-        return statistic
-    return BetweenPhotographs(statistic, tuple(photographs.tolist()))
+        return {}
+    return {"groups": photographs, "within_groups": "drop"}
 
 
 def median_over_pairs(

@@ -29,12 +29,6 @@ def token_grid(image_size: Sequence[int], stage: int) -> tuple[int, int]:
     return rows, columns
 
 
-def cell_centers(grid: tuple[int, int], cell: float) -> Float[np.ndarray, "S 2"]:
-    """Row and column of the middle of each token's cell of `cell` pixels."""
-    centers = [(np.arange(n) + 0.5) * cell - 0.5 for n in grid]
-    return np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2)
-
-
 def photograph_crops(
     batches: int,
     crops: int,

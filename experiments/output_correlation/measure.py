@@ -156,10 +156,10 @@ def _compared(
     parts = [K[chosen][:, chosen] for K in rsms]
     spatial, semantic, _ = parts
     settings: Any = {"key": config.seed, "resamples": config.resamples}
-    settings["groups"] = answers.groups
+    settings |= between_photographs(answers.groups)
     intervals = {}
     for metric in METRICS:
-        statistic = between_photographs(RSA(metric), answers.groups)
+        statistic = RSA(metric)
         of_each = [
             bootstrap_interval(K, divergence, statistic, **settings) for K in parts
         ]

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from experiments.frame.command_line import command
 from experiments.frame.figures import styled_figure
 from experiments.frame.finding import mean_number
-from experiments.frame.networks import cell_centers, photograph_crops, token_grid
+from experiments.frame.networks import photograph_crops, token_grid
 from experiments.frame.session import Session
 from experiments.frame.study import Study
 from semrsm_jax import Cosine, rsm
@@ -39,7 +39,7 @@ from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.features import extract
 from semrsm_jax.matching import Exact, Identity, Matcher, Sinkhorn, match
 from semrsm_jax.models import ResNetConfig
-from semrsm_jax.plotting import plot_displacement
+from semrsm_jax.plotting import plot_displacement, token_centers
 from semrsm_jax.plotting.style import COLORS
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ def displacement(
 
 def _places(config: OptimizeConfig) -> Float[np.ndarray, "S 2"]:
     """Row and column of the middle of each token's cell, in pixels."""
-    grid = token_grid((config.side, config.side), config.stage)
-    return cell_centers(grid, config.side / grid[0])
+    image_size = (config.side, config.side)
+    return token_centers(token_grid(image_size, config.stage), image_size)
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

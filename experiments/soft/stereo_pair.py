@@ -6,10 +6,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from experiments.frame.networks import cell_centers, token_grid
+from experiments.frame.networks import token_grid
 from semrsm_jax.demo.networks import normalize, random_network
 from semrsm_jax.features import extract
 from semrsm_jax.models import ResNetConfig
+from semrsm_jax.plotting import token_centers
 
 
 class StereoPair(NamedTuple):
@@ -75,7 +76,7 @@ def stereo_pair(
         _unit(_pooled(np.asarray(layers[name]), grid, 2 ** (max(stages) - stage)))
         for name, stage in zip(names, stages, strict=True)
     ]
-    places = cell_centers(grid, cell)
+    places = token_centers(grid, (height, width))
     shift = _median(disparity[:height, :width], grid, cell)
     truth = places - np.stack([np.zeros_like(shift), shift], -1)
     truth[np.isnan(shift)] = np.nan

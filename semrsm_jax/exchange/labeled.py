@@ -33,7 +33,7 @@ def checked(
     TypeError: not real; ValueError: other than two axes, an empty one, or ids that are
     not one for each sample or not unique.
     """
-    rsm = np.asarray(_checks.real_array_on_host(name, np.asarray(K), rank=2))
+    rsm = np.asarray(_checks.real_array_on_host(name, K, rank=2))
     _checks.non_empty(name, rsm, "N M")
     return LabeledRSM(
         rsm,

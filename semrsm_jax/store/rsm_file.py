@@ -83,7 +83,7 @@ def save_rsm(
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite)
-    matrix = np.asarray(real_array_on_host("rsm", np.asarray(rsm)))
+    matrix = np.asarray(real_array_on_host("rsm", rsm))
     arrays: dict[str, np.ndarray] = {"rsm": matrix}
     check_real("rsm", arrays["rsm"].dtype)
     shape = arrays["rsm"].shape
