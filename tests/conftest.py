@@ -41,6 +41,8 @@ if QUICK and jax.__version_info__ < (0, 11):
     )
 
 
+# Minutes of the CI: begun last, they would keep one worker busy and the other idle.
+LONGEST = ("test_experiments_smoke", "test_documentation", "test_loops")
 WITHOUT_SOLVER = {
     "test_imports",
     "test_docstrings",
@@ -132,11 +134,15 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files that need no solver first, while it is compiled; then the largest."""
+    """The longest files first, those that run while the solver is compiled; the rest
+    by their tests."""
     tests = Counter(item.path.stem for item in items)
-    items.sort(
-        key=lambda item: (item.path.stem not in WITHOUT_SOLVER, -tests[item.path.stem])
-    )
+
+    def place(item):
+        file = item.path.stem
+        return file not in LONGEST, file not in WITHOUT_SOLVER, -tests[file]
+
+    items.sort(key=place)
 
 
 @pytest.fixture
