@@ -42,7 +42,7 @@ if QUICK and jax.__version_info__ < (0, 11):
 
 
 # Minutes of the CI: begun last, they would keep one worker busy and the other idle.
-LONGEST = ("test_experiments_smoke", "test_documentation", "test_loops")
+LONGEST = ("test_experiments_smoke", "test_loops")
 WITHOUT_SOLVER = {
     "test_imports",
     "test_docstrings",

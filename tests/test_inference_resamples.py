@@ -98,6 +98,7 @@ for call in (
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_ends_millions_of_resamples(optimized):
     result = subprocess.run(

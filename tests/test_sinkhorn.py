@@ -9,6 +9,7 @@ import pytest
 from assignment_checks import optimum
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import long
 from scipy.optimize import linear_sum_assignment
 from soft_matchings import FIXED, SHAPES, SOFT, assert_close, draw_pair, draw_tokens
 
@@ -23,7 +24,7 @@ from semrsm_jax import (
 from semrsm_jax.matching._scores import ScoreRows
 
 # That blocks give what the held plan gives is tested with the derivatives, too.
-blocks = pytest.mark.parametrize("block", [None, 4])
+blocks = pytest.mark.parametrize("block", [None, long(4)])
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ def x(rng):
     return rng.normal(size=(3, 13, 4))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_statistics_and_their_gradient_are_those_of_the_held_plan(x, x64):
     def loss(x, y, matcher):
