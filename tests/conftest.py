@@ -166,8 +166,11 @@ def no_x64():
 
 @pytest.fixture(scope="session")
 def memory_limit():
-    """In GiB; what programs leave is used again, but the process does not shrink."""
-    return {"GiB": 4.0}
+    """In GiB, at first a quarter of all.
+
+    What programs leave is used again, but the process does not shrink.
+    """
+    return {"GiB": psutil.virtual_memory().total / 2**32}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -57,6 +57,7 @@ def test_rsms_and_losses_take_it(x):
     assert np.isfinite(jax.grad(sj.semantic_cka_loss)(x, y, BOTH)).all()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_second_derivatives_are_the_soft_ones(x):
     def curvature(matcher):

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from jax.test_util import check_grads
+from marks import slow, with_long
 
 from semrsm_jax import (
     RBF,
@@ -55,7 +56,9 @@ LOSSES = {
         x, jnp.roll(x, 1, 0), jnp.roll(x, 2, 0) ** 2, matcher, margin=2.0
     ),
 }
-of_every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+of_every_loss = pytest.mark.parametrize(
+    "loss", with_long(LOSSES.values(), LOSSES["unbiased cka"]), ids=LOSSES
+)
 
 
 @pytest.mark.slow
@@ -144,11 +147,7 @@ def test_triplets_may_differ_in_tokens_and_be_masked(rng):
     np.testing.assert_allclose(loss, cut, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "matcher",
-    [Exact(), pytest.param(SOFT, marks=pytest.mark.slow)],
-    ids=["Exact", "Sinkhorn"],
-)
+@pytest.mark.parametrize("matcher", [Exact(), slow(SOFT)], ids=["Exact", "Sinkhorn"])
 def test_masked_tokens_change_nothing(x, y, target, rng, matcher):
     padded = np.concatenate([x, 7 * rng.normal(size=(5, 2, 3))], axis=1)
     masks = np.tile(np.arange(6) < 4, (5, 1))

@@ -130,6 +130,7 @@ class Planted:
         return Seen({"first": x, "last": x[..., :2]}, float("nan"), groups)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_output_correlation_resamples_groups(tmp_path):
     config = OutputCorrelationConfig(
