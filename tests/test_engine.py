@@ -8,7 +8,7 @@ import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
 from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, to_tokens
-from semrsm_jax.engine import Features, plan, run, token_rows
+from semrsm_jax.engine import Features, _workers, plan, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
 from semrsm_jax.store.manifest import MATRICES
@@ -56,6 +56,19 @@ def test_float64_and_bfloat16(tmp_path, x64):
     store = run(x, store=tmp_path / "b.zarr", matcher=Identity(), tile=2)
     assert store.dtype == np.float32
     assert_equals_memory(store, x, None, Identity())
+
+
+def test_samples_of_equal_content_keep_their_own_mask_and_mean(tmp_path, monkeypatch):
+    x, mask = features(shape=(5, 6, 4)), np.ones((5, 6), bool)
+    mask[:, 4:] = False
+    # As the thread of a cluster, which outlives a run.
+    computer = _workers.TileComputer()
+    monkeypatch.setattr(_workers, "TileComputer", lambda: computer)
+    for folder, center in (("a", None), ("b", "channel")):
+        given = Features(x, mask=mask), x
+        store = run(*given, store=tmp_path / folder, matcher=Identity(), center=center)
+        mean = 0 if center is None else x.mean((0, 1))
+        assert_equals_memory(store, x - mean, x - mean, Identity(), x_mask=mask)
 
 
 def test_one_sample(tmp_path):

@@ -203,11 +203,12 @@ def _submit(client: "Client", task: Task, sent: bool) -> "Future":
     from dask import config
 
     # One object where x and y are the same block, which is then sent once.
-    blocks = {block.sha256: block for block in (task.x, task.y)}
-    for digest, block in blocks.items():
+    keys = [side.key(task.dtype) for side in (task.x, task.y)]
+    blocks = dict(zip(keys, (task.x, task.y), strict=True))
+    for key, block in blocks.items():
         if sent or not block.on_disk:
-            blocks[digest] = block.held()
-    task = dataclasses.replace(task, x=blocks[task.x.sha256], y=blocks[task.y.sha256])
+            blocks[key] = block.held()
+    task = dataclasses.replace(task, x=blocks[keys[0]], y=blocks[keys[1]])
     # Within the task, which outlives each worker that takes it. Data that is sent by
     # Dask's own means is kept by a worker, and lost with it.
     with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):

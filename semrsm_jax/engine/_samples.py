@@ -54,6 +54,14 @@ class RunInput:
         """The SHA-256 of `digests`: it identifies the content, whatever its file."""
         return hashlib.sha256(self.digests.tobytes()).hexdigest()
 
+    def key(self, dtype: DTypeLike) -> tuple[Any, ...]:
+        """Equal for samples that are matched as the same tokens, with the same mask."""
+        arrays = (self.digests, self.mask, self.mean)
+        contents = (
+            a if a is None else hashlib.sha256(a.tobytes()).digest() for a in arrays
+        )
+        return self.rows.shape, self.rows.dtype, np.dtype(dtype), *contents
+
     def block(self, samples: slice) -> "RunInput":
         """Some of the samples, not yet read where they are in a file."""
         held, start = isinstance(self.rows, np.ndarray), samples.start

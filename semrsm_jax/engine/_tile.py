@@ -56,7 +56,7 @@ class TileComputer:
 
     def __init__(self) -> None:
         """No block is loaded yet."""
-        self._blocks: dict[str, tuple[Any, Any]] = {}
+        self._blocks: dict[Any, tuple[Any, Any]] = {}
         self._most: int | None = None
 
     def write(self, task: Task, progress: Callable[[int], None]) -> bool:
@@ -102,12 +102,12 @@ class TileComputer:
 
     def load(self, task: Task) -> list[tuple[Any, Any]]:
         """Loads both blocks to where they are matched, unless they are there."""
-        blocks = {block.sha256: block for block in (task.x, task.y)}
-        self._blocks = {d: b for d, b in self._blocks.items() if d in blocks}
-        for digest, block in blocks.items():
-            if digest not in self._blocks:
-                self._blocks[digest] = _loaded(block, task)
-        return [self._blocks[block.sha256] for block in (task.x, task.y)]
+        sides = [(side.key(task.dtype), side) for side in (task.x, task.y)]
+        self._blocks = {k: self._blocks[k] for k, _ in sides if k in self._blocks}
+        for key, block in sides:
+            if key not in self._blocks:
+                self._blocks[key] = _loaded(block, task)
+        return [self._blocks[key] for key, _ in sides]
 
 
 def _loaded(block: RunInput, task: Task) -> tuple[Any, jax.Array | None]:
