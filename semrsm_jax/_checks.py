@@ -105,15 +105,19 @@ def real(name: str, value: Any, rank: int | None = None) -> None:
             f"{name} must hold floats of at least 16 bits or integers of at least 8, "
             f"got dtype {dtype}; convert it first, as by astype('float32')"
         )
-    # What stands below a mask would count as any other value.
+    not_masked(name, value)
+    if rank is not None and value.ndim != rank:
+        raise ValueError(
+            f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
+        )
+
+
+def not_masked(name: str, value: Any) -> None:
+    """Raises ValueError for a masked array: what is below the mask would count."""
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} must not be masked, got {np.ma.count_masked(value)} masked values "
             f"of {value.size}; leave those samples out, or give filled(...)"
-        )
-    if rank is not None and value.ndim != rank:
-        raise ValueError(
-            f"{name} must have {rank} axes, got {value.ndim} (shape {value.shape})"
         )
 
 

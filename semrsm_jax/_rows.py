@@ -63,7 +63,8 @@ class Rows:
             if step == 1:
                 return self.read(start, max(start, stop))
             index = np.arange(start, stop, step)
-        chosen = np.asarray(index)
+        # A tuple would index further axes, which are not read alone.
+        chosen = np.asarray(None if isinstance(index, tuple) else index)
         if chosen.size == 0:
             return np.empty((*chosen.shape, *self.shape[1:]), self.dtype)
         if chosen.dtype.kind not in "iu":
@@ -91,19 +92,6 @@ def part(rows: Any, start: int, stop: int) -> Rows:
 
 def _read_part(rows: Any, first: int, start: int, stop: int) -> np.ndarray:
     return np.asarray(rows[first + start : first + stop])
-
-
-def transformed(
-    rows: Rows, function: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
-) -> Rows:
-    """Rows that a function of each block of rows gives, of another shape."""
-    return Rows(shape, rows.dtype, partial(_read_transformed, rows, function))
-
-
-def _read_transformed(
-    rows: Rows, function: Callable[[np.ndarray], np.ndarray], start: int, stop: int
-) -> np.ndarray:
-    return function(rows.read(start, stop))
 
 
 def file_rows(
@@ -134,9 +122,13 @@ def _read_file(
 
 
 def unmapped(rows: Any) -> Any:
-    """The `file_rows` of a whole memory-mapped file; all else as it is."""
+    """The `file_rows` of a whole memory-mapped file; all else as it is.
+
+    A copy-on-write map stays too: what was written to it is not in the file.
+    """
     whole = isinstance(rows, np.memmap) and not isinstance(rows.base, np.ndarray)
-    if not whole or not rows.flags.c_contiguous or rows.filename is None:
+    kept = not whole or rows.mode == "c" or not rows.flags.c_contiguous
+    if kept or rows.filename is None:
         return rows
     return file_rows(Path(rows.filename), rows.shape, rows.dtype, rows.offset)
 

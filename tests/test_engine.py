@@ -1,6 +1,7 @@
 """Runs equal the computation in memory, resume, and refuse another input."""
 
 import hashlib
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -166,7 +167,7 @@ def test_files_are_read_block_by_block_in_any_layout(tmp_path, layout):
     z = features(shape=(9, 3, 2, 4) if len(layout) == 4 else (9, 6, 4))
     np.save(tmp_path / "z.npy", z)
     mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
-    rows = token_rows(mapped, layout)
+    rows = pickle.loads(pickle.dumps(token_rows(mapped, layout)))
     assert rows.shape == to_tokens(z, layout).shape
     np.testing.assert_array_equal(rows[2:7], to_tokens(z, layout)[2:7])
     store = run(rows, store=tmp_path / "run.zarr", matcher=EXACT, tile=4)
@@ -201,6 +202,17 @@ def test_bad_arguments(tmp_path):
     assert "got the path" in refused("x.npy")
     assert "real array" in refused(x.astype(complex))
     assert "at least one entry along N" in refused(x[:0])
+    masked = np.ma.masked_equal(x, x[1, 2, 3])
+    assert "y must not be masked, got 1 masked values" in refused(x, masked)
+    with pytest.raises(ValueError, match="features must not be masked"):
+        token_rows(masked, "NCS")
+
+
+def test_what_was_written_to_a_copy_on_write_map_is_matched(tmp_path):
+    np.save(tmp_path / "x.npy", features())
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
+    mapped += 1
+    np.testing.assert_array_equal(token_rows(mapped, "NSC")[:], features() + 1)
 
 
 @pytest.mark.parametrize("triangle", [False, True])

@@ -37,7 +37,7 @@ def test_what_was_written_is_read_row_by_row(store, features):
         ):
             np.testing.assert_array_equal(layer[index], expected[index])
         np.testing.assert_array_equal(np.asarray(layer), expected)
-        for wrong in (10, [-11], 1.5, [True], "a"):
+        for wrong in (10, [-11], 1.5, [True], "a", (0, 1), (0, [1, 2]), ()):
             with pytest.raises(IndexError, match="rows"):
                 layer[wrong]
 

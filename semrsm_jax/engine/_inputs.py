@@ -16,7 +16,7 @@ from semrsm_jax import _checks
 from semrsm_jax._ids import check_unique
 from semrsm_jax._layouts import AXES, layout_of
 from semrsm_jax._narrowed import warn_of_lost_variation
-from semrsm_jax._rows import Rows, transformed, unmapped
+from semrsm_jax._rows import Rows, unmapped
 
 # The axes over which each mean is taken.
 CENTERS = {"channel": (0, 1), "position": (0,)}
@@ -56,15 +56,22 @@ def token_rows(activations: Any, layout: str) -> Any:
       Tokens (N, S, C): an array, or a `Rows` where `activations` is one.
 
     Raises:
-      ValueError: the layout is unknown, or has another number of axes.
+      ValueError: the layout is unknown, or has another number of axes; or the array is
+        masked.
     """
     layout = layout_of("features", activations.shape, layout)
+    _checks.not_masked("features", activations)
     activations = unmapped(activations)
     if isinstance(activations, Rows):
         samples, *tokens, channels = (activations.shape[a] for a in AXES[layout])
         shape = (samples, math.prod(tokens), channels)
-        return transformed(activations, partial(_tokens, layout=layout), shape)
+        read = partial(_read_tokens, activations, layout)
+        return Rows(shape, activations.dtype, read)
     return _tokens(np.asarray(activations), layout)
+
+
+def _read_tokens(rows: Rows, layout: str, start: int, stop: int) -> np.ndarray:
+    return _tokens(rows.read(start, stop), layout)
 
 
 def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
@@ -86,7 +93,7 @@ def check_features(name: str, given: Any) -> Features:
     Raises:
       TypeError: the rows are not real, or the mask is not boolean.
       ValueError: the rows do not have 3 axes, an axis is empty, or the mask or the ids
-        do not fit, or an id names two samples.
+        do not fit, an id names two samples, or the rows are a masked array.
     """
     features = given if isinstance(given, Features) else Features(given)
     name, rows = input_name(name, features), features.rows
@@ -98,10 +105,9 @@ def check_features(name: str, given: Any) -> Features:
     rows = unmapped(rows)
     if isinstance(rows, jax.Array) or not hasattr(rows, "shape"):
         rows = np.asarray(rows)
-    # The checks of an array look at its dtype and shape, which one sample has too.
     if len(rows.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {rows.shape}")
-    _checks.real_array_on_host(name, np.empty(0, rows.dtype))
+    _checks.real(name, rows)
     warn_of_lost_variation(name, rows)
     _checks.non_empty(name, rows, "N S C")
     mask = _checks.token_mask(f"{name}_mask", features.mask, tuple(rows.shape[:2]))
