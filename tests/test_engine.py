@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
-from semrsm_jax import BatchOptimal, DualBound, Exact, Greedy, Identity, to_tokens
+from semrsm_jax import (
+    BatchOptimal,
+    DualBound,
+    Exact,
+    Greedy,
+    Identity,
+    center,
+    to_tokens,
+)
 from semrsm_jax.engine import Features, _workers, plan, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
@@ -65,11 +73,23 @@ def test_samples_of_equal_content_keep_their_own_mask_and_mean(tmp_path, monkeyp
     # As the thread of a cluster, which outlives a run.
     computer = _workers.TileComputer()
     monkeypatch.setattr(_workers, "TileComputer", lambda: computer)
-    for folder, center in (("a", None), ("b", "channel")):
+    for folder, axis in (("a", None), ("b", "channel")):
         given = Features(x, mask=mask), x
-        store = run(*given, store=tmp_path / folder, matcher=Identity(), center=center)
-        mean = 0 if center is None else x.mean((0, 1))
+        store = run(*given, store=tmp_path / folder, matcher=Identity(), center=axis)
+        mean = 0 if axis is None else x.mean((0, 1))
         assert_equals_memory(store, x - mean, x - mean, Identity(), x_mask=mask)
+
+
+@pytest.mark.filterwarnings("error:.*varies by")
+@pytest.mark.parametrize("axis", ["channel", "position"])
+def test_a_run_is_centered_as_by_center(tmp_path, axis):
+    # Of float64, whose digits the constant would cost in float32.
+    x, mask = 1e8 + features(shape=(5, 6, 4)).astype(float), np.ones((5, 6), bool)
+    mask[:, 5] = mask[1, 2:] = False
+    given = Features(x, mask=mask)
+    store = run(given, store=tmp_path / "run", matcher=Identity(), center=axis)
+    x = center(x, axis, mask=mask)
+    assert_equals_memory(store, x, None, Identity(), x_mask=mask)
 
 
 def test_one_sample(tmp_path):

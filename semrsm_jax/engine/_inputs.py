@@ -79,12 +79,14 @@ def _tokens(block: np.ndarray, layout: str) -> np.ndarray:
     return block.reshape(len(block), math.prod(block.shape[1:-1]), block.shape[-1])
 
 
-def check_features(name: str, given: Any) -> Features:
+def check_features(name: str, given: Any, centered: bool = False) -> Features:
     """Checks an input without a look at all of its values.
 
     Args:
       name: of the argument, for errors.
       given: `Features`, or tokens (N, S, C) as `Features` takes them.
+      centered: whether a mean is subtracted from them, in their own dtype. It is not
+        then warned of values that differ by less than JAX will keep.
 
     Returns:
       The features: rows that are NumPy arrays, a `Rows` or the like, the mask (N, S) on
@@ -108,7 +110,8 @@ def check_features(name: str, given: Any) -> Features:
     if len(rows.shape) != 3:
         raise ValueError(f"{name} must have 3 axes (N, S, C), got shape {rows.shape}")
     _checks.real(name, rows)
-    warn_of_lost_variation(name, rows)
+    if not centered:
+        warn_of_lost_variation(name, rows)
     _checks.non_empty(name, rows, "N S C")
     mask = _checks.token_mask(f"{name}_mask", features.mask, tuple(rows.shape[:2]))
     if features.ids is not None and len(features.ids) != rows.shape[0]:

@@ -99,7 +99,8 @@ def run(
       matcher: the rule that pairs the tokens.
       bound: a further proof for approximate matchers, see `pair_statistics`.
       center: subtract the mean over all samples, of each ``"channel"`` or of each
-        ``"position"`` and channel; with y, its mean from both.
+        ``"position"`` and channel, as `semrsm_jax.center` does with the mask; with y,
+        its mean from both.
       tile: rows and columns of a tile, at most the number of samples. None: those of
         the run in the folder, else what takes some seconds.
       memory_budget: bytes that the pairs in flight and the blocks of a tile may take.

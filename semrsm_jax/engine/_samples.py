@@ -114,11 +114,10 @@ def read_inputs(spec: RunSpec, report: Report) -> list[RunInput]:
             # The mean is that of the last input, of y where there is one (App. D.1).
             spec.center if len(content) == len(names) - 1 else None,
             lambda done, before=before: report(tally.now(before + done)),
+            host_mask(features),
         )
         content.append((digests, sums))
         before += count
-    if mean is not None:
-        mean = mean.astype(accumulation_dtype(spec.dtype))
     inputs = []
     for name, features, (digests, sums) in zip(
         names, spec.features, content, strict=True
@@ -137,6 +136,7 @@ def read_through(
     rows: Any,
     center: str | None,
     report: Callable[[int], None] = lambda done: None,
+    mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Reads all samples once, and checks their values.
 
@@ -146,10 +146,12 @@ def read_through(
       center: which mean is taken: of each ``"channel"``, or of each ``"position"`` and
         channel; None takes none.
       report: called with the number of samples read.
+      mask: (N, S), True where a token takes part in the mean. None: all do.
 
     Returns:
       The SHA-256 of each sample, (N, 32); their checksums as `check_unchanged` takes
-      them, (N,); and the mean, (C,) or (S, C) in float64, None without `center`.
+      them, (N,); and the mean, (C,) or (S, C) in float64, None without `center`. It is
+      0 at a position that takes part in no sample.
 
     Raises:
       ValueError: a value is not finite.
@@ -161,12 +163,14 @@ def read_through(
         check_unchanged(name, block, sums[samples], samples.start)
         digests.append(_digests(block))
         if center is not None:
-            total = total + block.sum(axis=CENTERS[center], dtype=np.float64)
+            present = True if mask is None else mask[samples, :, None]
+            total = total + block.sum(CENTERS[center], np.float64, where=present)
         report(samples.stop)
     if center is None:
         return np.concatenate(digests), sums, None
-    count = np.prod([rows.shape[axis] for axis in CENTERS[center]])
-    return np.concatenate(digests), sums, np.asarray(total / count)
+    present = np.broadcast_to(True if mask is None else mask, rows.shape[:2])
+    count = np.maximum(present.sum(CENTERS[center]), 1)[..., None]
+    return np.concatenate(digests), sums, total / count
 
 
 def _norms(
@@ -189,8 +193,11 @@ def _norms(
 def _as_matched(
     tokens: np.ndarray, mean: np.ndarray | None, dtype: DTypeLike
 ) -> np.ndarray:
-    tokens = _checks.on_host(tokens, dtype)
-    return tokens if mean is None else (tokens - mean).astype(dtype)
+    if mean is not None:
+        # In the wider dtype: what the mean takes away costs no digit of the rest.
+        wide = np.result_type(tokens.dtype, accumulation_dtype(dtype))
+        tokens = tokens - mean.astype(wide)
+    return _checks.on_host(tokens, dtype)
 
 
 def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray]]:

@@ -68,9 +68,9 @@ class RunSpec(NamedTuple):
             tile = _checks.at_least("tile", tile, 1)
         if memory_budget is not None:
             memory_budget = _checks.at_least("memory_budget", memory_budget, 1)
-        features = (check_features("x", x),)
+        features = (check_features("x", x, center is not None),)
         if y is not None:
-            features += (check_features("y", y),)
+            features += (check_features("y", y, center is not None),)
         spec = cls(features, rule, center, tile, memory_budget)
         channels, others = spec.x_shape[2], spec.y_shape[2]
         if channels != others:
