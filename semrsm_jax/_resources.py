@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import jax
+
 # jax.Device, which type checkers do not accept as a type.
 Device = Any
 
@@ -90,6 +92,13 @@ def _openblas() -> list[tuple[Any, Any]]:
                 functions.append(tuple(pair))
                 break
     return functions
+
+
+def default_device() -> Device:
+    """The device of JAX's arrays that are put on none by name."""
+    with jax.ensure_compile_time_eval():
+        (device,) = jax.device_put(0).devices()
+    return device
 
 
 def physical_memory() -> int:

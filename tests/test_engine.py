@@ -17,10 +17,9 @@ from semrsm_jax import (
     center,
     to_tokens,
 )
-from semrsm_jax.engine import Features, _workers, plan, run, token_rows
+from semrsm_jax.engine import Features, _workers, run, token_rows
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.store import open_run, open_runs
-from semrsm_jax.store.manifest import MATRICES
 from semrsm_jax.store.tiles import TileGrid
 
 
@@ -253,7 +252,7 @@ def test_tiles_cover_every_pair_once(triangle, side):
         assert 1 <= size <= most
 
 
-# Progress and plans
+# Progress
 
 
 def test_progress_tells_rate_and_remaining_time(monkeypatch):
@@ -271,20 +270,3 @@ def test_progress_tells_rate_and_remaining_time(monkeypatch):
     clock[0] += 60
     seen = tally.add(object(), 30, written=True)
     assert (seen.done, seen.eta, seen.resumed_share) == (100, 0.0, 0.4)
-
-
-@pytest.mark.slow
-def test_plan_is_what_the_run_then_takes(tmp_path):
-    x = features(shape=(60, 6, 4))
-    planned = plan(x, matcher=EXACT)
-    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT)
-    assert planned.pairs == store.grid.pair_count == 60 * 59 // 2
-    assert (planned.tile, planned.tiles) == (store.grid.side, len(list(store.grid)))
-    assert planned.pairs_in_flight == store.made["pairs_in_flight"]
-    arrays = sum(
-        p.stat().st_size for name in MATRICES for p in (store.path / name).glob("c.*")
-    )
-    assert arrays < planned.disk < 1.1 * arrays
-    assert planned.rate > 0
-    assert planned.seconds == pytest.approx(planned.pairs / planned.rate)
-    assert plan(x, features(1, (9, 5, 4)), matcher=EXACT, workers=2).pairs == 540

@@ -1,4 +1,4 @@
-"""Runs short of memory, on several devices and on clusters."""
+"""Plans, and runs short of memory, on several devices and on clusters."""
 
 import os
 import subprocess
@@ -13,7 +13,8 @@ from stored_runs import EXACT, assert_equals_memory, contents, features
 
 from semrsm_jax import Identity, pair_statistics
 from semrsm_jax._rows import Rows
-from semrsm_jax.engine import _cluster, _tile, local_cluster, run
+from semrsm_jax.engine import _cluster, _plan, _tile, local_cluster, plan, run
+from semrsm_jax.store.manifest import MATRICES
 
 # Memory
 
@@ -67,16 +68,56 @@ def test_the_budget_decides_tiles_and_pairs_in_flight(tmp_path):
     assert_equals_memory(small, x, None, Identity())
 
 
+# Plans
+
+
+@pytest.mark.parametrize("samples", [5, 100])
+def test_a_plan_counts_the_pairs_that_it_measured(monkeypatch, samples):
+    clock = [0.0]
+
+    def match(inputs, rule, pairs, size, progress):
+        for start in range(0, pairs.count, size):
+            stop = min(start + size, pairs.count)
+            clock[0] += stop - start  # a second a pair
+            progress(stop)
+
+    monkeypatch.setattr(_plan, "match_block", match)
+    monkeypatch.setattr(_plan, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    x = features(shape=(samples, 6, 4))
+    planned = plan(x, x, matcher=EXACT)
+    assert planned.pairs_measured >= samples**2 / 20 and planned.rate == 1
+
+
+@pytest.mark.slow
+def test_plan_is_what_the_run_then_takes(tmp_path):
+    x = features(shape=(60, 6, 4))
+    planned = plan(x, matcher=EXACT)
+    store = run(x, store=tmp_path / "run.zarr", matcher=EXACT)
+    assert planned.pairs == store.grid.pair_count == 60 * 59 // 2
+    assert (planned.tile, planned.tiles) == (store.grid.side, len(list(store.grid)))
+    assert planned.pairs_in_flight == store.made["pairs_in_flight"]
+    arrays = sum(
+        p.stat().st_size for name in MATRICES for p in (store.path / name).glob("c.*")
+    )
+    assert arrays < planned.disk < 1.1 * arrays
+    assert planned.rate > 0
+    assert planned.seconds == pytest.approx(planned.pairs / planned.rate)
+    assert plan(x, features(1, (9, 5, 4)), matcher=EXACT, workers=2).pairs == 540
+
+
 # Devices and clusters
 
 DEVICES = """
 import sys
 import jax, numpy as np
 from semrsm_jax import Exact
+from semrsm_jax._resources import default_device
 from semrsm_jax.engine import run
 
 x, folder = np.load(sys.argv[1], mmap_mode="r"), sys.argv[2]
 assert len(jax.local_devices()) == 8
+with jax.default_device(jax.local_devices()[3]):
+    assert default_device() == jax.local_devices()[3]
 for count in (1, 8):
     run(x, store=f"{folder}/{count}.zarr", matcher=Exact(solver="scipy"), tile=4,
         devices=jax.local_devices()[:count])

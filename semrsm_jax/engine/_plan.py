@@ -98,10 +98,11 @@ def plan(
       ValueError: as `run`.
     """
     spec = RunSpec.checked(x, y, matcher, bound, center, tile, memory_budget)
-    device = jax.local_devices()[0]
+    device = jax.local_devices()[0]  # that of a run, whatever JAX's default
     grid = spec.grid(spec.tile or spec.tile_side())
     in_flight = spec.pairs_in_flight(grid, device)
-    measured, rate = _rate(spec, in_flight)
+    with jax.default_device(device):
+        measured, rate = _rate(spec, in_flight)
     (_, tokens, channels), (_, others, _) = spec.x_shape, spec.y_shape
     itemsize = accumulation_dtype(spec.dtype).itemsize
     # On the disk, tiles at the far ends are as large as the others.
@@ -135,23 +136,24 @@ def _rate(spec: RunSpec, in_flight: int) -> tuple[int, float]:
     (x, x_mask), (y, y_mask) = parts[0], parts[-1]
     samples = PairInputs(x, y, x_mask, y_mask)
     pairs = Pairs(x.shape[0], y.shape[0], triangle=False, diagonal=True)
-    size = min(in_flight, pairs.count)
-    marks = [time.perf_counter()]
+    size = pairs.chunk_size(in_flight)
+    marks: list[tuple[float, int]] = []
 
     def stop_in_time(done: int) -> None:
-        marks.append(time.perf_counter())
-        # The first chunk compiles.
-        if len(marks) > 2 and marks[-1] - marks[1] > _SECONDS:
+        marks.append((time.perf_counter(), done))
+        if marks[-1][0] - marks[0][0] > _SECONDS:
             raise StopMatching
 
     try:
         match_block(samples, spec.rule, pairs, size, stop_in_time)
+        # The first chunk compiles: it is not measured.
+        if len(marks) == 1:
+            marks[:] = [(time.perf_counter(), 0)]
+            match_block(samples, spec.rule, pairs, size, stop_in_time)
     except StopMatching:
         pass
-    if len(marks) == 2:
-        match_block(samples, spec.rule, pairs, size, stop_in_time)
-    measured = (len(marks) - 2) * size
-    return measured, measured / (marks[-1] - marks[1])
+    (start, before), (stop, done) = marks[0], marks[-1]
+    return done - before, (done - before) / (stop - start)
 
 
 def _spread(features: Features, dtype: np.dtype, in_flight: int) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax._resources import core_limit, cores, one_blas_thread
+from semrsm_jax._resources import core_limit, cores, default_device, one_blas_thread
 from semrsm_jax.matching.base import HostSolver, Matcher, Statistics
 
 # Bytes of the affinities that a thread solves in one call: they stay in its cache.
@@ -187,5 +187,4 @@ def matched_on_host(matcher: Matcher, *tokens: Any) -> bool:
 def _on_host(tokens: Any) -> bool:
     if isinstance(tokens, jax.Array):
         return all(device.platform == "cpu" for device in tokens.devices())
-    (default,) = jax.numpy.zeros(()).devices()
-    return default.platform == "cpu"
+    return default_device().platform == "cpu"

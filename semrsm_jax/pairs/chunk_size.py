@@ -1,10 +1,9 @@
 """How many pairs a chunk has."""
 
-import jax
 from jax.typing import DTypeLike
 
 from semrsm_jax._representations import accumulation_dtype
-from semrsm_jax._resources import Device, cores, free_memory
+from semrsm_jax._resources import Device, cores, default_device, free_memory
 from semrsm_jax.matching.base import Shape
 from semrsm_jax.pairs.executor import Rule
 
@@ -69,7 +68,7 @@ def pairs_in_flight(
     """
     size = pair_bytes(x_shape, y_shape, dtype, rule)
     if budget is None:
-        place: Device = device or jax.local_devices()[0]
+        place: Device = device or default_device()
         share = int(free_memory(place) * _MEMORY_SHARE)
         busy = max(_CACHE_BYTES, _PAIRS_PER_CORE * cores() * size)
         if long and _one_by_one(rule, place):
