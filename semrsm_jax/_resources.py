@@ -114,7 +114,7 @@ def free_memory(device: Device | None = None) -> int:
     statistics = None if device is None else device.memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    return min(_available(), _left_to_the_container())
+    return min(_available(), _left_to_the_groups())
 
 
 def _available() -> int:
@@ -126,13 +126,29 @@ def _available() -> int:
         return physical_memory()
 
 
-def _left_to_the_container() -> int:
-    """Free bytes of the control group of a container or of a cluster's job."""
-    group = Path("/sys/fs/cgroup")
+def _left_to_the_groups() -> int:
+    """Free bytes of the control groups of a container or of a cluster's job."""
     try:
-        limit = int((group / "memory.max").read_text())
-        return max(0, limit - int((group / "memory.current").read_text()))
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith("0::/"))
     except (OSError, ValueError):
+        return physical_memory()
+    own = Path("/sys/fs/cgroup") / line.removeprefix("0::/")
+    return min(map(_left_to, (own, *own.parents)))
+
+
+def _left_to(group: Path) -> int:
+    """Free bytes of one control group; without a limit, those of the machine."""
+    try:
+        limit, used = (
+            int((group / f"memory.{name}").read_text()) for name in ("max", "current")
+        )
+        lines = (group / "memory.stat").read_text().splitlines()
+        held = dict(line.split() for line in lines)
+        # Copies of files, which the system drops where memory is needed.
+        used -= int(held["inactive_file"]) + int(held["active_file"])
+        return max(0, limit - used)
+    except (OSError, ValueError, KeyError):
         return physical_memory()
 
 

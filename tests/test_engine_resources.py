@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stored_runs import EXACT, assert_equals_memory, contents, features
 
-from semrsm_jax import Identity, pair_statistics
+from semrsm_jax import Identity, _resources, pair_statistics
 from semrsm_jax._rows import Rows
 from semrsm_jax.engine import _cluster, _plan, _tile, local_cluster, plan, run
 from semrsm_jax.store.manifest import MATRICES
@@ -66,6 +66,22 @@ def test_the_budget_decides_tiles_and_pairs_in_flight(tmp_path):
     assert small.grid.side == 16 < large.grid.side
     assert small.made["pairs_in_flight"] < large.made["pairs_in_flight"]
     assert_equals_memory(small, x, None, Identity())
+
+
+def test_copies_of_files_in_the_memory_of_a_job_are_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(_resources, "Path", lambda path: tmp_path / path[1:])
+    job = tmp_path / "sys/fs/cgroup/job"
+    files = {
+        job / "memory.max": "1000",
+        job / "memory.current": "900",
+        job / "memory.stat": "anon 550\ninactive_file 200\nactive_file 100\n",
+        job / "step/memory.max": "max",
+        tmp_path / "proc/self/cgroup": "12:pids:/other\n0::/job/step\n",
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert _resources.free_memory() == 400
 
 
 # Plans
