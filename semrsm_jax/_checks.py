@@ -201,6 +201,14 @@ def non_empty(name: str, array: Any, axes: str) -> None:
             )
 
 
+def same_channels(names: str, x: Any, y: Any) -> None:
+    """Raises ValueError for tokens (N, S, C) and (M, T, C) of unequal C."""
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            f"{names} must have the same channels, got {x.shape[-1]} and {y.shape[-1]}"
+        )
+
+
 def pair_of_tokens(x: jax.Array, y: jax.Array) -> None:
     """Raises ValueError for tokens (..., S, C), (..., T, C) that cannot be compared.
 

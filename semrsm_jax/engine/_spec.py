@@ -72,11 +72,7 @@ class RunSpec(NamedTuple):
         if y is not None:
             features += (check_features("y", y, center is not None),)
         spec = cls(features, rule, center, tile, memory_budget)
-        channels, others = spec.x_shape[2], spec.y_shape[2]
-        if channels != others:
-            raise ValueError(
-                f"x and y must have the same channels, got {channels} and {others}"
-            )
+        _checks.same_channels("x and y", features[0].rows, features[-1].rows)
         matcher.validate(spec.x_shape, spec.y_shape)
         return spec
 

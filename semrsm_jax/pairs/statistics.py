@@ -167,10 +167,7 @@ def statistics_up_to_scale(
         y, y_mask = x, x_mask
     else:
         y, y_mask = _samples("y", y, y_mask)
-    if x.shape[2] != y.shape[2]:
-        raise ValueError(
-            f"x and y must have the same channels, got {x.shape[2]} and {y.shape[2]}"
-        )
+    _checks.same_channels("x and y", x, y)
     matcher.validate(x.shape, y.shape)
     pairs = Pairs(
         x.shape[0],

@@ -189,13 +189,8 @@ def _inputs(queries: Any, database: Any) -> PairInputs:
         rows, mask = features.rows, features.mask
         sides.append(watched(name, rows) if isinstance(rows, Rows) else rows)
         masks.append(None if mask is None else jnp.asarray(mask))
-    x, y = sides
-    if x.shape[2] != y.shape[2]:
-        raise ValueError(
-            "queries and database must have the same channels, got "
-            f"{x.shape[2]} and {y.shape[2]}"
-        )
-    return PairInputs(x, y, *masks)
+    _checks.same_channels("queries and database", *sides)
+    return PairInputs(*sides, *masks)
 
 
 def _by_blocks(

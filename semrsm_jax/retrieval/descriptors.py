@@ -113,11 +113,8 @@ class GlobalDescriptor:
           ValueError: as `Descriptor.vectors`, or x and y differ in channels.
         """
         x, y = _checks.with_shape(x), None if y is None else _checks.with_shape(y)
-        if y is not None and x.shape[-1] != y.shape[-1]:
-            raise ValueError(
-                f"x and y must have the same channels, got {x.shape[-1]} and "
-                f"{y.shape[-1]}"
-            )
+        if y is not None:
+            _checks.same_channels("x and y", x, y)
         fitted = self.fit(x, x_mask) if y is None else self.fit(y, y_mask)
         return fitted(x, y, x_mask=x_mask, y_mask=y_mask)
 
