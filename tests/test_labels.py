@@ -87,6 +87,11 @@ def test_classes_are_aligned_by_their_names():
     first, second = align_classes(load_labels("one.csv"), load_labels("two.csv"))
     assert first.classes == ("3", "7", "9")
     np.testing.assert_array_equal(second.counts, [[0, 0, 1], [0, 1, 0]])
+    Path("case.csv").write_text("label\nCat\ncat\n")
+    labels = load_labels("case.csv")
+    first, second = align_classes(labels, labels)
+    assert first.classes == ("cat",)
+    np.testing.assert_array_equal(first.counts, [[1], [1]])
 
 
 @pytest.mark.parametrize(

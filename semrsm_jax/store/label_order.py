@@ -73,25 +73,24 @@ def align_classes(
     """
     if first.classes is None or second.classes is None:
         return first, second
-    columns = [
-        {column_key(name): n for n, name in enumerate(classes)}
+    keys = [
+        [column_key(name) for name in classes]
         for classes in (first.classes, second.classes)
     ]
-    odd = sorted(set(columns[0]) ^ set(columns[1]))
+    odd = sorted(set(keys[0]) ^ set(keys[1]))
     if odd and (first.labels is None or second.labels is None):
         raise ValueError(
             f"{names[0]} and {names[1]} must be over the same classes; only one has "
             f"{', '.join(odd[:5])}"
         )
     classes = {column_key(name): name for name in (*second.classes, *first.classes)}
-    order = [*columns[0], *(key for key in columns[1] if key not in columns[0])]
+    places = {key: n for n, key in enumerate(dict.fromkeys(keys[0] + keys[1]))}
+    names_of_classes = tuple(classes[key] for key in places)
     aligned = []
-    for labels, places in zip((first, second), columns, strict=True):
-        counts = np.zeros((len(labels.counts), len(order)))
-        for column, key in enumerate(order):
-            if key in places:
-                counts[:, column] = labels.counts[:, places[key]]
-        aligned.append(
-            labels._replace(counts=counts, classes=tuple(classes[k] for k in order))
-        )
+    for labels, own in zip((first, second), keys, strict=True):
+        counts = np.zeros((len(labels.counts), len(places)))
+        # Classes that differ in case alone are one class.
+        for column, key in enumerate(own):
+            counts[:, places[key]] += labels.counts[:, column]
+        aligned.append(labels._replace(counts=counts, classes=names_of_classes))
     return aligned[0], aligned[1]

@@ -136,7 +136,7 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
     for key in (name, *PairStatistics._fields):
         if key in file.arrays:
             check_real(f"{path}, {key!r}", file.arrays[key].dtype)
-            arrays[key or "rsm"] = file.arrays[key].read()
+            arrays[key or "rsm"] = np.asarray(file.arrays[key].read())
     metadata = file_metadata(path, file)
     digest = metadata.pop(_DIGEST, None)
     # Only a matrix that others wrote, without metadata, has none.
