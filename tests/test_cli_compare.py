@@ -7,6 +7,7 @@ import pytest
 from shell import N, as_json, done, load, refused, run
 
 import semrsm_jax as sj
+from semrsm_jax.cli._sample_groups import groups_of_rsms
 from semrsm_jax.comparison.inference import (
     CKA,
     RSA,
@@ -16,7 +17,7 @@ from semrsm_jax.comparison.inference import (
 )
 from semrsm_jax.engine import run as engine_run
 from semrsm_jax.registry import label
-from semrsm_jax.store import save_rsm
+from semrsm_jax.store import open_similarities, save_rsm
 
 
 @pytest.mark.slow
@@ -209,6 +210,19 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
     assert document["groups"] == 6
     opened = sj.store.open_similarity("k.npz")
     assert opened.x_groups == tuple(groups)
+    K, L = (np.load(f"{name}.npz")["rsm"] for name in "kl")
+    options = ("--groups", "none", "--permutations", 99, "--seed", 1)
+    (pair,) = as_json("compare", "k.npz", "l.npz", *options)["pairs"]
+    expected = permutation_test(K, L, CKA("biased"), key=1, resamples=99)
+    assert pair["null_share"] == pytest.approx(float(expected.null_share))
+
+
+def test_groups_are_paired_by_the_first_ids_that_there_are(scenes):
+    np.save("bare.npy", np.eye(12))
+    with pytest.warns(UserWarning, match="bare.npy has none"):
+        opened = open_similarities(["bare.npy", "k.npz"])
+    groups = groups_of_rsms(opened, "scene", Path("labels.csv"), False, False)
+    assert groups == tuple(f"scene{group}" for group in scenes)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +231,11 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
         (("--groups", "scene"), "needs --labels, a .csv that has this column"),
         (("--groups", "video", "--labels", "labels.csv"), "it has id, Scene"),
         (("--groups", "scene", "--labels", "other.csv"), "11 of 12 are missing"),
-        (("--groups", "scene", "--labels", "twice.csv"), "for each id, got 2 of 'b'"),
+        (
+            ("--groups", "scene", "--labels", "twice.csv"),
+            "ids must be unique, got 'b' again",
+        ),
+        (("--groups", "scene", "--labels", "gap.csv"), "row 3, must hold a name"),
         (("--labels", "labels.csv"), "--labels needs --groups"),
         (("--drop-within",), "--drop-within needs --groups"),
         (("--groups", "prefix", "--drop-within"), "must be 'unbiased'"),
@@ -227,6 +245,7 @@ def test_groups_that_an_rsm_carries_are_taken(scenes):
 def test_compare_refuses_groups(scenes, arguments, message):
     Path("other.csv").write_text("id,scene\nscene0_crop0.png,a\nb,b")
     Path("twice.csv").write_text("id,scene\na,a\nb,a\nb,b")
+    Path("gap.csv").write_text("id,scene\na,a\nb,")
     Path("3.csv").write_text("\n".join(["third", *(f"{i // 4}" for i in range(12))]))
     assert message in refused("compare", "k.npz", "l.npz", *arguments)
 

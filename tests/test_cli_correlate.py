@@ -13,6 +13,7 @@ from semrsm_jax.comparison.inference import (
     bootstrap_interval,
     difference_test,
 )
+from semrsm_jax.store import save_rsm
 
 
 @pytest.fixture
@@ -59,6 +60,18 @@ def test_correlate_with_intervals_and_a_figure(outputs):
     assert second["less_first"]["p_value"] == pytest.approx(float(test.p_value))
     out = run(*arguments, "--bootstrap", 20)[1]
     assert "Pearson less that of the first" in out
+
+
+@pytest.mark.slow
+def test_groups_that_an_rsm_carries_are_left_out_by_none(outputs):
+    (a,) = load("a")
+    save_rsm("g.npy", a, x_groups=[f"{i // 2}" for i in range(N)])
+    options = ("--logits", "logits.npy", "--no-ranks", "--bootstrap", 20)
+    _, out, _ = run("correlate", "g.npy", *options, "--groups", "none", "--json")
+    (row,) = json.loads(out)["correlations"]
+    divergence = sj.jensen_shannon_matrix(outputs, from_logits=True)
+    expected = bootstrap_interval(a, divergence, RSA("pearson"), key=0, resamples=20)
+    assert row["pearson_low"] == pytest.approx(float(expected.low), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What was read from files is compared by the ids of its samples."""
 
+import json
 import warnings
 from pathlib import Path
 
@@ -96,6 +97,13 @@ def test_the_shell_compares_by_ids(files, rng):
     assert by_files in shell.refused(
         "correlate", first, "--probabilities", folder / "q.npz", "--key", "p"
     )
+    # Labels by the ids that only the second RSM has.
+    rows = [f"{IDS[i]},{i}" for i in ORDER]
+    (folder / "l.csv").write_text("\n".join(["id,label", *rows]))
+    output = folder / "r.json"
+    command = ("retrieve", bare, first, "--queries", folder / "l.csv", "-o", output)
+    assert shell.run(*command, "--k", 2)[0] == 0
+    assert json.loads(output.read_text())["query_ids"] == [*IDS]
     code, _, err = shell.run(
         "correlate", first, "--probabilities", folder / "p.npy", "--no-ranks"
     )

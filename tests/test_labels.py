@@ -40,6 +40,11 @@ def test_blank_lines_at_the_end_are_no_images():
     assert load_labels("b.csv").ids == ("a", "b")
 
 
+def test_names_stored_as_bytes_are_text():
+    np.savez("b.npz", labels=np.array([b"cat", "é".encode()]))
+    assert load_labels("b.npz").labels == ("cat", "é")
+
+
 @pytest.mark.parametrize("name", ["one.csv", "one.npz"])
 def test_one_label_an_image_is_one_instance_of_its_class(name):
     labels = load_labels(name)
@@ -107,6 +112,8 @@ def test_classes_are_aligned_by_their_names():
         ("m.csv", "cup\n1\n0.5\n", "whole counts of objects, got 0.5 for class 0 of"),
         ("m.csv", "id,cup\na,1\na,2\n", "ids must be unique, got 'a' again"),
         ("m.csv", "id,label\na,x\na,y\n", "ids must be unique, got 'a' again"),
+        ("m.csv", "id,label\na,x\nb,\n", "row 3, must hold a name in the col"),
+        ("m.csv", "group,cup\nv,1\n,1\n", "row 3, must .* 'group', got an empty"),
         ("m.csv", "ID,id,cup\na,b,2\n", "columns must be unique, got 'id' again"),
         (
             "m.csv",
@@ -118,6 +125,7 @@ def test_classes_are_aligned_by_their_names():
         ("m.npz", {"x": np.ones(3)}, "an array 'counts'"),
         ("m.npz", {"counts": np.ones(3)}, r"hold counts \(N, C\).*array 'labels'"),
         ("m.npz", {"counts": np.ones((2, 2)), "ids": ["a"]}, r"ids \(2,\)"),
+        ("m.npz", {"labels": ["x", ""]}, "labels that are not empty, got '' for im"),
         ("m.npz", {"labels": np.ones((2, 2))}, r"must hold labels \(2,\) as text"),
     ],
 )

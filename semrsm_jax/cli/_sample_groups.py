@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import typer
 
+from semrsm_jax._ids import check_unique
 from semrsm_jax.comparison.grouping import carried_groups
-from semrsm_jax.store.csv_rows import read_csv_rows
+from semrsm_jax.store import Labels, align_labels
+from semrsm_jax.store.csv_rows import names_in, read_csv_rows
+from semrsm_jax.store.label_file import column_key
 
 NONE, FOLDER, PREFIX = "none", "folder", "prefix"
 _ID = ("id", "ids")
@@ -30,9 +34,11 @@ def groups_of_rsms(
     """
     if labels is not None and wanted is None:
         raise ValueError("--labels needs --groups, the column that has the groups")
-    first = next(iter(rsms.values()))
-    ids = getattr(first, "x_ids", None)
-    carried: Any = carried_groups(None, *rsms.values())
+    first, *_ = rsms.values()
+    # All are in the order of the first one that has ids.
+    named = (getattr(each, "x_ids", None) for each in rsms.values())
+    ids = next(filter(None, named), None)
+    carried: Any = None if wanted else carried_groups(None, *rsms.values())
     groups = groups_of(wanted, labels, ids, first.shape[0], carried, asked)
     if drop and groups is None:
         raise ValueError("--drop-within needs --groups")
@@ -104,37 +110,18 @@ def _ask(ids: Sequence[str]) -> None:
 
 def _column(
     path: Path, name: str, ids: Sequence[str] | None, samples: int
-) -> tuple[str, ...]:
+) -> tuple[str, ...] | None:
     """A column of a file, in the order of the samples."""
     header, rows = read_csv_rows(path)
-    keys = [each.strip().casefold() for each in header]
-    if keys.count(name.strip().casefold()) != 1:
+    keys = [column_key(each) for each in header]
+    if keys.count(column_key(name)) != 1:
         raise ValueError(
             f"--groups must name a column of {path}, got {name!r}; it has "
             f"{', '.join(header)}"
         )
-    place = keys.index(name.strip().casefold())
-    values = [row[place].strip() for row in rows]
+    groups = names_in(path, rows, keys.index(column_key(name)), name)
     own = next((keys.index(key) for key in _ID if key in keys), None)
-    if own is not None and ids is not None:
-        named = [row[own].strip() for row in rows]
-        by_id = dict(zip(named, values, strict=True))
-        if len(by_id) < len(named):
-            (twice, count), *_ = Counter(named).most_common()
-            raise ValueError(
-                f"{path} must have one row for each id, got {count} of {twice!r}"
-            )
-        missing = [each for each in ids if each not in by_id]
-        if missing:
-            raise ValueError(
-                f"{path} must have a row for each sample, by its id; {len(missing)} of "
-                f"{len(ids)} are missing, for example {missing[0]!r}"
-            )
-        values = [by_id[each] for each in ids]
-    if len(values) != samples:
-        raise ValueError(
-            f"{path} must have a row for each of {samples} samples, got {len(values)}"
-        )
-    if not all(values):
-        raise ValueError(f"{path}: the group of sample {values.index('')} is empty")
-    return tuple(values)
+    named = None if own is None else names_in(path, rows, own, "id")
+    check_unique(f"{path}: ids", named)
+    labels = Labels(np.empty((len(rows), 0)), ids=named, groups=groups)
+    return align_labels(labels, ids, samples, str(path)).groups

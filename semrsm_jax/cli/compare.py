@@ -25,7 +25,7 @@ from semrsm_jax.cli._algorithm_options import (
     StatisticsKernel,
 )
 from semrsm_jax.cli._inputs import naming, with_ids
-from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
+from semrsm_jax.cli._sample_groups import NONE, groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
@@ -108,6 +108,7 @@ def command(
     asked = bool(bootstrap or permutations) and not quiet
     members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
     opened = same_samples(opened)
+    samples = next(iter(opened.values())).shape[0]
     matrix = measure_matrix(
         opened, measure=rule, groups=members if drop_within else None
     )
@@ -119,7 +120,8 @@ def command(
             resamples=bootstrap,
             permutations=permutations,
             confidence=confidence,
-            groups=members,
+            # None would be the groups that the RSMs carry.
+            groups=np.arange(samples) if groups == NONE else members,
             within_groups="drop" if drop_within else "keep",
             progress=lambda done, total: report("Resampling", done, total),
         )
@@ -135,7 +137,6 @@ def command(
             vmin = vmax = None  # they have no natural scale
         axes = plot_comparison(matrix, names, label=_title(rule), vmin=vmin, vmax=vmax)
         options.save_figure(axes.figure, plot, overwrite)
-    samples = next(iter(opened.values())).shape[0]
     if as_json:
         say_json(
             {

@@ -11,7 +11,7 @@ from semrsm_jax._ids import same_samples
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._inputs import with_ids
-from semrsm_jax.cli._sample_groups import groups_of_rsms, of_groups
+from semrsm_jax.cli._sample_groups import NONE, groups_of_rsms, of_groups
 from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
 from semrsm_jax.store import load_features, open_similarities
@@ -117,7 +117,8 @@ def command(
             ranks=ranks,
             resamples=bootstrap,
             confidence=confidence,
-            groups=members,
+            # None would be the groups that the RSMs carry.
+            groups=np.arange(samples) if groups == NONE else members,
             within_groups="drop" if drop_within else "keep",
         )
         for row in rows:

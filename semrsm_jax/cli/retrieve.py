@@ -133,9 +133,12 @@ def command(
         raise ValueError("--exclude and --kernel do not fit results of a search")
     if not neighbors:
         opened = open_similarities(rsms, kernel.build(), square=False)
-        rsm = next(iter(opened.values()))
-        rows, columns = rsm.shape
-        sides = Sides((rows, columns), (rsm.x_ids, rsm.y_ids))
+        first, *_ = opened.values()
+        rows, columns = first.shape
+        # All are in the order of the first one that has ids.
+        named = (rsm for rsm in opened.values() if rsm.x_ids or rsm.y_ids)
+        first = next(named, first)
+        sides = Sides((rows, columns), (first.x_ids, first.y_ids))
     if queries is not None:
         sides = with_labels(sides, queries, database)
     excluded, rule = exclusion(exclude, sides, one_set=database is None)

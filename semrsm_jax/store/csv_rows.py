@@ -33,6 +33,19 @@ def read_csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def names_in(
+    path: Path, rows: list[list[str]], column: int, name: str
+) -> tuple[str, ...]:
+    """A column of names; ValueError where one is empty."""
+    names = tuple(row[column].strip() for row in rows)
+    if "" in names:
+        raise ValueError(
+            f"{path}, row {names.index('') + 2}, must hold a name in the column "
+            f"{name!r}, got an empty field"
+        )
+    return names
+
+
 def numbers(path: Path, number: int, fields: list[str]) -> list[float]:
     """The fields of a row as numbers."""
     try:

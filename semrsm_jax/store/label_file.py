@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from semrsm_jax._ids import check_unique
 from semrsm_jax.store.array_files import open_arrays
-from semrsm_jax.store.csv_rows import numbers, read_csv_rows
-from semrsm_jax.store.stored_array import StoredArray, check_real
+from semrsm_jax.store.csv_rows import names_in, numbers, read_csv_rows
+from semrsm_jax.store.stored_array import StoredArray, check_real, damage_named
 
 # Columns of a .csv that are not counts.
 _NAMED = ("id", "group", "label")
@@ -130,7 +130,7 @@ def _from_csv(path: Path) -> Labels:
     check_unique(f"{path}: columns", keys)
     named = {name: keys.index(name) for name in _NAMED if name in keys}
     ids, groups, labels = (
-        tuple(row[named[name]].strip() for row in rows) if name in named else None
+        names_in(path, rows, named[name], name) if name in named else None
         for name in _NAMED
     )
     if labels is not None:
@@ -218,4 +218,14 @@ def _names(
             f"{path} must hold {name} ({count},) as text or integers, got shape "
             f"{stored.shape}, {stored.dtype}"
         )
-    return tuple(map(str, np.asarray(stored.read()).tolist()))
+    values = np.asarray(stored.read())
+    if values.dtype.kind == "S":
+        with damage_named(path):
+            values = np.char.decode(values, "utf-8")
+    names = tuple(map(str, values.tolist()))
+    if "" in names:
+        raise ValueError(
+            f"{path} must hold {name} that are not empty, got '' for image "
+            f"{names.index('')}"
+        )
+    return names
