@@ -19,9 +19,11 @@ from semrsm_jax.store import (
     load_rsm,
     open_run,
     open_runs,
+    open_similarities,
     open_similarity,
     save_features,
 )
+from semrsm_jax.store.layers import layer_folders
 
 SHAPE = (11, 3, 2, 4)
 
@@ -162,6 +164,19 @@ def test_several_layers(folder):
     assert out.count("55 of 55") == 2
     assert "exclude each other" in refused(*command, "--layer", "conv1", "--key", "b")
     assert "key must be one of 'conv1', 'conv2'" in refused(*command, "--layer", "no")
+
+
+def test_layers_that_are_not_begun_are_named(folder):
+    x = {"conv1": features(shape=(11, 6, 4))}
+    engine.run(x, store="l.zarr", matcher=sj.Identity())
+    layer_folders("l.zarr", ["conv1", "conv2"])
+    code, out, _ = run("status", "l.zarr")
+    assert code == 3 and "l.zarr: not finished" in out
+    assert "not begun" in out and "conv2" in out
+    for read in (open_run, open_runs, lambda path: open_similarities([path])):
+        with pytest.raises(ValueError, match="layers 'conv2' are not begun"):
+            read("l.zarr")
+    assert not open_run("l.zarr", "conv1").missing()
 
 
 def test_plan(folder):

@@ -23,7 +23,7 @@ def features(*shape, dtype=np.float32) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(dtype)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npz", ".NPZ", ".safetensors"])
 def test_layers_ids_and_metadata(tmp_path, suffix):
     layers = {"stages.0": features(2, 4, 3), "head": features(2, 1, 5)}
     path = tmp_path / f"features{suffix}"
@@ -32,7 +32,7 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
         np.testing.assert_array_equal(load_features(path, name), values)
     with pytest.raises(ValueError, match="key must be one of 'head', 'stages.0'|key"):
         load_features(path)
-    if suffix == ".npz":
+    if suffix.lower() == ".npz":
         with np.load(path) as file:
             document = file["ids"].tolist(), json.loads(str(file["metadata"]))
     else:

@@ -164,9 +164,11 @@ def test_damaged_metadata_is_named(store, name):
 def test_leftovers_of_killed_writers_are_removed(store, features):
     leftover = store.path / "head" / ".semrsm-a"
     leftover.write_text("half")
+    folder = store.path / ".semrsm-b"
+    (folder / "head").mkdir(parents=True)
     other, third = (FeatureStore.open(store.path) for _ in range(2))
     with other._chunks.working():
-        assert not leftover.exists()
+        assert not leftover.exists() and not folder.exists()
         leftover.write_text("half, and still written by the other process")
         third.write(0, part(features, slice(0, 4)))
         assert leftover.exists()

@@ -12,7 +12,7 @@ from stored_runs import features
 from semrsm_jax import RBF, Cosine, Identity, Linear, cka, pair_statistics
 from semrsm_jax._selection import middle_positive
 from semrsm_jax.engine import Features, run
-from semrsm_jax.store import load_rsm, open_similarity, save_rsm
+from semrsm_jax.store import RunStore, load_rsm, open_similarity, save_rsm
 
 KERNELS = [Linear(), Cosine(), RBF(), RBF("official"), RBF("paper"), RBF(2.5)]
 
@@ -40,9 +40,12 @@ def test_every_kernel_reads_the_store_row_by_row(store, kernel):
 
 
 @pytest.mark.parametrize("rule", [None, "official", "paper"])
-def test_the_streamed_bandwidth_is_that_of_the_whole(store, rule):
-    statistics = store.statistics(0, 11)
+def test_the_streamed_bandwidth_is_that_of_the_whole(store, rule, monkeypatch):
+    statistics, names = store.statistics(0, 11), []
+    read = RunStore.read
+    monkeypatch.setattr(RunStore, "read", lambda *a: names.append(a[2]) or read(*a))
     result = open_similarity(store.path, RBF(rule)).kernel
+    assert names and all(name == ["sq_dist"] for name in names)
     assert result.bandwidth == float(RBF(rule).sigma(statistics))
 
 

@@ -3,7 +3,9 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from feature_stores import DESCRIBED, LAYERS, fill
 from stored_runs import contents, features, full_disk, small_run
 
 from semrsm_jax.engine import InputChangedError
-from semrsm_jax.store import FeatureStore, RunStore, open_run, open_similarity
+from semrsm_jax.store import FeatureStore, RunStore, layers, open_run, open_similarity
+from semrsm_jax.store._chunks import ChunkStore
+from semrsm_jax.store._locks import Lock
+from semrsm_jax.store.layers import layer_folders
 from semrsm_jax.store.tiles import Tile
 
 # Damage
@@ -78,6 +83,38 @@ def test_damaged_metadata_is_an_error(tmp_path, name):
             for read in (open_run, small_run):
                 with pytest.raises(ValueError, match="run.zarr"):
                     read(folder)
+
+
+# Several processes
+
+
+def test_layers_that_two_processes_add_are_both_listed(tmp_path, monkeypatch):
+    folder = tmp_path / "runs.zarr"
+    layer_folders(folder, ["a"])
+    read = layers.read_attributes
+
+    def slowly(path):
+        attributes = read(path)
+        time.sleep(0.1)
+        return attributes
+
+    monkeypatch.setattr(layers, "read_attributes", slowly)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: layer_folders(folder, [name]), "bc"))
+    assert sorted(read(folder)["layers"]) == ["a", "b", "c"]
+
+
+def test_norms_are_not_swept_while_they_are_written(tmp_path, monkeypatch):
+    write, alone = ChunkStore.write_constant, []
+
+    def watched(store, name, values):
+        with Lock(store.path / "crc32c" / ".lock") as lock:
+            alone.append(lock.alone())
+        write(store, name, values)
+
+    monkeypatch.setattr(ChunkStore, "write_constant", watched)
+    small_run(tmp_path / "run.zarr")
+    assert alone == [False, False]
 
 
 # Folders and disks

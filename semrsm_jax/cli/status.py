@@ -37,17 +37,20 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Reads the records of the tiles, and with --verify the tiles themselves."""
-    from semrsm_jax.store import open_runs
+    from semrsm_jax.store.layers import runs_begun
 
-    runs = open_runs(store)
+    runs, not_begun = runs_begun(store)
     states = [_state(name, run, verify) for name, run in runs.items()]
-    finished = all(run["finished"] for run in states)
+    finished = not not_begun and all(run["finished"] for run in states)
     if as_json:
-        say_json({"store": str(store), "finished": finished, "runs": states})
+        document = {"store": str(store), "finished": finished, "runs": states}
+        say_json({**document, "not_begun": not_begun})
     else:
         say(f"{store}: {'finished' if finished else 'not finished'}")
         for run in states:
             _show(run)
+        if not_begun:
+            say_fields({"not begun": ", ".join(not_begun)})
         if not finished:
             say("To resume, run the command that began it again.")
     if not finished:

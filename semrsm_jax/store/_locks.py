@@ -14,7 +14,7 @@ except ImportError:  # not on this system, where each process takes itself for a
 
 
 class Lock:
-    """A lock of the operating system on a file, released when the block ends.
+    """A lock of the operating system on a file or folder, until the block ends.
 
     Where the file system knows no locks, each process takes itself for the only one.
     """
@@ -24,8 +24,9 @@ class Lock:
         self._path = path
 
     def __enter__(self) -> Self:
-        """Opens the file, and makes it where there is none."""
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        """Opens the file, and makes it where there is none; or opens a folder."""
+        flags = os.O_RDONLY if self._path.is_dir() else os.O_RDWR | os.O_CREAT
+        self._file = os.open(self._path, flags, 0o666)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -44,10 +45,17 @@ class Lock:
         return True
 
     def share(self) -> None:
-        """Takes the lock together with others, once nobody has it alone."""
+        """Takes the lock together with others, once no process has it alone."""
+        self._wait("LOCK_SH")
+
+    def wait(self) -> None:
+        """Takes the lock for this process alone, once no other has it."""
+        self._wait("LOCK_EX")
+
+    def _wait(self, kind: str) -> None:
         if fcntl is not None:
             with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_SH)
+                fcntl.flock(self._file, getattr(fcntl, kind))
 
     def remove(self) -> None:
         """Removes the file; only for who has the lock alone."""

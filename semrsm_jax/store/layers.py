@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from semrsm_jax.store._locks import Lock
 from semrsm_jax.store._schema import read_attributes
 from semrsm_jax.store.names import listed, safe_name
 from semrsm_jax.store.output import check_folder, new_file, new_folder
@@ -23,13 +24,16 @@ def layer_folders(path: str | os.PathLike, layers: Iterable[str]) -> dict[str, P
     if not path.exists() or not any(path.iterdir()):
         with new_folder(path) as temporary:
             _group(temporary / "zarr.json", layers)
-    attributes = read_attributes(path)
-    if attributes.get("kind") != _KIND:
-        raise ValueError(f"{path} holds something else than runs of several layers")
-    present = attributes.get("layers", [])
-    added = [name for name in layers if name not in present]
-    if added:
-        _group(path / "zarr.json", present + added)
+    # Of the folder, as zarr warns of files that it does not know.
+    with Lock(path) as lock:
+        lock.wait()
+        attributes = read_attributes(path)
+        if attributes.get("kind") != _KIND:
+            raise ValueError(f"{path} holds something else than runs of several layers")
+        present = attributes.get("layers", [])
+        added = [name for name in layers if name not in present]
+        if added:
+            _group(path / "zarr.json", present + added)
     return {name: path / safe_name(name) for name in layers}
 
 
@@ -38,6 +42,27 @@ def _group(path: Path, layers: list[str]) -> None:
     metadata = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
     with new_file(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(metadata, indent=2))
+
+
+def runs_begun(
+    path: str | os.PathLike,
+) -> tuple[dict[str | None, RunStore], list[str]]:
+    """The runs in a folder by layer, as `open_runs`, and the layers that have none yet.
+
+    Those come next in a run that reads its inputs, or was stopped before.
+    """
+    path = Path(os.path.realpath(path))
+    attributes = read_attributes(path) if path.is_dir() else {}
+    if attributes.get("kind") != _KIND:
+        store = RunStore.open(path)
+        return {store.manifest.layer: store}, []
+    try:
+        folders = {name: path / safe_name(name) for name in attributes["layers"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has damaged metadata: no list of layers") from error
+    begun = {n: f for n, f in folders.items() if (f / "zarr.json").exists()}
+    stores = {name: RunStore.open(folder) for name, folder in begun.items()}
+    return {**stores}, [name for name in folders if name not in begun]
 
 
 def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
@@ -50,20 +75,16 @@ def open_runs(path: str | os.PathLike) -> dict[str | None, RunStore]:
       The stores, at least one.
 
     Raises:
-      ValueError: there is none, or its metadata is damaged.
+      ValueError: there is none, its metadata is damaged, or the run of a layer is not
+        begun.
     """
-    path = Path(os.path.realpath(path))
-    attributes = read_attributes(path) if path.is_dir() else {}
-    if attributes.get("kind") != _KIND:
-        store = RunStore.open(path)
-        return {store.manifest.layer: store}
-    try:
-        folders = [path / safe_name(name) for name in attributes["layers"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} has damaged metadata: no list of layers") from error
-    # A run that was stopped while it read its inputs has no folder yet.
-    stores = [RunStore.open(f) for f in folders if (f / "zarr.json").exists()]
-    return {store.manifest.layer: store for store in stores}
+    runs, missing = runs_begun(path)
+    if missing:
+        raise ValueError(
+            f"{path} is not finished: the runs of the layers {listed(missing)} are not "
+            "begun; the same run again computes them"
+        )
+    return runs
 
 
 def open_run(path: str | os.PathLike, layer: str | None = None) -> RunStore:
@@ -77,11 +98,12 @@ def open_run(path: str | os.PathLike, layer: str | None = None) -> RunStore:
       The `RunStore`.
 
     Raises:
-      ValueError: as `open_runs`, or `layer` names none, or is needed.
+      ValueError: as `open_runs`, or `layer` names none, or is needed. With `layer`, the
+        runs of other layers need not be begun.
     """
-    runs = open_runs(path)
-    if layer is None and len(runs) == 1:
-        (store,) = runs.values()
+    runs, missing = runs_begun(path)
+    if layer in missing or (layer is None and (missing or len(runs) == 1)):
+        (store,) = open_runs(path).values()
         return store
     if layer not in runs:
         raise ValueError(

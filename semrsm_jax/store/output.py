@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -85,7 +85,8 @@ def new_file(
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / _temporary_name(path.suffix)
+    # numpy.savez adds a suffix to names that end in .NPZ.
+    temporary = path.parent / _temporary_name(path.suffix.lower())
     try:
         yield temporary
         if wait:
@@ -161,16 +162,21 @@ def _unwritable_named(path: str | os.PathLike) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what `new_file` left below a folder, where no other process may write."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+    """Removes what killed processes left, where no other process may write."""
+    for path in [*folder.rglob(f"{TEMPORARY}*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _try_writing(folder: Path) -> None:
     # Only trying tells: permissions, quotas and read-only disks all have a say.
     trial = folder / _temporary_name("")
     trial.mkdir()
-    trial.rmdir()
+    # Another process may just have swept the folder.
+    with suppress(FileNotFoundError):
+        trial.rmdir()
 
 
 def _temporary_name(suffix: str) -> str:

@@ -76,11 +76,12 @@ class RunStore:
         store = cls.open(path)
         present = store.manifest.attributes()
         check_same(path, "another run", present, manifest.attributes())
-        for name, values in norms.items():
-            try:
-                store.sq_norm(name)
-            except ValueError:
-                store._chunks.write_constant(name, values)
+        with store.working():
+            for name, values in norms.items():
+                try:
+                    store.sq_norm(name)
+                except ValueError:
+                    store._chunks.write_constant(name, values)
         return store
 
     @classmethod

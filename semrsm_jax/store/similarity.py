@@ -40,7 +40,9 @@ class Similarity(Rows):
 def _of_run(store: RunStore, kernel: Kernel) -> Similarity:
     if isinstance(kernel, FittedKernel):
         tiles = store.grid.all
-        kernel = kernel.fitted(lambda: (store.read(t)["sq_dist"] for t in tiles()))
+        kernel = kernel.fitted(
+            lambda: (store.read(t, ["sq_dist"])["sq_dist"] for t in tiles())
+        )
     side, rows = store.grid.side, store.grid.rows
 
     # One row of tiles is held, for readers that go row by row.
