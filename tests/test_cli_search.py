@@ -50,6 +50,12 @@ def test_samples_have_their_ids_and_groups_are_left_out(folder, tmp_path):
     done(*arguments, tmp_path / "n.npz")
     ids = tuple(f"frame {n} ü" for n in range(9))
     assert load_neighbors(tmp_path / "n.npz")[1:3] == (ids, ids)
+    frames = np.load(folder / "database.npy")
+    np.savez(tmp_path / "q.npz", a=frames[[4, 2]], ids=[ids[4], ids[2]])
+    done("search", tmp_path / "q.npz", *arguments[2:], tmp_path / "q.json")
+    rows = json.loads((tmp_path / "q.json").read_text())["neighbors"]
+    for row in rows:
+        assert row["query"] not in [n["sample"] for n in row["neighbors"]]
     files = folder / "queries.npy", folder / "database.npy"
     groups = ("--exclude", folder / "groups.txt", "--all")
     done("search", *files, *groups, "-o", tmp_path / "g.npz")

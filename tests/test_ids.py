@@ -136,6 +136,18 @@ def test_neighbors_and_labels_are_paired_by_ids(files):
     )
 
 
+@pytest.mark.parametrize(
+    ("y_ids", "excluded"), [("cab", [1, 2, 0]), ("def", [None] * 3)]
+)
+def test_the_query_itself_is_left_out_by_its_id(tmp_path, y_ids, excluded):
+    path, output = tmp_path / "k.npz", tmp_path / "r.json"
+    save_rsm(path, np.ones((3, 3)), x_ids=[*"abc"], y_ids=[*y_ids])
+    shell.done("retrieve", path, "--k", 3, "-o", output, "-q")
+    index = json.loads(output.read_text())["neighbors"][str(path)]["index"]
+    for row, sample in zip(index, excluded, strict=True):
+        assert set(row) - {-1} == {0, 1, 2} - {sample}
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
 def test_every_file_of_an_rsm_keeps_ids_and_shows_damage(rng, tmp_path, suffix):
     K, path = rng.normal(size=(6, 6)), tmp_path / f"k{suffix}"

@@ -127,6 +127,7 @@ def test_nearest_under_jit_and_vmap(rng):
         (np.eye(3), 1, np.eye(2, dtype=bool), ValueError, r"shape \(3, 3\).*\(2, 2\)"),
         (np.eye(3), 1, np.eye(3), TypeError, "exclude must be boolean"),
         (np.eye(3), 1, same_group([1, 2]), ValueError, "groups for 2 rows"),
+        (np.eye(3), 1, same_group([1, 2, 3, 4], [1, 2, 3]), ValueError, "for 4 rows"),
         (np.eye(3), 1, same_group([1, 2, 3], [1]), ValueError, r"got \(3, 1\)"),
         (np.eye(3) > 0, 1, None, TypeError, "K must be a real array"),
     ],

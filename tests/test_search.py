@@ -98,6 +98,8 @@ def test_exclusion_and_more_neighbors_than_there_are(data, prune):
     own = search(database, database, 3, exclude=same_sample(40), **settings)
     check(own, expected(database, database, 3, sj.Linear(), same_sample(40)))
     assert not (own.index == np.arange(40)[:, None]).any()
+    own = search(queries, queries, 3, kernel=sj.RBF(), exclude=same_sample(6))
+    assert own.pairs == own.solved == 6 * 5
     nothing = search(queries, database, 2, exclude=np.ones((6, 40), bool))
     assert (nothing.index == -1).all() and np.isnan(nothing.similarity).all()
     assert nothing.pairs == nothing.solved == nothing.solved_share == 0

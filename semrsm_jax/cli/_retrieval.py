@@ -74,10 +74,12 @@ def exclusion(
     """The rule of what may not be retrieved, and its name."""
     groups = [None if sides.labels is None else s.groups for s in sides.labels or ()]
     own, others = groups or (None, None)
-    rows, columns = sides.counts
     if wanted is None:
-        same = rows == columns and one_set
-        wanted = "self" if same else "none"
+        x_ids, y_ids = sides.ids
+        same = sides.counts[0] == sides.counts[1]
+        if x_ids and y_ids:
+            same = set(x_ids) == set(y_ids)
+        wanted = "self" if same and one_set else "none"
         wanted = wanted if own is None or others is None else "group"
     if wanted == "group":
         if own is None or others is None:
@@ -87,12 +89,24 @@ def exclusion(
             )
         return wanted, same_group(np.array(own), np.array(others))
     if wanted == "self":
-        if rows != columns:
-            raise ValueError(
-                f"--exclude self needs a square RSM, got shape {sides.counts}"
-            )
-        return wanted, same_sample(rows)
+        return wanted, not_itself(sides.ids, sides.counts)
     return wanted, None
+
+
+def not_itself(
+    ids: Sequence[Sequence[str] | None], counts: tuple[int, int | None]
+) -> Exclusion:
+    """The rule of ``--exclude self``: by ids where both sides have them."""
+    x_ids, y_ids = ids
+    if x_ids and y_ids:
+        return same_group(np.array(x_ids), np.array(y_ids))
+    rows, columns = counts
+    if rows != columns:
+        raise ValueError(
+            "--exclude self needs a square RSM, or ids on both sides, got "
+            f"{rows} and {columns} samples"
+        )
+    return same_sample(rows)
 
 
 def image_files(sides: Sides, *folders: Path) -> list[tuple[list[Path], Any]]:

@@ -6,14 +6,16 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from semrsm_jax import same_group, same_sample
+from semrsm_jax import same_group
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import KernelOptions, MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
+from semrsm_jax.cli._retrieval import not_itself
 from semrsm_jax.cli.console import progress_bar, say, say_fields
+from semrsm_jax.engine import Features
 from semrsm_jax.retrieval import save_neighbors, search
 from semrsm_jax.retrieval.neighbor_file import SUFFIXES
-from semrsm_jax.store import check_output, feature_ids
+from semrsm_jax.store import check_output
 
 NAME = "search"
 HELP = """Find the most similar samples of a database for each query.
@@ -24,7 +26,7 @@ Example: semrsm search queries.npy database.npy -k 5 --kernel cosine -o neighbor
 
 Example, no neighbors from the query's own video: semrsm search frames.npy frames.npy --exclude videos.txt -o neighbors.json
 
-videos.txt has the group of one sample a line, those of the queries and then those of the database, or those of both once where they are the same file. --exclude self leaves out the sample itself.
+videos.txt has the group of one sample a line, those of the queries and then those of the database, or those of both once where they are the same file. --exclude self leaves out the sample itself, by its id where both have ids.
 
 The .npz holds index (Q, k), samples of the database from 0, -1 where there are no more; similarity (Q, k); query_ids and database_ids, where the features have ids; and the metadata as JSON: settings, share of the pairs matched, time. The .json holds the same, with ids in place of numbers. semrsm retrieve scores an .npz."""  # noqa: E501 (lines are wrapped when shown)
 
@@ -65,7 +67,7 @@ def command(
     check_output(output, overwrite, suffixes=SUFFIXES, inputs=(queries, database))
     (x,) = feature_layers(queries, key, None, layout).values()
     (y,) = feature_layers(database, key, None, layout).values()
-    excluded = _exclusion(exclude, x.rows.shape[0], y.rows.shape[0])
+    excluded = _exclusion(exclude, x, y)
     with progress_bar("pairs", quiet) as report:
         report("Looking through the features", 0, None)
         result = search(
@@ -93,8 +95,6 @@ def command(
     save_neighbors(
         output,
         result,
-        query_ids=feature_ids(queries),
-        database_ids=feature_ids(database),
         metadata=metadata,
         overwrite=overwrite,
     )
@@ -121,17 +121,13 @@ def command(
     )
 
 
-def _exclusion(text: str | None, queries: int, database: int) -> Any:
+def _exclusion(text: str | None, x: Features, y: Features) -> Any:
     """The rule of ``--exclude``."""
     if text is None:
         return None
+    queries, database = x.rows.shape[0], y.rows.shape[0]
     if text == _SELF:
-        if queries != database:
-            raise ValueError(
-                "--exclude self needs the same samples on both sides, got "
-                f"{queries} and {database}"
-            )
-        return same_sample(queries)
+        return not_itself((x.ids, y.ids), (queries, database))
     try:
         lines = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:

@@ -1,6 +1,7 @@
 """The most similar samples of a database, section 4.2."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -148,16 +149,18 @@ def same_group(rows: ArrayLike, columns: ArrayLike | None = None) -> Exclusion:
                 f"{name} must hold one group a sample, got shape {values.shape}"
             )
     _, codes = np.unique(np.concatenate(labels), return_inverse=True)
-    own, others = np.split(codes, [len(labels[0])])
+    return _SameGroup(*np.split(codes, [len(labels[0])]))
 
-    def excluded(numbers: np.ndarray) -> Bool[np.ndarray, "n M"]:
-        if len(numbers) and numbers[-1] >= len(own):
-            raise ValueError(
-                f"exclude: there are groups for {len(own)} rows, K has more"
-            )
-        return own[numbers][:, None] == others
 
-    return excluded
+@dataclass(frozen=True, eq=False)
+class _SameGroup:
+    """The rule of `same_group`, with the groups numbered."""
+
+    rows: Int[np.ndarray, " N"]
+    columns: Int[np.ndarray, " M"]
+
+    def __call__(self, numbers: np.ndarray) -> Bool[np.ndarray, "n M"]:
+        return self.rows[numbers][:, None] == self.columns
 
 
 def checked_rule(
@@ -167,6 +170,11 @@ def checked_rule(
     if exclude is None:
         return lambda numbers: np.zeros((len(numbers), shape[1]), bool)
     rule = exclude if callable(exclude) else _of_mask(exclude, shape)
+    if isinstance(rule, _SameGroup) and len(rule.rows) != shape[0]:
+        raise ValueError(
+            f"exclude must have a group for each of {shape[0]} rows of K, got groups "
+            f"for {len(rule.rows)} rows"
+        )
 
     def checked(numbers: np.ndarray) -> Any:
         excluded = rule(numbers)

@@ -288,7 +288,7 @@ def _by_statistics(
         progress=progress,
     )
     index, similarity = map(np.asarray, nearest(np.asarray(kernel(stats)), k, excluded))
-    pairs = stats.inner.size
+    pairs = int(np.sum(~np.asarray(excluded(np.arange(len(inputs.x))))))
     return SearchResult(
         index, similarity, pairs, pairs, 0.0, (), unconverged=unconverged
     )
