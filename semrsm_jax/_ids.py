@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,32 @@ def check_unique(name: str, names: Sequence[Any] | None) -> None:
         return
     (twice, _), *_ = Counter(names).most_common(1)
     raise ValueError(f"{name} must be unique, got {twice!r} again")
+
+
+def checked_names(
+    name: str, names: Iterable[Any] | None, count: int | None = None
+) -> tuple[str, ...] | None:
+    """Names of `count` samples as text; None stays.
+
+    TypeError: a string in place of a sequence. ValueError: another number of names.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"{name} must be a sequence of strings, got {names!r}")
+    text = tuple(map(str, names))
+    if count is not None and len(text) != count:
+        raise ValueError(f"{name} must name {count} samples, got {len(text)} names")
+    return text
+
+
+def checked_ids(
+    name: str, ids: Iterable[Any] | None, count: int | None = None
+) -> tuple[str, ...] | None:
+    """As `checked_names`; ValueError: an id names two samples."""
+    text = checked_names(name, ids, count)
+    check_unique(name, text)
+    return text
 
 
 def matrix_of(rsm: Any) -> Any:

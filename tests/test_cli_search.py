@@ -8,7 +8,14 @@ from safetensors.numpy import save_file
 from shell import done, refused
 
 from semrsm_jax import Cosine, rsm
-from semrsm_jax.retrieval import load_neighbors, nearest, same_group
+from semrsm_jax.retrieval import (
+    Neighbors,
+    holds_neighbors,
+    load_neighbors,
+    nearest,
+    same_group,
+    save_neighbors,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +90,36 @@ def test_bad_input_ends_with_one_message(folder, tmp_path, arguments, message):
     assert not [*tmp_path.iterdir()]
 
 
+ONE = {"index": [[1]], "similarity": [[1.0]]}
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"x": np.ones(2)}, "must hold the arrays 'index' and 'similarity'"),
         ({"index": [[0.5]], "similarity": [[1.0]]}, "an index .Q, k. of integers"),
         ({"index": [[1]], "similarity": [1.0]}, "of the shape of its index"),
+        ({**ONE, "query_ids": [*"ab"]}, r"query_ids \(1,\) as text"),
+        (b"PK\x03\x04", "n.npz is truncated or damaged"),
+        (b"\x93NUMPY", "n.npz is not a .npz file but a .npy array"),
         (None, "does not exist"),
     ],
 )
 def test_files_without_neighbors_are_named(tmp_path, arrays, message):
-    if arrays is not None:
-        np.savez(tmp_path / "n.npz", **arrays)
+    path = tmp_path / "n.npz"
+    if isinstance(arrays, bytes):
+        path.write_bytes(arrays)
+        with pytest.raises(ValueError, match=message):
+            holds_neighbors(path)
+    elif arrays is not None:
+        np.savez(path, **arrays)
     with pytest.raises(ValueError, match=message):
-        load_neighbors(tmp_path / "n.npz")
+        load_neighbors(path)
+
+
+def test_ids_of_neighbors_are_checked(tmp_path):
+    neighbors = Neighbors(*map(np.array, ONE.values()))
+    with pytest.raises(ValueError, match="query_ids must name 1 samples, got 2"):
+        save_neighbors(tmp_path / "n.npz", neighbors, query_ids=["a", "b"])
+    save_neighbors(tmp_path / "n.json", neighbors, database_ids=np.array(["a", "b"]))
+    assert '"sample": "b"' in (tmp_path / "n.json").read_text()

@@ -214,8 +214,12 @@ def test_bad_arguments(tmp_path):
     assert "matcher must be a Matcher" in refused(x, matcher=Exact)
     assert "center must be one of" in refused(x, center="token")
     assert "tile must be at least 1, got 0" in refused(x, tile=0)
-    assert "x has 11 samples, got 2 ids" in refused(Features(x, ids=["a", "b"]))
-    assert "x: ids must be unique, got 'a' again" in refused(Features(x, ids="a" * 11))
+    assert "x: ids must name 11 samples, got 2 names" in refused(
+        Features(x, ids=["a", "b"])
+    )
+    assert "x: ids must be unique, got 'a' again" in refused(
+        Features(x, ids=["a"] * 11)
+    )
     assert "y must hold the same layers as x" in refused({"a": x}, {"b": x})
     assert "at least one layer" in refused({})
     assert "got the path" in refused("x.npy")

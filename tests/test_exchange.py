@@ -88,7 +88,7 @@ def test_rsatoolbox_rejects(rsms):
         ({"a": K, "b": K[:5, :5]}, None, "the same samples"),
         ({"a": 2 * K}, None, "1 on the diagonal.*got 2"),
         ({"a": K}, IDS[:3], "x_ids must name 7 samples, got 3"),
-        ({"a": K}, IDS[:6] + IDS[:1], "unique, got 'image 0, left' more than once"),
+        ({"a": K}, IDS[:6] + IDS[:1], "unique, got 'image 0, left' again"),
     ):
         with pytest.raises(ValueError, match=message):
             exchange.to_rsatoolbox(given, one, ids=ids)
@@ -102,7 +102,7 @@ def test_rsatoolbox_rejects(rsms):
 
 def test_xarray_and_back(rsms):
     K = rsms["rbf"][:, :5]
-    array = exchange.to_xarray(K, IDS, "abcde", attributes={"kernel": "rbf"})
+    array = exchange.to_xarray(K, IDS, [*"abcde"], attributes={"kernel": "rbf"})
     assert isinstance(array, xarray.DataArray)
     assert array.dims == ("x", "y") and array.attrs == {"kernel": "rbf"}
     assert array.dtype == K.dtype

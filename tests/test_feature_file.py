@@ -124,6 +124,31 @@ def test_refused(tmp_path, layers, error, message):
     assert not os.listdir(tmp_path)
 
 
+def test_ids_are_text_of_which_none_names_two_samples(tmp_path):
+    for name in ("f.npz", "f.safetensors"):
+        save_features(tmp_path / name, {"x": features(2, 2)}, ids=np.arange(2))
+        assert feature_ids(tmp_path / name) == ("0", "1")
+        with pytest.raises(ValueError, match="ids must be unique, got 'a' again"):
+            save_features(tmp_path / f"g{name}", {"x": features(2, 2)}, ids=["a", "a"])
+    layers = {"x": (1, 2)}
+    store = FeatureStore.create(tmp_path / "s", ids=np.array(IDS), layers=layers)
+    assert store.ids == tuple(IDS)
+
+
+def test_files_of_a_folder_have_the_same_ids(tmp_path):
+    folder = tmp_path / "folder"
+    for layer in ("a", "b"):
+        save_features(folder / f"{layer}.npz", {"x": features(2, 2)}, ids=IDS)
+    np.save(folder / "c.npy", features(2, 2))
+    for number in range(2):
+        zarr.save_array(folder / f"stages.{number}", features(2, 2))
+    assert feature_names(folder) == ("a", "b", "c", "stages.0", "stages.1")
+    assert feature_ids(folder) == tuple(IDS)
+    save_features(folder / "d.npz", {"x": features(2, 2)}, ids=IDS[::-1])
+    with pytest.raises(ValueError, match="d.npz must have the ids of .*a.npz, in the"):
+        feature_ids(folder)
+
+
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must end in one of .npz, .safetensors"):
         save_features(tmp_path / "f.npy", {"x": features(2, 2)}, ids=IDS)

@@ -125,7 +125,11 @@ def test_classes_are_aligned_by_their_names():
         ("m.npz", {"x": np.ones(3)}, "an array 'counts'"),
         ("m.npz", {"counts": np.ones(3)}, r"hold counts \(N, C\).*array 'labels'"),
         ("m.npz", {"counts": np.ones((2, 2)), "ids": ["a"]}, r"ids \(2,\)"),
-        ("m.npz", {"labels": ["x", ""]}, "labels that are not empty, got '' for im"),
+        (
+            "m.npz",
+            {"labels": ["x", ""]},
+            "labels that are not empty, got '' at index 1",
+        ),
         ("m.npz", {"labels": np.ones((2, 2))}, r"must hold labels \(2,\) as text"),
     ],
 )

@@ -191,7 +191,7 @@ def test_save_rsm_refuses_what_it_cannot_keep(tmp_path, stats):
         save_rsm(tmp_path / "x.npy", np.ones((2, 2), complex))
     with pytest.raises(ValueError, match=r"rsm must have shape \(N, M\).*\(3, 4, 2\)"):
         save_rsm(tmp_path / "x.npy", features())
-    with pytest.raises(ValueError, match="y_ids must hold 3 names"):
+    with pytest.raises(ValueError, match="y_ids must name 3 samples, got 2"):
         save_rsm(tmp_path / "x.npz", np.ones((2, 3)), y_ids=["a", "b"])
     with pytest.raises(TypeError, match="JSON"):
         save_rsm(tmp_path / "x.npy", np.ones((2, 2)), None, {"a": {1, 2}})

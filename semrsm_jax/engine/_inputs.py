@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax import _checks
-from semrsm_jax._ids import check_unique
+from semrsm_jax._ids import checked_ids
 from semrsm_jax._layouts import AXES, layout_of
 from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._rows import Rows, unmapped
@@ -93,7 +93,8 @@ def check_features(name: str, given: Any, centered: bool = False) -> Features:
       the host.
 
     Raises:
-      TypeError: the rows are not real, or the mask is not boolean.
+      TypeError: the rows are not real, the mask is not boolean, or the ids are one
+        string.
       ValueError: the rows do not have 3 axes, an axis is empty, or the mask or the ids
         do not fit, an id names two samples, or the rows are a masked array.
     """
@@ -114,12 +115,8 @@ def check_features(name: str, given: Any, centered: bool = False) -> Features:
         warn_of_lost_variation(name, rows)
     _checks.non_empty(name, rows, "N S C")
     mask = _checks.token_mask(f"{name}_mask", features.mask, tuple(rows.shape[:2]))
-    if features.ids is not None and len(features.ids) != rows.shape[0]:
-        raise ValueError(
-            f"{name} has {rows.shape[0]} samples, got {len(features.ids)} ids"
-        )
-    check_unique(f"{name}: ids", features.ids)
-    checked = dataclasses.replace(features, rows=rows, mask=mask)
+    ids = checked_ids(f"{name}: ids", features.ids, rows.shape[0])
+    checked = dataclasses.replace(features, rows=rows, mask=mask, ids=ids)
     return dataclasses.replace(checked, mask=host_mask(checked))
 
 

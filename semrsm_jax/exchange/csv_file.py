@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, checked_ids, numbered
+from semrsm_jax._ids import checked_ids
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, numbered
 from semrsm_jax.store import check_output, new_file
 from semrsm_jax.store.csv_rows import numbers, read_csv_rows
 

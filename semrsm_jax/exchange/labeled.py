@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from semrsm_jax import _checks
+from semrsm_jax._ids import checked_ids
 
 
 class LabeledRSM(NamedTuple):
@@ -30,8 +31,8 @@ def checked(
 ) -> LabeledRSM:
     """A real matrix as a NumPy array, and its ids as text.
 
-    TypeError: not real; ValueError: other than two axes, an empty one, or ids that are
-    not one for each sample or not unique.
+    TypeError: not real, or ids that are one string; ValueError: other than two axes,
+    an empty one, or ids that are not one for each sample or not unique.
     """
     rsm = np.asarray(_checks.real_array_on_host(name, K, rank=2))
     _checks.non_empty(name, rsm, "N M")
@@ -40,21 +41,6 @@ def checked(
         checked_ids("x_ids", x_ids, rsm.shape[0]),
         checked_ids("y_ids", y_ids, rsm.shape[1]),
     )
-
-
-def checked_ids(
-    name: str, ids: Sequence[Any] | None, count: int
-) -> tuple[str, ...] | None:
-    """Ids as text; raises as `checked`."""
-    if ids is None:
-        return None
-    text = tuple(map(str, ids))
-    if len(text) != count:
-        raise ValueError(f"{name} must name {count} samples, got {len(text)} names")
-    if len(set(text)) != count:
-        twice = next(one for one in text if text.count(one) > 1)
-        raise ValueError(f"{name} must be unique, got {twice!r} more than once")
-    return text
 
 
 def numbered(ids: tuple[str, ...] | None, count: int) -> tuple[str, ...]:

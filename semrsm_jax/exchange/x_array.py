@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, checked_ids, optional
+from semrsm_jax._ids import checked_ids
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional
 from semrsm_jax.pairs import PairStatistics
 
 if TYPE_CHECKING:

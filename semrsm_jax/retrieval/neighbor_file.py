@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from semrsm_jax._ids import checked_ids
 from semrsm_jax.retrieval._nearest import Neighbors
 from semrsm_jax.retrieval._search import SearchResult
 from semrsm_jax.store import check_output, new_file
+from semrsm_jax.store.array_files import open_arrays, save_arrays
+from semrsm_jax.store.label_file import stored_names
+from semrsm_jax.store.rsm_file import file_metadata
+from semrsm_jax.store.stored_array import check_real
 
 SUFFIXES = (".npz", ".json")
 _ARRAYS = ("index", "similarity")
@@ -56,23 +61,27 @@ def save_neighbors(
       overwrite: replace an existing file.
 
     Raises:
-      TypeError: `metadata` cannot be expressed in JSON.
-      ValueError: as `check_output`.
+      TypeError: `metadata` cannot be expressed in JSON, similarities of bfloat16 for
+        an .npz, or ids that are one string.
+      ValueError: as `check_output`, or ids that do not fit or are not unique.
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite, suffixes=SUFFIXES)
     index, similarity = np.asarray(neighbors.index), np.asarray(neighbors.similarity)
     described = dict(metadata or {})
-    query_ids = neighbors.query_ids if query_ids is None else query_ids
-    database_ids = neighbors.database_ids if database_ids is None else database_ids
+    query_ids, database_ids = (
+        checked_ids(name, getattr(neighbors, name) if ids is None else ids, count)
+        for name, ids, count in (
+            ("query_ids", query_ids, len(index)),
+            ("database_ids", database_ids, None),
+        )
+    )
     if path.suffix.lower() == ".npz":
-        arrays: dict[str, Any] = {"index": index, "similarity": similarity}
-        arrays["metadata"] = np.asarray(json.dumps(described))
+        arrays = {"index": index, "similarity": similarity}
         for name, ids in (("query_ids", query_ids), ("database_ids", database_ids)):
             if ids is not None:
                 arrays[name] = np.array(ids, str)
-        with new_file(path, overwrite) as temporary:
-            np.savez(temporary, **arrays)
+        save_arrays(path, arrays, {"metadata": json.dumps(described)}, overwrite)
         return
     listed = [
         {
@@ -105,11 +114,9 @@ def holds_neighbors(path: str | os.PathLike) -> bool:
     Raises:
       ValueError: an .npz is missing or damaged.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
+    if Path(path).suffix.lower() != ".npz":
         return False
-    with _opened(path) as file:
-        return set(_ARRAYS) <= set(file.files)
+    return set(_ARRAYS) <= set(open_arrays(path).arrays)
 
 
 def load_neighbors(path: str | os.PathLike) -> NeighborFile:
@@ -122,23 +129,19 @@ def load_neighbors(path: str | os.PathLike) -> NeighborFile:
       The `NeighborFile`.
 
     Raises:
+      TypeError: the similarities are not real.
       ValueError: the file is missing or damaged, or its arrays are not as described.
     """
     path = Path(path)
-    with _opened(path) as file:
-        if not set(_ARRAYS) <= set(file.files):
-            names = ", ".join(map(repr, file.files)) or "no array"
-            raise ValueError(
-                f"{path} must hold the arrays 'index' and 'similarity', as semrsm "
-                f"search writes them, got {names}"
-            )
-        index, similarity = (np.asarray(file[name]) for name in _ARRAYS)
-        ids = [
-            tuple(map(str, file[name])) if name in file.files else None
-            for name in ("query_ids", "database_ids")
-        ]
-        text = str(file["metadata"]) if "metadata" in file.files else "{}"
-    if index.ndim != 2 or index.dtype.kind not in "iu":
+    file = open_arrays(path)
+    if not set(_ARRAYS) <= set(file.arrays):
+        names = ", ".join(map(repr, file.arrays)) or "no array"
+        raise ValueError(
+            f"{path} must hold the arrays 'index' and 'similarity', as semrsm search "
+            f"writes them, got {names}"
+        )
+    index, similarity = (file.arrays[name] for name in _ARRAYS)
+    if len(index.shape) != 2 or getattr(index.dtype, "kind", "") not in "iu":
         raise ValueError(
             f"{path} must hold an index (Q, k) of integers, got shape {index.shape}, "
             f"{index.dtype}"
@@ -148,15 +151,13 @@ def load_neighbors(path: str | os.PathLike) -> NeighborFile:
             f"{path} must hold similarities of the shape of its index, {index.shape}, "
             f"got {similarity.shape}"
         )
-    neighbors = Neighbors(index, similarity).of(*ids)
-    return NeighborFile(neighbors, ids[0], ids[1], json.loads(text))
-
-
-def _opened(path: Path) -> Any:
-    """An .npz that is open for reading; nothing in it is ever unpickled."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as .npz: {error}") from error
+    check_real(f"{path}, 'similarity',", similarity.dtype)
+    query_ids = stored_names(path, file.arrays, "query_ids", index.shape[0])
+    database_ids = stored_names(path, file.arrays, "database_ids", None)
+    neighbors = Neighbors(np.asarray(index.read()), np.asarray(similarity.read()))
+    return NeighborFile(
+        neighbors.of(query_ids, database_ids),
+        query_ids,
+        database_ids,
+        file_metadata(path, file),
+    )

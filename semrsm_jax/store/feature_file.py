@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._ids import checked_ids
 from semrsm_jax._rows import Rows
 from semrsm_jax.store._zarr_files import is_zarr, open_zarr
 from semrsm_jax.store.array_files import SUFFIXES, open_arrays, save_arrays
@@ -48,7 +49,8 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
     """The names of the samples, where a file or store of features tells them.
 
     A `FeatureStore` does; so does an array ``ids`` of strings in an .npz file, and JSON
-    under ``ids`` in the metadata of a .safetensors file.
+    under ``ids`` in the metadata of a .safetensors file. The files of a folder must
+    have the same.
 
     Args:
       path: as for `load_features`.
@@ -57,11 +59,14 @@ def feature_ids(path: str | os.PathLike) -> tuple[str, ...] | None:
       A name for each sample, or None where there are none.
 
     Raises:
-      ValueError: as `load_features`, or the names are damaged.
+      ValueError: as `load_features`, the names are damaged, or those of the files in a
+        folder differ.
     """
     path = Path(path)
     if path.is_dir():
-        return FeatureStore.open(path).ids if is_feature_store(path) else None
+        if is_feature_store(path):
+            return FeatureStore.open(path).ids
+        return None if is_zarr(path) else _common_ids(path)
     file = open_arrays(path)
     ids: object = None
     if _IDS in file.arrays and _is_text(file.arrays[_IDS]):
@@ -154,16 +159,17 @@ def save_features(
       overwrite: replace an existing file.
 
     Raises:
-      TypeError: an array is not real, or of bfloat16 for an .npz file; or the name of a
-        layer is not a string.
-      ValueError: as `check_output`, there is no layer, or one is of another length than
-        `ids`.
+      TypeError: an array is not real, or of bfloat16 for an .npz file; the name of a
+        layer is not a string; or `ids` is one string.
+      ValueError: as `check_output`, there is no layer, one is of another length than
+        `ids`, or an id names two samples.
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite, suffixes=(".npz", ".safetensors"))
     arrays = {name: np.asarray(values) for name, values in features.items()}
     if not arrays:
         raise ValueError("features must hold at least one layer, got none")
+    ids = checked_ids("ids", ids) or ()
     for name, array in arrays.items():
         if not isinstance(name, str):
             raise TypeError(f"features must be named by strings, got {name!r}")
@@ -179,9 +185,7 @@ def save_features(
         path,
         {safe_name(name): array for name, array in arrays.items()},
         {
-            _IDS: np.asarray(ids)
-            if path.suffix.lower() == ".npz"
-            else json.dumps([*ids]),
+            _IDS: np.asarray(ids) if path.suffix.lower() == ".npz" else json.dumps(ids),
             "metadata": json.dumps(described),
         },
         overwrite,
@@ -225,14 +229,13 @@ def _layer_files(folder: Path) -> dict[str, StoredArray]:
     Of a file with several arrays each has its own name behind that, after a slash.
     """
     layers: dict[str, StoredArray] = {}
-    for path in sorted(folder.iterdir()):
-        known = path.suffix.lower() in SUFFIXES or (path.is_dir() and is_zarr(path))
-        if path.name.startswith(".") or not known:
-            continue
+    for path in _paths_of_layers(folder):
         arrays = _feature_arrays(path).arrays
+        # Of a zarr folder such as stages.0, what follows the dot is no suffix.
+        known = path.suffix.lower() in (*SUFFIXES, ".zarr")
+        layer_of_file = path.stem if known else path.name
         for name, array in arrays.items():
-            alone = len(arrays) == 1
-            layer = path.stem if alone else f"{path.stem}/{name}"
+            layer = layer_of_file if len(arrays) == 1 else f"{layer_of_file}/{name}"
             if layer in layers:
                 raise ValueError(f"{folder} holds {layer!r} twice")
             layers[layer] = array
@@ -242,6 +245,30 @@ def _layer_files(folder: Path) -> dict[str, StoredArray]:
             f"file {', '.join(SUFFIXES)}"
         )
     return layers
+
+
+def _paths_of_layers(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+        and (path.suffix.lower() in SUFFIXES or (path.is_dir() and is_zarr(path)))
+    ]
+
+
+def _common_ids(folder: Path) -> tuple[str, ...] | None:
+    """The ids of the files in a folder that have any; ValueError where they differ."""
+    first, common = None, None
+    for path in _paths_of_layers(folder):
+        ids = feature_ids(path)
+        if common is None:
+            first, common = path, ids
+        elif ids not in (None, common):
+            raise ValueError(
+                f"{path} must have the ids of {first}, in the same order: the layers "
+                f"in {folder} are of the same samples"
+            )
+    return common
 
 
 def _opened(rows: Rows) -> StoredArray:

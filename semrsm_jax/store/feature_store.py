@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from semrsm_jax import _checks
-from semrsm_jax._ids import check_unique
+from semrsm_jax._ids import checked_ids
 from semrsm_jax._rows import Rows
 from semrsm_jax.store._chunks import ChunkStore
 from semrsm_jax.store._schema import (
@@ -269,12 +269,12 @@ def _schema(attributes: dict[str, Any]) -> Schema:
 
 
 def _checked_ids(ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str) or not all(isinstance(name, str) for name in ids):
+    if not all(isinstance(name, str) for name in ids):
         raise TypeError("ids must be a sequence of strings, one a sample")
-    if not ids:
+    checked = checked_ids("ids", ids)
+    if not checked:
         raise ValueError("ids must name at least one sample, got none")
-    check_unique("ids", ids)
-    return list(ids)
+    return list(checked)
 
 
 def _checked_layer(name: str, shape: Sequence[int]) -> list[int]:

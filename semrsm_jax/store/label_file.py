@@ -155,11 +155,13 @@ def _from_npz(path: Path) -> Labels:
     one_each = "labels" in arrays and "counts" not in arrays
     stored = arrays["labels"] if one_each else _stored_counts(path, arrays)
     samples = stored.shape[0] if stored.shape else 0
-    ids = _names(path, arrays, "ids", samples)
-    groups = _names(path, arrays, "groups", samples)
+    ids = stored_names(path, arrays, "ids", samples)
+    groups = stored_names(path, arrays, "groups", samples)
     if one_each:
-        return _one_hot(_names(path, arrays, "labels", samples) or (), ids, groups)
-    classes = _names(path, arrays, "classes", stored.shape[1])
+        return _one_hot(
+            stored_names(path, arrays, "labels", samples) or (), ids, groups
+        )
+    classes = stored_names(path, arrays, "classes", stored.shape[1])
     return Labels(np.asarray(stored.read(), np.float64), classes, ids, groups)
 
 
@@ -207,16 +209,21 @@ def _check_counts(path: Path, names: Sequence[str], counts: np.ndarray) -> None:
             )
 
 
-def _names(
-    path: Path, arrays: dict[str, StoredArray], name: str, count: int
+def stored_names(
+    path: Path, arrays: dict[str, StoredArray], name: str, count: int | None
 ) -> tuple[str, ...] | None:
+    """An array of names as text, None where there is none; count None: any number.
+
+    ValueError: it is of another shape or dtype, or a name is empty.
+    """
     if name not in arrays:
         return None
     stored = arrays[name]
-    if getattr(stored.dtype, "kind", "") not in "UiuS" or stored.shape != (count,):
+    fits = len(stored.shape) == 1 and count in (None, *stored.shape)
+    if getattr(stored.dtype, "kind", "") not in "UiuS" or not fits:
         raise ValueError(
-            f"{path} must hold {name} ({count},) as text or integers, got shape "
-            f"{stored.shape}, {stored.dtype}"
+            f"{path} must hold {name} ({'N' if count is None else count},) as text or "
+            f"integers, got shape {stored.shape}, {stored.dtype}"
         )
     values = np.asarray(stored.read())
     if values.dtype.kind == "S":
@@ -225,7 +232,7 @@ def _names(
     names = tuple(map(str, values.tolist()))
     if "" in names:
         raise ValueError(
-            f"{path} must hold {name} that are not empty, got '' for image "
+            f"{path} must hold {name} that are not empty, got '' at index "
             f"{names.index('')}"
         )
     return names

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax._checks import real_array_on_host
-from semrsm_jax._ids import check_unique
+from semrsm_jax._ids import checked_ids, checked_names
 from semrsm_jax._version import __version__
 from semrsm_jax.pairs import PairStatistics
 from semrsm_jax.store.array_files import open_arrays, save_arrays
@@ -75,8 +75,8 @@ def save_rsm(
       overwrite: replace an existing file.
 
     Raises:
-      TypeError: `rsm` is not real, or of bfloat16 for a NumPy file; or `metadata` is
-        not JSON.
+      TypeError: `rsm` is not real, or of bfloat16 for a NumPy file; `metadata` is not
+        JSON; or names or groups are one string.
       ValueError: as `check_output`; `rsm` is not a matrix with a value, the statistics
         are of other shapes, there are not as many names or groups as rows or columns,
         or names are not unique.
@@ -151,20 +151,16 @@ def load_rsm(path: str | os.PathLike) -> RSMFile:
     if digest is not None:
         for place, key in enumerate(_NAMES):
             if key in metadata:
-                values = _checked_names(key, metadata.pop(key), rsm.shape)
-                names[place] = tuple(values)
+                names[place] = _checked_names(key, metadata.pop(key), rsm.shape)
     statistics = PairStatistics(**arrays) if complete else None
     return RSMFile(rsm, statistics, metadata, *names)
 
 
-def _checked_names(name: str, names: Any, shape: tuple[int, ...]) -> list[str]:
-    count = shape[0 if name.startswith("x") else 1]
-    if isinstance(names, str) or len(names) != count:
-        raise ValueError(f"{name} must hold {count} names, one a sample, got {names!r}")
-    names = list(map(str, names))
-    if name.endswith("ids"):
-        check_unique(name, names)
-    return names
+def _checked_names(
+    name: str, names: Any, shape: tuple[int, ...]
+) -> tuple[str, ...] | None:
+    check = checked_ids if name.endswith("ids") else checked_names
+    return check(name, names, shape[0 if name.startswith("x") else 1])
 
 
 def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
