@@ -278,6 +278,13 @@ def test_a_network_that_is_random_is_refused(images):
     assert extract(net, images, ["1"])["1"].shape == (5, 42, 5)
 
 
+def test_what_a_later_module_overwrites_is_kept(images):
+    net = after_convolution(torch.relu_)
+    maps, positive = extract(net, images, ["0", "1"]).values()
+    assert maps.min() < 0
+    np.testing.assert_array_equal(positive, np.maximum(maps, 0))
+
+
 def test_images_must_be_on_the_first_axis(images):
     """Also where there are as many tokens as images."""
     net = after_convolution(lambda x: x.flatten(2).permute(2, 0, 1))

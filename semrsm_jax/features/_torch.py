@@ -78,7 +78,7 @@ def outputs(
 ) -> dict[str, tuple[Any, Read]]:
     """What the layers give for images, and how each is read."""
     model, kept, samples = network.model, {}, images.shape[0]
-    with _hooked(model, layers, kept), Observer(model, samples, kept) as observer:
+    with _hooked(model, layers, kept), Observer(model, samples, layers) as observer:
         _call(network, images)
     tensors: dict[str, torch.Tensor] = {}
     for name in layers:
@@ -120,7 +120,7 @@ def running(
         if readings:
             tensors = compute(images)
         else:
-            with Observer(model, samples, outputs) as observer:
+            with Observer(model, samples, layers) as observer:
                 tensors = compute(images)
             evidence = observer.evidence(images.shape[1:3], rule.stated)
             for name, tensor in tensors.items():
@@ -217,7 +217,11 @@ def _same(first: "torch.Tensor", second: "torch.Tensor") -> bool:
 def _keeping(name: str, outputs: dict[str, Any]) -> Callable[[Any, Any, Any], None]:
     def hook(module: Any, inputs: Any, output: Any) -> None:
         del module, inputs
-        outputs[name] = output
+        tensor = tensor_of(output)
+        several = isinstance(output, list) and len(output) > 1
+        # A copy: a module that follows may write to the tensor.
+        kept = tensor is None or several
+        outputs[name] = output if kept else tensor.detach().clone()
 
     return hook
 

@@ -5,7 +5,7 @@ torchvision nor transformers is imported.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +123,13 @@ class Observer(ExitStack):
       modules: those of the model, by name.
     """
 
-    def __init__(self, model: Any, samples: int, outputs: Mapping[str, Any]) -> None:
-        """Hooks the modules; a pass of `samples` images fills `outputs`, by layer."""
+    def __init__(self, model: Any, samples: int, layers: Sequence[str]) -> None:
+        """Hooks the modules for a pass of `samples` images; `layers` are read."""
         super().__init__()
         self.modules = dict(model.named_modules())
-        self._samples, self._outputs = samples, outputs
+        self._samples, self._layers = samples, frozenset(layers)
+        self._outputs: dict[str, Any] = {}
+        self.callback(self._outputs.clear)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fixed: dict[str, str] = {}
         # By the layer whose output a module with fixed axes takes.
@@ -137,15 +139,18 @@ class Observer(ExitStack):
 
     def _noting(self, name: str) -> Callable[[Any, Any, Any], None]:
         def hook(module: Any, inputs: Any, output: Any) -> None:
-            shape: tuple[int, ...] = tuple(getattr(tensor_of(output), "shape", ()))
+            tensor = tensor_of(output)
+            shape: tuple[int, ...] = tuple(getattr(tensor, "shape", ()))
             self._shapes[name] = shape
+            if name in self._layers:
+                self._outputs[name] = tensor
             layout = _fixed_layout(module, len(shape))
             if layout is None or shape[:1] != (self._samples,):
                 return  # such as the windows of all images
             self._fixed[name] = layout
             if inputs and len(getattr(inputs[0], "shape", ())) == len(shape):
                 for layer, kept in self._outputs.items():
-                    if tensor_of(kept) is inputs[0]:
+                    if kept is inputs[0]:
                         self._read_as.setdefault(layer, layout)
 
         return hook
