@@ -218,10 +218,10 @@ def _keeping(name: str, outputs: dict[str, Any]) -> Callable[[Any, Any, Any], No
     def hook(module: Any, inputs: Any, output: Any) -> None:
         del module, inputs
         tensor = tensor_of(output)
-        several = isinstance(output, list) and len(output) > 1
-        # A copy: a module that follows may write to the tensor.
-        kept = tensor is None or several
-        outputs[name] = output if kept else tensor.detach().clone()
+        if tensor is not None and not (isinstance(output, list) and len(output) > 1):
+            # A copy: a module that follows may write to the tensor.
+            output = tensor.detach().clone()
+        outputs[name] = output
 
     return hook
 
