@@ -27,8 +27,10 @@ from semrsm_jax.features.preprocessing import (
     Preprocessing,
     preprocessing_from_text,
 )
-from semrsm_jax.reporting import correspondences
+from semrsm_jax.reporting import correspondences, pictures
 from semrsm_jax.reporting.layers import lost_share
+from semrsm_jax.reporting.page import _levels
+from semrsm_jax.store import save_rsm
 
 pytest.importorskip("bokeh")
 
@@ -135,11 +137,12 @@ def test_arrays_need_no_file(x):
     made = report({"z": z}, images, kernel=RBF(), also=[(3, 1)], pairs=0)
     layer = Page(made.html).layer()
     assert layer["grid"] == list(GRID) and set(stored(layer)) == {(1, 3)}
-    sigma = float(RBF().sigma(pair_statistics(x)))
-    assert layer["kernel"] == f"rbf (bandwidth {sigma!r})"
-    np.testing.assert_allclose(
-        unpacked(layer["rsms"]["semantic"]), rsm(x, kernel=RBF()), 1e-4
-    )
+    for kind, matcher in (("semantic", Exact()), ("spatio-semantic", Identity())):
+        # Each definition has the median of its own distances.
+        sigma = float(RBF().sigma(pair_statistics(x, matcher=matcher)))
+        assert f"{kind}: rbf (bandwidth {sigma!r})" in layer["kernel"].split(", ")
+        wanted = rsm(x, matcher=matcher, kernel=RBF())
+        np.testing.assert_allclose(unpacked(layer["rsms"][kind]), wanted, 1e-4)
     assert made._repr_html_().startswith("<iframe") and "MB" in repr(made)
     assert len(made.html) < 3e6
 
@@ -181,7 +184,25 @@ def test_an_rsm_without_its_features_is_shown_as_it_is(tmp_path, x):
     assert layer["matchings"] is None and "how its tokens were matched" in layer["note"]
 
 
+def test_ids_of_a_file_name_its_samples(tmp_path, folder):
+    ids = IDS[::-1]
+    save_rsm(tmp_path / "second.npz", np.eye(N), x_ids=ids, y_ids=ids)
+    shown = Page(report(tmp_path / "second.npz", folder / "images").html)
+    assert shown.data["names"] == [*ids]
+    with pytest.raises(ValueError, match="the ids of 'second' differ"):
+        report(tmp_path / "second.npz", features=folder / "features.npz")
+
+
+def test_a_run_and_a_file_of_the_same_features_are_put_together(tmp_path, x):
+    np.save(tmp_path / "x.npy", x)
+    outputs = [tmp_path / "exact.zarr", tmp_path / "identity.npz"]
+    for output in outputs:
+        done("rsm", tmp_path / "x.npy", "-o", output, "--matcher", output.stem, "-q")
+    assert len(Page(report(outputs, grid=GRID).html).data["layers"]) == 1
+
+
 def test_features_that_were_moved_are_named_by_hand(tmp_path, x):
+    x = np.float32(1e-5) * x  # small norms are compared as well
     np.save(tmp_path / "x.npy", x)
     done("rsm", tmp_path / "x.npy", "-o", tmp_path / "run.zarr", "-q")
     os.rename(tmp_path / "x.npy", tmp_path / "moved.npy")
@@ -205,6 +226,17 @@ def test_some_of_many_samples_are_taken(x):
 
 
 # Its parts
+
+
+def test_arrays_are_cut_as_files_are():
+    seen = Preprocessing(LongestEdge(6), crop=(2, 6))
+    _, size = pictures.draw([np.zeros((8, 12, 3))], seen, lambda *done: None)
+    assert size == (2, 6)
+
+
+def test_no_value_has_the_code_of_an_unknown_one(rng):
+    for values in rng.uniform(size=(50, 1, 1)):
+        assert unpacked(_levels(values, np.ceil), "<u2", n=1) == 65534
 
 
 def test_the_most_wanted_pairs_come_first(rng):

@@ -8,6 +8,7 @@ import shell
 from PIL import Image
 
 from semrsm_jax import report
+from semrsm_jax.engine import run
 from semrsm_jax.store import save_rsm
 
 pytest.importorskip("bokeh")
@@ -49,11 +50,22 @@ def test_nan_and_other_shapes_are_refused(tmp_path):
     K = np.eye(3)
     K[0, 2] = np.nan
     save_rsm(tmp_path / "nan.npz", K)
-    with pytest.raises(ValueError, match="finite, got 1 NaN or infinite values, the"):
+    with pytest.raises(ValueError, match="RSM of 'nan' must be finite .*got 1 NaN"):
         report(tmp_path / "nan.npz")
     np.save(tmp_path / "wide.npy", np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"must hold a square RSM.*\(3, 4\)"):
         report(tmp_path / "wide.npy")
+
+
+def test_an_rsm_of_two_sets_is_refused(tmp_path, x):
+    files = {"ids": {"x_ids": ["a", "b"], "y_ids": ["c", "d"]}, "inputs": {}}
+    for name, ids in files.items():
+        path = tmp_path / f"{name}.npz"
+        save_rsm(path, np.eye(2), metadata={name: [{}, {}]}, **ids)
+    run(x[:2], x[2:4], store=tmp_path / "run.zarr")
+    for path in tmp_path.iterdir():
+        with pytest.raises(ValueError, match=r"\(2, 2\) of two sets of samples"):
+            report(path)
 
 
 def test_images_that_are_missing_are_named(tmp_path, folder):

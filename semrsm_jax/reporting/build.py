@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from semrsm_jax.reporting.layers import (
     SPATIAL,
     Layer,
     Tokens,
-    check_finite,
     check_same,
     grid_of,
     load_tokens,
@@ -42,7 +42,7 @@ from semrsm_jax.reporting.page import (
     render,
     require_bokeh,
 )
-from semrsm_jax.reporting.sources import Progress, Read, Source, naming, on_host
+from semrsm_jax.reporting.sources import Progress, Source, on_host, similar
 from semrsm_jax.store import check_output, package_version
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def report(
         `load_labels` reads it, of which each image gets the class it shows most of.
       layers: which of the layers; None: all.
       kernel: the similarity; None: that of a file, linear for a run or activations.
+        A bandwidth that is a rule is found for each definition: from all samples, or
+        from those shown where the RSM is computed here.
       matcher: for activations; files and runs record theirs.
       grid: rows and columns (H, W) of the token grid. None: that of the activations, or
         the one that fits the shape of the network's input. Prefix tokens such as CLS
@@ -115,7 +117,8 @@ def report(
       ImportError: Bokeh is not installed.
       TypeError: as `pair_statistics`.
       ValueError: an input is missing, damaged, or does not fit the others; more than
-        1,500 samples; an RSM is not square, or the spatio-semantic one alone.
+        1,500 samples; an RSM is of two sets of samples, or the spatio-semantic one
+        alone.
       OSError: the page cannot be written.
     """
     require_bokeh()
@@ -131,7 +134,7 @@ def report(
     files, called = named_images(images, ids, count)
     if names is not None and len(names) != count:
         raise ValueError(f"names must be one a sample, {count}, got {len(names)}")
-    called = tuple(map(str, names or called))
+    called = tuple(map(str, called if names is None else names))
     given = None if labels is None else orders.label_names(labels, ids, count)
     given = None if given is None else tuple(given[n] for n in chosen)
 
@@ -148,7 +151,7 @@ def report(
         jpeg, size = pictures.draw(
             [files[n] for n in chosen],
             preprocessing,
-            naming(report_progress, "Reading images"),
+            partial(report_progress, "Reading images"),
         )
     shown = _layers(twins, known, chosen, grid, size, report_progress)
     rooms = [pairs] * len(shown)
@@ -201,27 +204,24 @@ def _layers(
     shown = []
     for (semantic, spatial), x in zip(twins, known, strict=True):
         name, read = semantic.name, semantic.read(chosen)
-        kernel = read.kernel
         if x is not None and read.statistics is not None:
             check_same(name, x, read.statistics)
         aligned = None
         if spatial is not None:
             aligned = spatial.read(chosen)
-        elif x is not None and kernel is not None:
-            progress = naming(report_progress, f"Comparing by position, {name}")
-            stats = on_host(
-                pair_statistics(x.values, matcher=Identity(), progress=progress)
-            )
-            aligned = Read(np.asarray(kernel(stats)), stats, kernel)
-        rsms, lost = {SEMANTIC: read.rsm}, None
+        elif x is not None and semantic.kernel is not None:
+            progress = partial(report_progress, f"Comparing by position, {name}")
+            stats = pair_statistics(x.values, matcher=Identity(), progress=progress)
+            aligned = similar(on_host(stats), semantic.kernel)
+        rsms, kernels, lost = {SEMANTIC: read.rsm}, {SEMANTIC: read.kernel}, None
         if aligned is not None:
-            rsms[SPATIAL] = aligned.rsm
+            rsms[SPATIAL], kernels[SPATIAL] = aligned.rsm, aligned.kernel
             if read.statistics is not None and aligned.statistics is not None:
                 lost = lost_share(read.statistics, aligned.statistics)
         for K in rsms.values():
-            check_finite(name, K)
+            _checks.finite(f"the RSM of {name!r}", K)
         bound, note = similarity_bound(read), _why_none(semantic, x)
-        layer = Layer(name, rsms, bound, lost, kernel, semantic.matcher, note=note)
+        layer = Layer(name, rsms, bound, lost, kernels, semantic.matcher, note=note)
         if x is not None:
             tokens = x.values.shape[1]
             patches = grid_of(name, tokens, grid, x.grid, image)
@@ -254,7 +254,7 @@ def _with_correspondences(
     chosen = correspondences.choose_pairs(
         list(layer.rsms.values()), layer.lost, neighbors, most, also, layer.matcher
     )
-    progress = naming(report_progress, f"Matching pairs of {layer.name}")
+    progress = partial(report_progress, f"Matching pairs of {layer.name}")
     matched = correspondences.match_pairs(x.values, chosen, layer.matcher, progress)
     return layer._replace(correspondences=matched)
 

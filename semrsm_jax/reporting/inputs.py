@@ -94,15 +94,16 @@ def one_set(sources: Sequence[Source]) -> tuple[int, tuple[str, ...] | None]:
                 "RSMs must be over the same samples, got "
                 f"{first.count} of {first.name!r} and {each.count} of {each.name!r}"
             )
-        ids = each.ids
-        if ids is None and each.origin and isinstance(each.origin.features, str):
-            ids = feature_ids(each.origin.features)
-        if ids is not None and common is not None and tuple(ids) != common:
-            raise ValueError(
-                "RSMs must be over the same samples in the same order; the ids of "
-                f"{each.name!r} differ from those before"
-            )
-        common = common if ids is None else tuple(ids)
+        known = [each.ids]
+        if each.origin and isinstance(each.origin.features, str):
+            known.append(feature_ids(each.origin.features))
+        for ids in known:
+            if ids is not None and common is not None and tuple(ids) != common:
+                raise ValueError(
+                    "RSMs and their features must be of the same samples in the same "
+                    f"order; the ids of {each.name!r} differ from those before"
+                )
+            common = common if ids is None else tuple(ids)
     return first.count, common
 
 
@@ -149,6 +150,12 @@ def named_images(
     return images, ids or tuple(f"sample {n}" for n in range(count))
 
 
+def _same_features(first: Origin | None, second: Origin | None) -> bool:
+    """Whether two RSMs were computed from the same array of a file."""
+    paths = [origin and origin.features for origin in (first, second)]
+    return all(isinstance(path, str) for path in paths) and first == second
+
+
 # A semantic RSM, and the spatio-semantic one of the same features.
 Twins = tuple[Source, Source | None]
 
@@ -169,6 +176,7 @@ def paired(sources: Sequence[Source]) -> list[Twins]:
             for s in spatial
             if (s.content is not None and s.content == source.content)
             or s.name == source.name
+            or _same_features(s.origin, source.origin)
         )
         twins.append((source, next(same, None)))
     if not twins:

@@ -48,7 +48,7 @@ class Layer(NamedTuple):
       bound: (n, n), proven: no matching makes a pair more similar; None if unknown.
       lost: (n, n), the share of the matched inner product that is lost when tokens are
         compared position by position; NaN where nothing is matched.
-      kernel: the similarity; None if unknown.
+      kernels: by definition, the similarity with its bandwidth; None if unknown.
       matcher: of the semantic RSM; None if unknown.
       grid: (H, W) of its last H * W tokens, the patches; None without features.
       tokens: S; None without features.
@@ -60,7 +60,7 @@ class Layer(NamedTuple):
     rsms: dict[str, Float[np.ndarray, "n n"]]
     bound: Float[np.ndarray, "n n"] | None
     lost: Float[np.ndarray, "n n"] | None
-    kernel: Kernel | None
+    kernels: dict[str, Kernel | None]
     matcher: Matcher | None
     grid: tuple[int, int] | None = None
     tokens: int | None = None
@@ -99,16 +99,6 @@ def similarity_bound(read: Read) -> np.ndarray | None:
     best = kernel(stats._replace(inner=stats.upper_bound, sq_dist=sq_dist))  # type: ignore[arg-type]
     # A rounded bound may fall below the value that it bounds.
     return np.maximum(np.asarray(best), read.rsm)
-
-
-def check_finite(name: str, K: np.ndarray) -> None:
-    """Raises ValueError for an RSM with NaN or infinity."""
-    bad = np.argwhere(~np.isfinite(K))
-    if len(bad):
-        raise ValueError(
-            f"the RSM of {name!r} must be finite, got {len(bad)} NaN or infinite "
-            f"values, the first at row {bad[0][0]}, column {bad[0][1]}"
-        )
 
 
 def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
@@ -154,7 +144,7 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
 def check_same(name: str, tokens: Tokens, stats: PairStatistics) -> None:
     """Raises ValueError unless the norms are those that an RSM was computed from."""
     norms = np.square(tokens.values, dtype=np.float64).sum((1, 2))
-    wrong = ~np.isclose(norms, np.asarray(stats.x_sq_norm), rtol=_SAME)
+    wrong = ~np.isclose(norms, np.asarray(stats.x_sq_norm), rtol=_SAME, atol=0)
     if wrong.any():
         raise ValueError(
             f"features of {name!r} must be those that its RSM was computed from; the "

@@ -112,7 +112,7 @@ def layer_data(layer: Layer) -> dict[str, Any]:
         gap = _levels(excess, np.ceil)
     return {
         "name": layer.name,
-        "kernel": None if layer.kernel is None else label(layer.kernel),
+        "kernel": _kernels(layer),
         "matcher": None if layer.matcher is None else label(layer.matcher),
         "symmetric": layer.matcher is None or layer.matcher.symmetric,
         "selfIdentity": layer.matcher is not None and layer.matcher.self_is_identity,
@@ -126,13 +126,22 @@ def layer_data(layer: Layer) -> dict[str, Any]:
     }
 
 
+def _kernels(layer: Layer) -> str | None:
+    """The kernel of all RSMs of a layer, or that of each where bandwidths differ."""
+    labels = {kind: label(kernel) for kind, kernel in layer.kernels.items() if kernel}
+    if len(set(labels.values())) > 1:
+        return ", ".join(f"{kind}: {text}" for kind, text in labels.items())
+    return next(iter(labels.values()), None)
+
+
 def _levels(values: np.ndarray, rounding: Any) -> dict[str, Any]:
     """A matrix in 65,535 steps from 0, or its least value below, to its largest."""
     known = values[np.isfinite(values)]
     low = min(0.0, float(known.min(initial=0)))
     step = (float(known.max(initial=0)) - low) / 65534 or 1.0
-    levels = np.where(np.isfinite(values), rounding((values - low) / step), 65535)
-    levels = np.clip(levels, 0, 65535).astype("<u2")
+    # A quotient may round above the last step, to the code of an unknown value.
+    levels = np.clip(rounding((values - low) / step), 0, 65534)
+    levels = np.where(np.isfinite(values), levels, 65535).astype("<u2")
     return {"low": low, "step": step, **_half(levels)}
 
 

@@ -30,7 +30,7 @@ def draw(
 
     Args:
       images: paths, or arrays (H, W, 3) or (H, W), uint8 or floats in [0, 1].
-      preprocessing: the part of a file that the network saw; None: all of it.
+      preprocessing: the part of an image that the network saw; None: all of it.
       progress: called as ``progress(done, total)``, in images.
 
     Raises:
@@ -41,12 +41,12 @@ def draw(
 
     def one(image: Any) -> tuple[str, tuple[int, int]]:
         if isinstance(image, str | os.PathLike):
-            if preprocessing is None:
-                pixels = read_image(image)
-            else:
-                pixels = preprocessing.seen(preprocessing.read(image))
+            read = read_image if preprocessing is None else preprocessing.read
+            pixels = read(image)
         else:
             pixels = _pixels(image)
+        if preprocessing is not None:
+            pixels = preprocessing.seen(pixels)
         small = Image.fromarray(pixels)
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         if max(small.size) < side // 2:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from semrsm_jax.matching import Matcher
 from semrsm_jax.pairs import PairStatistics, pair_statistics
 from semrsm_jax.registry import rebuild
 
-Progress = Callable[[str, int, int], object]
+Progress = Callable[[str, int, int], None]
 
 
 class Origin(NamedTuple):
@@ -59,6 +60,7 @@ class Source(NamedTuple):
       count: N.
       ids: of the samples; None if they have none.
       matcher: of the RSM; None if unknown.
+      kernel: of the RSM, not yet fitted; None if unknown.
       origin: its features; None if unknown.
       content: equal for RSMs of the same features; None if unknown.
       read: reads the part of the given samples, by their numbers.
@@ -68,6 +70,7 @@ class Source(NamedTuple):
     count: int
     ids: tuple[str, ...] | None
     matcher: Matcher | None
+    kernel: Kernel | None
     origin: Origin | None
     content: Any
     read: Callable[[np.ndarray], Read]
@@ -79,7 +82,7 @@ def open_sources(
     """Opens the RSMs of files and runs; a run of several layers gives one for each.
 
     Raises:
-      ValueError: as `open_similarity`, or an RSM is not square.
+      ValueError: as `open_similarity`, or an RSM is between two sets of samples.
     """
     sources: list[Source] = []
     for path in map(Path, paths):
@@ -106,24 +109,14 @@ def array_sources(
             array: Any = array,
             order: str = layout,
         ) -> Read:
-            report = naming(progress, f"Matching {name}")
+            report = partial(progress, f"Matching {name}")
             x = to_tokens(array[chosen], order)
             stats = on_host(pair_statistics(x, matcher=matcher, progress=report))
-            fitted = _fitted(kernel, lambda: [stats.sq_dist])
-            return Read(np.asarray(fitted(stats)), stats, fitted)
+            return similar(stats, kernel)
 
-        origin = Origin(array, layout=layout)
-        sources.append(Source(name, array.shape[0], None, matcher, origin, None, read))
+        count, origin = array.shape[0], Origin(array, layout=layout)
+        sources.append(Source(name, count, None, matcher, kernel, origin, None, read))
     return sources
-
-
-def naming(progress: Progress, description: str) -> Callable[[int, int], None]:
-    """Progress under a fixed description."""
-
-    def report(done: int, total: int) -> None:
-        progress(description, done, total)
-
-    return report
 
 
 def on_host(stats: PairStatistics) -> PairStatistics:
@@ -140,9 +133,16 @@ def part_of(stats: PairStatistics, chosen: np.ndarray) -> PairStatistics:
     return jax.tree.map(part, on_host(stats))
 
 
-def _fitted(kernel: Kernel, sq_dist: Callable[[], Iterable[Any]]) -> Kernel:
+def similar(stats: PairStatistics, kernel: Kernel) -> Read:
+    """The RSM of the statistics of all its samples."""
+    fitted = _fitted(kernel, stats)
+    return Read(np.asarray(fitted(stats)), stats, fitted)
+
+
+def _fitted(kernel: Kernel, stats: PairStatistics) -> Kernel:
     """The kernel, fitted to the whole RSM if it has a bandwidth."""
-    return kernel.fitted(sq_dist) if isinstance(kernel, FittedKernel) else kernel
+    whole = isinstance(kernel, FittedKernel)
+    return kernel.fitted(lambda: [np.asarray(stats.sq_dist)]) if whole else kernel
 
 
 def _file(path: Path, kernel: Kernel | None) -> Source:
@@ -150,16 +150,17 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
 
     file = load_rsm(path)
     known = file.metadata
-    _check_square(path, file.rsm.shape)
-    recorded = rebuild(known.get("kernel"))
+    inputs = known.get("inputs") or [{}]
+    ids = file.x_ids or file.y_ids
+    _check_square(path, file.rsm.shape, len(inputs) > 1 or (file.y_ids or ids) != ids)
     stats = None if file.statistics is None else on_host(file.statistics)
     if kernel is not None and stats is None:
         raise ValueError(
             f"{path} holds an RSM without pair statistics; {kernel!r} cannot be applied"
         )
-    rule = kernel if kernel is not None else recorded
+    unfitted = rule = kernel if kernel is not None else rebuild(known.get("kernel"))
     if stats is not None and rule is not None:
-        rule = _fitted(rule, lambda: [stats.sq_dist])
+        rule = _fitted(rule, stats)
 
     def read(chosen: np.ndarray) -> Read:
         part = None if stats is None else part_of(stats, chosen)
@@ -167,7 +168,6 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
             return Read(np.asarray(rule(part)), part, rule)
         return Read(file.rsm[np.ix_(chosen, chosen)], part, rule)
 
-    inputs = known.get("inputs") or [{}]
     origin, content = None, None
     if "file" in inputs[0]:
         center = known.get("center")
@@ -177,7 +177,8 @@ def _file(path: Path, kernel: Kernel | None) -> Source:
         origin = Origin(features, key, layout, center)
         content = (inputs[0].get("sha256"), key, layout, center)
     matcher = rebuild(known.get("matcher"))
-    return Source(path.stem, len(file.rsm), None, matcher, origin, content, read)
+    count = len(file.rsm)
+    return Source(path.stem, count, ids, matcher, unfitted, origin, content, read)
 
 
 def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
@@ -187,7 +188,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
     for layer, store in runs.items():
         part = layer if len(runs) > 1 else None
         similarity = open_similarity(path, kernel or Linear(), layer=part)
-        _check_square(path, similarity.shape)
+        _check_square(path, similarity.shape, store.manifest.y is not None)
         rule: Any = similarity.kernel
 
         def read(chosen: np.ndarray, store: Any = store, rule: Any = rule) -> Read:
@@ -226,6 +227,7 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
                 store.grid.rows,
                 manifest.x.sample_ids,
                 rebuild(manifest.matcher),
+                kernel or Linear(),
                 origin,
                 (manifest.x.sha256, prepared.get("center")),
                 read,
@@ -234,11 +236,11 @@ def _runs(path: Path, kernel: Kernel | None) -> list[Source]:
     return sources
 
 
-def _check_square(path: Path, shape: tuple[int, ...]) -> None:
-    if shape[0] != shape[1]:
+def _check_square(path: Path, shape: tuple[int, ...], two_sets: bool) -> None:
+    if two_sets or shape[0] != shape[1]:
         raise ValueError(
             f"{path} must hold a square RSM, of samples with themselves, got shape "
-            f"{shape}"
+            f"{shape}{' of two sets of samples' if two_sets else ''}"
         )
 
 
