@@ -147,6 +147,7 @@ def test_double_precision_of_arrays_on_the_device(x64):
 def test_store_equals_memory_whatever_the_batch(model, images, tmp_path):
     expected = extract(model, images, LAYERS, tokens="patches")
     options = {"batch_size": 3, "tokens": "patches", "metadata": {"why": "a test"}}
+    (tmp_path / "a.zarr").mkdir()
     store = extract_to_store(model, images, LAYERS, tmp_path / "a.zarr", **options)
     assert store.complete
     opened = FeatureStore.open(tmp_path / "a.zarr")
@@ -205,7 +206,8 @@ def test_a_store_of_something_else_is_refused(model, images, tmp_path):
         "metadata": {"a": 1},
     }
     good = {"model": model, "images": images, "batch_size": 4}
-    for name, value in others.items():
+    # None, the default, is decided by layer; so is not what the model states.
+    for name, value in [*others.items(), ("prefix_tokens", 0), ("prefix_tokens", 2)]:
         with pytest.raises(ValueError, match="a.zarr"):
             extract_to_store(layers=["embed"], path=path, **(good | {name: value}))
     assert extract_to_store(model, images, ["embed"], path, batch_size=4).complete
@@ -248,6 +250,16 @@ def test_a_folder_of_images(model, tmp_path):
     store = extract_to_store(model, folder, LAYERS, tmp_path / "f.zarr", batch_size=2)
     assert list(store.ids) == ["a.png", "b.png", "c.png"]
     json.dumps(store.metadata)
+
+
+def test_a_batch_of_another_size_is_refused(model, images):
+    class Mixed(Source):
+        def read(self, start, stop):
+            side = 4 if start else None  # one token, which would fill all
+            return super().read(start, stop)[:, :side, :side]
+
+    with pytest.raises(ValueError, match="one size: from image 4 on, layer 'embed'"):
+        extract(model, Mixed(images), ["embed"], batch_size=4)
 
 
 def test_sources_refused(model):

@@ -203,9 +203,12 @@ def test_names_that_are_not_text(tmp_path):
     assert folder.read(0, 1).shape == (1, 8, 8, 3)
 
 
-def test_a_file_that_was_deleted_is_named(tmp_path):
+def test_a_file_that_was_changed_or_deleted_is_named(tmp_path):
     save(tmp_path / "a.png")
     folder = open_folder(tmp_path, SMALL)
+    save(tmp_path / "a.png", picture(1))
+    with pytest.raises(ValueError, match="a.png: changed since"):
+        folder.read(0, 1)
     (tmp_path / "a.png").unlink()
     with pytest.raises(ValueError, match="a.png: No such file"):
         folder.read(0, 1)

@@ -74,7 +74,7 @@ Untrained = Annotated[
     typer.Option(
         "--untrained",
         help="Random weights, for a network of timm, torchvision or transformers; "
-        "nothing is fetched.",
+        "no weights are fetched.",
     ),
 ]
 PrefixTokens = Annotated[

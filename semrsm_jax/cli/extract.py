@@ -28,7 +28,7 @@ Example: semrsm extract --model facebook/dinov2-base --images photographs --toke
 
 Example: semrsm extract --model torchvision:swin_t --list-layers
 
-Images are all files below the folder that end in .png, .jpg, .webp, .bmp, .tif or .gif, sorted; their paths below it become the ids of the samples. EXIF orientation is applied, transparency is dropped, and an animation is its first frame.
+Images are all files below the folder that end in .png, .jpg, .webp, .bmp, .tif or .gif, sorted; their paths below it become the ids of the samples. EXIF orientation is applied, transparency is dropped, or composed onto white where the network's own processor does so (CLIP, BiT, DINOv2, SAM), and an animation is its first frame.
 
 An output .zarr is written batch by batch: after an interruption the same command resumes it. .npz and .safetensors are written at the end, and hold an array (N, S, C) for each layer. semrsm rsm reads all of them, with --key LAYER where there are several."""  # noqa: E501 (lines are wrapped when shown)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -146,8 +147,9 @@ def extract_to_store(
     kept = (tokens, prefix_tokens, layout)
     extraction = checked_extraction(network, images, layers, batch_size, kept, progress)
     described = {**(metadata or {}), "extraction": _described(extraction)}
-    store = None
-    if os.path.lexists(path):
+    store, folder = None, Path(path)
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if os.path.lexists(path) and not empty:
         existing = FeatureStore.open(path)
         shapes = {name: rows.shape[1:] for name, rows in existing.layers.items()}
         if set(shapes) != set(extraction.layers):
@@ -178,6 +180,12 @@ def _in_memory(extraction: Extraction) -> dict[str, Float[Array, "N S C"]]:
                 if name not in features:
                     shape = (samples, *value.shape[1:])
                     features[name] = _aligned(shape, value.dtype)
+                elif value.shape[1:] != features[name].shape[1:]:
+                    raise ValueError(
+                        f"images must have one size: from image {start} on, layer "
+                        f"{name!r} gives (S, C) = {value.shape[1:]}, and before "
+                        f"{features[name].shape[1:]}"
+                    )
                 features[name][start : start + len(value)] = value
     return {
         name: jax.device_put(features.pop(name), may_alias=True)
@@ -219,19 +227,23 @@ def _stored_dtype(dtypes: Iterable[np.dtype]) -> np.dtype:
 
 def _described(extraction: Extraction) -> dict[str, Any]:
     """The network, parameters, images and settings that determine the features."""
-    model = type(extraction.network.model)
-    return {
+    model, rule = type(extraction.network.model), extraction.rule
+    described = {
         "model": f"{model.__module__}.{model.__qualname__}",
         "parameters_sha256": extraction.digest(),
         "images": extraction.source.digest,
-        "tokens": extraction.rule.tokens,
-        "prefix_tokens": _as_json(
-            extraction.rule.prefix, extraction.rule.stated.prefix
-        ),
-        "layout": _as_json(extraction.rule.layout, None),
+        "tokens": rule.tokens,
+        "prefix_tokens": _as_json(rule.prefix, rule.stated.prefix),
+        "layout": _as_json(rule.layout, None),
     }
+    if rule.prefix is not None and rule.prefix == rule.stated.prefix:
+        # What the model states need not hold of every layer; what is given does.
+        described["prefix_tokens_given"] = True
+    return described
 
 
 def _as_json(setting: Any, default: Any) -> Any:
     """A setting of `extract` as it was given; the default where none was."""
-    return dict(setting) if isinstance(setting, tuple) else setting or default
+    if setting is None:
+        return default
+    return dict(setting) if isinstance(setting, tuple) else setting

@@ -86,10 +86,11 @@ def build_transformers(folder: str, pretrained: bool) -> Built:
     required("torch", "torch")
 
     def build() -> Any:
+        # By default it computes in the dtype that the weights were saved in.
         if pretrained:
-            return transformers.AutoModel.from_pretrained(folder)
+            return transformers.AutoModel.from_pretrained(folder, dtype="float32")
         config = transformers.AutoConfig.from_pretrained(folder)
-        return transformers.AutoModel.from_config(config)
+        return transformers.AutoModel.from_config(config, dtype="float32")
 
     model = _with_weights(f"hf:{folder}", build)
     try:

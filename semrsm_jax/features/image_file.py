@@ -81,6 +81,11 @@ def examine(path: Path) -> bytes | ValueError:
     return hashlib.sha256(content).digest()
 
 
+def file_digest(path: Path) -> bytes:
+    """The SHA-256 of a file; ValueError if it cannot be read."""
+    return hashlib.sha256(_file_bytes(path)).digest()
+
+
 def _file_bytes(path: Path) -> bytes:
     try:
         # Reading a pipe would never end.

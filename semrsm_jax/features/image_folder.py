@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 
 from semrsm_jax import _checks
 from semrsm_jax._resources import cores
-from semrsm_jax.features.image_file import examine, read_image
+from semrsm_jax.features.image_file import examine, file_digest, read_image
 from semrsm_jax.features.preprocessing import ForeignPreprocessing, Preprocessing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -47,6 +47,7 @@ class ImageFolder:
       skipped: the files that could not be read.
       digest: SHA-256, in hexadecimal, of all ids, file contents, and the preprocessing
         if it compares by value, as `Preprocessing` does.
+      contents: SHA-256 of each file.
     """
 
     root: Path
@@ -55,6 +56,7 @@ class ImageFolder:
     preprocess: Preprocess
     skipped: tuple[BrokenImage, ...]
     digest: str
+    contents: tuple[bytes, ...] = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         """The number of images."""
@@ -69,7 +71,7 @@ class ImageFolder:
         """
         paths = self.paths[start:stop]
         with ThreadPoolExecutor(cores()) as pool:
-            images = list(pool.map(self._prepared, paths))
+            images = list(pool.map(self._prepared, paths, self.contents[start:stop]))
         for image, path in zip(images, paths, strict=True):
             if image.shape != images[0].shape:
                 raise ValueError(
@@ -79,10 +81,12 @@ class ImageFolder:
                 )
         return np.stack(images)
 
-    def _prepared(self, path: Path) -> Float[np.ndarray, "h w 3"]:
+    def _prepared(self, path: Path, content: bytes) -> Float[np.ndarray, "h w 3"]:
         known = isinstance(self.preprocess, Preprocessing | ForeignPreprocessing)
         image = self.preprocess.read(path) if known else read_image(path)
         try:
+            if file_digest(path) != content:
+                raise ValueError("changed since the folder was opened; open it again")
             return self.preprocess(image)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -156,7 +160,7 @@ def open_files(
             if isinstance(examined, ValueError):
                 broken.append(BrokenImage(name, str(examined)))
             else:
-                sound.append((name, path))
+                sound.append((name, path, examined))
                 digest.update(f"{len(name)} {name} ".encode() + examined)
             if progress is not None:
                 progress(done, len(paths))
@@ -168,8 +172,11 @@ def open_files(
             f"images: {len(broken)} of {len(paths)} files below {root} cannot be read"
             f"{hint}\n{shown}{more}"
         )
-    ids, files = zip(*sound, strict=True)
-    return ImageFolder(root, ids, files, preprocess, tuple(broken), digest.hexdigest())
+    ids, files, contents = zip(*sound, strict=True)
+    skipped = tuple(broken)
+    return ImageFolder(
+        root, ids, files, preprocess, skipped, digest.hexdigest(), contents
+    )
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:

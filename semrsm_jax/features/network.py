@@ -94,8 +94,9 @@ def load_network(
         ``"timm:NAME"``; ``"torchvision:NAME"``; ``"hf:FOLDER_OR_ID"`` for any vision
         network of transformers; or ``"module:function"``, where the function returns a
         torch or flax.nnx module, or that and what prepares an image.
-      dtype: what the network computes in.
-      revision: branch, tag or commit of a repository.
+      dtype: what the network computes in; of a function's flax network ``"float32"``,
+        which leaves it as it is.
+      revision: branch, tag or commit of a repository on the hub.
       pretrained: with the weights that the library trained; False: with random weights,
         for networks of timm, torchvision and transformers.
 
@@ -106,11 +107,23 @@ def load_network(
       OSError: the hub cannot be reached.
       ImportError: a package is needed that is not installed, or does not fit.
       TypeError: the weights are not floating-point numbers.
-      ValueError: there is no such network, or it is damaged or not supported.
+      ValueError: there is no such network, or it is damaged or not supported, has no
+        layers, or a setting does not fit it.
     """
     library, _, name = source.partition(":")
-    if not name or Path(source).exists():
-        return _of_this_package(source, dtype, revision, pretrained)
+    ours = not name or Path(source).exists()
+    if not pretrained and (ours or library not in ("hf", *_LIBRARIES)):
+        raise ValueError(
+            f"random weights (pretrained=False, --untrained) do not fit {source}: they "
+            "are for timm:NAME, torchvision:NAME and hf:FOLDER"
+        )
+    if ours:
+        return _of_this_package(source, dtype, revision)
+    if library != "hf" and revision is not None:
+        raise ValueError(
+            f"revision (--revision) does not fit {source}: it is for repositories on "
+            f"the Hugging Face hub, got {revision!r}"
+        )
     if library == "hf":
         return _of_transformers(source, name, dtype, revision, pretrained)
     if library in _LIBRARIES:
@@ -118,17 +131,10 @@ def load_network(
     return _of_library(source, _libraries.build_by_function(source), dtype)
 
 
-def _of_this_package(
-    source: str, dtype: str, revision: str | None, pretrained: bool
-) -> LoadedNetwork:
+def _of_this_package(source: str, dtype: str, revision: str | None) -> LoadedNetwork:
     """A network of the package, from a checkpoint."""
     from semrsm_jax.models import load, locate
 
-    if not pretrained:
-        raise ValueError(
-            f"random weights (pretrained=False, --untrained) do not fit {source}: they "
-            "are for timm:NAME, torchvision:NAME and hf:FOLDER"
-        )
     path = locate(source, revision=revision)
     model = load(path, dtype=dtype)
     layers = layer_names(model)
@@ -144,11 +150,11 @@ def _of_transformers(
     """A network of transformers; through this package where it is one of ours."""
     from semrsm_jax.models import locate
 
-    path = locate(name, revision=revision)
+    path = locate(name, revision=revision, weights=pretrained)
     shown = f"hf:{path.resolve().name}" if Path(name).exists() else source
     if pretrained:
         try:
-            loaded = _of_this_package(str(path), dtype, None, True)
+            loaded = _of_this_package(str(path), dtype, None)
         except ValueError as error:
             if "not supported" not in str(error):
                 raise
@@ -166,7 +172,14 @@ def _of_library(source: str, built: _libraries.Built, dtype: str) -> LoadedNetwo
     """A network that is built, in evaluation mode."""
     model = built.model
     layers, blocks = layer_names(model), block_layers(model)
-    if dtype != "float32" and hasattr(model, "to"):
+    if not layers:
+        raise ValueError(f"{source} must have layers, modules inside of it, got none")
+    if dtype != "float32":
+        if not hasattr(model, "to"):
+            raise ValueError(
+                f"dtype must be float32 for {source}, a flax network, which states its "
+                f"own, got {dtype!r}"
+            )
         import torch
 
         model = model.to(getattr(torch, dtype))

@@ -16,7 +16,9 @@ _WEIGHTS = (
 )
 
 
-def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
+def locate(
+    source: str | os.PathLike, *, revision: str | None = None, weights: bool = True
+) -> Path:
     """Finds a checkpoint: a local path, or the hub's, downloaded.
 
     Downloads go to the cache of huggingface_hub and are not fetched again. Config
@@ -26,6 +28,7 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
       source: a folder, a file, one of `VARIANTS`, or the id of a repository, such as
         `"facebook/dinov2-base"`.
       revision: branch, tag or commit in the repository.
+      weights: False: only the JSON files are fetched.
 
     Returns:
       The folder or file.
@@ -56,7 +59,7 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
             f"{name} is not a local folder; to fetch it from the hub: "
             "pip install 'semrsm_jax[hub]'"
         ) from error
-    for kind in _WEIGHTS:
+    for kind in _WEIGHTS if weights else ([],):
         try:
             folder = snapshot_download(
                 name, revision=revision, allow_patterns=[*_JSON, *kind]
@@ -72,7 +75,9 @@ def locate(source: str | os.PathLike, *, revision: str | None = None) -> Path:
                 f"denies access{_nearest(name)}; give the path of a downloaded "
                 f"checkpoint instead: {_first_line(error)}"
             ) from error
-        if any(next(Path(folder).glob(pattern), None) for pattern in kind):
+        if not weights or any(
+            next(Path(folder).glob(pattern), None) for pattern in kind
+        ):
             return Path(folder)
     expected = ", ".join(kind[0] for kind in _WEIGHTS)
     raise ValueError(f"{name} holds no weights on the hub, neither {expected}")
