@@ -222,10 +222,11 @@ def test_a_wrong_dtype_is_not_a_fault_of_the_config(folder):
 
 
 def test_the_hub_is_asked_by_id_and_by_name(monkeypatch, folder):
-    asked = []
+    asked, patterns = [], []
 
     def snapshot(name, *, revision, allow_patterns):
         asked.append((name, revision))
+        patterns.append(allow_patterns)
         return str(folder)
 
     monkeypatch.setattr(hub, "snapshot_download", snapshot)
@@ -235,6 +236,8 @@ def test_the_hub_is_asked_by_id_and_by_name(monkeypatch, folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="holds no weights on the hub"):
         locate("someone/vit")
+    assert locate("someone/vit", weights=False) == folder
+    assert all(name.endswith(".json") for name in patterns[-1])
 
 
 def test_a_hub_out_of_reach_is_explained(monkeypatch):

@@ -36,6 +36,14 @@ def network():
 def both():
     return network(), Preprocessing(resize=Exactly(32, 32), crop=None)
 
+def in_flax():
+    from flax import nnx
+
+    return nnx.Sequential(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
+
+def bare():
+    return torch.nn.ReLU()
+
 def broken():
     return {}["key"]
 """
@@ -103,12 +111,15 @@ def test_transformers_by_folder(folder, rng):
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "image_size": 32}
     sizes |= {"num_hidden_layers": 2, "intermediate_size": 32, "patch_size": 8}
     config = transformers.Data2VecVisionConfig(**sizes)
-    transformers.Data2VecVisionModel(config).save_pretrained("checkpoint")
+    half = transformers.Data2VecVisionModel(config).half()
+    half.save_pretrained("checkpoint")
     size = {"height": 32, "width": 32}
     transformers.BeitImageProcessor(size=size, do_center_crop=False).save_pretrained(
         "checkpoint"
     )
-    loaded = load_network("hf:checkpoint")
+    for pretrained in (False, True):
+        loaded = load_network("hf:checkpoint", pretrained=pretrained)
+        assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     processor = transformers.AutoImageProcessor.from_pretrained("checkpoint")
     image = odd_image(rng)
     expected = processor(images=Image.fromarray(image), return_tensors="np")
@@ -162,6 +173,21 @@ def test_refused_names(folder, source, message):
     error = refused("extract", "-m", source, "-i", "images", "-o", "f.npz")
     assert re.search(message, error), error
     assert not Path("f.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "message"),
+    [
+        ("own_networks:both", {"pretrained": False}, "random weights .* do not fit"),
+        ("own_networks:both", {"revision": "main"}, "revision .* got 'main'"),
+        ("timm:resnet10t", {"revision": "main"}, "revision .* got 'main'"),
+        ("own_networks:in_flax", {"dtype": "bfloat16"}, "dtype must be float32 for"),
+        ("own_networks:bare", {}, "must have layers"),
+    ],
+)
+def test_settings_that_do_not_fit(folder, source, settings, message):
+    with pytest.raises(ValueError, match=message):
+        load_network(source, **settings)
 
 
 def test_a_missing_package_names_its_extra(folder, monkeypatch):
