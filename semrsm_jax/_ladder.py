@@ -25,12 +25,14 @@ class Ladder(NamedTuple):
       share: (R, N, M), or (R,): `value` over `attainable`; NaN where nothing above 0 is
         attainable.
       attainable: (N, M), or a scalar: the least proven upper bound of any rung.
+      two_sets: whether y was given, so that pairs (i, i) are pairs like others.
     """
 
     matchers: tuple[Matcher, ...]
     value: Float[Array, "R *pairs"]
     share: Float[Array, "R *pairs"]
     attainable: Float[Array, "*pairs"]
+    two_sets: bool = False
 
 
 def invariance_ladder(
@@ -109,4 +111,4 @@ def invariance_ladder(
         value, attainable = value[:, 0, 0], attainable[0, 0]
     positive = attainable > 0
     share = jnp.where(positive, value / jnp.where(positive, attainable, 1), jnp.nan)
-    return Ladder(tuple(matchers), value, share, attainable)
+    return Ladder(tuple(matchers), value, share, attainable, y is not None)

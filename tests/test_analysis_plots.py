@@ -6,12 +6,14 @@ import pytest
 from semrsm_jax.plotting import (
     Retrieved,
     ScoreCurve,
+    neighbor_gallery,
     plot_comparison,
     plot_comparison_difference,
     plot_correlation,
     plot_scores_at_k,
     retrieval_gallery,
 )
+from semrsm_jax.retrieval import Neighbors
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
@@ -96,6 +98,19 @@ def test_plot_scores_at_k_counts_from_one():
     assert len(ax.collections) == 1
     assert ax.get_ylabel() == "IoU@k"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["semantic", "b"]
+
+
+def test_the_default_gallery_of_few_queries(tmp_path):
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    image = pytest.importorskip("PIL.Image")
+    for path in paths:
+        image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+    found = Neighbors(np.array([[1], [0], [0]]), np.ones((3, 1)))
+    names = np.array(["first", "second", "third"])
+    for given, wanted in ((names, "first"), (None, "a.png")):
+        figure = neighbor_gallery({"k": found}, paths, paths, query_names=given)
+        captions = [ax.get_xlabel() for ax in figure.axes]
+        assert len(captions) == 6 and captions[0] == wanted
 
 
 def test_retrieval_gallery_places_neighbors_beside_their_query(rng):

@@ -38,6 +38,14 @@ def test_the_names_of_transformers_5_are_read_as_those_of_the_hub(name, tmp_path
     assert_same_values(old, load(tmp_path / "new"))
 
 
+def test_a_converted_file_keeps_shapes_and_permissions(tmp_path):
+    source, target = tmp_path / "a.bin", tmp_path / "a.safetensors"
+    torch.save({"number": torch.tensor(3)}, source)
+    convert_checkpoint(source, target)
+    assert load_file(target)["number"].shape == ()
+    assert target.stat().st_mode == source.stat().st_mode
+
+
 @pytest.mark.parametrize("kind", ["bin", "pth", "shards", "shards-bin", "converted"])
 def test_every_kind_of_file_gives_the_same_network(kind, tmp_path):
     model = randomized(CASES["vit-b16"][0]())

@@ -44,6 +44,7 @@ def test_demo_writes_figure_and_numbers(tiny_demo):
     # Both windows of each of the 20 crops, at the one stage.
     page = Path("my demo/report.html").read_text(encoding="utf-8")
     assert page.count(', upper"') == page.count(', lower"') == 20
+    assert "ResNet18 with trained weights</title>" in page
     assert Path("my demo/translation.png").read_bytes().startswith(b"\x89PNG")
     numbers = json.loads(Path("my demo/translation.json").read_text())
     assert numbers["config"]["crops"] == 20

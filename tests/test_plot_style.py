@@ -145,12 +145,14 @@ def test_ladder_shows_the_median_of_the_pairs_off_the_diagonal():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["Identity", "Exact"]
     assert [text.get_text() for text in ax.texts] == ["37.5", "87.5"]
     every = plot_ladder(_LADDER, names=["none", "any"], diagonal=True)
-    assert [text.get_text() for text in every.texts] == ["75.0", "100.0"]
+    two = plot_ladder(_LADDER._replace(two_sets=True))
+    for ax in (every, two):
+        assert [text.get_text() for text in ax.texts] == ["75.0", "100.0"]
     assert [text.get_text() for text in every.get_xticklabels()] == ["none", "any"]
 
 
 def test_ladder_of_one_pair_is_points():
-    pair = Ladder(_LADDER.matchers, *(field[..., 0, 1] for field in _LADDER[1:]))
+    pair = Ladder(_LADDER.matchers, *(field[..., 0, 1] for field in _LADDER[1:4]))
     points = plot_ladder(pair).lines[1]
     assert points.get_marker() == "o"
     np.testing.assert_allclose(points.get_ydata(), [50, 100], rtol=1e-6)
@@ -211,6 +213,10 @@ _NAN = _LADDER._replace(share=_LADDER.share * np.nan)
         (
             lambda: plot_comparison_difference(_I, np.eye(3), "ab"),
             "must have one shape",
+        ),
+        (
+            lambda: plot_comparison_difference(_I, _I, "ab", limit=0),
+            "limit must be a finite number above 0, got 0",
         ),
         (lambda: plot_correlation([], []), "at least 1"),
         (lambda: plot_correlation([1], [1, 2]), "equally many values"),

@@ -164,6 +164,8 @@ def test_weights_come_back_as_they_were_saved(tmp_path, rng):
     assert other.classifier.kernel[...].dtype == jnp.float32
     halves, whole = (tmp_path / f"float{n}.safetensors" for n in (16, 32))
     assert halves.stat().st_size < 0.7 * whole.stat().st_size
+    (tmp_path / "empty").touch()
+    assert whole.stat().st_mode == (tmp_path / "empty").stat().st_mode
     with pytest.raises(ValueError, match="exists"):
         save_weights(model, whole)
 

@@ -107,13 +107,14 @@ def _page(result: "TranslationResult", progress: Report) -> "ReportPage":
     from semrsm_jax.demo import views
 
     shown = views(result, _REPORT_CROPS, _REPORT_TOKENS)
+    weights = result.config.weights[0]  # those of the views
     return report(
         shown.features,
         shown.images,
         labels=shown.scenes,
         kernel=Cosine(),
         names=shown.names,
-        title="Shifted windows of photographs, untrained ResNet18",
+        title=f"Shifted windows of photographs, ResNet18 with {weights} weights",
         progress=progress,
     )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from semrsm_jax.models._layers import floating
 from semrsm_jax.store import new_file
@@ -51,7 +51,8 @@ def save_weights(
         for name, variable in parameter_paths(model).items()
     }
     with new_file(path, overwrite) as temporary:
-        save_file(tensors, temporary)
+        # `save_file` makes a file that only its owner can read.
+        temporary.write_bytes(save(tensors))
 
 
 def load_weights(model: nnx.Module, path: str | os.PathLike) -> None:

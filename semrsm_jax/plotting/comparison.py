@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from semrsm_jax import _checks
 from semrsm_jax.plotting.style import (
     COLORMAP,
     DIVERGING,
@@ -92,7 +93,7 @@ def plot_comparison_difference(
       names: of the R rows, from the top.
       ax: where to draw; None makes a new figure that fits the matrix.
       other_names: of the Q columns; None: as the rows.
-      limit: absolute difference of the strongest colors; None: the largest.
+      limit: absolute difference of the strongest colors, above 0; None: the largest.
       title: above the heatmap.
       label: of the color bar.
       numbers: as `plot_comparison`.
@@ -103,7 +104,9 @@ def plot_comparison_difference(
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: as `plot_comparison`, or the matrices differ in shape.
+      TypeError: `limit` is not a number.
+      ValueError: as `plot_comparison`, the matrices differ in shape, or `limit` is not
+        finite and above 0.
     """
     matrix, columns = _checked(matrix, names, other_names)
     if matrix.shape != np.shape(baseline):
@@ -115,6 +118,7 @@ def plot_comparison_difference(
     if limit is None:
         known = np.abs(difference[np.isfinite(difference)])
         limit = float(known.max(initial=0)) or 1.0
+    limit = _checks.finite_number("limit", limit, above=True)
     ax = _fitting(matrix.shape) if ax is None else ax
     image = ax.imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
     # Two digits of the largest.

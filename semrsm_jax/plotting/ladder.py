@@ -31,8 +31,8 @@ def plot_ladder(
       ladder: of `invariance_ladder`.
       ax: where to draw; None makes a new figure.
       names: of the R rungs; None: the names of the matchers.
-      diagonal: whether pairs (i, i) of a square ladder count. They are trivial where
-        samples are compared with themselves, so the default is False.
+      diagonal: whether pairs (i, i) count where x is compared with itself. They are
+        trivial, so the default is False; between two sets they always count.
       title: above the axes.
       label: of the share.
 
@@ -92,7 +92,8 @@ def plot_ladder(
 def _percent(ladder: Ladder, diagonal: bool) -> np.ndarray:
     """The finite shares (R, pairs), in percent."""
     shares = 100 * np.asarray(ladder.share)
-    if shares.ndim == 3 and shares.shape[1] == shares.shape[2] and not diagonal:
+    square = shares.ndim == 3 and shares.shape[1] == shares.shape[2]
+    if square and not (diagonal or ladder.two_sets):
         shares = shares[:, ~np.eye(shares.shape[1], dtype=bool)]
     shares = shares.reshape(len(shares), -1)
     shares = shares[:, np.isfinite(shares).all(0)]

@@ -196,7 +196,7 @@ def neighbor_gallery(
     query_images: Sequence[str | os.PathLike],
     database_images: Sequence[str | os.PathLike],
     *,
-    queries: Sequence[int] = range(4),
+    queries: Sequence[int] | None = None,
     shown: int = 5,
     query_names: Sequence[str] | None = None,
 ) -> "Figure":
@@ -206,7 +206,7 @@ def neighbor_gallery(
       neighbors: by definition of similarity, what `nearest` or `search` returned.
       query_images: the N files of the queries, see `semrsm_jax.features.match_images`.
       database_images: the M files of the database.
-      queries: the numbers of the queries to draw.
+      queries: the numbers of the queries to draw; None: the first four.
       shown: neighbors of each query.
       query_names: captions of the N queries; None: the names of their files.
 
@@ -217,7 +217,10 @@ def neighbor_gallery(
       ImportError: matplotlib or Pillow is not installed.
       ValueError: as `read_image`, or a sample has no image.
     """
-    names = query_names or [Path(path).name for path in query_images]
+    if queries is None:
+        queries = range(min(4, len(query_images)))
+    if query_names is None:
+        query_names = [Path(path).name for path in query_images]
     rows = {
         name: [
             [
@@ -234,7 +237,7 @@ def neighbor_gallery(
         for name, each in neighbors.items()
     }
     return retrieval_gallery(
-        [_image(query_images, query, names[query]) for query in queries],
+        [_image(query_images, query, query_names[query]) for query in queries],
         rows,
         title="Most similar images, with their similarity",
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from semrsm_jax.models.checkpoint._settings import read_json
 from semrsm_jax.store.array_files import open_arrays
@@ -157,14 +157,14 @@ def convert_checkpoint(
       overwrite: whether to replace a `target` that exists.
 
     Raises:
-      FileExistsError: `target` exists and `overwrite` is false.
       ImportError: torch is not installed.
-      ValueError: `source` is missing, damaged or not a state dict, or `target`
-        has another suffix.
+      ValueError: `source` is missing, damaged or not a state dict, or `target` has
+        another suffix, or exists while `overwrite` is false.
     """
     if Path(target).suffix != ".safetensors":
         raise ValueError(f"target must end in .safetensors, got {target}")
     tensors = _open_torch(Path(source)).items()
-    arrays = {name: np.ascontiguousarray(value.read()) for name, value in tensors}
+    arrays = {name: np.asarray(value.read(), order="C") for name, value in tensors}
     with new_file(target, overwrite) as partial:
-        save_file(arrays, partial, metadata={"format": "pt"})
+        # `save_file` makes a file that only its owner can read.
+        partial.write_bytes(save(arrays, metadata={"format": "pt"}))
