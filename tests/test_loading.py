@@ -183,7 +183,7 @@ def test_a_truncated_file_is_refused(folder, kept):
         ({"num_attention_heads": 3}, "config.json: heads must divide width=8"),
         ({"num_hidden_layers": 3}, "16 missing"),
         ("{", "truncated or not JSON"),
-        ("[1]", "must hold an object, got list"),
+        ("[1]", "must hold a JSON object, got list"),
     ],
 )
 def test_configs_of_checkpoints_refused(folder, config, change, message):

@@ -73,8 +73,8 @@ def test_read_from_a_folder_or_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read as JSON"),
-        ("[]", "must hold a JSON object"),
+        ("{", "is truncated or not JSON"),
+        ("[]", "must hold a JSON object, got list"),
         ("{}", "image_processor_type must be one of ViTImageProcessor.*got None"),
         ('{"image_processor_type": "OwlViTProcessor"}', "got 'OwlViTProcessor'"),
     ],

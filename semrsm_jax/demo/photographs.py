@@ -8,7 +8,7 @@ documentation (`skimage.data`): CC0 or public domain, or no licence of their own
 """
 
 import importlib.resources
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -138,8 +138,7 @@ def draw_crops(
             view = views[rng.integers(len(views))]
             if view.file not in loaded:
                 loaded[view.file] = load_photograph(view)
-            tries = _regions(loaded[view.file], size, rng)
-            image, region = _first(tries, accept, view)
+            image, region = _crop(loaded[view.file], view.file, size, rng, accept)
             images.append(image)
             chosen.append(view)
             regions.append(region)
@@ -149,8 +148,14 @@ def draw_crops(
     return Crops(np.stack(images), files, scenes, np.array(regions))
 
 
-def _regions(photograph: np.ndarray, size: int, rng: np.random.Generator):
-    """Random crops with their regions, as many as are asked for."""
+def _crop(
+    photograph: UInt8[np.ndarray, "H W 3"],
+    file: str,
+    size: int,
+    rng: np.random.Generator,
+    accept: Callable[[Float[np.ndarray, "size size 3"]], bool],
+) -> tuple[Float[np.ndarray, "size size 3"], tuple[int, int, int]]:
+    """The first random crop that is accepted, with its region."""
     resize = _scikit_image().transform.resize
     height, width = photograph.shape[:2]
     if size > min(height, width):
@@ -163,16 +168,12 @@ def _regions(photograph: np.ndarray, size: int, rng: np.random.Generator):
         top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         region = photograph[top : top + side, left : left + side]
         image = resize(region, (size, size), anti_aliasing=side > size)
-        yield np.asarray(image, np.float32), (top, left, side)
-
-
-def _first(tries: Iterable, accept: Callable, photograph: Photograph):
-    for image, region in tries:
+        image = np.asarray(image, np.float32)
         if accept(image):
-            return image, region
+            return image, (top, left, side)
     raise ValueError(
-        f"accept refused {_MOST_TRIES} crops of {photograph.file!r}, expected a rule "
-        "that some crop of every photograph meets"
+        f"accept refused {_MOST_TRIES} crops of {file!r}, expected a rule that some "
+        "crop of every photograph meets"
     )
 
 

@@ -1,7 +1,6 @@
 """The result of the demo as a table and as JSON; nothing is written here."""
 
 import dataclasses
-import importlib.metadata
 import math
 import platform
 from typing import Any
@@ -12,6 +11,7 @@ from semrsm_jax.demo.photographs import PHOTOGRAPHS
 from semrsm_jax.demo.separation import Estimate, Scores
 from semrsm_jax.demo.translation import StageResult, TranslationResult
 from semrsm_jax.matching import Identity
+from semrsm_jax.store import package_version
 
 COLUMNS = {
     "weights": "trained or random, of the network",
@@ -94,7 +94,8 @@ def to_json(result: TranslationResult) -> dict[str, Any]:
     return {
         "experiment": "translation sensitivity, section 4.1 and Fig. 2",
         "config": _plain(result.config),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version()}
+        | {package: package_version(package) for package in _PACKAGES},
         "columns": COLUMNS,
         "table": table_rows(result),
         "crops": [
@@ -109,16 +110,6 @@ def to_json(result: TranslationResult) -> dict[str, Any]:
         "credits": {p.file: p.credit for p in PHOTOGRAPHS},
         "stages": [_plain(stage) for stage in result.stages],
     }
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _plain(value: Any) -> Any:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from semrsm_jax._layouts import AXES
+
 # Tokens beside a known grid, such as CLS and registers, where their number is unknown.
 _MOST_PREFIX_TOKENS = 16
-
-_AXES = {"NC": "C", "NSC": "SC", "NCS": "CS", "NHWC": "HWC", "NCHW": "CHW"}
 
 
 class Stated(NamedTuple):
@@ -67,10 +67,8 @@ class Reading(NamedTuple):
         self, output: Any, permute: Callable[[Any, tuple[int, ...]], Any]
     ) -> Any:
         """Brings an output into the form (N, S, C)."""
-        if self.layout == "NCHW":
-            output = permute(output, (0, 2, 3, 1))
-        elif self.layout == "NCS":
-            output = permute(output, (0, 2, 1))
+        if self.layout in AXES:
+            output = permute(output, AXES[self.layout])
         output = output.reshape(output.shape[0], -1, output.shape[-1])
         return output if self.order is None else output[:, self.order]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semrsm_jax import _checks
+from semrsm_jax._layouts import AXES
 from semrsm_jax.features._readings import (
     Evidence,
     Reading,
@@ -17,8 +18,6 @@ from semrsm_jax.features._readings import (
 
 # One value for all layers, or one for each of some layers.
 ByLayer = tuple[tuple[str, Any], ...]
-
-_LAYOUTS = ("NHWC", "NCHW", "NSC", "NCS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ class TokenRule:
         """Checks the fields."""
         _checks.one_of("tokens", self.tokens, ("all", "patches", "cls"))
         for layout in _values(self.layout):
-            _checks.one_of("layout", layout, _LAYOUTS)
+            _checks.one_of("layout", layout, tuple(AXES))
         for count in _values(self.prefix):
             _checks.at_least("prefix_tokens", count, 0)
 

@@ -1,6 +1,5 @@
 """The preprocessing of a checkpoint: preprocessor_config.json of Hugging Face."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from semrsm_jax.features.preprocessing import (
     Preprocessing,
     ShortestEdge,
 )
+from semrsm_jax.store.stored_array import read_json
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -99,30 +99,18 @@ def load_preprocessing(path: str | os.PathLike) -> Preprocessing:
                 f"{path} holds no {_FILES[0]}, which states the preprocessing"
             )
         path = files[0]
-    config = _read_object(path)
+    config = read_json(path)
     config = config.get("image_processor", config)
     if not isinstance(config, dict):
         raise ValueError(f"{path}: image_processor must be a JSON object")
     if not any(config.get(key) for key in _CLASS_KEYS):
         network = path.parent / "config.json"
-        kind = _read_object(network).get("model_type") if network.is_file() else None
+        kind = read_json(network).get("model_type") if network.is_file() else None
         config = {**config, _CLASS_KEYS[0]: _OF_MODEL.get(str(kind))}
     try:
         return preprocessing_from_config(config)
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object")
-    return value
 
 
 def preprocessing_from_config(config: Mapping[str, Any]) -> Preprocessing:

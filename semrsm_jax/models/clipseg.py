@@ -22,7 +22,7 @@ from semrsm_jax.models._layers import (
     linear,
     positive,
 )
-from semrsm_jax.models.clip import VisionTower, clip_vision_config
+from semrsm_jax.models.clip import CLIPVision, clip_vision_config
 from semrsm_jax.models.vit import ViTConfig
 
 
@@ -172,17 +172,6 @@ class Decoder(nnx.Module):
         return self.transposed_convolution(patches)[..., 0]
 
 
-class ProjectedTower(nnx.Module):
-    """The vision tower and its projection into the space shared with texts."""
-
-    def __init__(self, config: CLIPSegConfig, rngs: nnx.Rngs) -> None:
-        """Builds the part of CLIP that images go through."""
-        vision = config.vision
-        self.vision_model = VisionTower(vision, rngs)
-        shape = (vision.width, config.projection)
-        self.visual_projection = linear(shape, vision.dtype, rngs, use_bias=False)
-
-
 class CLIPSeg(nnx.Module):
     """CLIPSeg without its text tower: the prompt is an embedding, or the image.
 
@@ -197,7 +186,8 @@ class CLIPSeg(nnx.Module):
     def __init__(self, config: CLIPSegConfig, *, rngs: nnx.Rngs) -> None:
         """Builds the network with random weights."""
         self.config = config
-        self.clip = ProjectedTower(config, rngs)
+        vision = dataclasses.replace(config.vision, projection=config.projection)
+        self.clip = CLIPVision(vision, rngs=rngs)
         self.decoder = Decoder(config, rngs)
 
     def __call__(
@@ -222,7 +212,9 @@ class CLIPSeg(nnx.Module):
         """
         tower = self.clip.vision_model
         states = tower.hidden_states(images)
-        embedded = self.clip.visual_projection(tower.post_layernorm(states[-1][:, 0]))
+        project = self.clip.visual_projection
+        assert project is not None  # its config has one
+        embedded = project(tower.post_layernorm(states[-1][:, 0]))
         if prompt is not None and prompt.shape != embedded.shape:
             raise ValueError(
                 f"prompt must have shape {embedded.shape}, got {prompt.shape}"

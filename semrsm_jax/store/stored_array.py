@@ -1,17 +1,21 @@
-"""An array in a file, its header checked and its values not yet read."""
+"""An array in a file, its values not yet read; and what damaged files raise."""
 
+import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError
 
 from semrsm_jax._rows import Rows
+
+# A config of the largest label sets has some hundred kilobytes.
+_MOST_BYTES = 2**24
 
 
 class StoredArray(NamedTuple):
@@ -78,3 +82,23 @@ def damage_named(path: Path) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads the JSON object of a config file.
+
+    Raises:
+      ValueError: the file is missing, unreadable, implausibly large, or not a JSON
+        object.
+    """
+    with damage_named(path):
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"{path} is larger than {_MOST_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is truncated or not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value

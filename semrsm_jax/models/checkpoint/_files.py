@@ -16,10 +16,9 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
-from semrsm_jax.models.checkpoint._settings import read_json
 from semrsm_jax.store.array_files import open_arrays
 from semrsm_jax.store.output import new_file
-from semrsm_jax.store.stored_array import StoredArray, damage_named
+from semrsm_jax.store.stored_array import StoredArray, damage_named, read_json
 
 if TYPE_CHECKING:
     import torch

@@ -18,10 +18,11 @@ from semrsm_jax.models.checkpoint._convolutional import BIT, CONVNEXTV2, RESNET
 from semrsm_jax.models.checkpoint._files import Tensors, open_tensors, weights_file
 from semrsm_jax.models.checkpoint._hub import locate
 from semrsm_jax.models.checkpoint._rules import Architecture, Shape, Source, sources
-from semrsm_jax.models.checkpoint._settings import Settings, read_json
+from semrsm_jax.models.checkpoint._settings import Settings
 from semrsm_jax.models.checkpoint._torchvision import torchvision_config
 from semrsm_jax.models.checkpoint._vit import DINOV2, SAM, SAM_VISION, VIT
 from semrsm_jax.models.weights import parameter_paths
+from semrsm_jax.store.stored_array import read_json
 
 # By a config's model_type.
 ARCHITECTURES: dict[str, Architecture] = {

@@ -1,14 +1,11 @@
 """Reading a checkpoint's config.json, with errors that name the file and the key."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from semrsm_jax.models._layers import Activation, gelu, quick_gelu, relu
-from semrsm_jax.store.stored_array import damage_named
 
 # The names of activations in a config, as transformers writes them.
 ACTIVATIONS: dict[str, Activation] = {
@@ -24,29 +21,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "swish": jax.nn.silu,
     "tanh": jax.nn.tanh,
 }
-
-# A config of the largest label sets has some hundred kilobytes.
-_MOST_BYTES = 2**24
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object from a file.
-
-    Raises:
-      ValueError: the file is missing, unreadable, implausibly large, or not a JSON
-        object.
-    """
-    with damage_named(path):
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"{path} is larger than {_MOST_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
-    try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is truncated or not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold an object, got {type(value).__name__}")
-    return value
 
 
 class Settings:
