@@ -44,7 +44,8 @@ def by_hand(model, layers: dict, images: np.ndarray) -> dict[str, np.ndarray]:
 
         def keep(module, inputs, output, name=name):
             is_tensor = isinstance(output, torch.Tensor)
-            outputs[name] = output if is_tensor else list(output)[0]
+            # A copy: a module that follows may write to it.
+            outputs[name] = (output if is_tensor else list(output)[0]).clone()
 
         hooks.append(modules[name].register_forward_hook(keep))
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
