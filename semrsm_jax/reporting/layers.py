@@ -134,11 +134,10 @@ def load_tokens(origin: Origin, count: int, chosen: np.ndarray) -> Tokens:
         )
     values = np.asarray(rows[chosen])
     dtype = np.float64 if values.dtype == np.float64 else np.float32
-    values = values.astype(dtype)
     if origin.center is not None:
         _, _, mean = read_through(where, rows, origin.center)
-        values = (values - np.asarray(mean)).astype(dtype)
-    return Tokens(values, grid, preprocessing)
+        values = values - np.asarray(mean)
+    return Tokens(values.astype(dtype), grid, preprocessing)
 
 
 def check_same(name: str, tokens: Tokens, stats: PairStatistics) -> None:
