@@ -79,9 +79,11 @@ def pytest_sessionfinish():
     gc.freeze()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def optimized():
-    """Optimized programs: for tests that run longer than they compile."""
+    """Optimized programs: for tests of memory, and those that run longer than they
+    compile.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
         jax.config.update("jax_disable_most_optimizations", False)

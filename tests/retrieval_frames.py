@@ -17,12 +17,6 @@ from semrsm_jax.retrieval import AveragePooling
 GROUPS, VIDEOS, FRAMES = 4, 2, 2
 
 
-def halves(seed):
-    """An image with two textures, left and right."""
-    rng = np.random.default_rng(seed)
-    return rng.integers(256, size=(18, 32, 3), dtype=np.uint8)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return str(write_vit(tmp_path_factory.mktemp("network") / "tiny-vit"))
@@ -39,7 +33,8 @@ def ego(tmp_path_factory):
         images.append(frame(number, f"G{group}", f"0{video}"))
         for category in (group, 9):
             annotations.append(annotation(len(annotations), number, category))
-        pixels.append(halves(number))
+        rng = np.random.default_rng(number)
+        pixels.append(rng.integers(256, size=(18, 32, 3), dtype=np.uint8))
     return write_ego(
         tmp_path_factory.mktemp("data") / "ego", images, annotations, pixels
     )

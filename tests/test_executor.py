@@ -158,10 +158,18 @@ def test_tokens_of_listed_pairs_are_those_of_match(rng, matcher):
 def test_blas_threads_are_given_back():
     from semrsm_jax._resources import _openblas
 
-    before = [get() for get, _ in _openblas()]
-    with one_blas_thread(), one_blas_thread():
-        assert {get() for get, _ in _openblas()} <= {1}
-    assert [get() for get, _ in _openblas()] == before
+    libraries = _openblas()
+    assert libraries
+    before = [get() for get, _ in libraries]
+    try:
+        for _, limit in libraries:
+            limit(2)
+        with one_blas_thread(), one_blas_thread():
+            assert {get() for get, _ in libraries} == {1}
+        assert {get() for get, _ in libraries} == {2}
+    finally:
+        for (_, limit), count in zip(libraries, before, strict=True):
+            limit(count)
 
 
 @pytest.mark.slow

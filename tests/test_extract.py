@@ -98,7 +98,7 @@ def compiled(model, images, layers):
     return _flax._compiled_forward.lower(*arguments).compile()
 
 
-def test_only_the_layers_asked_for_are_kept_or_computed(model, images):
+def test_only_the_layers_asked_for_are_kept_or_computed(optimized, model, images):
     """The compiled program returns these alone, and stops where the last of them is."""
     one = compiled(model, images, ("layers.0",))
     assert one.memory_analysis().output_size_in_bytes == pytest.approx(

@@ -107,7 +107,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "zarr"])
-def test_nothing_larger_than_what_is_worked_on_is_read(tmp_path, kind):
+def test_nothing_larger_than_what_is_worked_on_is_read(optimized, tmp_path, kind):
     values = np.ones((320, 256, 256), np.float32)  # 80 MiB
     if kind == "zarr":
         chunks = (8, 256, 256)

@@ -166,13 +166,11 @@ def test_two_networks_are_compared_below_the_first(result):
     assert sum(a.get_title().startswith("AUROC") for a in figure.get_axes()) == 4
 
 
-def test_figure_is_written_headless_and_without_pyplot(result, tmp_path):
-    loaded = "matplotlib.pyplot" in sys.modules
+def test_figure_is_written_headless(result, tmp_path):
     for name in ("translation.png", "translation.pdf"):
         one = result._replace(stages=result.stages[:1])
         translation_figure(one).savefig(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 10_000
-    assert ("matplotlib.pyplot" in sys.modules) == loaded
 
 
 def test_missing_matplotlib_says_what_to_install(monkeypatch):

@@ -275,7 +275,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
-def test_peak_memory_does_not_grow_with_the_number_of_samples():
+def test_peak_memory_does_not_grow_with_the_number_of_samples(optimized):
     def peak(samples):
         command = [sys.executable, "-c", PEAK, str(samples)]
         return int(subprocess.run(command, check=True, capture_output=True).stdout)

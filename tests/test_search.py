@@ -287,11 +287,12 @@ def test_files_that_change_during_a_search_are_noticed(tmp_path, data, prune):
         search(queries, stored, **options), expected(queries, database, 3, sj.Linear())
     )
 
+    # One bit of the last sample, once some pairs are done.
+    changed = bytearray(path.read_bytes())
+    changed[-1] ^= 1
+
     def overwrite(done, total):
-        # One bit of the last sample, once some pairs are done.
-        contents = bytearray(path.read_bytes())
-        contents[-1] ^= 1
-        path.write_bytes(contents)
+        path.write_bytes(changed)
 
     with pytest.raises(
         ValueError, match="database changed during the computation: sample"

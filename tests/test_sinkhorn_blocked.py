@@ -141,7 +141,7 @@ def gradient_bytes(samples):
 
 
 @pytest.mark.slow
-def test_memory_of_a_gradient_is_that_of_a_tile():
+def test_memory_of_a_gradient_is_that_of_a_tile(optimized):
     small, large = gradient_bytes(6), gradient_bytes(18)
     # 21 and 171 pairs: their affinities alone would take 614 kB more.
     pairs = 171 - 21
