@@ -18,10 +18,14 @@ import psutil
 import pytest
 import shell
 import torch_operators
+from hypothesis import settings
 
 from semrsm_jax.matching import _auction
 
 torch_operators.install()
+# Each run tries the same examples, so that a failure is that of a change.
+settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+settings.load_profile("tests")
 # A shell starts what it runs in the background without a handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Looking for cycles among all that JAX, Numba and pytest hold takes a twentieth of the

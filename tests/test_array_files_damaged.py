@@ -198,8 +198,6 @@ def test_flipped_bit_in_an_npz_is_noticed(tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @settings(
     max_examples=60,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

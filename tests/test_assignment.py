@@ -119,7 +119,7 @@ def test_scipys_cases_give_the_published_totals(solver, cost, total, transposed)
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31 - 1), st.sampled_from(SOLVERS))
 def test_masks_are_the_matrix_without_the_absent(seed, solver):
     rng = np.random.default_rng(seed)

@@ -161,7 +161,7 @@ def test_another_preprocessor(folder, expected):
         (("--layers", "vit.layernom"), f"layer 'vit.layernom'; nearest.*{LAST}"),
         (("--layers", "a,,b"), "layers must be names"),
         (("--model", "vit-b61"), "vit-b16"),
-        (("--model", "images"), "images"),
+        (("--model", "images"), "images holds no weights"),
         (("--images", "nowhere"), "nowhere does not exist"),
         (("--images", "vit/config.json"), "is a file, expected a folder"),
         (("--images", "vit"), "no image below vit"),

@@ -67,7 +67,7 @@ def test_one_sample_has_no_structure():
     assert cka([[3.0]], [[2.0]]) == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31 - 1))
 def test_cka_is_symmetric_and_invariant_to_the_order_of_samples(seed):
     rng = np.random.default_rng(seed)

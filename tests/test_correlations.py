@@ -36,7 +36,7 @@ def test_correlations_are_scipys(rng, x64, values):
         np.testing.assert_allclose(ours(a, b), expected, atol=tolerance, rtol=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=12, max_size=12), st.randoms())
 def test_spearman_of_ties_is_scipys(values, random):
     a = np.array(values, np.float32)

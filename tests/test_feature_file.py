@@ -30,7 +30,9 @@ def test_layers_ids_and_metadata(tmp_path, suffix):
     save_features(path, layers, ids=IDS, metadata={"model": "m"})
     for name, values in layers.items():
         np.testing.assert_array_equal(load_features(path, name), values)
-    with pytest.raises(ValueError, match="several arrays; key must be one of"):
+    with pytest.raises(
+        ValueError, match="several arrays; key must be one of 'stages.0', 'head'"
+    ):
         load_features(path)
     if suffix.lower() == ".npz":
         with np.load(path) as file:

@@ -166,7 +166,7 @@ def test_a_function_of_the_users(folder):
             "the preprocessing of own_networks:network is unknown",
         ),
         ("no_such_module:build", "No module named 'no_such_module'"),
-        ("hf:images", "images"),
+        ("hf:images", "images holds no weights"),
     ],
 )
 def test_refused_names(folder, source, message):

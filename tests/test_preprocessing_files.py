@@ -40,7 +40,7 @@ def test_the_default_is_torchvisions(rng):
     np.testing.assert_allclose(ours(white)[100, 100], expected, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 50))
 def test_resize_rules_keep_the_shape(height, width, pixels):
     short, long = sorted(ShortestEdge(pixels)(height, width))

@@ -38,7 +38,7 @@ def blocks_of_two_rows(monkeypatch):
 # nearest
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 11), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_nearest_is_a_stable_sort(k, seed, share):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ def test_rsa_is_scipys_with_and_without_ties(rng, x64, method, decimals):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([2, 3, 33]), st.integers(1, 8), st.integers(0, 2**31 - 1))
 def test_kendall_counts_every_pair(size, values, seed):
     a, b = np.random.default_rng(seed).integers(0, values, (2, size)).astype(np.float32)

@@ -125,7 +125,7 @@ def test_masks_and_other_numbers_of_tokens(data, kernel):
         check(result, expected(queries, database, 4, kernel, **masked))
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=SLOW)
+@settings(max_examples=10, suppress_health_check=SLOW)
 @given(
     seed=st.integers(0, 2**32 - 1),
     k=st.integers(1, 25),
@@ -148,7 +148,7 @@ def test_pruning_never_changes_the_neighbors(seed, k, kernel, repeated, scale):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), shift=st.booleans())
 def test_bounds_lie_above_every_value(dtype, seed, masked, shift):
     rng = np.random.default_rng(seed)

@@ -230,7 +230,7 @@ def test_rounding_takes_the_heaviest_matching(rng):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.sampled_from([1e-4, 1.0, 1e4]),
