@@ -52,7 +52,6 @@ def test_input_is_never_replaced(features_folder):
         (("bad.npy",), "bad.npy is not a .npy file; it starts with b'bad'"),
         (("nan.npy",), "nan.npy, samples 0 to 1, must be finite in float32, got 1 Na"),
         (("flat.npy",), "flat.npy: features must have 3 axes (N, S, C) or 4 (N, H,"),
-        (("x.npy", "wide.npy"), "must have the same channels, got 4 and 7"),
         (("x.npy", "--window", 4), "--window does not fit --matcher exact, which take"),
         (("x.npy", "--matcher", "greedy", "--k", 1), "--k does not fit --matcher gree"),
         (("x.npy", "--matcher", "identity", *SOLVER), "identity, which takes no optio"),
@@ -60,17 +59,12 @@ def test_input_is_never_replaced(features_folder):
         (("x.npy", "--matcher", "circular-shift"), "circular-shift needs --grid"),
         (("x.npy", "--max-iterations", 4), "--max-iterations does not fit --matcher"),
         (("x.npy", *SOFT, "--k", 4), "takes --epsilon, --relative, --tolerance, --max"),
-        (("x.npy", *SOFT, "--epsilon", -1), "epsilon must be a finite number above 0"),
         (("x.npy", *SOFT, "--relative"), "--relative states the unit of --eps"),
         (("x.npy", "--matcher", "circular-shift", "--grid", "3"), "HxW, for example"),
-        (("x.npy", "--matcher", "circular-shift", "--grid", "4x2"), "grid"),
         (("x.npy", "--bandwidth", "2"), "--bandwidth does not fit --kernel linear"),
-        (("x.npy", "--kernel", "rbf", "--bandwidth", "mean"), "'paper', got 'mean'"),
         (("x.npy", "--memory-budget", "lots"), "size such as 512MB, 2GiB or 100000"),
         (("x.npy", "--memory-budget", "0MB"), "must be at least 1 byte, got '0MB'"),
         (("x.npy", "--memory-budget", "9" * 400), "size such as 512MB"),
-        (("x.npy", "-o", "o.txt"), "output o.txt must end in one of .npy, .npz, .saf"),
-        (("x.npy", "-o", "x.npy/o.npz"), "output x.npy/o.npz cannot be written: "),
     ],
 )
 def test_bad_input_is_one_message_and_writes_nothing(
@@ -78,7 +72,6 @@ def test_bad_input_is_one_message_and_writes_nothing(
 ):
     np.save("nan.npy", np.where(np.arange(24) == 3, np.nan, 1).reshape(2, 3, 4))
     np.save("flat.npy", np.ones((2, 3)))
-    np.save("wide.npy", np.ones((2, 3, 7)))
     Path("bad.npy").write_text("bad")
     before = sorted(os.listdir())
     output = () if "-o" in arguments else ("-o", "o.npz")

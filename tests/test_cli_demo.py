@@ -85,14 +85,5 @@ def test_demo_matches_exactly_or_as_asked(
     assert seen == [first, *[sj.Exact()] * 3]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--crops", 7), "crops must be a"),
-        (("--crops", -10), "crops must be"),
-        (("--seed", -1), "seed must be at least 0"),
-        (("-o", "x.npy"), "x.npy is a file"),
-    ],
-)
-def test_demo_refuses_bad_settings(features_folder, arguments, message):
-    assert message in refused("demo", *arguments)
+def test_demo_writes_into_a_folder(features_folder):
+    assert "x.npy is a file" in refused("demo", "-o", "x.npy")

@@ -190,7 +190,6 @@ FEW = ("--queries", "q.csv", "--database", "few.csv")
         (("d.npy", "--exclude", "group"), "--exclude group needs groups"),
         (("d.npy", "--queries", "q.csv"), "must have 11 rows, one for each sample of"),
         (("a.npy", "d.npy"), "must be over the same samples, got 8 x 8 and 8 x 11"),
-        (("d.npy", "-o", "r.txt"), "must end in one of .json"),
         (("d.npy", *FEW), "only one has fork, large, knife"),
         (("a.npy", "--queries", "one.csv"), "no query has a neighbor: all are exclud"),
     ],

@@ -79,7 +79,6 @@ def test_samples_have_their_ids_and_groups_are_left_out(folder, tmp_path):
         (("queries.npy", "database.npy", "--exclude", "self"), "got 3 and 9"),
         (("queries.npy", "database.npy", "--exclude", "none.txt"), "cannot be read"),
         (("queries.npy", "queries.npy", "--exclude", "groups.txt"), "got 12"),
-        (("queries.npy", "database.npy", "-k", "0"), "k must be at least 1"),
         (("queries.npy", "two.safetensors"), "several arrays"),
         (("queries.npy", "database.npy", "--bandwidth", "1"), "--kernel linear"),
     ],
