@@ -33,15 +33,6 @@ def test_out_of_memory_halves_the_pairs_in_flight(tmp_path, limited, error):
     assert first > 3
     assert set(sizes) == {next(first >> n for n in range(9) if first >> n <= 3)}
     np.testing.assert_allclose(store.statistics(0, 11).inner, expected.inner, rtol=1e-5)
-    np.testing.assert_allclose(
-        pair_statistics(x, matcher=EXACT).inner, expected.inner, rtol=1e-5
-    )
-
-
-def test_out_of_memory_for_a_single_pair_is_an_error(tmp_path, limited):
-    limited(0, jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"))
-    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
-        run(features(), store=tmp_path / "run.zarr", matcher=EXACT)
 
 
 def test_blocks_too_large_for_a_device_stay_on_the_host(tmp_path, monkeypatch):

@@ -104,15 +104,17 @@ def test_equal_samples_have_distance_zero_and_neighbors_change_no_bit(rng):
         assert getattr(stats, name)[1, 4] == getattr(alone, name)[0, 0]
 
 
+@pytest.mark.parametrize("matcher", [Exact(), Identity()], ids=str)
 @pytest.mark.parametrize(
     "dtype", [np.float16, ml_dtypes.bfloat16, np.float64, np.int32], ids=str
 )
-def test_inputs_of_any_kind_are_matched_alike(rng, dtype):
+def test_inputs_of_any_kind_are_matched_alike(rng, dtype, matcher):
     x = np.round(4 * features(rng)).astype(dtype)
-    expected = pair_statistics(x.astype(np.float32))
+    expected = pair_statistics(x.astype(np.float32), matcher=matcher)
     kinds = x, jnp.asarray(x), part(x, 0, 7), np.asfortranarray(x)
     for kind in kinds:
-        assert_close(pair_statistics(kind, memory_budget=4000), expected)
+        stats = pair_statistics(kind, matcher=matcher, memory_budget=4000)
+        assert_close(stats, expected)
 
 
 def test_the_number_of_threads_changes_no_bit(rng):

@@ -10,7 +10,7 @@ import zarr
 from array_files import SHAPE, six_samples, write_zarr
 from safetensors.numpy import save_file
 
-from semrsm_jax import Identity, pair_statistics, to_tokens
+from semrsm_jax import to_tokens
 from semrsm_jax._rows import Rows
 from semrsm_jax.store import FeatureStore, feature_ids, feature_names, load_features
 
@@ -68,15 +68,6 @@ def test_every_kind_is_read_whole_and_in_parts(tmp_path, kind):
     for index in (slice(1, 5), slice(5, 6), slice(2, 2), [4, 0, 4], 3):
         np.testing.assert_array_equal(loaded[index], expected[index])
     np.testing.assert_array_equal(to_tokens(loaded, "NSC"), expected)
-
-
-@pytest.mark.parametrize("kind", ["npz", "safetensors", "store", "zarr"])
-def test_statistics_are_those_of_the_array_in_memory(tmp_path, kind):
-    loaded = load_features(*written(tmp_path, kind))
-    lazy = pair_statistics(loaded, six_samples() + 1, Identity())
-    held = pair_statistics(six_samples(), six_samples() + 1, Identity())
-    for one, other in zip(lazy, held, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_layers_are_listed_by_name(tmp_path):

@@ -125,9 +125,12 @@ def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [Cosine(), RBF()], ids=str)
-def test_derivatives_of_an_rsm(rng, x64, kernel):
+@pytest.mark.parametrize(
+    "matcher", [FIXED, long(unrolled(FIXED))], ids=["implicit", "loop"]
+)
+def test_derivatives_of_an_rsm(rng, x64, kernel, matcher):
     x, y = draw_tokens(rng, 2, 4, 3), draw_tokens(rng, 2, 5, 3)
-    similarity = partial(rsm, matcher=FIXED, kernel=kernel)
+    similarity = partial(rsm, matcher=matcher, kernel=kernel)
     check_grads(similarity, (x, y), order=1, modes=["rev"], rtol=1e-4)
 
 

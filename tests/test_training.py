@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from flax import nnx
+from networks import assert_same_values
 from typer.testing import CliRunner
 
 from experiments.frame.session import Session, silent
@@ -50,21 +50,11 @@ def lessons(tmp_path_factory):
     return TINY.lessons(Session(tmp_path_factory.mktemp("lessons")))
 
 
-def _leaves(model):
-    return [np.asarray(x) for _, x in sorted(_flat(model).items())]
-
-
-def _flat(model):
-    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
-    return {str(path): leaf[...] for path, leaf in nnx.to_flat_state(state)}
-
-
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_goes_by_its_seed(lessons):
     network = dataclasses.replace(NETWORK, steps=40)
     first, again = (train(network, lessons, TINY.loss) for _ in range(2))
-    for a, b in zip(_leaves(first), _leaves(again), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_values(first, again)
     batch = lessons[0].examples
     images = batch["images"].astype(np.float32) / 255
     before = zoo.logits(network.build(0), images)
@@ -97,8 +87,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(
     )
     assert steps == [1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
     assert not path.exists()
-    for a, b in zip(_leaves(resumed), _leaves(whole), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_values(resumed, whole)
 
 
 @pytest.mark.slow
