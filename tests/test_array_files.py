@@ -6,7 +6,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 from array_files import SUFFIXES, features, write
-from safetensors.numpy import save_file
 
 from semrsm_jax.store import load_features
 
@@ -34,20 +33,6 @@ def test_fortran_order_and_byte_order_do_not_matter(tmp_path, suffix):
     loaded = load_features(write(tmp_path / f"x{suffix}", swapped))
     assert loaded.dtype.isnative
     np.testing.assert_array_equal(loaded, expected)
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_key_chooses_one_of_several_arrays(tmp_path, suffix):
-    path, arrays = tmp_path / f"x{suffix}", {"a": features(), "b/c": features() + 1}
-    if suffix == ".npz":
-        np.savez(path, **arrays)
-    else:
-        save_file(arrays, path)
-    np.testing.assert_array_equal(load_features(path, "b/c"), arrays["b/c"])
-    with pytest.raises(ValueError, match="several arrays; key must be one of 'a', 'b"):
-        load_features(path)
-    with pytest.raises(ValueError, match="key must be one of 'a', 'b/c'.*got 'd'"):
-        load_features(path, "d")
 
 
 def test_what_is_no_file_of_an_array_is_named(tmp_path):

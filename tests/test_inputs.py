@@ -32,11 +32,11 @@ def written(folder: Path, kind: str) -> tuple[Path, str | None]:
         return folder / "x.npy", None
     if kind in ("npz", "packed"):
         save = np.savez if kind == "npz" else np.savez_compressed
-        save(folder / "x.npz", other=np.ones(2), x=six_samples())
-        return folder / "x.npz", "x"
+        save(folder / "x.npz", **{"other": np.ones(2), "b/c": six_samples()})
+        return folder / "x.npz", "b/c"
     if kind == "safetensors":
-        save_file({"x": six_samples(), "y": np.ones(2)}, folder / "x.safetensors")
-        return folder / "x.safetensors", "x"
+        save_file({"b/c": six_samples(), "y": np.ones(2)}, folder / "x.safetensors")
+        return folder / "x.safetensors", "b/c"
     if kind == "store":
         return a_store(folder / "x", {"x": six_samples(), "y": six_samples()}), "x"
     if kind == "zarr":

@@ -6,21 +6,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
+from rsatoolbox_names import METHODS
 
 from semrsm_jax import rsa
 from semrsm_jax.comparison import correlation
 
 KENDALL = jax.jit(correlation.kendall_tau_a)
-# And what rsatoolbox calls them.
-METHODS = {
-    "pearson": "corr",
-    "spearman": "spearman",
-    "kendall_tau_a": "tau-a",
-    "kendall_tau_b": "kendall",
-    "cosine": "cosine",
-    "whitened_cosine": "cosine_cov",
-    "whitened_pearson": "corr_cov",
-}
 
 
 def symmetric(rng, n=9, decimals=None):

@@ -166,20 +166,37 @@ def test_a_read_only_folder_is_an_error_before_any_work():
         shutil.rmtree(parent)
 
 
-def test_what_is_no_run_is_left_alone(tmp_path):
-    (tmp_path / "file").write_text("text")
-    with pytest.raises(ValueError, match="is a file, expected a folder"):
-        small_run(tmp_path / "file")
-    with pytest.raises(ValueError, match="file is a file"):
-        small_run(tmp_path / "file" / "run.zarr")
-    assert (tmp_path / "file").read_text() == "text"
-    (tmp_path / "letters").mkdir()
-    (tmp_path / "letters" / "to mother.txt").write_text("Dear mother")
-    with pytest.raises(ValueError, match="is no zarr array or group"):
-        small_run(tmp_path / "letters")
-    assert [p.name for p in (tmp_path / "letters").iterdir()] == ["to mother.txt"]
-    (tmp_path / "empty").mkdir()
-    assert small_run(tmp_path / "empty").missing() == []
+def create(path: Path) -> FeatureStore:
+    return FeatureStore.create(path, **DESCRIBED)
+
+
+@pytest.mark.parametrize(
+    ("call", "inside"),
+    [
+        (small_run, "file is a file"),
+        (create, "file is a file"),
+        (RunStore.open, "does not exist, expected a folder"),
+        (FeatureStore.open, "does not exist, expected a folder"),
+    ],
+)
+def test_what_is_not_a_store_is_left_alone(tmp_path, call, inside):
+    file, letter = tmp_path / "file", tmp_path / "letters" / "to mother.txt"
+    letter.parent.mkdir()
+    file.write_text("text")
+    letter.write_text("Dear mother")
+    for path, match in (
+        (file, "is a file, expected a folder"),
+        (file / "x.zarr", inside),
+        (letter.parent, "is no zarr array or group"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call(path)
+    assert file.read_text() == "text"
+    assert [*letter.parent.iterdir()] == [letter]
+
+
+def test_an_empty_folder_becomes_a_run(tmp_path):
+    assert small_run(tmp_path).missing() == []
 
 
 # Inputs
@@ -232,7 +249,7 @@ def test_every_flipped_bit_of_a_store_is_found(tmp_path, rng, kind, record_prope
     if kind == "run":
         small_run(folder)
     else:
-        fill(FeatureStore.create(folder, **DESCRIBED), values)
+        fill(create(folder), values)
 
     def is_whole() -> bool:
         if kind == "features":
