@@ -36,7 +36,7 @@ def test_matches_scipy(shape, tolerance, dtype):
 def test_integers_are_exact(shape, levels, seed, tolerance):
     rng = np.random.default_rng(seed)
     affinity = rng.integers(-levels, levels + 1, (2, *shape)).astype(np.float32)
-    check(affinity, solve(affinity, tolerance=tolerance, threads=1), tolerance)
+    check(affinity, solve(affinity, tolerance=tolerance), tolerance)
 
 
 @settings(max_examples=100, deadline=None)
@@ -54,7 +54,7 @@ def test_masked_tokens_are_absent(s, t, seed, row_share, column_share, tolerance
     row_mask = rng.random((2, s)) < row_share
     column_mask = rng.random((2, t)) < column_share
     affinity[~(row_mask[:, :, None] & column_mask[:, None, :])] = np.nan
-    solution = solve(affinity, row_mask, column_mask, tolerance=tolerance, threads=1)
+    solution = solve(affinity, row_mask, column_mask, tolerance=tolerance)
     check(affinity, solution, tolerance, row_mask, column_mask)
     assert (solution.prices[~column_mask] == 0).all()
     for b in range(2):

@@ -72,6 +72,14 @@ def test_floor_keeps_the_better_of_the_two(rng):
     np.testing.assert_array_equal(floored.permutation[won], aligned.permutation[won])
     np.testing.assert_array_equal(floored.permutation[~won], plain.permutation[~won])
     assert (floored.upper_bound >= floored.value).all()
+    # One window, which a large tolerance leaves below position by position.
+    one = BatchOptimal(tolerance=0.5, floor="identity")
+    floored = match(x, x, matcher=one)
+    assert (
+        match(x, x, matcher=BatchOptimal(tolerance=0.5)).value < floored.value
+    ).any()
+    assert (floored.value >= match(x, x, matcher=Identity()).value).all()
+    assert (floored.upper_bound >= floored.value).all()
     with pytest.raises(ValueError, match="same number of tokens"):
         match(x[0], x[1, :9], matcher=BatchOptimal(6, floor="identity"))
 

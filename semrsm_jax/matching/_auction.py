@@ -185,7 +185,6 @@ def solve(
     column_mask: ndarray | None = None,
     *,
     tolerance: float = 1e-6,
-    threads: int | None = None,
     spaces: list[ndarray] | None = None,
 ) -> HostSolution:
     """Match the rows and columns of each pair so that the affinity is largest.
@@ -202,31 +201,15 @@ def solve(
         tolerance: the largest (upper_bound - value) / |value|, where value is the
             float64 sum of the matched entries; rounding in the dtype of affinity also
             serves. 0.0 asks for the optimum, to rounding in float64.
-        threads: worker threads, by default as many as this process may use cores.
         spaces: int32 arrays of earlier calls, to be used again; None keeps none.
 
     Returns:
         The permutations, bounds and prices.
-
-    Raises:
-        TypeError: affinity is neither float32 nor float64.
-        ValueError: wrong number of axes, a mask of the wrong shape, a negative
-            tolerance or fewer than one thread.
     """
-    if affinity.dtype not in (np.float32, np.float64):
-        raise TypeError(f"affinity: expected float32 or float64, got {affinity.dtype}")
-    if affinity.ndim != 3:
-        raise ValueError(f"affinity: expected axes (B, S, T), got {affinity.shape}")
-    if not tolerance >= 0.0:
-        raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
     pairs, s, t = affinity.shape
-    masks = (
-        _mask("row_mask", row_mask, (pairs, s)),
-        _mask("column_mask", column_mask, (pairs, t)),
-    )
-    threads = cores() if threads is None else threads
-    if threads < 1:
-        raise ValueError(f"threads: expected at least 1, got {threads}")
+    row_mask = np.ones((pairs, s), np.bool_) if row_mask is None else row_mask
+    column_mask = np.ones((pairs, t), np.bool_) if column_mask is None else column_mask
+    masks, threads = (_plain(row_mask), _plain(column_mask)), cores()
     solution = HostSolution(
         np.full((pairs, s), -1, np.int32), np.empty(pairs), np.zeros((pairs, t))
     )
@@ -262,14 +245,6 @@ def solve(
         for future in futures:
             future.result()
     return solution
-
-
-def _mask(name: str, mask: ndarray | None, shape: tuple[int, int]) -> ndarray:
-    if mask is None:
-        return _plain(np.ones(shape, np.bool_))
-    if mask.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {mask.shape}")
-    return _plain(mask.astype(np.bool_, copy=False))
 
 
 def _plain(array: ndarray) -> ndarray:

@@ -15,7 +15,7 @@ from semrsm_jax.matching._windows import (
     scatter,
     solve_windows,
 )
-from semrsm_jax.matching.base import matched_tokens
+from semrsm_jax.matching.base import matched_tokens, placed
 
 # Sweeps go through this many principal directions, two a sweep, and then again. Against
 # random directions, or one a sweep, this left a third less to the optimum after 12
@@ -170,22 +170,13 @@ def _slots(
     x_index = jnp.minimum(x_index, rows - 1)
     pad = [(0, 0)] * len(batch) + [(0, slots - rows)]
     partner = jnp.pad(permutation, pad, constant_values=-1)
-    taken = jnp.zeros((*batch, columns + 1), bool)
-    taken = jnp.put_along_axis(
-        taken, jnp.where(partner < 0, columns, partner), True, axis=-1, inplace=False
-    )[..., :-1]
+    taken = placed(jnp.zeros((*batch, columns), bool), partner, True)
     # The k-th free column goes to the k-th free slot.
     free_slots = jnp.argsort(partner >= 0, axis=-1, stable=True)[..., :columns]
     free_columns = jnp.argsort(taken, axis=-1, stable=True).astype(jnp.int32)
     is_free = jnp.arange(columns) < (~taken).sum(-1, keepdims=True)
     here = jnp.take_along_axis(partner, free_slots, axis=-1)
-    partner = jnp.put_along_axis(
-        partner,
-        free_slots,
-        jnp.where(is_free, free_columns, here),
-        axis=-1,
-        inplace=False,
-    )
+    partner = placed(partner, free_slots, jnp.where(is_free, free_columns, here))
     y_present = partner >= 0
     y_index = jnp.maximum(partner, 0)
     if y_mask is not None:

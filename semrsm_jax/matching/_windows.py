@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from semrsm_jax._affinity import token_products
 from semrsm_jax._representations import squared_token_norms
 from semrsm_jax.matching.assignment import solve
+from semrsm_jax.matching.base import placed
 
 
 class Windows(NamedTuple):
@@ -110,19 +111,12 @@ def solve_windows(
 @jax.jit
 def scatter(windows: Windows, local: Array, like: Array) -> Int[Array, "*batch S"]:
     """The permutation of all tokens, shaped as the mask or norms `like` (..., S)."""
-    rows = like.shape[-1]
     partner = jnp.take_along_axis(windows.y_index, jnp.maximum(local, 0), axis=-1)
-    # Absent and unmatched places write to one more row at the end, which is dropped.
-    target = jnp.where(local < 0, rows, windows.x_index)
+    target = jnp.where(local < 0, -1, windows.x_index)
     flat = (*like.shape[:-1], -1)
-    permutation = jnp.full((*like.shape[:-1], rows + 1), -1, jnp.int32)
-    return jnp.put_along_axis(
-        permutation,
-        target.reshape(flat),
-        partner.reshape(flat).astype(jnp.int32),
-        axis=-1,
-        inplace=False,
-    )[..., :-1]
+    permutation = jnp.full(like.shape, -1, jnp.int32)
+    partner = partner.reshape(flat).astype(jnp.int32)
+    return placed(permutation, target.reshape(flat), partner)
 
 
 @jax.jit

@@ -150,7 +150,26 @@ def match(
       >>> print(m.permutation, m.value, m.upper_bound)
       [1 0] 11.0 11.0
     """
-    matcher = check_matcher(matcher)
+    matcher, bound = check_matcher(matcher), check_bound(bound)
+    pair = checked_pair(matcher, x_i, y_j, x_mask, y_mask)
+    matching = matcher.pair(*pair)
+    if isinstance(matching, SoftMatching):
+        error = jnp.where(matching.converged, 0, matching.column_error)
+        warn_unconverged(Unconverged.of(error))
+    return bounded(matching, bound, *pair)
+
+
+def checked_pair(
+    matcher: Matcher,
+    x_i: ArrayLike,
+    y_j: ArrayLike,
+    x_mask: ArrayLike | None,
+    y_mask: ArrayLike | None,
+) -> tuple[Array, Array, Mask, Mask]:
+    """Tokens of one dtype that the matcher can match, and their masks.
+
+    Raises and warns as `match`; a traced sample out of range is NaN.
+    """
     for name, tokens in (("x_i", x_i), ("y_j", y_j)):
         warn_of_lost_variation(name, tokens)
     x, y = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
@@ -160,14 +179,8 @@ def match(
     matcher.validate(x.shape, y.shape)
     x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
     y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
-    bound = check_bound(bound)
     x = in_range("x_i", x, x_mask, dtype)
-    y = in_range("y_j", y, y_mask, dtype)
-    matching = matcher.pair(x, y, x_mask, y_mask)
-    if isinstance(matching, SoftMatching):
-        error = jnp.where(matching.converged, 0, matching.column_error)
-        warn_unconverged(Unconverged.of(error))
-    return bounded(matching, bound, x, y, x_mask, y_mask)
+    return x, in_range("y_j", y, y_mask, dtype), x_mask, y_mask
 
 
 def check_bound(bound: Bound | None) -> Bound | None:
@@ -227,11 +240,11 @@ def better_of(first: Matching, second: Matching) -> Matching:
     """The matching of higher value, pair by pair; both bounds hold for it."""
     wins = first.value >= second.value
     value = jnp.where(wins, first.value, second.value)
-    return Matching(
-        jnp.where(wins[..., None], first.permutation, second.permutation),
-        value,
-        jnp.minimum(first.upper_bound, second.upper_bound),
-    )
+    upper_bound = jnp.minimum(first.upper_bound, second.upper_bound)
+    # A rounded bound of one may fall below the value of the other.
+    upper_bound = jnp.maximum(upper_bound, jax.lax.stop_gradient(value))
+    permutation = jnp.where(wins[..., None], first.permutation, second.permutation)
+    return Matching(permutation, value, upper_bound)
 
 
 @jax.jit
@@ -254,6 +267,12 @@ def matched_tokens(
     """The partner of each token of the first sample; zero where it has none."""
     partner = jnp.take_along_axis(y, jnp.maximum(permutation, 0)[..., None], axis=-2)
     return jnp.where(permutation[..., None] < 0, jnp.zeros((), y.dtype), partner)
+
+
+def placed(array: Array, index: Int[Array, "*batch K"], values: Array | bool) -> Array:
+    """The array (..., S) with values at places of its last axis; index -1: at none."""
+    index = jnp.where(index < 0, array.shape[-1], index)
+    return jnp.put_along_axis(array, index, values, axis=-1, inplace=False, mode="drop")
 
 
 @jax.jit

@@ -83,11 +83,11 @@ class BatchOptimal(Matcher[Matching]):
         windows = norm_windows(fixed_x, fixed_y, x_mask, y_mask, size=self.window)
         local, bound = solve_windows(fixed_x, fixed_y, windows, **settings)
         permutation = scatter(windows, local, x[..., 0])
-        if windows.x_index.shape[-2] == 1:
-            return hard_matching(x, y, permutation, bound[..., 0])
-        if self.sweeps:
+        single = windows.x_index.shape[-2] == 1
+        sweeps = 0 if single else self.sweeps
+        if sweeps:
             directions = principal_directions(fixed_x, fixed_y, x_mask, y_mask)
-        for sweep in range(self.sweeps):
+        for sweep in range(sweeps):
             permutation = refine(
                 fixed_x,
                 fixed_y,
@@ -99,7 +99,7 @@ class BatchOptimal(Matcher[Matching]):
                 sweep=sweep,
                 **settings,
             )
-        bound = norm_bound(x, y, x_mask, y_mask)
+        bound = bound[..., 0] if single else norm_bound(x, y, x_mask, y_mask)
         matching = hard_matching(x, y, permutation, bound)
         if self.floor is None:
             return matching

@@ -17,6 +17,7 @@ from semrsm_jax.matching.base import (
     Matching,
     Shape,
     Tokens,
+    checked_pair,
     hard_matching,
     norm_bound,
 )
@@ -91,14 +92,10 @@ class CircularShift(Matcher[Matching]):
 
         Raises:
           TypeError: an array is not real or a mask not boolean.
-          ValueError: shapes that do not fit the grid, or values that are not finite.
+          ValueError: shapes that do not fit the grid, values that are not finite, or a
+            sample's squared norm leaves the range of the dtype, see `match`.
         """
-        x, y = _checks.real_array("x_i", x_i), _checks.real_array("y_j", y_j)
-        _checks.pair_of_tokens(x, y)
-        self.validate(x.shape, y.shape)
-        x_mask = _checks.token_mask("x_mask", x_mask, x.shape[:-1])
-        y_mask = _checks.token_mask("y_mask", y_mask, y.shape[:-1])
-        return _best_shift(x, y, x_mask, y_mask, self.grid)
+        return _best_shift(*checked_pair(self, x_i, y_j, x_mask, y_mask), self.grid)
 
     def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where the numbers of tokens are not those of the grid."""

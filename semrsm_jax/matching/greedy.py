@@ -16,6 +16,7 @@ from semrsm_jax.matching.base import (
     Tokens,
     hard_matching,
     norm_bound,
+    placed,
 )
 
 
@@ -70,9 +71,6 @@ def take_in_order(
         if row_mask is not None:
             served &= jnp.take_along_axis(row_mask, row, axis=-1)
         choice = jnp.where(served, best, -1)
-        permutation = jnp.put_along_axis(
-            permutation, row, choice, axis=-1, inplace=False
-        )
-        return permutation, free & (columns != choice)
+        return placed(permutation, row, choice), free & (columns != choice)
 
     return jax.lax.fori_loop(0, order.shape[-1], serve, (permutation, free))[0]

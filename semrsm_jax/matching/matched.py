@@ -11,17 +11,6 @@ from semrsm_jax.matching._augment import jit
 CANCELLATION = 1 / 16
 
 
-@jit
-def matched_products(
-    affinity: ndarray, permutation: ndarray, products: ndarray
-) -> None:
-    """Fills products (B, S) with the affinity of each matched token; others are 0."""
-    for b in range(len(affinity)):
-        for s in range(affinity.shape[1]):
-            t = permutation[b, s]
-            products[b, s] = affinity[b, s, t] if t >= 0 else 0.0
-
-
 # In any order, so that the sums vectorise; NaN and infinity stay what they are.
 @partial(jit, fastmath={"reassoc", "contract"})
 def matched_statistics(

@@ -21,6 +21,7 @@ from semrsm_jax.matching.base import (
     hard_matching,
     matched_tokens,
     norm_bound,
+    placed,
 )
 from semrsm_jax.matching.greedy import take_in_order
 
@@ -103,16 +104,8 @@ def _serve_rest(
     partner = jnp.take_along_axis(columns, jnp.maximum(block, 0), axis=-1)
     partner = jnp.where(block < 0, -1, partner).astype(jnp.int32)
     permutation = jnp.full(x.shape[:-1], -1, jnp.int32)
-    permutation = jnp.put_along_axis(permutation, rows, partner, axis=-1, inplace=False)
-    taken = jnp.zeros((*y.shape[:-2], y.shape[-2] + 1), bool)
-    # Unmatched rows mark the extra column at the end, which is then dropped.
-    taken = jnp.put_along_axis(
-        taken,
-        jnp.where(partner < 0, y.shape[-2], partner),
-        True,
-        axis=-1,
-        inplace=False,
-    )[..., :-1]
+    permutation = placed(permutation, rows, partner)
+    taken = placed(jnp.zeros(y.shape[:-1], bool), partner, True)
     free = ~taken if y_mask is None else ~taken & y_mask
     # A row of the block stays unmatched only where fewer than k tokens of y are
     # present, and then the block has taken all of them: nothing is left to serve it

@@ -67,7 +67,7 @@ class HostPairs:
 
         With `tokens` the result is `PairTokens`, else `Statistics`.
         """
-        from semrsm_jax.matching.matched import matched_products, matched_statistics
+        from semrsm_jax.matching.matched import matched_statistics
 
         (x, x_norm, rows_of_x), (y, y_norm, rows_of_y) = (
             side.take(index)
@@ -95,7 +95,9 @@ class HostPairs:
                 affinity, *(None if mask is None else mask[part] for mask in masks)
             )
             if tokens:
-                matched_products(affinity, permutation[part], products[part])
+                partner = permutation[part, :, None]
+                matched = np.take_along_axis(affinity, np.maximum(partner, 0), 2)
+                products[part] = np.where(partner < 0, 0, matched)[..., 0]
                 return
             pairs = x, y, first, second, x_norm, y_norm, complete
             sums = inner[part], sq_dist[part]
