@@ -49,6 +49,9 @@ def center_pair(x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> CenteredPai
     """Takes each sample's mean token from its tokens; masked ones become zero."""
     dtype = accumulation_dtype(jnp.promote_types(x.dtype, y.dtype))
     x, y = x.astype(dtype), y.astype(dtype)
+    if y_mask is not None:
+        # The products of masked tokens may overflow.
+        y = jnp.where(y_mask[..., None], y, 0)
     (x_centered, x_mean, x_share), (y_centered, y_mean, y_share) = (
         _center_tokens(tokens, mask) for tokens, mask in ((x, x_mask), (y, y_mask))
     )

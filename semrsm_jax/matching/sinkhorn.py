@@ -53,7 +53,8 @@ class Sinkhorn(Matcher[SoftMatching]):
       relative: `epsilon` is in standard deviations of each pair's affinity instead.
       tolerance: total error of the plan's column sums, as a share of its mass, at which
         to stop; float32 attains about 1e-6.
-      max_iterations: the most iterations; `match` warns of pairs that need more.
+      max_iterations: the most iterations, rounded up to tens where the plan is held or
+        `implicit_diff` is False; `match` warns of pairs that need more.
       implicit_diff: derivatives follow from the optimality of the plan. False goes back
         through the iterations one by one.
       anneal: epsilon starts at this many standard deviations of the affinity and halves
