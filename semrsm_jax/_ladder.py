@@ -89,8 +89,8 @@ def invariance_ladder(
     if single:
         if y is None:
             raise ValueError("y must be given where x is one sample (S, C), got None")
-        x = _checks.real_array("x", x)[None]
-        y = _checks.real_array("y", y)[None]
+        x = _checks.real_array_on_host("x", x)[None]
+        y = _checks.real_array_on_host("y", y)[None]
         x_mask = None if x_mask is None else jnp.asarray(x_mask)[None]
         y_mask = None if y_mask is None else jnp.asarray(y_mask)[None]
     rungs = [

@@ -9,16 +9,20 @@ Every argument is differentiated. Put ``jax.lax.stop_gradient`` around what must
 be trained, such as a teacher's representations.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks, _representations
 from semrsm_jax._kernels import RBF, Cosine, Kernel, Linear
-from semrsm_jax._representations import accumulation_dtype
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._rsm import rsm, rsm_with_unconverged
 from semrsm_jax.comparison import cka
+from semrsm_jax.comparison.narrowing import to_device
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.matching.sinkhorn import Sinkhorn
@@ -122,18 +126,20 @@ def rsm_alignment_loss(
     n = x.shape[0]
     if n < 3:
         raise ValueError(f"x must hold at least 3 samples, got {n}")
-    target = _checks.real_array("target", target, rank=2)
+    target = _checks.real_array_on_host("target", target, rank=2)
     if target.shape != (n, n):
         raise ValueError(
             f"target must have shape {(n, n)}, the samples of x, got {target.shape}"
         )
-    counted = ~jnp.eye(n, dtype=bool)
+    counted = ~np.eye(n, dtype=bool)
     if known is not None:
-        counted &= _known(known, (n, n))
-    target = jnp.where(counted, target, 0)
-    _checks.finite("target", target)
+        counted = counted & _known(known, (n, n))
+    xp: Any = jnp if _checks.is_traced(target, counted) else np
+    # Entries that do not count are as one that does, so that they set no scale.
+    fill = xp.ravel(target)[xp.argmax(counted)]
+    target = xp.where(counted, target, xp.where(counted.any(), fill, 0))
+    target = to_device("target", target, 2, shift=True, scale=True)
     K = rsm(x, None, matcher, kernel, x_mask=x_mask)
-    target = target.astype(accumulation_dtype(target.dtype))
     # Pearson's correlation of the counted entries; 0 where either is constant.
     return 1 - jnp.sum(_standardized(K, counted) * _standardized(target, counted))
 
@@ -235,7 +241,9 @@ def _checked(
     name: str, value: ArrayLike, mask: ArrayLike | None
 ) -> tuple[Array, Array | None]:
     """Checked representations and their mask."""
-    value = _checks.real_array(name, value, rank=3)
+    value = _checks.real_array_on_host(name, value, rank=3)
+    warn_of_lost_variation(name, value)
+    value = _checks.real_array(name, value)
     _checks.non_empty(name, value, "N S C")
     _checks.finite(name, value)
     mask = _checks.token_mask(f"{name}_mask", mask, value.shape[:2])
@@ -244,8 +252,8 @@ def _checked(
     return value, mask
 
 
-def _known(value: ArrayLike, shape: tuple[int, int]) -> Array:
-    value = jnp.asarray(value)
+def _known(value: ArrayLike, shape: tuple[int, int]) -> Array | np.ndarray:
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
     if value.dtype != bool:
         raise TypeError(f"known must be boolean, got dtype {value.dtype}")
     if value.shape != shape:
@@ -253,7 +261,9 @@ def _known(value: ArrayLike, shape: tuple[int, int]) -> Array:
     return value
 
 
-def _standardized(K: Float[Array, "N N"], counted: Array) -> Float[Array, "N N"]:
+def _standardized(
+    K: Float[Array, "N N"], counted: Array | np.ndarray
+) -> Float[Array, "N N"]:
     """The counted entries less their mean, of norm 1; all zero where constant."""
     raw = jnp.max(jnp.abs(K), where=counted, initial=0)
     K = jnp.where(counted, K - jnp.mean(K, where=counted), 0)

@@ -1,5 +1,6 @@
 """Arrays of NumPy of which JAX, without x64, keeps fewer bits."""
 
+import sys
 import warnings
 from typing import Any, TypeGuard
 
@@ -20,24 +21,29 @@ def is_narrowed(value: Any) -> TypeGuard[np.ndarray]:
 
 
 def _loses_bits(dtype: np.dtype) -> bool:
-    if dtype.kind not in "iuf":
-        return False
-    return floating_dtype(dtype).itemsize < dtype.itemsize
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).bits > jnp.finfo(floating_dtype(dtype)).nmant + 1
+    return dtype.kind == "f" and floating_dtype(dtype).itemsize < dtype.itemsize
 
 
 def less_offset(
-    array: Any, axes: tuple[int, ...], mean: Any
+    array: Any, axes: tuple[int, ...], mean: Any, present: Any = None
 ) -> tuple[jax.Array | np.ndarray, Any]:
     """An array less its mean over some axes, or less a given one, which then is zero.
 
-    Only where a constant would cost the digits that NumPy alone holds.
+    Only where a constant would cost the digits that NumPy alone holds. The mean is over
+    the entries `present`, all for None; 0 where there are none.
     """
-    if not is_narrowed(array) or is_traced(mean):
+    if not is_narrowed(array) or is_traced(mean, present):
         return array, mean
-    offset = np.mean(array, axes, np.float64)
-    shape = offset.shape
-    if mean is not None:
+    if mean is None:
+        where = np.broadcast_to(True if present is None else present, array.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.sum(array, axes, np.float64, where=where)
+        offset = total / np.maximum(np.count_nonzero(where, axes), 1)
+    else:
         offset = np.asarray(real_array_on_host("mean", mean))
+    shape = tuple(np.delete(array.shape, axes))
     if offset.shape != shape or not np.isfinite(offset).all():
         return array, mean
     return array - offset, None if mean is None else np.zeros(shape)
@@ -64,5 +70,13 @@ def warn_of_lost_variation(name: str, array: Any) -> None:
             f"{name} varies by {spread:.2g} about {size:.2g}, of which {dtype} keeps "
             "few digits or none: subtract a constant, as center does, or use float64 "
             "(JAX_ENABLE_X64=1)",
-            stacklevel=4,
+            stacklevel=_user_level(),
         )
+
+
+def _user_level() -> int:
+    """The stack level of the nearest caller outside of the package, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].startswith("semrsm_jax."):
+        level, frame = level + 1, frame.f_back
+    return level

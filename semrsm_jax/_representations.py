@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._layouts import AXES, layout_of
-from semrsm_jax._narrowed import less_offset
+from semrsm_jax._narrowed import less_offset, warn_of_lost_variation
 from semrsm_jax._rows import Rows
 
 
@@ -28,7 +28,7 @@ def to_tokens(z: ArrayLike | Rows, layout: str | None = None) -> Float[Array, "N
         Default: ``"NHWC"`` of 4 axes, ``"NSC"`` of 3.
 
     Returns:
-      The tokens (N, S, C), in the floating-point dtype of `z`.
+      The tokens (N, S, C), in the floating-point dtype that JAX computes in.
 
     Raises:
       TypeError: `z` is complex, boolean, object or string.
@@ -37,7 +37,8 @@ def to_tokens(z: ArrayLike | Rows, layout: str | None = None) -> Float[Array, "N
 
     Warns:
       UserWarning: no layout was given, and the last two axes of four are equal, as
-        those of (N, C, H, W) mostly are.
+        those of (N, C, H, W) mostly are; or JAX computes in fewer bits than `z` has,
+        and these keep few digits of its variation.
 
     Examples:
       >>> import numpy as np
@@ -48,12 +49,15 @@ def to_tokens(z: ArrayLike | Rows, layout: str | None = None) -> Float[Array, "N
       >>> to_tokens(activations.transpose(0, 3, 1, 2), layout="NCHW").shape
       (10, 49, 512)
     """
-    z = _checks.real_array("z", z)
+    z = np.asarray(z) if isinstance(z, Rows) else z
+    z = _checks.real_array_on_host("z", z)
     layout = layout_of("z", z.shape, layout)
     _checks.non_empty("z", z, " ".join(layout))
+    z = z.transpose(AXES[layout])
+    warn_of_lost_variation("z", z)
+    z = _checks.real_array("z", z.reshape(z.shape[0], -1, z.shape[-1]))
     _checks.finite("z", z)
-    z = jnp.transpose(z, AXES[layout])
-    return z.reshape(z.shape[0], -1, z.shape[-1])
+    return z
 
 
 def center(
@@ -98,13 +102,13 @@ def center(
     _checks.non_empty("x", given, "N S C")
     axes = (0, 1) if axis == "channel" else (0,)
     shape = given.shape[len(axes) :]
-    given, mean = less_offset(given, axes, mean)
+    mask = _checks.token_mask("mask", mask, given.shape[:2])
+    present = None if mask is None else mask[..., None]
+    given, mean = less_offset(given, axes, mean, present)
     x = _checks.real_array("x", given)
     _checks.finite("x", x)
-    mask = _checks.token_mask("mask", mask, x.shape[:2])
     dtype = accumulation_dtype(x.dtype)
     if mean is None:
-        present = None if mask is None else mask[..., None]
         mean = jnp.mean(x.astype(dtype), axis=axes, where=present)
         # A position masked in every sample has no mean; nothing reads its tokens.
         mean = mean if mask is None else jnp.nan_to_num(mean)
@@ -208,15 +212,20 @@ def nonzero(x: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
 def powers_of_two(
     x: Float[Array | np.ndarray, "N S C"], mask: Bool[Array, "N S"] | None
 ) -> Int[Array, " N"]:
-    """The exponents that bring the largest value of each sample to 1/2 or up to 1."""
+    """The exponents that bring the largest value of each sample to 1/2 or up to 1.
+
+    That of a zero sample is the largest of all.
+    """
     xp, x = _floating(x)
-    magnitude = xp.abs(x).max(-1)
     if mask is not None:
-        magnitude = xp.where(mask, magnitude, 0)
-    _, exponent = xp.frexp(magnitude.max(-1))
+        x = xp.where(mask[..., None], x, 0)
+    _, exponent = xp.frexp(xp.abs(x).max((1, 2)))
     # So that the factor is a normal number.
     most = jnp.finfo(x.dtype).maxexp - 8
-    return jnp.clip(-jnp.asarray(exponent), -most, most)
+    present = (nonzero(x) if isinstance(x, jax.Array) else x != 0).any((1, 2))
+    # A zero sample fits with any other.
+    exponent = jnp.where(present, -jnp.asarray(exponent), most)
+    return jnp.clip(exponent, -most, most)
 
 
 def times_power_of_two(

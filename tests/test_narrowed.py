@@ -32,6 +32,8 @@ def test_a_constant_costs_no_digit_where_nothing_depends_on_it(x, no_x64, offset
     np.testing.assert_allclose(
         sj.center(np.int64(x * 100) + 10**12).mean(), 0, atol=1e-4
     )
+    whole = np.int32(x * 100)
+    np.testing.assert_allclose(sj.center(whole + 2**30), sj.center(whole), atol=1e-4)
     a, b = x[:, 0, 0], x[:, 0, 1]
     tests = [sj.paired_test(a + c, b + c, key=0, resamples=99) for c in (0, offset)]
     np.testing.assert_allclose(tests[1].p_value, tests[0].p_value)
@@ -68,13 +70,19 @@ def test_what_depends_on_a_constant_warns_where_digits_are_lost(x, no_x64, tmp_p
         in_the_shell,
         lambda x: sj.rsm(x, matcher=sj.Identity()),
         lambda x: sj.match(x[0], x[1], matcher=sj.Identity()),
+        lambda x: sj.linear_assignment(x[0]),
+        lambda x: sj.to_tokens(x, "NCS"),
+        lambda x: sj.invariance_ladder(x[0], x[1], matchers=[sj.Identity()]),
+        lambda x: sj.semantic_cka_loss(x, np.float32(x), sj.Identity()),
         lambda x: sj.search(x, x, 1, matcher=sj.Identity()),
         lambda x: sj.search(*[Rows(x.shape, x.dtype, read_of(x))] * 2, 1),
         lambda x: score_interval(x[:, 0, 0], key=0, resamples=9),
     )
     for call in calls:
-        with pytest.warns(UserWarning, match="varies by .* float32 keeps few digits"):
+        words = "varies by .* float32 keeps few digits"
+        with pytest.warns(UserWarning, match=words) as records:
             call(x + 1e7)
+        assert all(record.filename == __file__ for record in records)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             for fine in (x, np.full_like(x, 0.1), np.float32(x + 1e7), 0 * x):

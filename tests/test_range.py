@@ -39,6 +39,7 @@ def test_features_out_of_range_are_rejected(x, scale, tmp_path):
         ("x, samples 0 to 3,", lambda: run(large, store=tmp_path / "run")),
         ("y_j", lambda: sj.match(x, large, matcher=sj.Exact())),
         ("x_i", lambda: sj.affinity(large, x)),
+        ("x_i", lambda: sj.CircularShift((1, 3)).shift(large, x)),
         ("y", lambda: sj.semantic_cka_loss(x, large)),
         ("negative", lambda: sj.semantic_triplet_loss(x, x, large)),
     ):
@@ -109,6 +110,9 @@ def test_powers_of_two_bring_samples_into_range(x, no_x64, matcher, kernel):
     if matcher == sj.Identity():
         compiled = jax.jit(similarity)
         np.testing.assert_allclose(compiled(x * factors[-1]), compiled(x), rtol=1e-6)
+        x[3] = 0  # a zero sample fits with any other
+        for call in (similarity, compiled):
+            np.testing.assert_allclose(call(x * factors[-1]), call(x), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -91,12 +91,17 @@ def test_center_subtracts_the_mean(rng, axis, over):
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-def test_center_leaves_masked_tokens_out_of_the_mean(rng):
-    x = rng.normal(size=(4, 6, 3)).astype(np.float32)
+@pytest.mark.parametrize(("axis", "over"), [("channel", (0, 1)), ("position", (0,))])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_center_leaves_masked_tokens_out_of_the_mean(rng, no_x64, axis, over, dtype):
+    x = rng.normal(size=(4, 6, 3)).astype(dtype)
     mask = rng.random((4, 6)) > 0.4
-    mask[:, 0] = True
-    expected = x - x[mask].mean(0)
-    np.testing.assert_allclose(center(x, mask=mask), expected, atol=1e-6)
+    mask[:, 0], mask[:, 1] = True, False  # a position masked in every sample
+    x[~mask] *= 1e12
+    mean = np.ma.array(x, mask=np.stack([~mask] * 3, -1)).mean(over).filled(0)
+    result = np.asarray(center(x, axis, mask=mask))
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result[mask], (x - mean)[mask], atol=1e-6)
 
 
 def test_center_sums_half_precision_in_float32():

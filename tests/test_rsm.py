@@ -224,6 +224,12 @@ def test_invariance_ladder_climbs(rng):
     pair = invariance_ladder(x[0], x[1], grid=(4, 6))
     np.testing.assert_allclose(pair.value, ladder.value[:, 0, 1], rtol=1e-5)
     np.testing.assert_allclose(pair.share, ladder.share[:, 0, 1], rtol=1e-5)
+    masks = {"x_mask": np.arange(24) != 2, "y_mask": np.arange(24) < 20}
+    matchers = Identity(), BatchOptimal(8)
+    masked = invariance_ladder(x[0], x[1], matchers=matchers, **masks)
+    assert masked.matchers == matchers
+    expected = [match(x[0], x[1], matcher=m, **masks).value for m in matchers]
+    np.testing.assert_allclose(masked.value, expected, rtol=1e-6)
     with pytest.raises(ValueError, match="y must be given"):
         invariance_ladder(x[0])
 

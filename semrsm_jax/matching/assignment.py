@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from semrsm_jax import _checks
+from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._representations import accumulation_dtype, nonzero
 from semrsm_jax.matching._solvers import SOLVERS
 
@@ -70,6 +71,10 @@ def linear_assignment(
         holds (under jit a NaN value instead); an unknown solver, or a negative
         tolerance.
 
+    Warns:
+      UserWarning: JAX computes in fewer bits than `affinity` has, and these keep few
+        digits of its variation.
+
     References:
       Bertsekas, "The auction algorithm", 1988; Crouse, "On implementing 2D rectangular
       assignment algorithms", 2016 (SciPy); Goldberg and Kennedy, 1995 (OR-Tools).
@@ -97,7 +102,11 @@ def linear_assignment(
     if not on_host or row_mask is not None or column_mask is not None:
         # Else the solver finds what is not finite.
         _checks.finite("affinity", affinity)
-    affinity = affinity.astype(dtype, copy=False)
+    warn_of_lost_variation("affinity", affinity)
+    if isinstance(affinity, np.ndarray):
+        affinity = _checks.on_host(affinity, dtype)
+    else:
+        affinity = affinity.astype(dtype)
     if not maximize:
         solved = linear_assignment(
             -affinity,
@@ -125,7 +134,7 @@ def linear_assignment(
     if not on_host:
         assignment = _assignment(operand, permutation, bound)
         if not _checks.is_traced(affinity) and jnp.isnan(assignment.value).any():
-            _reject(operand)
+            _reject(affinity)
         return assignment
     permutation, bound = np.asarray(permutation), np.asarray(bound)
     if np.isnan(bound).any():
@@ -137,8 +146,8 @@ def linear_assignment(
     value = np.where(np.isnan(bound), bound, value)
     # One pass over the matrices only where there is a reason to look at them.
     suspect = ~(np.abs(value) <= jnp.finfo(dtype).max) | (np.abs(value) < _least(dtype))
-    if suspect.any() and bool(_out_of_range(jnp.asarray(operand), value).any()):
-        _reject(operand)
+    if suspect.any() and bool(_out_of_range(jnp.asarray(affinity), value).any()):
+        _reject(affinity)
     value = value.astype(dtype)
     return Assignment(permutation, value, np.maximum(bound, value))
 
