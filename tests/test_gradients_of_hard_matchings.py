@@ -22,18 +22,29 @@ def x(rng):
 
 
 @pytest.mark.slow
-def test_values_are_exact_and_gradients_soft(x):
-    def value(x, y, matcher):
-        return sj.match(x, y, matcher=matcher).value
+@pytest.mark.parametrize("mask", [None, np.arange(6) != 2], ids=["all", "masked"])
+def test_values_are_exact_and_gradients_soft(x, mask):
+    def matched(x, y, matcher):
+        return sj.match(x, y, matcher=matcher, x_mask=mask)
 
-    slopes = jax.grad(value, (0, 1))
-    both, exact = (sj.match(x[0], x[1], matcher=m) for m in (BOTH, sj.Exact()))
+    slopes = jax.grad(lambda *arguments: matched(*arguments).value, (0, 1))
+    both, exact = (matched(x[0], x[1], m) for m in (BOTH, sj.Exact()))
     for a, b in zip(both, exact, strict=True):
         np.testing.assert_array_equal(a, b)
     for call in (slopes, jax.jit(slopes, static_argnums=2)):
         both, soft, hard = (call(*x[:2], m) for m in (BOTH, SOFT, sj.Exact()))
         np.testing.assert_allclose(both, soft, rtol=1e-5, atol=1e-6)
         assert not np.allclose(both, hard, rtol=1e-2)
+
+
+def test_values_alone_cost_no_second_matching(x):
+    class NeverCalled(sj.Identity):
+        def statistics(self, *arguments):
+            raise AssertionError
+
+    matcher = sj.StraightThrough(sj.Identity(), NeverCalled())
+    expected = sj.rsm(x, matcher=sj.Identity())
+    np.testing.assert_array_equal(sj.rsm(x, matcher=matcher), expected)
 
 
 @pytest.mark.slow

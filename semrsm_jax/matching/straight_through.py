@@ -1,9 +1,11 @@
 """One matcher's values with another's derivatives (straight-through estimator)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+from jaxtyping import Array
 
 from semrsm_jax.matching.base import (
     Mask,
@@ -24,8 +26,8 @@ class StraightThrough(Matcher[Any]):
     By default an RSM then holds the exact similarities, Eq. 4, while its gradient also
     sees how the matching itself would change, which that of a hard one does not. The
     gradient is not that of the values shown: it is biased, the more so the softer the
-    backward matcher is, and finite differences do not confirm it. The backward pass
-    costs a matching by the second rule.
+    backward matcher is, and finite differences do not confirm it. A derivative costs a
+    matching by the second rule; a value alone does not.
 
     Attributes:
       forward: gives values, distances, permutations and bounds.
@@ -68,8 +70,9 @@ class StraightThrough(Matcher[Any]):
     def pair(self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask) -> Any:
         """The forward matching; its value has the derivative of the backward one."""
         matching = self.forward.pair(*jax.lax.stop_gradient((x, y)), x_mask, y_mask)
-        soft = self.backward.statistics(x, y, x_mask, y_mask)
-        return matching._replace(value=_with_gradient_of(matching.value, soft.value))
+        pair = x, y, x_mask, y_mask
+        (value,) = _with_gradient_of(self.backward, (matching.value,), *pair)
+        return matching._replace(value=value)
 
     def statistics(
         self, x: Tokens, y: Tokens, x_mask: Mask, y_mask: Mask
@@ -77,11 +80,10 @@ class StraightThrough(Matcher[Any]):
         """The forward statistics; value and distance have the backward derivatives."""
         fixed = jax.lax.stop_gradient((x, y))
         hard = self.forward.statistics(*fixed, x_mask, y_mask)
-        soft = self.backward.statistics(x, y, x_mask, y_mask)
-        return hard._replace(
-            value=_with_gradient_of(hard.value, soft.value),
-            sq_dist=_with_gradient_of(hard.sq_dist, soft.sq_dist),
+        value, sq_dist = _with_gradient_of(
+            self.backward, hard[:2], x, y, x_mask, y_mask
         )
+        return hard._replace(value=value, sq_dist=sq_dist)
 
     def validate(self, x_shape: Shape, y_shape: Shape) -> None:
         """Raises ValueError where either cannot match tokens of these shapes."""
@@ -96,17 +98,28 @@ class StraightThrough(Matcher[Any]):
         )
 
 
-def _with_gradient_of(value: jax.Array, other: jax.Array) -> jax.Array:
-    """`value`, bit for bit, with the derivative of `other`."""
-    return _first(other, value)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _with_gradient_of(
+    matcher: Matcher,
+    values: tuple[Array, ...],
+    x: Tokens,
+    y: Tokens,
+    x_mask: Mask,
+    y_mask: Mask,
+) -> tuple[Array, ...]:
+    """Values, bit for bit, with the derivatives of the matcher's first statistics."""
+    del matcher, x, y, x_mask, y_mask
+    return values
 
 
-@jax.custom_jvp
-def _first(other: jax.Array, value: jax.Array) -> jax.Array:
-    del other
-    return value
+@_with_gradient_of.defjvp
+def _with_gradient_of_jvp(
+    matcher: Matcher, primals: tuple, tangents: tuple
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    values, x, y, x_mask, y_mask = primals
 
+    def statistics(x, y):
+        return matcher.statistics(x, y, x_mask, y_mask)[: len(values)]
 
-@_first.defjvp
-def _first_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    return _first(*primals), tangents[0]
+    _, derivatives = jax.jvp(statistics, (x, y), tangents[1:3])
+    return _with_gradient_of(matcher, *primals), derivatives
