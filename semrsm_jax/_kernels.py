@@ -166,6 +166,9 @@ class RBF:
 
         Returns:
           ``RBF(sigma)``, with the very sigma that `sigma` gives for the whole.
+
+        Raises:
+          ValueError: a distance is NaN, of which `sigma` is NaN.
         """
         if self.bandwidth is not None and not isinstance(self.bandwidth, str):
             return self

@@ -15,11 +15,14 @@ def middle_positive(
     The bits of positive floats, read as integers, have the order of their values. So
     each reading counts the values by their next 16 bits among those that begin like the
     median, and settles these. Each call of `blocks` goes once through the same float32
-    or float64 values: one reading counts them, and two or four select.
+    or float64 values: one reading counts them, and two or four select. ValueError: a
+    value is NaN.
     """
     dtype, count = np.dtype(np.float32), 0
     for block in blocks():
         dtype = block.dtype
+        if np.isnan(block).any():
+            raise ValueError("distances must not be NaN, got NaN: no median is known")
         count += int(np.count_nonzero(block > 0))
     if count == 0:
         return None

@@ -164,7 +164,7 @@ def rebuild(description: Mapping[str, Any] | None) -> Any:
 
     Returns:
       An instance that equals the one described; None where there is no description, or
-      no class of this name is in the table.
+      the class of it or of one of its parts is not in the table.
 
     Raises:
       TypeError: a setting is not one of the class.
@@ -175,7 +175,9 @@ def rebuild(description: Mapping[str, Any] | None) -> Any:
     for _, entry in _entries():
         if entry.cls.__name__ == description["name"]:
             settings = {k: v for k, v in description.items() if k != "name"}
-            return entry.cls(**{k: _value(v) for k, v in settings.items()})
+            values = {k: _value(v) for k, v in settings.items()}
+            unknown = any(values[k] is None and settings[k] is not None for k in values)
+            return None if unknown else entry.cls(**values)
     return None
 
 

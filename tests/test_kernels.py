@@ -54,6 +54,11 @@ def test_bandwidth_rules(rng, samples):
         np.testing.assert_allclose(jax.jit(kernel)(stats), kernel(stats), rtol=1e-6)
 
 
+def test_a_distance_that_is_not_known_gives_no_bandwidth():
+    with pytest.raises(ValueError, match="distances must not be NaN"):
+        RBF().fitted(lambda: [np.array([1.0, 2.0]), np.array([np.nan])])
+
+
 def test_identical_samples_have_rbf_similarity_one():
     x = np.ones((3, 4, 2), np.float32)
     for rule in (None, "official", "paper", 0.1):

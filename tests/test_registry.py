@@ -65,7 +65,9 @@ def test_labels_hold_what_differs_from_the_defaults():
 
 
 def test_what_is_not_in_the_table_is_not_rebuilt():
-    for description in (None, {}, {"name": "ByHand"}, {"name": "f", "repr": "<f>"}):
+    by_hand = {"name": "ByHand"}
+    part = {"name": "StraightThrough", "forward": by_hand}
+    for description in (None, {}, by_hand, part, {"name": "f", "repr": "<f>"}):
         assert rebuild(description) is None
     with pytest.raises(TypeError, match="unexpected keyword"):
         rebuild({"name": "Exact", "speed": 3})

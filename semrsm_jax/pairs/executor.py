@@ -189,8 +189,8 @@ def match_pairs(
     if tokens:
         permutation = rule.matcher.pair(x, y, x_mask, y_mask).permutation
         partner = matched_tokens(y, permutation)
-        dtype = accumulation_dtype(x.dtype)
-        return PairTokens(permutation, jnp.sum(x * partner, axis=-1, dtype=dtype))
+        products = x.astype(accumulation_dtype(x.dtype)) * partner
+        return PairTokens(permutation, jnp.sum(products, axis=-1))
     if on_host is not None:
         statistics = on_host(rows, columns)
     else:
