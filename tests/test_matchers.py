@@ -1,5 +1,7 @@
 """What sets each matcher apart, the dual bound, and what accelerators compile."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,12 +75,14 @@ def test_floor_keeps_the_better_of_the_two(rng):
     np.testing.assert_array_equal(floored.permutation[~won], plain.permutation[~won])
     assert (floored.upper_bound >= floored.value).all()
     # One window, which a large tolerance leaves below position by position.
-    one = BatchOptimal(tolerance=0.5, floor="identity")
-    floored = match(x, x, matcher=one)
-    assert (
-        match(x, x, matcher=BatchOptimal(tolerance=0.5)).value < floored.value
-    ).any()
-    assert (floored.value >= match(x, x, matcher=Identity()).value).all()
+    y = x + 0.3 * rng.normal(size=x.shape).astype(np.float32)
+    loose = {"tolerance": 0.5, "solver": "device"}
+    plain, floored = (
+        match(x, y, matcher=BatchOptimal(**loose, floor=floor))
+        for floor in (None, "identity")
+    )
+    assert (plain.value < floored.value).any()
+    assert (floored.value >= match(x, y, matcher=Identity()).value).all()
     assert (floored.upper_bound >= floored.value).all()
     with pytest.raises(ValueError, match="same number of tokens"):
         match(x[0], x[1, :9], matcher=BatchOptimal(6, floor="identity"))
@@ -103,6 +107,19 @@ def test_topk_greedy_matches_the_top_block_exactly(rng):
     )
     every = match(x, y, matcher=TopKGreedy(k=12))
     np.testing.assert_allclose(every.value, best_value(x, y), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["device", "optax"])
+@pytest.mark.parametrize("rule", [partial(BatchOptimal, 8, 2), partial(TopKGreedy, 5)])
+def test_the_solver_does_not_change_the_value(rng, rule, solver):
+    x, y = tokens(rng, 2, 3, 20, 4)
+    mask = rng.random((3, 20)) < 0.8
+    expected, m = (
+        match(x, y, matcher=rule(solver=s), x_mask=mask) for s in ("auction", solver)
+    )
+    np.testing.assert_allclose(m.value, expected.value, rtol=1e-5)
+    np.testing.assert_allclose(m.upper_bound, expected.upper_bound, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
