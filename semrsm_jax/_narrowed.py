@@ -77,6 +77,8 @@ def warn_of_lost_variation(name: str, array: Any) -> None:
 def _user_level() -> int:
     """The stack level of the nearest caller outside of the package, for a warning."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals["__name__"].startswith("semrsm_jax."):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(
+        "semrsm_jax."
+    ):
         level, frame = level + 1, frame.f_back
     return level

@@ -129,6 +129,8 @@ def test_numbers_without_digits_are_not_0(x, no_x64):
     for tiny in (x * np.float32(1e-40), np.float64(x) * 1e-60):
         with pytest.raises(ValueError, match="x must be 0 or have values of at least"):
             sj.rsm(tiny)
+    with pytest.raises(ValueError, match="affinity must be 0 or have"):
+        sj.linear_assignment(np.float64(x[0]) * 1e-60)
     one = np.float64(x)
     one[1] *= 1e-60
     with pytest.raises(ValueError, match="got 1 of 4 outside"):
