@@ -1,6 +1,7 @@
 """The frame of all experiments: steps, benchmarks, parts, findings, commands."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -22,8 +23,9 @@ from experiments.frame.finding import (
     count,
     number,
 )
-from experiments.frame.session import Session, fingerprint
+from experiments.frame.session import Session, fingerprint, silent
 from experiments.frame.study import Study, benchmark
+from experiments.frame.worker import worker
 from experiments.soft import stereo
 
 
@@ -101,6 +103,15 @@ def test_entry_points_do_not_load_what_is_not_asked_for(modules, not_loaded):
     code = f"import sys, {modules}; print(sorted({{*{not_loaded}}} & {{*sys.modules}}))"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
+
+
+@pytest.mark.parametrize(("cpu", "platforms"), [(True, "cpu"), (False, "cuda,cpu")])
+def test_a_worker_uses_the_processor_unless_it_is_to_use_the_device(
+    monkeypatch, cpu, platforms
+):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    with worker(silent, cpu=cpu) as call:
+        assert call(os.getenv, "JAX_PLATFORMS").value == platforms
 
 
 # The frame

@@ -140,8 +140,8 @@ def _torch_solver(affinity: jax.Array) -> Callable[[int], Any] | None:
 
 
 def measure(config: DeviceConfig, report: Report) -> dict[str, Any]:
-    """All sizes, in one process."""
-    with worker(report) as call:
+    """All sizes, in one process, on the device that JAX uses."""
+    with worker(report, cpu=False) as call:
         return {"sizes": call(sizes, config).value}
 
 

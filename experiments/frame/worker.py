@@ -55,7 +55,9 @@ def track(report: Report, description: str, items: Sequence[_T]) -> Iterator[_T]
 
 
 @contextmanager
-def worker(show: Report, one_core: bool = False) -> Iterator[Callable[..., Outcome]]:
+def worker(
+    show: Report, one_core: bool = False, cpu: bool = True
+) -> Iterator[Callable[..., Outcome]]:
     """Starts a process and yields ``call(function, *arguments)``, which runs there.
 
     The function gets a `Report` as its last argument; what it reports is shown here. An
@@ -65,10 +67,11 @@ def worker(show: Report, one_core: bool = False) -> Iterator[Callable[..., Outco
       show: shows progress.
       one_core: the process gets a single core (where the system can say so) and all
         libraries a single thread.
+      cpu: JAX uses the processor there, even where there is an accelerator.
     """
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    with ProcessPoolExecutor(1, context, _prepare, (one_core, reports)) as pool:
+    with ProcessPoolExecutor(1, context, _prepare, (one_core, cpu, reports)) as pool:
 
         def call(function: Callable[..., Any], *arguments: Any) -> Outcome:
             future = pool.submit(_run, function, *arguments)
@@ -82,12 +85,13 @@ def worker(show: Report, one_core: bool = False) -> Iterator[Callable[..., Outco
         yield call
 
 
-def _prepare(one_core: bool, reports: Any) -> None:
+def _prepare(one_core: bool, cpu: bool, reports: Any) -> None:
     global _reports
     _reports = reports
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    if "jax" in sys.modules:  # imported by the main module, which comes first
-        sys.modules["jax"].config.update("jax_platforms", "cpu")
+    if cpu:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        if "jax" in sys.modules:  # imported by the main module, which comes first
+            sys.modules["jax"].config.update("jax_platforms", "cpu")
     if one_core:
         os.environ.update(_ONE_THREAD)
         if hasattr(os, "sched_setaffinity"):
