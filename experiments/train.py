@@ -21,8 +21,10 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import typer
+from flax import nnx
 
 from experiments.frame.command_line import app_of, check_choice
+from experiments.frame.conduct import compare_code
 from experiments.frame.environment import described, environment, plain
 from experiments.frame.session import Session, fingerprint
 from experiments.trained.networks import NETWORKS, TrainedNetwork
@@ -45,7 +47,7 @@ JOBS: Mapping[str, Job] = {
     **{name: Job(network, SCENES) for name, network in NETWORKS.items()},
     "demo": Job(TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
 }
-_OPTIMISATION = Optimization()
+_OPTIMIZATION = Optimization()
 _UNFINISHED = "unfinished"  # folder of what a run that is interrupted goes on from
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image")
 
@@ -82,25 +84,26 @@ def make(
     """
     weights, numbers = (output / f"{name}{end}" for end in (".safetensors", ".json"))
     if overwrite or not weights.exists():
-        _train(name, job, weights, report)
-        numbers.unlink(missing_ok=True)
+        model = _train(name, job, output / _UNFINISHED, report)
+        numbers.unlink(missing_ok=True)  # first: they never stand beside other weights
+        save_weights(model, weights, dtype=jnp.float16, overwrite=True)
     if not numbers.exists():
         _measure(name, job, weights, numbers, report)
     return json.loads(numbers.read_text())["accuracy"]
 
 
-def _train(name: str, job: Job, weights: Path, report: Report) -> None:
+def _train(name: str, job: Job, work: Path, report: Report) -> nnx.Module:
     network, task = job
-    work = weights.parent / _UNFINISHED
-    model = train(
+    work.mkdir(parents=True, exist_ok=True)
+    compare_code(work)
+    return train(
         network,
         task.lessons(Session(work, report)),
         task.loss,
-        _OPTIMISATION,
-        work / f"{name}-{fingerprint(network, task.plans, _OPTIMISATION)}.npz",
+        _OPTIMIZATION,
+        work / f"{name}-{fingerprint(network, task.plans, _OPTIMIZATION)}.npz",
         lambda done, total: report(f"Training {name}", done, total),
     )
-    save_weights(model, weights, dtype=jnp.float16, overwrite=True)
 
 
 def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) -> None:
@@ -114,7 +117,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         "accuracy": task.evaluate(model, report),
         "test": repr(task.test),
         "training": [repr(plan) for plan in task.plans],
-        "optimization": repr(_OPTIMISATION),
+        "optimization": repr(_OPTIMIZATION),
         "config": described(network),
         "environment": environment(_PACKAGES),
     }

@@ -1,8 +1,5 @@
 """Simulated rates of intervals and tests, a cell or two; the guide has the others."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 from study_runs import run_smoke
@@ -10,6 +7,7 @@ from study_runs import run_smoke
 from experiments.calibration import simulate
 from experiments.calibration.config import SCALES, CalibrationConfig, Design
 from experiments.calibration.study import STUDY
+from experiments.frame.environment import plain
 from semrsm_jax import CKA
 
 
@@ -19,9 +17,7 @@ def test_the_study_runs_and_its_table_has_a_row_a_cell(tmp_path):
     document = run_smoke(STUDY, tmp_path)
     assert [row["statistic"] for row in document["rows"]] == ["CKA", "mean"]
     assert document["summary"]["data sets of each"] == 4
-    assert document["config"] == json.loads(
-        json.dumps(dataclasses.asdict(SCALES["smoke"]))
-    )
+    assert document["config"] == plain(SCALES["smoke"])
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ import pytest
 from study_runs import run_study
 from typer.testing import CliRunner
 
+import experiments
 from experiments.frame.command_line import command, questions
-from experiments.frame.conduct import conduct
+from experiments.frame.conduct import compare_code, conduct
 from experiments.frame.finding import (
     Finding,
     Measurement,
@@ -26,7 +27,8 @@ from experiments.frame.finding import (
 from experiments.frame.session import Session, fingerprint, silent
 from experiments.frame.study import Study, benchmark
 from experiments.frame.worker import worker
-from experiments.soft import stereo
+from experiments.soft import distill, optimize, stereo, temperature
+from semrsm_jax import Cosine, Linear
 
 
 def test_steps_are_done_once_and_kept_whole(tmp_path):
@@ -62,11 +64,14 @@ def test_matchings_are_kept_and_configs_have_names_of_their_own(tmp_path):
     assert fingerprint(first) == fingerprint(first) != fingerprint(second)
 
 
-def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path):
-    app = command(stereo.STUDY)
+@pytest.mark.parametrize("study", [distill, optimize, stereo, temperature])
+def test_help_tells_what_to_expect_and_bad_scales_are_refused(tmp_path, study):
+    app = command(study.STUDY)
     text = CliRunner().invoke(app, ["--help"]).output
     for part in ("--scale", "--overwrite", "Expected", "python -m"):
         assert part in text
+    for part in ("steps/", "--workers"):  # they keep none
+        assert part not in text
     result = CliRunner().invoke(app, ["--scale", "huge", "-o", str(tmp_path)])
     assert result.exit_code == 2 and "bundled" in result.output
     assert list(tmp_path.iterdir()) == []
@@ -206,9 +211,11 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
     assert document["summary"]["interval"] == {"value": 1, "low": 0.5, "high": 2}
     (finding,) = document["findings"]
     assert str(Finding.from_json(finding).ours[0]) == "c 1.000"
+    (tmp_path / "parts.png").write_text("of another run")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         conduct(study, "bundled", Config(), tmp_path)
+    assert not (tmp_path / "parts.png").exists()
     document = json.loads((tmp_path / "parts.json").read_text())
     assert len(document["rows"]) == 2
     before = (tmp_path / "parts.json").read_bytes()
@@ -222,6 +229,47 @@ def test_parts_are_run_alone_and_what_they_lack_is_not_drawn(tmp_path):
             conduct(study, "bundled", Config(), tmp_path)
     refused = run_study(study, tmp_path, "--only", "three", scale="bundled")
     assert refused.exit_code == 2 and "one, two" in refused.output
+    code.unlink()
+    conduct(replace(study, rows=lambda result: []), "bundled", Config(), tmp_path)
+    assert not (tmp_path / "parts.csv").exists()
+    with pytest.raises(ValueError, match="must not repeat .* got rows, seconds"):
+        details = {"rows": 0, "seconds": 0}
+        conduct(
+            replace(study, details=lambda result: details),
+            *("bundled", Config(), tmp_path),
+        )
+
+
+@dataclass(frozen=True)
+class WithKernel:
+    kernel: Cosine | Linear
+
+
+def test_a_config_of_another_class_is_another_run(tmp_path):
+    configs = {"one": WithKernel(Cosine()), "other": WithKernel(Linear())}
+    study = replace(BENCHMARK, scales=configs, run=lambda config, session: {})
+    study = replace(study, measurements=lambda config, result: (), resumable=True)
+    for _ in range(2):
+        conduct(study, "one", configs["one"], tmp_path)
+    document = json.loads((tmp_path / "counting.json").read_text())
+    assert document["config"] == {"type": "WithKernel", "kernel": {"type": "Cosine"}}
+    with pytest.raises(ValueError, match="exists"):
+        conduct(study, "one", configs["other"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["study.py", "network.safetensors"])
+def test_steps_of_other_experiments_or_networks_are_noticed(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr(experiments, "__file__", str(tmp_path / "code/__init__.py"))
+    file, steps = tmp_path / "code" / name, tmp_path / "steps"
+    file.parent.mkdir()
+    steps.mkdir()
+    file.write_text("before")
+    compare_code(steps)
+    file.write_text("after")
+    with pytest.warns(UserWarning, match="the experiments or their trained networks"):
+        compare_code(steps)
 
 
 def test_a_scale_runs_the_questions_that_have_it(tmp_path):

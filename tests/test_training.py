@@ -127,6 +127,14 @@ def test_make_writes_weights_and_numbers_once(tmp_path, monkeypatch):
     assert make("tiny", job, tmp_path, report) == first
     assert set(calls) == {"Cropping test photographs"}
 
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.train.save_weights", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make("tiny", job, tmp_path, report, overwrite=True)
+    assert not (tmp_path / "tiny.json").exists()
+
 
 def test_command_trains_and_rejects():
     help_text = CliRunner().invoke(app, ["--help"]).output

@@ -108,7 +108,7 @@ def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
     difference = np.abs(ours_tokens - expected).max() / np.abs(expected).max()
     return {
         "cores": usable_cores(),
-        "seconds": {name: turns.median(name) for name in calls},
+        "median_seconds": {name: turns.median(name) for name in calls},
         "ratio": statistics.median(ours / theirs for ours, theirs in each),
         "goal": GOAL,
         "disagreement": float(difference),
@@ -123,7 +123,7 @@ def measurements(
 ) -> Iterator[Measurement]:
     """The times, their ratio and how alike the tokens are."""
     name = f"{config.images} images, {config.batch_size} a pass"
-    for network, seconds in result["seconds"].items():
+    for network, seconds in result["median_seconds"].items():
         yield Measurement(f"{name}, {network}", seconds, "s")
     yield Measurement(f"{name}, ours / transformers", result["ratio"], goal=GOAL)
     difference = "largest difference / largest value"

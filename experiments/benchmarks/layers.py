@@ -101,7 +101,7 @@ def layers(config: LayersConfig, report: Report) -> dict[str, Any]:
     }
     seconds = {name: turns.median(name) for name in calls}
     return {
-        "seconds": seconds,
+        "median_seconds": seconds,
         "ratio": seconds["ours"] / seconds["peer"],
         "errors": errors,
         "disagreement": float(np.max(np.abs(ours - theirs))),
@@ -133,7 +133,7 @@ def measurements(
     config: LayersConfig, result: Mapping[str, Any]
 ) -> Iterator[Measurement]:
     """Times, memory and how well both sides agree."""
-    for name, seconds in result["seconds"].items():
+    for name, seconds in result["median_seconds"].items():
         yield Measurement(f"layers: {name}", seconds, "s")
     yield Measurement(
         "batches: largest difference of the peer's sums of batches", result["batches"]

@@ -52,6 +52,7 @@ def questions(
     takers = {key: study for key, study in studies.items() if study.data}
     parts = tuple(part for study in studies.values() for part in study.parts)
     resumable = any(study.resumable for study in studies.values())
+    steps = ", and in steps/ what a run that is interrupted goes on from" * resumable
 
     def main(
         question: Annotated[
@@ -68,10 +69,9 @@ def questions(
             typer.Option(
                 "--output",
                 "-o",
-                help="Folder for numbers and figures, and in steps/ what a run that is "
-                "interrupted goes on from."
-                if resumable
-                else f"Folder of {name}.json, or a file that ends in .json.",
+                help=f"Folder of {name}.json, or a file that ends in .json."
+                if all(study.one_file for study in studies.values())
+                else f"Folder for numbers and figures{steps}.",
             ),
         ] = Path("results") / name,
         data: Annotated[

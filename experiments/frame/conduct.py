@@ -9,8 +9,9 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import experiments
 import semrsm_jax
 from experiments.frame.environment import environment, plain
 from experiments.frame.session import Session, fingerprint, silent
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _C = TypeVar("_C")
 _SECONDS, _CODE = "seconds.json", "code.json"
+_SOURCES = (".py", ".safetensors")  # what finished steps depend on
 
 
 def conduct(
@@ -65,7 +67,7 @@ def conduct(
                 f"{study.name} needs {module}: pip install {distribution}"
             )
     paths = study.paths(output)
-    described = plain(dataclasses.asdict(cast(Any, config)))
+    described = plain(config)
     finished = study.resumable and _is_of(paths[NUMBERS], scale, described)
     overwrite = overwrite or finished
     for end, path in paths.items():
@@ -74,7 +76,7 @@ def conduct(
     if study.resumable:
         steps = output / "steps" / f"{study.name}-{scale}-{fingerprint(config)}"
         steps.mkdir(parents=True, exist_ok=True)
-        _compare_code(steps)
+        compare_code(steps)
     session = Session(steps, report, client, tuple(only))
     start = time.perf_counter()
     try:
@@ -84,6 +86,7 @@ def conduct(
         if steps is not None:
             # Of a finished run the steps were only read.
             spent = _total(steps, 0 if finished and not study.parts else spent)
+    details = study.details(result)
     document = {
         "study": study.name,
         "scale": scale,
@@ -93,9 +96,14 @@ def conduct(
         "summary": study.summary(result),
         "findings": [dataclasses.asdict(f) for f in study.findings(result)],
         "measurements": [m.row() for m in study.measurements(config, result)],
-        **study.details(result),
+        "rows": [plain(dict(row)) for row in study.rows(result)] if study.rows else [],
     }
-    return _write(study, result, document, paths, overwrite)
+    if repeated := document.keys() & details.keys():
+        raise ValueError(
+            f"details of {study.name} must not repeat the keys of its document, got "
+            f"{', '.join(sorted(repeated))}"
+        )
+    return _write(study, result, document | dict(details), paths, overwrite)
 
 
 def _is_of(numbers: Path, scale: str, config: Any) -> bool:
@@ -107,10 +115,18 @@ def _is_of(numbers: Path, scale: str, config: Any) -> bool:
         return False
 
 
-def _compare_code(steps: Path) -> None:
-    """Warns where another state of the package computed finished steps."""
-    folder = Path(semrsm_jax.__file__).parent
-    sources = sorted(folder.rglob("*.py"))
+def compare_code(steps: Path) -> None:
+    """Warns where other code or other trained networks computed finished steps.
+
+    Args:
+      steps: folder of the steps, which exists.
+
+    Warns:
+      UserWarning: the package, the experiments or the networks were others.
+    """
+    folders = (Path(str(m.__file__)).parent for m in (semrsm_jax, experiments))
+    files = (path for folder in folders for path in sorted(folder.rglob("*")))
+    sources = [path for path in files if path.suffix in _SOURCES]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     path = steps / _CODE
     try:
@@ -121,9 +137,9 @@ def _compare_code(steps: Path) -> None:
             temporary.write_text(json.dumps(code))
     if before != code:
         warnings.warn(
-            f"finished steps in {steps} were computed by another state of semrsm_jax "
-            "and are not computed again; remove the folder where that matters, as for "
-            "times",
+            f"finished steps in {steps} were computed by another state of semrsm_jax, "
+            "the experiments or their trained networks, and are not computed again; "
+            "remove the folder where that matters, as for times",
             stacklevel=3,
         )
 
@@ -151,20 +167,22 @@ def _write(
     ends = [end for end in paths if end.endswith(".png")]
     for end, draw in zip(ends, study.figures.values(), strict=True):
         figure = draw(result)
-        if figure is not None:
+        if figure is None:  # what lies there shows another run
+            paths[end].unlink(missing_ok=True)
+        else:
             with new_file(paths[end], overwrite) as temporary:
                 figure.savefig(temporary)
             written[end] = paths[end]
-    rows = [plain(dict(row)) for row in study.rows(result)] if study.rows else []
-    if rows:
+    if rows := document["rows"]:
         with new_file(paths[TABLE], overwrite) as temporary:
             with temporary.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
         written[TABLE] = paths[TABLE]
+    elif TABLE in paths:
+        paths[TABLE].unlink(missing_ok=True)
     # The numbers last: where they are, all other files are.
     with new_file(paths[NUMBERS], overwrite) as temporary:
-        text = json.dumps(plain({**document, "rows": rows}), indent=2)
-        temporary.write_text(text)
+        temporary.write_text(json.dumps(plain(document), indent=2))
     return {NUMBERS: paths[NUMBERS], **written}

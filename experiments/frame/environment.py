@@ -1,5 +1,6 @@
 """Where and with what an experiment ran, and its results in types that JSON knows."""
 
+import dataclasses
 import math
 import os
 import platform
@@ -27,10 +28,13 @@ def environment(packages: Iterable[str]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Dicts, lists and numbers as they are, NaN and infinity as None, else text.
 
-    A NamedTuple becomes a dict.
+    A NamedTuple becomes a dict, and so does a dataclass, with its class as "type".
     """
     if hasattr(value, "_asdict"):
         value = value._asdict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        value = {"type": type(value).__name__, **fields}
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -128,13 +128,18 @@ class Study(Generic[_C, _R]):
         config: Any = self.scales[scale]
         return replace(config, data=data)
 
+    @property
+    def one_file(self) -> bool:
+        """Whether the numbers are all that it writes."""
+        return self.rows is None and not self.figures
+
     def paths(self, output: Path) -> dict[str, Path]:
         """What each file ends in -> its path: numbers, table and figures.
 
         Args:
           output: the folder; for a study of one file also that file, ending in .json.
         """
-        if output.suffix == NUMBERS and self.rows is None and not self.figures:
+        if output.suffix == NUMBERS and self.one_file:
             return {NUMBERS: output}
         figures = (f"-{name}.png" if name else ".png" for name in self.figures)
         ends = (NUMBERS, *((TABLE,) if self.rows else ()), *figures)

@@ -158,6 +158,7 @@ STUDY = Study(
     rows=rows,
     figures={"": draw},
     needs={"matplotlib": "matplotlib", "sklearn": "scikit-learn"},
+    resumable=False,
 )
 app = command(STUDY)
 

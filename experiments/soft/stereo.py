@@ -255,6 +255,7 @@ STUDY = Study(
     rows=rows,
     figures={"": draw},
     needs={"matplotlib": "matplotlib", "skimage": "scikit-image"},
+    resumable=False,
 )
 app = command(STUDY)
 
