@@ -99,6 +99,8 @@ def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
     np.testing.assert_array_equal(
         np.concatenate(seen[False]), features.images(config, 8)
     )
+    with pytest.raises(ValueError, match="--data must name its folder"):
+        features.compute(SMOKE, [Layer(160, 0, Colors(True))], lambda *at: None)
 
 
 def test_plot_pareto_shows_times_in_ms_and_what_is_missing():

@@ -29,23 +29,24 @@ def compute(config: RuntimeConfig, layers: Sequence[Layer], report: Report) -> F
     The images of a side are crops of photographs at many scales, each of another scene,
     downsampled to that side; large ones are the central square of a photograph, or, for
     the paper's networks with random weights, crops of all photographs. Trained networks
-    see the images of `config.data` where it is given. The batch norms of
-    networks that were never trained are calibrated on the images of `config.quality`.
+    see the images of `config.data`, which only small images do without. The batch norms
+    of networks that were never trained are calibrated on the images of
+    `config.quality`.
 
     Returns:
       (N, S, C) float32 each; N is ``batches * crops``, or 3 for large images.
 
     Raises:
-      ValueError: the folder of images is missing, or holds too few.
+      ValueError: the folder of images is missing or not given, or holds too few.
     """
     wanted = list(dict.fromkeys((layer.network, layer.side) for layer in layers))
     opened: dict[Network, Tokens] = {}
     features: Features = {}
     for done, (network, side) in enumerate(wanted):
         report("Computing features", done, len(wanted))
+        pixels = _pixels(config, network, side)
         if network not in opened:
             opened[network] = network.open(images(config, config.quality.side))
-        pixels = _pixels(config, network, side)
         here = [x for x in layers if (x.network, x.side) == (network, side)]
         # Large images one at a time: the activations between would take gigabytes.
         batch = 1 if side >= _LARGE_FROM else 6
@@ -67,7 +68,7 @@ def _pixels(
     if config.photographs if network.trained else whole:
         count = config.batches * config.crops
         return PhotographCrops(side).draw(config.data, count, config.seed).pixels
-    if config.data is None or not network.trained:
+    if not network.trained or (config.data is None and side < _LARGE_FROM):
         return images(config, side)
     rng = np.random.default_rng(config.seed)
     files = draw_files(config.data, config.batches * config.crops, rng)
@@ -75,7 +76,10 @@ def _pixels(
 
 
 def images(config: RuntimeConfig, side: int) -> Float[np.ndarray, "N side side 3"]:
-    """The images of one side, in [0, 1]; they depend on the seed and the side alone."""
+    """The images of one side, in [0, 1]: three large ones, or many small crops.
+
+    Crops depend on the seed, the side and their number; large images on the side.
+    """
     if side >= _LARGE_FROM:
         return np.stack([_central_square(name, side) for name in _LARGE])
     return photograph_crops(config.batches, config.crops, side, (config.seed, side))
