@@ -137,6 +137,21 @@ def test_findings_judge_gains_by_their_intervals(result, checkpoint, low):
     counts, lead = others[0], others[-1]
     assert str(counts.ours[0]) == ("3 of 3" if low > 0 else "0 of 3")
     assert "over average pooling" in lead.statement and lead.verdict == "not asked"
+    assert "gain in F1" in cosine.statement and "Table 2" in cosine.source
+
+
+@pytest.mark.slow
+def test_gains_in_iou_stand_beside_those_of_cityscapes(result):
+    collection, scores = result[0].collection, result[0].scores
+    measures = {"IoU": collection.measures["IoU"]}
+    of = result[0]._replace(
+        collection=collection._replace(measures=measures),
+        scores=select(scores, measure="IoU"),
+    )
+    cosine, inner, *_ = findings(of)
+    assert "gain in IoU" in inner.statement and "Table 3" in inner.source
+    # SAM and CLIPSeg lose, BiT-50 neither gains nor loses.
+    assert [str(each.paper[0])[:6] for each in (cosine, inner)] == ["5 of 5", "2 of 5"]
 
 
 @pytest.mark.slow

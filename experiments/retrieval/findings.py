@@ -17,8 +17,13 @@ from experiments.retrieval.measure import (
     select,
 )
 from experiments.retrieval.neighbors import KERNELS, WITH, WITHOUT, Key
-from experiments.retrieval.paper import EGOOBJECTS_F1
+from experiments.retrieval.paper import CITYSCAPES_IOU, EGOOBJECTS_F1
 
+# Measure -> what the paper reports, and where.
+_PAPER = {
+    "F1": (EGOOBJECTS_F1[5000], "Table 2, Fig. 3, 5,000 images"),
+    "IoU": (CITYSCAPES_IOU, "Table 3, Appendix D.4"),
+}
 _CELL = Score._fields[:-2]  # all but the quantity and its interval
 
 
@@ -85,7 +90,9 @@ def findings(result: Result) -> Iterator[Finding]:
 
 
 def _by_kernel(result: Result, kernel: str) -> Finding:
-    paper = [kernels[kernel].gain for kernels in EGOOBJECTS_F1[5000].values()]
+    measure = result.scores[0].measure
+    table, source = _PAPER[measure]
+    paper = [kernels[kernel].gain for kernels in table.values()]
     gains = {
         network: _last_layer(result, network, kernel, GAIN)
         for network in result.neighbors
@@ -93,8 +100,8 @@ def _by_kernel(result: Result, kernel: str) -> Finding:
     missed = [network for network, gain in gains.items() if gain.low <= 0]
     return Finding(
         f"{kernel} similarity: matching finds images with more of the same objects "
-        "(gain in F1 of the most similar image)",
-        "Table 2, Fig. 3, 5,000 images",
+        f"(gain in {measure} of the most similar image)",
+        source,
         (
             count([gain > 0 for gain in paper], "networks gain"),
             Quantity("least and most", [min(paper), max(paper)]),
