@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from photograph_folder import folder  # noqa: F401
@@ -11,6 +12,7 @@ import semrsm_jax as sj
 from experiments.cka.compare import BOTH, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.sources import Seen
+from experiments.data import photographs
 from experiments.data.photographs import (
     PhotographCrops,
     median_over_pairs,
@@ -91,11 +93,17 @@ def test_median_over_pairs_is_a_median_and_its_interval_is_over_photographs(rng)
     worth = rng.normal(size=12)  # of a photograph, in all of its pairs
     values = worth[left] + worth[right] + 0.01 * rng.normal(size=len(left))
     interval = median_over_pairs(values, left, right, 0)
-    assert interval.value == pytest.approx(np.median(values), abs=0.02)
+    assert interval.value == pytest.approx(np.median(values), rel=1e-5)
     assert interval.low < interval.value < interval.high
     # 66 independent pairs would give a narrower one.
     naive = 2 * 1.96 * 1.25 * values.std() / np.sqrt(len(values))
     assert interval.high - interval.low > naive
+
+
+def test_a_resample_without_pairs_has_no_median():
+    data = jnp.array([1.0, 2.0]), jnp.array([0, 1]), jnp.array([1, 2])
+    assert photographs._median(data, jnp.array([1, 2, 1])) == 1.5
+    assert np.isnan(photographs._median(data, jnp.array([0, 3, 0])))
 
 
 @pytest.mark.parametrize(("count", "each"), [(8, 4), (8, 8), (8, 16), (9, 8), (17, 16)])

@@ -188,7 +188,9 @@ def median_over_pairs(
 
 
 def _median(data: tuple[Array, Array, Array], counts: Array) -> Array:
-    """The weighted median of sorted values of pairs."""
+    """The weighted median of sorted values of pairs; NaN where none is drawn."""
     values, one, other = data
     below = jnp.cumsum(counts[one] * counts[other])
-    return values[jnp.searchsorted(below, below[-1] / 2)]
+    half = below[-1] / 2
+    middle = [values[jnp.searchsorted(below, half, side)] for side in ("left", "right")]
+    return jnp.where(half > 0, sum(middle) / 2, jnp.nan)
