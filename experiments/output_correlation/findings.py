@@ -6,11 +6,11 @@ from typing import Any
 
 from experiments.frame.finding import Finding, Quantity, Section, count, verdict
 from experiments.output_correlation.measure import METRICS, Result
-from experiments.output_correlation.paper import KERNELS, TABLE_1, TABLE_4, published
+from experiments.output_correlation.paper import KERNELS, published, published_table
 
-_TABLES = {
-    "pearson": ("Pearson correlation", TABLE_1, "Table 1"),
-    "spearman": ("Spearman's rank correlation", TABLE_4["spearman"], "Table 4"),
+_TITLES = {
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman's rank correlation",
 }
 
 
@@ -58,7 +58,8 @@ def summary(result: Result) -> dict[str, Any]:
 
 def findings(result: Result) -> Iterator[Finding]:
     """Each kernel by each correlation: is it more negative with tokens matched?"""
-    for metric, (name, table, source) in _TABLES.items():
+    for metric, name in _TITLES.items():
+        table, source = published_table(metric, result.config.samples)
         for column, kernel in enumerate(KERNELS):
             paper = [
                 row[2 * column + 1] < row[2 * column]  # semantic, spatio-semantic

@@ -49,19 +49,30 @@ TABLE_4: Mapping[str, Mapping[str, Row]] = MappingProxyType(
 )
 
 
+def published_table(metric: str, samples: int) -> tuple[Mapping[str, Row], str]:
+    """The paper's table to compare with, and what the paper calls it.
+
+    Args:
+      metric: ``"pearson"`` or ``"spearman"``.
+      samples: images; at 2,000 and below, Pearson correlations are those of Table 1.
+    """
+    if samples <= 2000 and metric == "pearson":
+        return TABLE_1, "Table 1"
+    return TABLE_4[metric], "Table 4"
+
+
 def published(
     metric: str, network: str, kernel: str, samples: int
 ) -> tuple[float | None, float | None]:
     """What the paper has without and with permutation invariance; None where nothing.
 
     Args:
-      metric: ``"pearson"`` or ``"spearman"``.
+      metric: as in `published_table`.
       network: as in `semrsm_jax.models.VARIANTS`.
       kernel: of `KERNELS`.
-      samples: images; at 2,000 and below, Table 1 is the one to compare with.
+      samples: as in `published_table`.
     """
-    first = samples <= 2000 and metric == "pearson"
-    row = (TABLE_1 if first else TABLE_4[metric]).get(network)
+    row = published_table(metric, samples)[0].get(network)
     if row is None:
         return None, None
     place = 2 * KERNELS.index(kernel)
