@@ -36,12 +36,10 @@ class Cifar100(NamedTuple):
     Attributes:
       images: (N, 32, 32, 3), RGB.
       fine: (N,), the class of each, 0 to 99.
-      coarse: (N,), its group of five classes, 0 to 19.
     """
 
     images: UInt8[np.ndarray, "N 32 32 3"]
     fine: Int[np.ndarray, " N"]
-    coarse: Int[np.ndarray, " N"]
 
 
 def read_cifar100(
@@ -84,5 +82,5 @@ def read_cifar100(
                 f"{path}: a {kind} label is {highest}, expected 0 to {classes - 1}"
             )
     drawn = records[CIFAR100.draw(len(records), samples, seed)]
-    fine, coarse = (drawn[kind].astype(np.int64) for kind in ("fine", "coarse"))
-    return Cifar100(drawn["pixels"].transpose(0, 2, 3, 1), fine, coarse)
+    pixels = drawn["pixels"].transpose(0, 2, 3, 1)
+    return Cifar100(pixels, drawn["fine"].astype(np.int64))

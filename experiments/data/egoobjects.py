@@ -46,17 +46,14 @@ class Frames(NamedTuple):
       groups: (N,), text: the main object that a frame was taken for, in its
         surroundings; what the paper calls a scene.
       videos: (N,), text: the video of the group.
-      counts: (N, C), how many instances of each category a frame shows.
-      categories: (C,), their ids as text.
-      left_out: reason -> how many frames of the subset are left out for it.
+      counts: (N, C), how many instances of each category a frame shows; categories in
+        the order of their ids as text.
     """
 
     paths: tuple[Path, ...]
     groups: np.ndarray
     videos: np.ndarray
     counts: Int[np.ndarray, "N C"]
-    categories: tuple[str, ...]
-    left_out: Mapping[str, int]
 
 
 def load_egoobjects(
@@ -93,9 +90,13 @@ def load_egoobjects(
             )
         if annotation.get("category_id") is not None:
             counted[annotation["image_id"]][str(annotation["category_id"])] += 1
-    of_subset = [image for image in images if image["subset"] == subset]
-    shaped = [image for image in of_subset if _has_aspect(image, aspect)]
-    kept = [image for image in shaped if counted[image["id"]]]
+    kept = [
+        image
+        for image in images
+        if image["subset"] == subset
+        and _has_aspect(image, aspect)
+        and counted[image["id"]]
+    ]
     if not kept:
         subsets = sorted({str(image["subset"]) for image in images})
         raise EGOOBJECTS.error(
@@ -110,11 +111,6 @@ def load_egoobjects(
         np.array([str(image["group_id"]) for image in kept]),
         np.array([f"{image['group_id']} {image['video_id']}" for image in kept]),
         np.array([[counted[i["id"]][name] for name in categories] for i in kept]),
-        tuple(categories),
-        {
-            f"not {aspect[0]}:{aspect[1]}": len(of_subset) - len(shaped),
-            "no object of a category": len(shaped) - len(kept),
-        },
     )
 
 

@@ -34,14 +34,12 @@ class TinyImageNet(NamedTuple):
 
     Attributes:
       images: the images, as they are listed.
-      labels: (N,), the class of each as a place in `wnids`.
-      wnids: WordNet ids of all classes, sorted, as networks trained on folders by class
-        have them.
+      labels: (N,), the class of each: its place among the sorted WordNet ids, as
+        networks trained on folders by class have them.
     """
 
     images: ImageFolder
     labels: Int[np.ndarray, " N"]
-    wnids: tuple[str, ...]
 
 
 def open_tiny_imagenet(
@@ -72,7 +70,7 @@ def open_tiny_imagenet(
     drawn = TINY_IMAGENET.draw(len(labeled), samples, seed)
     paths, labels = zip(*(labeled[i] for i in drawn), strict=True)
     images = TINY_IMAGENET.images(root, paths, preprocess, report)
-    return TinyImageNet(images, np.array(labels), wnids)
+    return TinyImageNet(images, np.array(labels))
 
 
 def _lines(path: Path) -> list[str]:
