@@ -12,8 +12,7 @@ process, whose peak counts everything: Python, JAX, compilation, tokens and resu
 Goal: either process holds less than 1 GiB at any time.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +25,8 @@ from jaxtyping import Array, Float
 from experiments.frame.command_line import command
 from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
-from experiments.frame.worker import Report, peak_memory, worker
+from experiments.frame.timing import measured
+from experiments.frame.worker import Report, worker
 from semrsm_jax import Cosine, rsm
 from semrsm_jax.matching import Sinkhorn, match
 
@@ -65,29 +65,17 @@ SCALES = {
 
 def forward(config: MemoryConfig, report: Report) -> dict[str, Any]:
     """A matching with all of its results: potentials, partners, bound, permutation."""
-    report("Matching", 0, None)
-    matching, taken = _measured(config, partial(match, matcher=config.matcher))
+    work = partial(match, *_tokens(config), matcher=config.matcher)
+    matching, taken = measured(work, 1, report, "Matching")
     return {**taken, "n_iters": int(matching.n_iters[0])}
 
 
 def backward(config: MemoryConfig, report: Report) -> dict[str, Any]:
     """The gradient of a similarity in the tokens of both samples."""
-    report("Gradient", 0, None)
-    similarity = partial(_similarity, config.matcher)
-    _, taken = _measured(config, jax.jit(jax.grad(similarity, argnums=(0, 1))))
+    gradient = jax.jit(jax.grad(partial(_similarity, config.matcher), argnums=(0, 1)))
+    work = partial(gradient, *_tokens(config))
+    _, taken = measured(work, 1, report, "Gradient")
     return {**taken, "n_iters": None}
-
-
-def _measured(
-    config: MemoryConfig, work: Callable[[Array, Array], Any]
-) -> tuple[Any, dict[str, Any]]:
-    """What the work gives, its time, and the most memory held before and ever."""
-    x, y = _tokens(config)
-    before, start = peak_memory(), time.perf_counter()
-    result = jax.block_until_ready(work(x, y))
-    seconds = time.perf_counter() - start
-    memory = {"before_bytes": before, "peak_bytes": peak_memory()}
-    return result, {**memory, "seconds": seconds}
 
 
 def _similarity(matcher: Sinkhorn, x: Array, y: Array) -> Float[Array, ""]:

@@ -1,4 +1,4 @@
-"""Times of calls that take turns, so that noise meets all of them alike."""
+"""Times of calls that take turns, so that noise meets all alike; time and memory."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.frame.worker import Report, track
+from experiments.frame.worker import Report, peak_memory, track
 
 
 class Turns(NamedTuple):
@@ -44,3 +44,30 @@ def take_turns(
             results[name] = jax.block_until_ready(call(number))
             seconds[name].append(time.perf_counter() - start)
     return Turns(seconds, results)
+
+
+def measured(
+    call: Callable[[], Any], times: int, report: Report, description: str
+) -> tuple[Any, dict[str, Any]]:
+    """Calls a few times, and measures time and memory of this process.
+
+    Args:
+      call: JAX arrays that it returns are waited for.
+      times: how often it is called; the first call may compile.
+      report: of progress.
+      description: of what is measured.
+
+    Returns:
+      The last result; and the seconds of the first and last call, the most memory held
+      before, ever, and the difference of these.
+    """
+    before = peak_memory()
+    turns = take_turns({"": lambda number: call()}, times, report, description)
+    peak, seconds = peak_memory(), turns.seconds[""]
+    return turns.results[""], {
+        "first_seconds": seconds[0],
+        "seconds": seconds[-1],
+        "before_bytes": before,
+        "peak_bytes": peak,
+        "peak_bytes_over_baseline": peak - before,
+    }

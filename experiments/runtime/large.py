@@ -4,13 +4,12 @@ Each of the three runs in a new process, whose peak of memory is its own. Compil
 timed apart: the second call is the cost of a further pair.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
-from experiments.frame.timing import take_turns
-from experiments.frame.worker import Report, peak_memory
+from experiments.frame.timing import measured
+from experiments.frame.worker import Report
 from experiments.runtime.config import RuntimeConfig
 from experiments.runtime.features import Features
 from semrsm_jax import BatchOptimal, DualBound, Exact, match, rsm
@@ -25,14 +24,14 @@ def pair(config: RuntimeConfig, features: Features, report: Report) -> dict[str,
     def call() -> Any:
         return match(x, y, matcher=matcher, bound=bound)
 
-    result, measured = _measured(call, 2, report, f"large: a pair of S={len(x)}")
+    result, taken = measured(call, 2, report, f"large: a pair of S={len(x)}")
     return {
         "pair": {
             "tokens": len(x),
             "channels": x.shape[1],
             "sweeps": config.large_sweeps,
             "proven": float(result.value / result.upper_bound),
-            **measured,
+            **taken,
         }
     }
 
@@ -42,11 +41,11 @@ def exact(config: RuntimeConfig, features: Features, report: Report) -> dict[str
     x, y = map(jnp.asarray, features[config.large_exact][:2])
     match(x[:64], y[:64], matcher=Exact())  # loads the compiled solver
 
-    result, measured = _measured(
+    result, taken = measured(
         lambda: match(x, y, matcher=Exact()), 1, report, f"large: S={len(x)} exactly"
     )
     proven = float(result.value / result.upper_bound)
-    return {"exact": {"tokens": len(x), "proven": proven, **measured}}
+    return {"exact": {"tokens": len(x), "proven": proven, **taken}}
 
 
 def whole_rsm(
@@ -57,20 +56,5 @@ def whole_rsm(
     matcher = BatchOptimal(config.refined_window)
 
     description = f"large: RSM of {len(x)}, S={x.shape[1]}"
-    _, measured = _measured(lambda: rsm(x, matcher=matcher), 2, report, description)
-    return {"rsm": {"samples": len(x), "tokens": x.shape[1], **measured}}
-
-
-def _measured(
-    call: Callable[[], Any], times: int, report: Report, description: str
-) -> tuple[Any, dict[str, Any]]:
-    """Calls a few times; the result, the time of the first and last, and the peak."""
-    baseline = peak_memory()
-    turns = take_turns({"": lambda number: call()}, times, report, description)
-    peak, seconds = peak_memory(), turns.seconds[""]
-    return turns.results[""], {
-        "first_seconds": seconds[0],
-        "seconds": seconds[-1],
-        "peak_bytes": peak,
-        "peak_bytes_over_baseline": peak - baseline,
-    }
+    _, taken = measured(lambda: rsm(x, matcher=matcher), 2, report, description)
+    return {"rsm": {"samples": len(x), "tokens": x.shape[1], **taken}}

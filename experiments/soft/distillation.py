@@ -253,12 +253,16 @@ def _test(
     config: DistillConfig, model: Teacher | Student, data: _Data
 ) -> dict[str, tuple[float, ...]]:
     """Scores a network at every shift; retrieval is from the unshifted test scenes."""
+    from sklearn.linear_model import Ridge
+
     mean = (train := _tokens(model, data.images)).mean((0, 1))
     database, *queries = (_tokens(model, images) - mean for images in data.shifted)
-    read_out = _ridge((train - mean).mean(1), data.present, config.ridge)
+    x = (train - mean).mean(1).astype(np.float64)
+    penalty = config.ridge * len(x) * x.var(0).mean()
+    read_out = Ridge(penalty).fit(x, data.present)
     scores = {
         "linear read-out": tuple(
-            _shared(read_out(tokens.mean(1)), data.test_present, config.objects)
+            _shared(read_out.predict(tokens.mean(1)), data.test_present, config.objects)
             for tokens in queries
         )
     }
@@ -279,18 +283,6 @@ def _test(
             float((K.argmax(1) == query).mean()) for K in each
         )
     return scores
-
-
-def _ridge(
-    features: Float[np.ndarray, "N C"], present: np.ndarray, penalty: float
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A linear read-out of which digits are present."""
-    center, rate = features.mean(0), present.mean(0)
-    x = (features - center).astype(np.float64)
-    gram = x.T @ x
-    gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
-    weights = np.linalg.solve(gram, x.T @ (present - rate))
-    return lambda features: (features - center) @ weights + rate
 
 
 def _shared(scores: np.ndarray, present: np.ndarray, objects: int) -> float:
