@@ -11,8 +11,8 @@ from experiments.cka.config import Architecture, CKAConfig, Part
 from experiments.cka.figures import short_names
 from experiments.cka.findings import findings
 from experiments.cka.measure import ESTIMATORS, SEMANTIC, SPATIO
-from experiments.cka.sources import Seen
 from experiments.data.draw import Draw
+from experiments.data.shown import Shown
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 
@@ -32,7 +32,8 @@ class Planted:
                 layer: np.take_along_axis(x, order[..., None], 1)
                 for layer, x in tokens.items()
             }
-        return Seen({k: x.astype(np.float32) for k, x in tokens.items()}, 0.25)
+        tokens = {k: x.astype(np.float32) for k, x in tokens.items()}
+        return Shown(tokens, np.zeros((draw.samples, 1)), 0.25)
 
 
 ARCHITECTURES = (Architecture("net", ("a", "b")), Architecture("other", ("c",)))

@@ -16,10 +16,11 @@ from PIL import Image
 
 import semrsm_jax as sj
 from experiments.data.draw import Draw
+from experiments.data.shown import Shown
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 from experiments.output_correlation import measure as measuring
-from experiments.output_correlation.classifiers import Answers, OnImageNet
+from experiments.output_correlation.classifiers import OnImageNet
 from experiments.output_correlation.config import OutputCorrelationConfig
 from experiments.output_correlation.findings import findings
 from experiments.output_correlation.measure import METRICS, Result, measure
@@ -77,7 +78,8 @@ class Planted:
         tokens = np.stack([image[rng.permutation(9)] for image in tokens])
         tokens += 0.3 * rng.normal(size=tokens.shape)
         logits = 4 * np.eye(3)[label] + rng.normal(size=(len(label), 3))
-        return Answers(tokens.astype(np.float32), logits.astype(np.float32), 0.5)
+        tokens = {"last": tokens.astype(np.float32)}
+        return Shown(tokens, logits.astype(np.float32), 0.5)
 
 
 def planted(**settings):
@@ -109,7 +111,7 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
 @pytest.mark.slow
 def test_values_are_those_of_scipy(shuffled):
     answers = Planted().answers("one", Draw(12, 1, None), None)
-    check_values(shuffled.correlations, answers.tokens, answers.logits)
+    check_values(shuffled.correlations, answers.tokens["last"], answers.logits)
 
 
 @pytest.mark.slow
@@ -146,7 +148,7 @@ def test_more_images_than_are_resampled(tmp_path):
     config = planted(samples=24, interval_samples=12)
     result = measure(config, "one", Session(tmp_path))
     answers = Planted().answers("one", Draw(24, 1, None), None)
-    check_values(result.correlations, answers.tokens, answers.logits)
+    check_values(result.correlations, answers.tokens["last"], answers.logits)
     assert result.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
 
 
@@ -230,8 +232,9 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
     images = (np.stack(pixels) / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4]
     logits = load(checkpoint)(images.astype(np.float32))
     np.testing.assert_allclose(answers.logits, logits, rtol=1e-3, atol=1e-4)
-    assert answers.tokens.shape == (12, 16, 8)
-    check_values(result.correlations, np.asarray(answers.tokens), logits)
+    tokens = np.asarray(answers.tokens["last"])
+    assert tokens.shape == (12, 16, 8)
+    check_values(result.correlations, tokens, logits)
 
 
 @pytest.mark.slow

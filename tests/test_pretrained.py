@@ -11,16 +11,15 @@ from PIL import Image
 import semrsm_jax as sj
 from experiments.cka.compare import BOTH, comparisons
 from experiments.cka.config import Architecture, CKAConfig, Part
-from experiments.cka.sources import Seen
 from experiments.data import photographs
 from experiments.data.photographs import (
     PhotographCrops,
     median_over_pairs,
     readers,
 )
+from experiments.data.shown import Shown
 from experiments.frame.session import Session
 from experiments.open_questions import windows
-from experiments.output_correlation.classifiers import Answers
 from experiments.output_correlation.config import OutputCorrelationConfig
 from experiments.output_correlation.measure import measure
 from experiments.translation.config import Case, WindowsConfig
@@ -131,11 +130,12 @@ class Planted:
 
     def answers(self, network, draw, session):
         x, logits, groups = self.tokens(draw.seed)
-        return Answers(x, logits, float("nan"), groups)
+        return Shown({"last": x}, logits, float("nan"), groups)
 
     def look(self, name, network, draw, session):
-        x, _, groups = self.tokens(len(network))
-        return Seen({"first": x, "last": x[..., :2]}, float("nan"), groups)
+        x, logits, groups = self.tokens(len(network))
+        tokens = {"first": x, "last": x[..., :2]}
+        return Shown(tokens, logits, float("nan"), groups)
 
 
 @pytest.mark.long

@@ -82,7 +82,7 @@ class TinyImageNetImages:
 
     def open(self, folder: Path, samples: int, seed: int, report: Report) -> Opened:
         """As in `Images`."""
-        images, labels, _ = open_tiny_imagenet(
+        images, labels = open_tiny_imagenet(
             folder / "tiny-imagenet-200", self.preprocess, samples, seed, report=report
         )
         return images, labels

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from experiments.cka.config import CKAConfig, Part
 from experiments.data.draw import Draw
+from experiments.data.shown import mean_tokens
 from experiments.frame.session import Session
 from semrsm_jax import center
 from semrsm_jax.comparison import cka_matrix, hsic_matrix
@@ -21,7 +22,6 @@ from semrsm_jax.store import open_similarity
 SPATIO, SEMANTIC = "spatio-semantic", "semantic"
 # The one without bias, and the paper's, Eq. 1.
 ESTIMATORS = ("unbiased", "biased")
-_BLOCK = 2**26  # values of tokens that are read at a time for their mean
 
 
 class Network(NamedTuple):
@@ -62,7 +62,7 @@ def network_rsms(
         shape = (len(kinds), len(outputs.tokens), batches, part.batch, part.batch)
         rsms = {kernel: np.empty(shape, np.float32) for kernel in config.kernels}
         for row, (layer, tokens) in enumerate(outputs.tokens.items()):
-            mean = _mean(tokens)
+            mean = mean_tokens(tokens).mean((0, 1), np.float64).astype(tokens.dtype)
             for batch in range(batches):
                 start = batch * part.batch
                 x = center(tokens[start : start + part.batch], mean=mean)
@@ -133,14 +133,3 @@ def _cka(
     )
     own = np.sqrt(np.diag(total))
     return total / own[:, None] / own
-
-
-def _mean(tokens: Any) -> Float[np.ndarray, " C"]:
-    """The mean of tokens (N, S, C) over images and places, some images at a time."""
-    images, places, channels = tokens.shape
-    step = max(1, _BLOCK // (places * channels))
-    total = sum(
-        np.asarray(tokens[start : start + step]).sum((0, 1), dtype=np.float64)
-        for start in range(0, images, step)
-    )
-    return (total / (images * places)).astype(tokens.dtype)

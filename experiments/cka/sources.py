@@ -5,45 +5,28 @@ and checkpoints; only networks for ImageNet are public.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.cka.datasets import DATA, Images
 from experiments.data.draw import Draw
-from experiments.data.photographs import PhotographCrops
-from experiments.frame.pretrained import WHEELS, load_pretrained, seen
+from experiments.data.shown import Shown, on_photographs, on_scenes
+from experiments.frame.pretrained import WHEELS
 from experiments.frame.session import Session
-from experiments.scenes.compose import SceneConfig, compose
-from experiments.trained import zoo
+from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax.features import layer_names
 from semrsm_jax.models import load
 
 
-class Seen(NamedTuple):
-    """What a network makes of the images.
-
-    Attributes:
-      tokens: name of each layer, by depth -> its tokens (N, S, C); arrays, or rows that
-        are read.
-      accuracy: share of the images whose class it names; NaN where none is known.
-      groups: (N,), equal for images that depend on each other; None: all independent.
-    """
-
-    tokens: Mapping[str, Any]
-    accuracy: float
-    groups: Int[np.ndarray, " N"] | None = None
-
-
 class Source(Protocol):
     """Networks by their names, and images for them; compares by value."""
 
-    def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
         """Shows the images to a network; `name` is that of the stored features.
 
         Raises:
@@ -62,27 +45,18 @@ class OnScenes:
 
     scenes: SceneConfig = SceneConfig()
 
-    def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Source`; so few tokens are kept in memory."""
-        shown = compose(self.scenes, draw.samples, 1, draw.seed)
-        model = zoo.load(network)
-        tokens = zoo.tokens(model, shown.images, NETWORKS[network].layers)
-        named = np.asarray(zoo.outputs(model, shown.images).name_logits).argmax(1)
-        return Seen(tokens, float(np.mean(named == shown.background)))
+        return on_scenes(self.scenes, network, NETWORKS[network].layers, draw)
 
 
 @dataclass(frozen=True)
 class OnPhotographs:
     """Networks that ImageNet trained, from wheels, on crops of photographs."""
 
-    def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Source`; crops of one photograph are one group."""
-        wheel = WHEELS[network]
-        model = load_pretrained(network)
-        drawn = PhotographCrops(wheel.side).draw(draw.data, draw.samples, draw.seed)
-        tokens = seen(model, drawn.pixels, wheel.stages)
-        arrays = {layer: np.asarray(each) for layer, each in tokens.items()}
-        return Seen(arrays, float("nan"), drawn.photographs)
+        return on_photographs(network, WHEELS[network].stages, draw)
 
 
 # The stem, and each residual block.
@@ -106,7 +80,7 @@ class OnDataSet:
     public: bool = False
     batch_size: int = 50
 
-    def look(self, name: str, network: str, draw: Draw, session: Session) -> Seen:
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Source`; tokens stay on the disk."""
         folder = DATA.folder(draw.data)
         images, labels = self.images.open(
@@ -120,7 +94,7 @@ class OnDataSet:
         store = session.features(name, model, images, layers, self.batch_size)
         logits = np.asarray(store.layers[_HEAD])[:, 0]
         tokens = {layer: store.layers[layer] for layer in blocks}
-        return Seen(tokens, _accuracy(logits, labels))
+        return Shown(tokens, logits, _accuracy(logits, labels))
 
 
 def _checkpoint(folder: Path, network: str) -> Path:

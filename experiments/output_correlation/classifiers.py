@@ -3,40 +3,24 @@
 Of each come the tokens of its last hidden layer and its outputs, of the same images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from experiments.data.draw import Draw
 from experiments.data.imagenet import IMAGENET, Split, open_imagenet
-from experiments.data.photographs import PhotographCrops
-from experiments.frame.pretrained import HEAD, WHEELS, load_pretrained, seen
+from experiments.data.shown import Shown, on_photographs, on_scenes
+from experiments.frame.pretrained import WHEELS
 from experiments.frame.session import Session
-from experiments.scenes.compose import SceneConfig, compose
-from experiments.trained import zoo
+from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax.features import load_network
 from semrsm_jax.models import VARIANTS
 
 _HEAD = "classifier"  # the layer that gives the logits, in all of the paper's networks
-
-
-class Answers(NamedTuple):
-    """What a classifier makes of the images.
-
-    Attributes:
-      tokens: (N, S, C) of its last hidden layer; an array, or rows that are read.
-      logits: (N, classes), before the softmax.
-      accuracy: share of the images whose class it names; NaN where none is known.
-      groups: (N,), equal for images that depend on each other; None: all independent.
-    """
-
-    tokens: Any
-    logits: Float[np.ndarray, "N classes"]
-    accuracy: float
-    groups: Int[np.ndarray, " N"] | None = None
 
 
 class Classifiers(Protocol):
@@ -46,7 +30,7 @@ class Classifiers(Protocol):
         """What figures call a network."""
         ...
 
-    def answers(self, network: str, draw: Draw, session: Session) -> Answers:
+    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
         """Shows it the images, unless it has seen them in an earlier run.
 
         Raises:
@@ -71,22 +55,11 @@ class OnScenes:
         """As in `Classifiers`."""
         return network
 
-    def answers(self, network: str, draw: Draw, session: Session) -> Answers:
+    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Classifiers`."""
         last = NETWORKS[network].last
-
-        def compute() -> dict[str, Any]:
-            shown = compose(self.scenes, draw.samples, 1, draw.seed)
-            model = zoo.load(network)
-            logits = np.asarray(zoo.outputs(model, shown.images).name_logits)
-            return {
-                "tokens": zoo.tokens(model, shown.images, (last,))[last],
-                "logits": logits,
-                "accuracy": np.mean(logits.argmax(1) == shown.background),
-            }
-
-        stored = session.step(f"{network}/answers", compute)
-        return Answers(stored["tokens"], stored["logits"], float(stored["accuracy"]))
+        show = partial(on_scenes, self.scenes, network, (last,), draw)
+        return _kept(session, network, show)
 
 
 @dataclass(frozen=True)
@@ -97,27 +70,31 @@ class OnPhotographs:
         """As in `Classifiers`."""
         return WHEELS[network].title
 
-    def answers(self, network: str, draw: Draw, session: Session) -> Answers:
+    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Classifiers`; crops of one photograph are one group."""
-        wheel = WHEELS[network]
-        last = wheel.stages[-1]
+        last = WHEELS[network].stages[-1]
+        return _kept(session, network, partial(on_photographs, network, (last,), draw))
 
-        def compute() -> dict[str, Any]:
-            model = load_pretrained(network)
-            crops = PhotographCrops(wheel.side)
-            drawn = crops.draw(draw.data, draw.samples, draw.seed)
-            session.report(f"Showing photographs to {wheel.title}", 0, None)
-            outputs = seen(model, drawn.pixels, (last, HEAD))
-            return {
-                "tokens": outputs[last],
-                "logits": outputs[HEAD][:, 0],
-                "groups": drawn.photographs,
-            }
 
-        stored = session.step(f"{network}/answers", compute)
-        return Answers(
-            stored["tokens"], stored["logits"], float("nan"), stored["groups"]
-        )
+def _kept(session: Session, network: str, show: Callable[[], Shown]) -> Shown:
+    """What a network makes of the images, of one layer; kept as a step."""
+
+    def compute() -> dict[str, Any]:
+        session.report(f"Showing images to {network}", 0, None)
+        shown = show()
+        (tokens,) = shown.tokens.values()
+        arrays = {"tokens": tokens, "logits": shown.logits}
+        if shown.groups is None:
+            return arrays | {"accuracy": shown.accuracy}
+        return arrays | {"groups": shown.groups}
+
+    stored = session.step(f"{network}/answers", compute)
+    return Shown(
+        {"last": stored["tokens"]},
+        stored["logits"],
+        float(stored.get("accuracy", np.nan)),
+        stored.get("groups"),
+    )
 
 
 @dataclass(frozen=True)
@@ -137,7 +114,7 @@ class OnImageNet:
         """As in `Classifiers`."""
         return VARIANTS[network].title if network in VARIANTS else network
 
-    def answers(self, network: str, draw: Draw, session: Session) -> Answers:
+    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
         """As in `Classifiers`; tokens stay on the disk."""
         # A wrong folder is told before a network is fetched from the hub.
         folder = IMAGENET.folder(draw.data)
@@ -163,4 +140,4 @@ class OnImageNet:
             self.batch_size,
         )
         logits = np.asarray(store.layers[_HEAD])[:, 0]
-        return Answers(store.layers[loaded.last], logits, float("nan"))
+        return Shown({"last": store.layers[loaded.last]}, logits, float("nan"))

@@ -9,17 +9,16 @@ from jaxtyping import Float
 
 from experiments.data.draw import Draw
 from experiments.data.photographs import between_photographs
+from experiments.data.shown import Shown, mean_tokens
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.frame.worker import track
-from experiments.output_correlation.classifiers import Answers
 from experiments.output_correlation.config import OutputCorrelationConfig
 from semrsm_jax import RSA, Identity, Kernel, bootstrap_interval, difference_test
 from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
 from semrsm_jax.store import RunStore, open_similarity
 
 METRICS = ("pearson", "spearman")
-_POOLED_AT_ONCE = 64  # images
 _DRAWN = 200  # images whose pairs are kept for the figure
 
 
@@ -96,13 +95,14 @@ def measure(
     def compute() -> dict[str, Any]:
         draw = Draw(config.samples, config.seed, config.data)
         answers = config.classifiers.answers(network, draw, session)
+        (tokens,) = answers.tokens.values()
         arrays: dict[str, Any] = {"accuracy": answers.accuracy}
         stores = [
-            session.run(f"{network}/{name}", tokens, None, matcher, "channel")
-            for name, tokens, matcher in (
-                ("spatio-semantic", answers.tokens, Identity()),
-                ("semantic", answers.tokens, config.matcher),
-                ("pooled", _mean_tokens(answers.tokens), Identity()),
+            session.run(f"{network}/{name}", x, None, matcher, "channel")
+            for name, x, matcher in (
+                ("spatio-semantic", tokens, Identity()),
+                ("semantic", tokens, config.matcher),
+                ("pooled", mean_tokens(tokens), Identity()),
             )
         ]
         kernels = list(config.kernels.items())
@@ -131,7 +131,7 @@ def measure(
 
 def _compared(
     config: OutputCorrelationConfig,
-    answers: Answers,
+    answers: Shown,
     stores: list[RunStore],
     kernel: Kernel,
 ) -> dict[str, np.ndarray]:
@@ -176,16 +176,6 @@ def _compared(
         ]
         intervals[metric] = np.array([number(interval) for interval in scaled])
     return {**intervals, "pairs": _pairs(parts[:2], divergence, answers.groups)}
-
-
-def _mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
-    """The mean token of each image, of tokens (N, S, C) that may be on the disk."""
-    blocks = range(0, len(tokens), _POOLED_AT_ONCE)
-    means = [
-        np.asarray(tokens[at : at + _POOLED_AT_ONCE], np.float32).mean(1, keepdims=True)
-        for at in blocks
-    ]
-    return np.concatenate(means)
 
 
 def _pairs(
