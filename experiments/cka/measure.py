@@ -62,7 +62,7 @@ def network_rsms(
         shape = (len(kinds), len(outputs.tokens), batches, part.batch, part.batch)
         rsms = {kernel: np.empty(shape, np.float32) for kernel in config.kernels}
         for row, (layer, tokens) in enumerate(outputs.tokens.items()):
-            mean = mean_tokens(tokens).mean((0, 1), np.float64).astype(tokens.dtype)
+            mean = mean_tokens(tokens).mean((0, 1)).astype(tokens.dtype)
             for batch in range(batches):
                 start = batch * part.batch
                 x = center(tokens[start : start + part.batch], mean=mean)

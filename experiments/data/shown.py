@@ -55,11 +55,11 @@ def on_photographs(network: str, layers: tuple[str, ...], draw: Draw) -> Shown:
 
 
 def mean_tokens(tokens: Any) -> Float[np.ndarray, "N 1 C"]:
-    """The mean token of each image, of tokens (N, S, C) that may be on the disk."""
+    """The mean token of each image, float64, of tokens (N, S, C) read in parts."""
     images, places, channels = tokens.shape
     step = max(1, _BLOCK // (places * channels))
     means = [
         np.asarray(tokens[at : at + step]).mean(1, np.float64, keepdims=True)
         for at in range(0, images, step)
     ]
-    return np.concatenate(means).astype(np.float32)
+    return np.concatenate(means)

@@ -102,7 +102,7 @@ def measure(
             for name, x, matcher in (
                 ("spatio-semantic", tokens, Identity()),
                 ("semantic", tokens, config.matcher),
-                ("pooled", mean_tokens(tokens), Identity()),
+                ("pooled", mean_tokens(tokens).astype(np.float32), Identity()),
             )
         ]
         kernels = list(config.kernels.items())
