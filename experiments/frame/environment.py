@@ -41,6 +41,8 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if callable(value):  # its text may hold an address, which says nothing
+        return getattr(value, "__qualname__", type(value).__name__)
     return value if value is None or isinstance(value, bool | int) else str(value)
 
 
