@@ -57,6 +57,20 @@ def test_kendall_counts_every_pair(size, values, seed):
 
 
 @pytest.mark.slow
+def test_kendall_counts_more_pairs_than_float32_has_integers():
+    """All of n entries tied: n (n - 1) / 2 pairs, n above 2^24."""
+    n = 2**24 + 2**22
+
+    @jax.jit
+    def tied():
+        places = jnp.arange(n)
+        order = correlation.Order(places, jnp.zeros_like(places), 0 * places + n)
+        return correlation._tied(order, jnp.ones(n, jnp.float32))
+
+    np.testing.assert_allclose(tied(), n * (n - 1) / 2, rtol=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_rsa_is_rsatoolboxs(rng, x64, method):
     toolbox = pytest.importorskip("rsatoolbox").rdm

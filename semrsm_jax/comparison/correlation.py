@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Vector = Float[Array, " P"]
 
@@ -106,21 +106,39 @@ def average_ranks(v: Vector, weights: Vector | None = None) -> Vector:
 def order_of(v: Vector) -> Order:
     """The order of the entries of a vector."""
     ascending = jnp.argsort(v)
-    places, ordered = jnp.arange(v.size), v[ascending]
-    differs, end = ordered[1:] != ordered[:-1], jnp.ones(1, bool)
-    starts, ends = jnp.concatenate([end, differs]), jnp.concatenate([differs, end])
-    before = jax.lax.cummax(jnp.where(starts, places, 0))
-    through = jax.lax.cummin(jnp.where(ends, places + 1, v.size), reverse=True)
+    before, through = _runs(_differs(v[ascending]))
+    places = jnp.arange(v.size)
     place = jnp.zeros_like(places).at[ascending].set(places, unique_indices=True)
     return Order(ascending, before[place], through[place])
 
 
 def ranks_in(order: Order, weights: Vector) -> Vector:
     """Ranks of the entries in this order, as `average_ranks`."""
+    before, through = _sums(order, weights)
+    return (before + through) / 2
+
+
+def _sums(order: Order, weights: Vector) -> tuple[Vector, Vector]:
+    """The weight of all smaller entries, and of all smaller or equal ones."""
     # On a CPU much faster than `jax.numpy.cumsum`.
     sums = jax.lax.associative_scan(jnp.add, weights[order.ascending])
     total = jnp.concatenate([jnp.zeros(1, sums.dtype), sums])
-    return (total[order.before] + total[order.through]) / 2
+    return total[order.before], total[order.through]
+
+
+def _differs(v: Vector) -> Bool[Array, " P-1"]:
+    """Whether each entry but the first differs from the one before."""
+    return v[1:] != v[:-1]
+
+
+def _runs(differs: Bool[Array, " P-1"]) -> tuple[Int[Array, " P"], Int[Array, " P"]]:
+    """Where the run of equal neighbors that holds each entry begins, and its end."""
+    size, end = differs.size + 1, jnp.ones(1, bool)
+    places = jnp.arange(size)
+    starts, ends = jnp.concatenate([end, differs]), jnp.concatenate([differs, end])
+    before = jax.lax.cummax(jnp.where(starts, places, 0))
+    through = jax.lax.cummin(jnp.where(ends, places + 1, size), reverse=True)
+    return before, through
 
 
 def _weights(v: Vector, weights: Vector | None) -> Vector:
@@ -142,19 +160,6 @@ def _centered(v: Vector, weights: Vector | None) -> Vector:
     return jnp.where(constant, jnp.nan, v)
 
 
-def _dense_ranks(v: Vector) -> Int[Array, " P"]:
-    """0 for the smallest value, 1 for the next; equal values share a rank."""
-    order = jnp.argsort(v)
-    ranks = _numbered(v[order])
-    return jnp.zeros_like(ranks).at[order].set(ranks, unique_indices=True)
-
-
-def _numbered(*vectors: Vector) -> Int[Array, " P"]:
-    """Numbers the runs of equal entries, vectors side by side."""
-    new = jnp.stack([v[1:] != v[:-1] for v in vectors]).any(0)
-    return jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(new)])
-
-
 @partial(jax.jit, inline=True)
 def _kendall(
     a: Vector, b: Vector, weights: Vector | None
@@ -164,24 +169,27 @@ def _kendall(
     Each pair of entries counts with the product of its weights. In order of a (ties in
     order of b) the discordant pairs are the inversions of b: Knight 1966.
     """
-    weights = jnp.ones_like(a) if weights is None else weights
+    weights = _weights(a, weights)
     order = jnp.lexsort((b, a))
     a, b, weights = a[order], b[order], weights[order]
-    ranks = _dense_ranks(b)
-
-    def tied(groups: Int[Array, " P"]) -> Float[Array, ""]:
-        mass, squares = (
-            jax.ops.segment_sum(w, groups, a.size) for w in (weights, weights**2)
-        )
-        return jnp.sum(mass**2 - squares) / 2
-
-    total = tied(jnp.zeros(a.size, int))
-    tied_a, tied_b, tied_both = (
-        tied(groups) for groups in (_numbered(a), ranks, _numbered(a, b))
+    places, new = jnp.arange(a.size), (_differs(a), _differs(b))
+    of_a, of_both, of_none = (
+        Order(places, *_runs(each))
+        for each in (new[0], new[0] | new[1], jnp.zeros_like(new[0]))
     )
-    discordant = _inversions(ranks, weights)
+    of_b = order_of(b)
+    total, tied_a, tied_b, tied_both = (
+        _tied(each, weights) for each in (of_none, of_a, of_b, of_both)
+    )
+    discordant = _inversions(of_b.before, weights)
     difference = total - tied_a - tied_b + tied_both - 2 * discordant
     return difference, total, tied_a, tied_b
+
+
+def _tied(order: Order, weights: Vector) -> Float[Array, ""]:
+    """The weight of all pairs of equal entries."""
+    before, through = _sums(order, weights)
+    return jnp.sum(weights * (through - before - weights)) / 2
 
 
 def _inversions(ranks: Int[Array, " P"], weights: Vector) -> Float[Array, ""]:
