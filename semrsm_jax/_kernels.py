@@ -129,7 +129,8 @@ class RBF:
                 raise ValueError
             sigma = _checks.finite_number("bandwidth", rule, above=True)
         except (TypeError, ValueError) as error:
-            raise type(error)(
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
                 "bandwidth must be a finite number above 0, None, or one of "
                 f"{', '.join(map(repr, _RULES))}, got {rule!r}"
             ) from None

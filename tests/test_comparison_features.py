@@ -215,6 +215,12 @@ def test_minibatches_reject(batches, words):
         sj.minibatch_update(sj.minibatch_init(), np.full((4, 4), np.nan), np.eye(4))
 
 
+def test_a_batch_of_many_samples_is_that_of_all(rng):
+    X, Y = related(rng, 50_000)
+    got, expected = sj.minibatch_linear_cka([(X, Y)]), sj.linear_cka(X, Y, "unbiased")
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1e20])
 def test_minibatches_of_any_scale_have_the_same_cka(rng, scale):
     X, Y = related(rng, 24)

@@ -83,6 +83,8 @@ def test_what_differs_by_rounding_is_tied():
     for side, count in (("greater", 4), ("less", 4), ("two-sided", 9)):
         p_value = null_p_value(observed, null, side)
         assert p_value == pytest.approx(min(1, (count + 1) / 6)), side
+    for side in ("greater", "less"):  # an undefined value is never counted out
+        assert null_p_value(observed, jnp.full(4, jnp.nan), side) == 1
 
 
 @pytest.mark.slow
@@ -162,6 +164,7 @@ def test_max_statistic_counts_the_most_extreme(rng):
     np.testing.assert_allclose(both[[0, 2]], 0.05, rtol=1e-6)
     less = max_statistic(np.array([9.0, 0.5, -9.0]), null, "less")
     np.testing.assert_allclose(less[[0, 2]], [1, 0.05], rtol=1e-6)
+    assert got.dtype == np.float64 and got[0] <= 0.05
 
 
 EYE, THIRDS = np.eye(6), [0, 0, 1, 1, 2, 2]

@@ -135,6 +135,11 @@ def test_paired_test_is_scipys_permutation_test_of_halls_statistic(rng, x64):
     assert none.p_value == 1 and none.low == none.high == 0
 
 
+def test_unsigned_scores_are_subtracted_with_their_sign(no_x64):
+    a, b = np.arange(3, 13, dtype=np.uint64), np.full(10, 5, np.uint64)
+    assert paired_test(a, b, key=0, resamples=9).difference == 2.5
+
+
 @pytest.mark.slow
 def test_paired_test_of_several_scores_and_groups(rng):
     a, b = rng.normal(size=(2, 30, 4)).astype(np.float32)
@@ -214,6 +219,12 @@ def test_interval_of_ones_own_statistic_of_several_arrays(rng):
     # The groups say how many samples there are, of arrays of any shape.
     turned = score_interval({"b": b[None]}, lambda s, c: s["b"][0] @ c / 30, **settings)
     assert turned.estimate == pytest.approx(float(b.mean()), rel=1e-5)
+
+
+def test_resampled_shares_are_shares():
+    share = score_interval(np.array([0, 1, 1, 1, 1]), mean_of, key=0).resampled
+    np.testing.assert_allclose(5 * share, np.round(5 * share), atol=1e-6)
+    assert share.max() <= 1
 
 
 def test_mean_and_median_intervals(rng):

@@ -89,6 +89,11 @@ def test_rbf_refuses(bandwidth):
         RBF(bandwidth=bandwidth)
 
 
+def test_a_traced_bandwidth_is_named():
+    with pytest.raises(TypeError, match="bandwidth must be a finite number above 0"):
+        jax.jit(lambda sigma: RBF(bandwidth=sigma).bandwidth)(1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [Linear(), Cosine(), RBF(2.0), RBF(), RBF("paper")])
 def test_gradients_are_right_and_finite_at_zero_and_at_identical_samples(

@@ -103,7 +103,7 @@ def transposed_share(n: Any) -> Any:
     return 1 / ((n - 1) * (n - 2))
 
 
-def normalizer(n: int, estimator: str) -> float:
+def normalizer(n: Any, estimator: str) -> Any:
     """What HSIC divides the inner product of n centered samples by."""
     return n * (n - 3) if estimator == "unbiased" else max(n - 1, 1) ** 2
 

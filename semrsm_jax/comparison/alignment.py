@@ -5,6 +5,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
+from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.matching.base import Matcher, match, matched_tokens
 from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.results import SoftMatching
@@ -56,7 +57,8 @@ def align_tokens(
     _checks.non_empty("x", x, "N S C")
     _checks.finite("x", x)
     if reference is None:
-        means = jnp.mean(x, axis=1)
+        # In half precision, squared distances would overflow.
+        means = jnp.mean(x.astype(accumulation_dtype(x.dtype)), axis=1)
         distances = jnp.sum((means - jnp.mean(means, axis=0)) ** 2, axis=1)
         template = x[jnp.argmin(distances)]
     else:

@@ -174,7 +174,8 @@ def _added(
 ) -> MinibatchSums:
     """The sums with the products of a batch, whose RSMs were divided by scale^2."""
     dtype = sums.cross.dtype
-    count = normalizer(n, "unbiased")
+    # As a traced integer, its square would wrap.
+    count = normalizer(jnp.asarray(n, dtype), "unbiased")
     cross, own_k, own_l = (product.astype(dtype) / count for product in products)
     # A batch without structure has no scale to set.
     scale_k = jnp.where(own_k != 0, scale_k.astype(dtype), 0)

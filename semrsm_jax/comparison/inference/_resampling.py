@@ -127,7 +127,8 @@ def bca_interval(resampled: Resampled, confidence: float) -> Interval:
         values.reshape(len(values), -1), levels.reshape(2, -1)
     )
     low, high = ends.reshape(2, *estimate.shape)
-    return Interval(estimate, low, high, jnp.nanstd(values, axis=0, ddof=1), values)
+    error = jnp.nanstd(values, axis=0, ddof=1)
+    return Interval(estimate, low, high, error, resampled.values)
 
 
 def pair_share(resampled: Resampled) -> Float[Array, "..."]:
@@ -158,16 +159,21 @@ def null_p_value(
     With it the test is exact for any B, and p is never 0 (Phipson and Smyth 2010).
     Two-sided is twice the smaller of both tails.
     """
-    # What differs by rounding alone is tied.
-    slack = 64 * jnp.finfo(null.dtype).eps * jnp.abs(statistic)
-    greater = jnp.sum(null >= statistic - slack, axis=0)
-    less = jnp.sum(null <= statistic + slack, axis=0)
+    slack = rounding_slack(statistic, null.dtype)
+    # So that an undefined value counts as extreme, and p is not too small.
+    greater = jnp.sum(~(null < statistic - slack), axis=0)
+    less = jnp.sum(~(null > statistic + slack), axis=0)
     count = {
         "greater": greater,
         "less": less,
         "two-sided": 2 * jnp.minimum(greater, less) + 1,
     }[alternative]
     return jnp.minimum((count + 1) / (len(null) + 1), 1)
+
+
+def rounding_slack(statistic: Any, dtype: Any) -> Any:
+    """What differs by less differs by rounding alone, and is tied."""
+    return 64 * float(jnp.finfo(_checks.floating_dtype(dtype)).eps) * abs(statistic)
 
 
 def as_key(key: Key) -> jax.Array:
