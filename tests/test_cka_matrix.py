@@ -121,6 +121,8 @@ def test_negative_self_similarity_is_no_number(rng):
         ([np.eye(3)], None, "unbiased", ValueError, "at least 4 samples"),
         ([np.eye(4)], None, "debiased", ValueError, "estimator must be one of"),
         ([np.full((4, 4), np.nan)], None, "biased", ValueError, r"rsms\[0\] must be f"),
+        ([np.where(np.eye(4) > 0, np.nan, 1)], None, "unbiased", ValueError, "4 NaN"),
+        ([np.diag([np.nan, 0, 0, 0])], None, "unbiased", ValueError, "got 1 NaN"),
         ([np.eye(4) * 1j], None, "biased", TypeError, "dtype complex128"),
         ([3], None, "biased", TypeError, "row slices, got int"),
     ],

@@ -200,6 +200,18 @@ def test_pairs_within_groups_leave_no_trace(rng, x64, symmetric):
             call(*rsms_, groups=GROUPS)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unbiased_estimates_do_not_depend_on_the_diagonal(rng, no_x64, dtype):
+    K, L = (m.astype(dtype) for m in rsms(rng))
+    other = K.copy()
+    np.fill_diagonal(other, -1e9)
+    for measure in (hsic, cka):
+        expected = measure(K, L, "unbiased")
+        np.testing.assert_allclose(measure(other, L, "unbiased"), expected, rtol=1e-4)
+    got = cka_matrix([K, other], [L], "unbiased")
+    np.testing.assert_allclose(got, np.full((2, 1), expected), rtol=1e-4)
+
+
 def test_a_sample_that_is_most_of_all_leaves_no_estimate(rng):
     K, L = rsms(rng)
     assert np.isnan(cka(K, L, "unbiased", counts=[9, 1, 1, 1, 1, 1, 1, 1]))

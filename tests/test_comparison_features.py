@@ -232,3 +232,12 @@ def test_minibatches_of_any_scale_have_the_same_cka(rng, scale):
     np.testing.assert_allclose(
         sj.linear_hsic(X * scale, Y / scale), sj.linear_hsic(X, Y), rtol=1e-4
     )
+    with pytest.raises(ValueError, match="X and Y must have an HSIC in the range of"):
+        sj.linear_hsic(X * scale, Y)
+
+
+def test_features_without_unbiased_structure_have_a_cka_of_zero(rng):
+    """The linear RSM of the unit matrix is constant off its diagonal."""
+    Y = rng.normal(size=(8, 3))
+    assert sj.linear_cka(np.eye(8), Y, "unbiased") == 0
+    np.testing.assert_array_equal(sj.linear_cka_matrix([np.eye(8)], [Y], "unbiased"), 0)

@@ -68,25 +68,33 @@ def hsic(K: ArrayLike, L: ArrayLike, estimator: str = "biased") -> Float[Array, 
       0.5
     """
     K, L = check_rsms(K, L, estimator, shift=True)
-    value = _hsic(K, L, estimator)
-    if not _checks.is_traced(value) and bool(jnp.isnan(value)):
-        raise ValueError(
-            f"K and L must have an HSIC in the range of {value.dtype}, got one outside "
-            "of it; multiply them by constants, which multiply HSIC, or take cka, "
-            "which does not depend on them"
-        )
-    return value
+    return in_range(_hsic(K, L, estimator), "K and L", "cka")
 
 
 @partial(jax.jit, static_argnames="estimator")
 def _hsic(K: Array, L: Array, estimator: str) -> Float[Array, ""]:
     (K, scale_k), (L, scale_l) = (unit_scale(m, estimator) for m in (K, L))
     product = inner_product(K, L, estimator) / normalizer(len(K), estimator)
-    exponents = jnp.frexp(scale_k)[1] + jnp.frexp(scale_l)[1] - 2
-    value = jnp.ldexp(product, exponents)
+    return scaled_back(product, jnp.frexp(scale_k)[1] + jnp.frexp(scale_l)[1] - 2)
+
+
+def scaled_back(product: Float[Array, ""], exponent: Any) -> Float[Array, ""]:
+    """An HSIC times a power of two; NaN where that leaves the range of the dtype."""
+    value = jnp.ldexp(product, exponent)
     info = jnp.finfo(value.dtype)
     known = (jnp.abs(value) >= info.tiny) & jnp.isfinite(value) | (product == 0)
     return jnp.where(known, value, jnp.nan)
+
+
+def in_range(value: Float[Array, ""], names: str, instead: str) -> Float[Array, ""]:
+    """An HSIC; ValueError where it is NaN, unless it is traced."""
+    if not _checks.is_traced(value) and bool(jnp.isnan(value)):
+        raise ValueError(
+            f"{names} must have an HSIC in the range of {value.dtype}, got one outside "
+            f"of it; multiply them by constants, or take {instead}, which does not "
+            "depend on them"
+        )
+    return value
 
 
 def inner_product(
@@ -170,20 +178,26 @@ def centered(
 ) -> Float[Array, "N N"]:
     """The RSM less its row and column effects; unbiased: zero on the diagonal.
 
-    With groups whose pairs are left out, it is zero in all of them.
+    With groups whose pairs are left out, it is zero in all of them. A constant RSM is
+    exactly zero. Entries that do not count change nothing, however large.
     """
-    # A common offset changes nothing below, and subtracting it first keeps the digits.
-    K = K - jnp.mean(K)
     counted, ones = None, jnp.ones(len(K), K.dtype)
     if groups is not None and groups.within == DROP:
         counted = groups.members[:, None] != groups.members
     elif estimator == "unbiased":
         counted, groups = ~jnp.eye(len(K), dtype=bool), None
+    raw = jnp.max(jnp.abs(K), where=counted, initial=0)
+    # A common offset changes nothing below, and subtracting it first keeps the digits.
+    K = K - jnp.mean(K, where=counted)
     if counted is not None:
         K = jnp.where(counted, K, 0)
     rows, columns = effects(K.sum(1), K.sum(0), ones, estimator, groups)
     K = K - rows[:, None] - columns
-    return K if counted is None else jnp.where(counted, K, 0)
+    if counted is not None:
+        K = jnp.where(counted, K, 0)
+    # Up to this, what centering left is rounding.
+    constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
+    return jnp.where(constant, 0, K)
 
 
 def unit_scale(
@@ -195,14 +209,11 @@ def unit_scale(
     scale is a constant to derivatives: that of a maximum is NaN where the compiler
     rounds K otherwise there.
     """
-    raw = jnp.max(jnp.abs(K))
     K = centered(K, estimator, groups)
     largest = jnp.max(jnp.abs(K))
-    # Up to this, what centering left is rounding: the RSM is constant.
-    constant = largest <= 8 * jnp.finfo(K.dtype).eps * raw
-    exponent = jnp.frexp(jnp.where(constant, 1, largest))[1] - 1
+    exponent = jnp.frexp(jnp.where(largest == 0, 1, largest))[1] - 1
     scale = jnp.ldexp(jnp.ones((), K.dtype), exponent)
-    return jnp.where(constant, 0, K / scale), scale
+    return K / scale, scale
 
 
 def check_rsms(

@@ -112,11 +112,12 @@ def linear_cka_matrix(
         ones = np.ones(n)
         fits = np.array([effects(-e, -e, ones, estimator)[0] for e in diagonals])
         cross += 2 * fits[: len(left)] @ diagonals[-len(right) :].T
-        own += 2 * np.sum(fits * diagonals, axis=1)
+        raw, own = own, own + 2 * np.sum(fits * diagonals, axis=1)
+        # Up to this, what the fit has left is rounding.
+        own = np.where(own > 64 * np.finfo(dtype).eps * raw, own, 0)
     norms = zip(layers, diagonals, strict=True)
     varies = np.array([layer.varies(each.max(), step) for layer, each in norms])
     own = np.where(varies, own, 0)
-    cross *= varies[: len(left), None] & varies[-len(right) :]
     return ratios(Products(cross, own[: len(left)], own[-len(right) :]))
 
 

@@ -66,7 +66,10 @@ def centered_rows(
 ) -> CenteredRows:
     """Reads an RSM once for its centering; ValueError names one that is not finite."""
     n = rsm.shape[0]
-    offset = float(np.mean(_read(rsm, 0, 1, 0)))
+    members = np.arange(n) if groups is None else np.asarray(groups.members)
+    counted = (members != members[0]) | (estimator == "biased")
+    offset = float(np.mean(_read(rsm, 0, 1, 0)[0], dtype=float, where=counted))
+    offset = offset if np.isfinite(offset) else 0.0  # an error is raised below
     # K v = K' v for a random v only where K is symmetric, with probability 1.
     probe = np.random.default_rng(0).choice([-1.0, 1.0], n)
     rows, along, columns, across = np.zeros((4, n))
@@ -75,17 +78,17 @@ def centered_rows(
     for start, stop in blocks(n, block_rows(1, n, rsm, _CACHE)):
         block = _read(rsm, start, stop, offset)
         eps = float(np.finfo(block.dtype).eps)
-        low, high = float(block.min()), float(block.max())
-        if not np.isfinite(high - low):
-            bad = int(np.sum(~np.isfinite(block)))
+        bad = int(np.sum(~np.isfinite(block)))
+        if bad:
             raise ValueError(
                 f"{name} must be finite in {block.dtype}, got {bad} NaN or infinite of "
                 f"{block.size} values in rows {start} to {stop - 1}"
             )
-        reach = max(reach, high, -low)
-        size = max(size, abs(high + offset), abs(low + offset))
         if estimator == "unbiased":
             _leave_out(block, start, groups)
+        low, high = float(block.min()), float(block.max())
+        reach = max(reach, high, -low)
+        size = max(size, abs(high + offset), abs(low + offset))
         signs = probe.astype(block.dtype)
         rows[start:stop] = block.sum(1)
         columns += block.sum(0)

@@ -13,7 +13,13 @@ from semrsm_jax import _checks
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax.comparison._cka import inner_products, ratio
 from semrsm_jax.comparison._effects import product_of_sums
-from semrsm_jax.comparison._hsic import centered, check_samples, normalizer
+from semrsm_jax.comparison._hsic import (
+    centered,
+    check_samples,
+    in_range,
+    normalizer,
+    scaled_back,
+)
 
 
 class UnitFeatures(NamedTuple):
@@ -66,11 +72,12 @@ def linear_hsic(
       estimator: ``"biased"`` or ``"unbiased"``, see `hsic`.
 
     Returns:
-      A scalar, in the squared units of X times those of Y.
+      A scalar, in the squared units of X times those of Y. Under jit NaN where it
+      leaves the range of the dtype.
 
     Raises:
       TypeError: as `linear_cka`.
-      ValueError: as `linear_cka`.
+      ValueError: as `linear_cka`, or HSIC leaves the range of the dtype.
 
     References:
       Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms",
@@ -78,7 +85,10 @@ def linear_hsic(
     """
     x, y = check_features(X, Y, estimator)
     cross, _, _ = products(x.unit, y.unit, estimator)
-    return (x.scale * y.scale) ** 2 * cross / normalizer(len(x.unit), estimator)
+    cross = cross / normalizer(len(x.unit), estimator)
+    (unit_x, power_x), (unit_y, power_y) = jnp.frexp(x.scale), jnp.frexp(y.scale)
+    value = scaled_back((unit_x * unit_y) ** 2 * cross, 2 * (power_x + power_y))
+    return in_range(value, "X and Y", "linear_cka")
 
 
 def check_features(
