@@ -226,6 +226,7 @@ def test_values_are_those_of_pytorch_cka(networks):
         (lambda X: matrix([X], None, "song"), ValueError, "estimator must be"),
         (lambda X: matrix([X], memory_budget=0), ValueError, "memory_budget"),
         (lambda X: of_batches([]), ValueError, "at least one batch"),
+        (lambda X: of_batches([(X, X)]), TypeError, "batch 0 must hold layers"),
         (lambda X: of_batches([[X], [X, X]]), ValueError, "must hold the same layers"),
         (
             lambda X: of_batches([[X], [X[:, :1]]]),

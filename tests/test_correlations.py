@@ -1,6 +1,7 @@
 """Correlations, and those of similarity with the divergence of outputs."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.spatial.distance
@@ -11,6 +12,7 @@ from jax.test_util import check_grads
 from only_rows import OnlyRows
 
 import semrsm_jax as sj
+from semrsm_jax.comparison import correlation
 from semrsm_jax.output_similarity import over_pairs
 
 # pearson, spearman
@@ -64,6 +66,13 @@ def test_kendall_a_counts_all_pairs():
     assert sj.kendall(a, np.ones(4), "a") == 0
     with pytest.raises(ValueError, match="variant must be one of 'a', 'b'"):
         sj.kendall(a, b, "c")
+
+
+def test_entries_that_do_not_count_change_nothing():
+    a, b = jnp.array([[1, 2, 4, 1e25], [1, 2, 3, 4]], jnp.float32)
+    weights = jnp.array([1.0, 1, 1, 0])
+    for f in (correlation.pearson, correlation.cosine, correlation.spearman):
+        np.testing.assert_allclose(f(a, b, weights), f(a[:3], b[:3]), rtol=1e-6)
 
 
 def test_correlation_of_constants_is_nan():

@@ -14,7 +14,9 @@ from inference_cases import Product, features, rsms  # noqa: F401
 
 from semrsm_jax import (
     CKA,
+    HSIC,
     RSA,
+    MutualKNN,
     benjamini_hochberg,
     bootstrap_interval,
     difference_test,
@@ -25,7 +27,7 @@ from semrsm_jax import (
     rsa,
 )
 from semrsm_jax.comparison import mean_interval, score_interval
-from semrsm_jax.comparison.grouping import carried_groups
+from semrsm_jax.comparison.grouping import carried_groups, check_groups
 from semrsm_jax.comparison.inference._resampling import null_p_value
 
 
@@ -139,6 +141,12 @@ def test_groups_that_rsms_carry_are_taken_unless_they_differ():
         carried_groups(None, a, b)
 
 
+@pytest.mark.parametrize("dtype", [object, np.dtypes.StringDType()])
+def test_groups_may_be_text_of_any_dtype(dtype):
+    members, units = check_groups(np.array(["b", "a", "b"], dtype), 3)
+    assert units == 2 and members.tolist() == [1, 0, 1]
+
+
 def test_holm_steps_down():
     # Holm 1979: multiplied by 4, 3, 2, 1 from the smallest up, never falling.
     p = np.array([[0.04, 0.01], [0.03, 0.005]])
@@ -168,6 +176,7 @@ def test_max_statistic_counts_the_most_extreme(rng):
 
 
 EYE, THIRDS = np.eye(6), [0, 0, 1, 1, 2, 2]
+ELEVEN = np.outer(np.arange(11.0), np.arange(11.0)) % 7
 NINE, FIFTHS = np.arange(9.0), [*"aabbccdde"]
 permuted = partial(permutation_test, key=0)
 resampled = partial(bootstrap_interval, key=0)
@@ -204,6 +213,16 @@ differing = partial(difference_test, key=0)
         (lambda: resampled(EYE, EYE, confidence=95), "confidence"),
         (lambda: resampled(EYE, EYE, resamples=1), "at least 2"),
         (lambda: resampled(EYE, EYE, RSA()), "must be defined"),
+        (lambda: resampled(ELEVEN, ELEVEN, MutualKNN(10)), "must be more than 11"),
+        (
+            lambda: resampled(
+                EYE + ELEVEN[:6, :6], EYE, within_groups="drop", groups=THIRDS
+            ),
+            "too few samples or groups",
+        ),
+        (lambda: resampled(np.eye(3), np.eye(3)), "at least 4 samples"),
+        (lambda: CKA("debiased"), "estimator must be one of"),
+        (lambda: HSIC("debiased"), "estimator must be one of"),
         (lambda: differing((EYE, EYE), (np.eye(5), np.eye(5))), "first and second"),
         (lambda: paired_test(np.ones(3), np.ones(4), key=0), "same queries"),
         (lambda: paired_test(np.ones(1), np.ones(1), key=0), "at least 2 samples"),

@@ -4,6 +4,7 @@ The references compute on features, as the papers define the measures; the packa
 computes on RSMs.
 """
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
@@ -204,6 +205,30 @@ def test_intervals_of_features_and_of_groups(features):
     assert float(difference.difference) == pytest.approx(
         float(PWCCA()(*first)) - float(PWCCA()(*second)), rel=1e-4
     )
+
+
+def test_settings_may_be_arrays_lists_and_scalars(features):
+    K, L = linear(features)
+    folds = np.arange(N) % 4
+    pairs = (
+        (SVCCA(jnp.float32(0.5)), SVCCA(0.5)),
+        (
+            LinearPredictivity(penalties=[1, 2]),
+            LinearPredictivity(penalties=(1.0, 2.0)),
+        ),
+        (LinearPredictivity(fold_of=folds), LinearPredictivity(fold_of=(*folds,))),
+    )
+    for given, plain in pairs:
+        assert given == plain and hash(given) == hash(plain)
+    assert np.isfinite(pairs[2][0](K, L))
+
+
+def test_small_variance_is_not_rounding_in_many_samples(no_x64):
+    n = 1000
+    u = np.resize([1, -1], n) / np.sqrt(n)
+    K, H = 1000 * np.outer(u, u), 0.1 * (np.eye(n) - 1 / n)
+    distance = Procrustes()(np.float32(K + H), np.float32(K))
+    np.testing.assert_allclose(distance, np.sqrt(0.1 * (n - 2)), rtol=1e-3)
 
 
 def test_an_indefinite_rsm_has_a_value_only_when_asked_for(features, x64):

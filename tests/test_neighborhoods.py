@@ -125,6 +125,9 @@ def test_matrix_of_layers_holds_the_value_of_each_pair(rsms):
     own = sj.measure_matrix({"a": K, "b": L}, measure=MutualKNN(3))
     value = float(MutualKNN(3)(K, L))
     np.testing.assert_allclose(own, [[1, value], [value, 1]], rtol=1e-6)
+    both = sj.measure_matrix([K, L], measure=CKNNA(4))  # which is not symmetric
+    assert both[1, 0] == pytest.approx(float(CKNNA(4)(L, K)), rel=1e-5)
+    assert abs(both[1, 0] - both[0, 1]) > 1e-4
     cross = sj.measure_matrix([K], [L, K], CKNNA(9))
     assert cross[0, 0] == pytest.approx(float(CKNNA(9)(K, L)))
     assert cross.shape == (1, 2)
@@ -143,11 +146,15 @@ def test_matrix_of_layers_holds_the_value_of_each_pair(rsms):
         (lambda K: CKNNA(1), "k must be at least 2, got 1"),
         (lambda K: MutualKNN(3)(K, K[:4, :4]), "must be over the same samples"),
         (lambda K: MutualKNN(3)(K[:5], K[:5]), "K must be square"),
+        (
+            lambda K: MutualKNN(3)(K, K, groups=[0] * (len(K) - 2) + [1, 2]),
+            "fewer than k others that count",
+        ),
         (lambda K: MutualKNN(3)(K, K * np.nan), "L must be finite"),
         (lambda K: CKNNA(3)(-abs(K), -abs(K) * 0), "is not positive; take a larger k"),
         (
             lambda K: sj.measure_matrix({"a": K, "b": K[:9, :9]}, measure=MutualKNN(3)),
-            r"a \(K\) with b \(L\): K and L must be over the same samples",
+            r"inputs\['a'\] \(K\) with inputs\['b'\] \(L\): K and L must be",
         ),
         (lambda K: sj.measure_matrix([], measure=MutualKNN(3)), "inputs must hold"),
         (lambda K: sj.bootstrap_interval(K, K, sj.HSIC(), key=0), "no interval"),

@@ -1,5 +1,6 @@
 """The noise ceiling, against rsatoolbox, and tokens in the order of a reference."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from marks import slow
 from rsatoolbox_names import METHODS
 
 from semrsm_jax import CKA, RSA, MutualKNN, align_tokens, cka, hsic, noise_ceiling, rsm
+from semrsm_jax.comparison.grouping import SampleGroups
+from semrsm_jax.comparison.inference._noise_ceiling import _Ceiling
 
 
 @pytest.fixture
@@ -46,6 +49,27 @@ def test_the_ceiling_of_cka_and_its_interval(repeats, x64):
     assert float(ceiling.lower) < float(ceiling.upper) < 1
     with pytest.raises(ValueError, match="must be defined"):
         noise_ceiling(np.ones_like(repeats))
+
+
+@pytest.mark.parametrize("within", ["keep", "drop"])
+def test_pairs_within_groups_count_as_in_intervals(repeats, x64, within):
+    """Pairs as often as they count: those of a group drawn twice, twice or never."""
+    upper = np.triu_indices(9, 1)
+    groups = np.array([0, 0, 0, 1, 1, 2, 3, 4, 5])
+    counts, same = 1 + (groups == 0), np.equal.outer(groups, groups)
+    own = counts if within == "keep" else 0
+    times = np.where(same, own, np.outer(counts, counts))[upper]
+    data = jnp.asarray(repeats), SampleGroups(groups, within)
+    ceiling = jax.jit(_Ceiling(RSA("pearson")))(data, 1.0 * counts)
+    listed = [np.repeat(K[upper], times) for K in repeats]
+    z = np.array([(v - v.mean()) / v.std() for v in listed])
+
+    def mean_with(pooled):
+        pairs = zip(z, pooled, strict=True)
+        return np.mean([np.corrcoef(each, mean)[0, 1] for each, mean in pairs])
+
+    lower = mean_with([np.delete(z, i, 0).mean(0) for i in range(4)])
+    np.testing.assert_allclose(ceiling, [lower, mean_with([z.mean(0)] * 4)])
 
 
 def test_bad_repeats_are_rejected(repeats, x64):

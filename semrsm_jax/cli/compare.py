@@ -107,6 +107,7 @@ def command(
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
     asked = bool(bootstrap or permutations) and not quiet
     members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
+    within_groups = "drop" if drop_within else "keep"
     opened = same_samples(opened)
     samples = next(iter(opened.values())).shape[0]
     matrix = measure_matrix(
@@ -122,12 +123,14 @@ def command(
             confidence=confidence,
             # None would be the groups that the RSMs carry.
             groups=np.arange(samples) if groups == NONE else members,
-            within_groups="drop" if drop_within else "keep",
+            within_groups=within_groups,
             progress=lambda done, total: report("Resampling", done, total),
         )
     limits = None
     if ceiling:
-        limits = _ceiling(opened, rule, seed, bootstrap, confidence, members)
+        limits = _ceiling(
+            opened, rule, seed, bootstrap, confidence, members, within_groups
+        )
     names = list(opened)
     if plot is not None:
         from semrsm_jax.plotting import plot_comparison
@@ -190,6 +193,7 @@ def _ceiling(
     resamples: int | None,
     confidence: float,
     groups: Any,
+    within_groups: str,
 ) -> dict[str, float]:
     """Both ends of the noise ceiling, and where resampled their outer limits."""
     result = noise_ceiling(
@@ -199,6 +203,7 @@ def _ceiling(
         resamples=resamples or 2,
         confidence=confidence,
         groups=groups,
+        within_groups=within_groups,
     )
     row = {"lower": float(result.lower), "upper": float(result.upper)}
     if result.interval is not None:

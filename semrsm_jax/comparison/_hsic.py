@@ -130,7 +130,8 @@ def weighted_product(
     on the resampling alone and would bias the estimate; with groups, pairs count as
     `pair_counts` says. Then E<K~, L~'> is HSIC times a factor that depends on the
     counts alone and cancels in CKA; NaN where one sample, or group, is half of all or
-    more, for then the fit has no solution.
+    more, for then the fit has no solution, or fewer than 4 count, which are fitted
+    exactly.
 
     Center both first: then nothing cancels here. Quadratic forms in the counts become
     matrix products under `jax.vmap` over thousands of them.
@@ -169,7 +170,8 @@ def weighted_product(
     product, other = products
     share = transposed_share(jnp.sum(w) ** 2 / jnp.sum(w**2))
     weights = w if groups is None else jax.ops.segment_sum(w, groups.members, len(w))
-    solved = jnp.all(jnp.sum(w) > 2 * weights)
+    units = weights if within is None else w
+    solved = jnp.all(jnp.sum(w) > 2 * weights) & (jnp.sum(units > 0) > 3)
     return jnp.where(solved, product + share * (other - product), jnp.nan)
 
 

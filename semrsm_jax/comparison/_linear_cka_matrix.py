@@ -138,7 +138,7 @@ def linear_cka_matrix_of_batches(
       (R, Q) in float64, as `linear_cka_matrix`.
 
     Raises:
-      TypeError: as `linear_cka_matrix`.
+      TypeError: as `linear_cka_matrix`, or an array in place of layers.
       ValueError: as `linear_cka_matrix`; no batches, or layers that change.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -147,6 +147,11 @@ def linear_cka_matrix_of_batches(
         for number, batch in enumerate(batches):
             networks = batch if isinstance(batch, tuple) else (batch,)
             sides = len(networks)
+            if any(hasattr(network, "shape") for network in networks):
+                raise TypeError(
+                    f"batch {number} must hold layers, a sequence or a mapping of "
+                    "arrays, or a tuple of two of these, got an array in place of one"
+                )
             keys = {
                 (s, k): v
                 for s, net in enumerate(networks)

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
 from semrsm_jax.comparison import correlation
-from semrsm_jax.comparison._hsic import check_counts, check_rsms, weighted_product
+from semrsm_jax.comparison._cka import counted_cka
+from semrsm_jax.comparison._hsic import centered, check_counts, check_rsms
 from semrsm_jax.comparison.grouping import DROP, SampleGroups, groups_apart, pair_counts
 from semrsm_jax.comparison.narrowing import where_known
 
@@ -158,12 +159,9 @@ def _whitened(
     That is the cosine of both doubly centered matrices with zero on the diagonal, so
     that V, of N^4 / 4 entries, is never needed (Diedrichsen et al. 2021).
     """
-    K, L = (_distances(m, offset) for m in (K, L))
+    K, L = (centered(_distances(m, offset), "biased") for m in (K, L))
     counts = jnp.ones(len(K), K.dtype) if counts is None else counts
-    cross, own_k, own_l = (
-        weighted_product(a, b, counts, "biased") for a, b in ((K, L), (K, K), (L, L))
-    )
-    return cross / (jnp.sqrt(own_k) * jnp.sqrt(own_l))
+    return counted_cka(K, L, counts, None, "biased")
 
 
 def _distances(K: Array, offset: bool) -> Array:

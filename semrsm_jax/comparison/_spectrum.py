@@ -54,9 +54,12 @@ def spectrum(
     """
     values, vectors = jnp.linalg.eigh(centered_gram(K, counts))
     most = 1 if counts is None else jnp.max(counts)
-    rounding = 16 * len(K) * jnp.finfo(K.dtype).eps * jnp.max(jnp.abs(K)) * most
+    eps, size = jnp.finfo(K.dtype).eps, jnp.max(jnp.abs(K)) * most
+    # Of the entries, and of the decomposition, both with a norm of about sqrt(N) times
+    # theirs; N times the largest eigenvalue would drop variance.
+    least = 4 * len(K) ** 0.5 * eps * jnp.maximum(values[-1], size)
+    rounding = jnp.maximum(least, 16 * len(K) * eps * size)
     indefinite = (values[0] < -rounding) & (not clip)
     # The root of what is rounding would be large.
-    least = len(K) * jnp.finfo(K.dtype).eps * values[-1]
     values = jnp.where(values > least, values, 0)
     return jnp.where(indefinite, jnp.nan, values), vectors

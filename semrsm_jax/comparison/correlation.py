@@ -50,7 +50,7 @@ def cosine(a: Vector, b: Vector, weights: Vector | None = None) -> Float[Array, 
 
 def of_pearson(v: Vector, weights: Vector | None = None) -> Vector:
     """The vector of weighted norm 1 whose product with another one is Pearson's."""
-    return _unit(_centered(_scaled(v), weights), weights)
+    return _unit(_centered(_scaled(v, weights), weights), weights)
 
 
 def of_spearman(v: Vector, weights: Vector | None = None) -> Vector:
@@ -60,7 +60,7 @@ def of_spearman(v: Vector, weights: Vector | None = None) -> Vector:
 
 def of_cosine(v: Vector, weights: Vector | None = None) -> Vector:
     """The vector, of weighted norm 1."""
-    return _unit(_scaled(v), weights)
+    return _unit(_scaled(v, weights), weights)
 
 
 def _of_ranks(ranks: Vector, weights: Vector | None) -> Vector:
@@ -68,8 +68,9 @@ def _of_ranks(ranks: Vector, weights: Vector | None) -> Vector:
     return _unit(_centered(ranks, weights), weights)
 
 
-def _scaled(v: Vector) -> Vector:
-    """Largest entry 1, so that squares stay in the range of float32."""
+def _scaled(v: Vector, weights: Vector | None) -> Vector:
+    """Largest entry that counts 1, so that squares stay in the range of float32."""
+    v = v if weights is None else jnp.where(weights > 0, v, 0)
     return v / jax.lax.stop_gradient(jnp.max(jnp.abs(v)))
 
 
@@ -151,12 +152,12 @@ def _total(v: Vector, weights: Vector | None) -> Float[Array, ""]:
 
 def _centered(v: Vector, weights: Vector | None) -> Vector:
     """The vector less its mean; NaN where only rounding is left of it."""
-    raw = jnp.max(jnp.abs(v))
+    raw, share = jnp.max(jnp.abs(v)), _weights(v, weights)
     # Twice: the second time takes off the rounding of the first mean.
-    v = v - jnp.mean(v)
-    mean = jnp.mean(v) if weights is None else _total(v, weights) / jnp.sum(weights)
-    v = v - mean
-    constant = jnp.max(jnp.abs(v)) <= 8 * jnp.finfo(v.dtype).eps * raw
+    for _ in range(2):
+        v = v - _total(v, weights) / jnp.sum(share)
+    left = jnp.max(jnp.abs(v), where=share > 0, initial=0)
+    constant = left <= 8 * jnp.finfo(v.dtype).eps * raw
     return jnp.where(constant, jnp.nan, v)
 
 

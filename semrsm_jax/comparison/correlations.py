@@ -48,8 +48,11 @@ class SVCCA(Measure):
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a threshold that is not in (0, 1]."""
-        if _checks.finite_number("threshold", self.threshold, above=True) > 1:
-            raise ValueError(f"threshold must be at most 1, got {self.threshold}")
+        threshold = _checks.finite_number("threshold", self.threshold, above=True)
+        if threshold > 1:
+            raise ValueError(f"threshold must be at most 1, got {threshold}")
+        # A NumPy or JAX scalar would not hash, or compare.
+        object.__setattr__(self, "threshold", threshold)
 
     def prepared(self, K: Array, counts: Array | None = None) -> Array:
         """The projection onto the components that are kept."""
@@ -57,8 +60,7 @@ class SVCCA(Measure):
         values, vectors = values[::-1], vectors[:, ::-1]
         total = jnp.sum(values)
         before = jnp.cumsum(values) - values
-        rounding = len(K) * jnp.finfo(K.dtype).eps
-        kept = (before < self.threshold * total) & (values > rounding * values[0])
+        kept = (before < self.threshold * total) & (values > 0)
         vectors = jnp.where(kept & (total > 0), vectors, 0)
         with jax.default_matmul_precision("highest"):
             projection = vectors @ vectors.T

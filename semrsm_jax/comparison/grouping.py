@@ -62,6 +62,9 @@ def check_groups(
                 f"groups must have one entry for each of {samples} samples, got shape "
                 f"{groups.shape}"
             )
+        # Text as pandas and newer NumPy hold it.
+        if groups.dtype.kind in "OT" and all(isinstance(each, str) for each in groups):
+            groups = np.array(groups.tolist())
         if groups.dtype.kind not in "iuU":
             raise TypeError(
                 f"groups must be integers or text, got dtype {groups.dtype}"

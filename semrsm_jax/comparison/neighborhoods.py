@@ -1,8 +1,9 @@
 """Measures of nearest neighbors: whether two RSMs agree on which samples are close.
 
 The neighbors of a sample are the k others of largest similarity. Where several tie for
-the last places, each has its share of them: the value is the mean over all orders in
-which the ties of both RSMs could be broken, and an RSM of equal entries is at chance.
+the last places, each has its share of them: `MutualKNN` is the mean over all orders in
+which the ties of both RSMs could be broken, and of an RSM of equal entries at chance;
+`Jaccard` takes the mean number of common neighbors.
 Crops of one photograph are each other's neighbors in any network: with their groups,
 neighbors are taken from other groups, or counted once where a group is drawn twice.
 """
@@ -32,6 +33,9 @@ class _Neighborhoods(Measure):
     k: int = 10
 
     is_smooth: ClassVar[bool] = False
+    undefined: ClassVar[str] = (
+        "a sample has fewer than k others that count, of other groups"
+    )
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a `k` that is not a positive integer."""
@@ -140,6 +144,7 @@ class CKNNA(_Neighborhoods):
       Huh et al., "The platonic representation hypothesis", 2024.
     """
 
+    is_symmetric: ClassVar[bool] = False
     shifts: ClassVar[bool] = False
     undefined: ClassVar[str] = (
         "the alignment of one of them with itself is not positive; take a larger k"

@@ -72,10 +72,18 @@ class LinearPredictivity(GroupedMeasure):
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for folds or penalties out of range."""
         _checks.at_least("folds", self.folds, 2)
-        if not self.penalties:
+        penalties = tuple(
+            _checks.finite_number("penalties", each, above=True)
+            for each in self.penalties
+        )
+        if not penalties:
             raise ValueError("penalties must hold at least one number, got none")
-        for penalty in self.penalties:
-            _checks.finite_number("penalties", penalty, above=True)
+        # Arrays and lists would not hash.
+        object.__setattr__(self, "penalties", penalties)
+        if self.fold_of is not None:
+            object.__setattr__(
+                self, "fold_of", tuple(np.asarray(self.fold_of).tolist())
+            )
 
     def check_size(self, samples: int) -> None:
         """Raises ValueError for fewer samples than folds, or a `fold_of` of others."""

@@ -10,9 +10,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.comparison import correlation
+from semrsm_jax.comparison._cka import checked_groups
 from semrsm_jax.comparison._hsic import centered, weighted_product
-from semrsm_jax.comparison._rsa import symmetric, symmetric_pairs
-from semrsm_jax.comparison.grouping import pair_counts
+from semrsm_jax.comparison._rsa import OF_ORIGIN, symmetric, symmetric_pairs
+from semrsm_jax.comparison.grouping import (
+    DROP,
+    KEEP,
+    SampleGroups,
+    pair_counts,
+    sample_groups,
+)
 from semrsm_jax.comparison.inference._resampling import (
     Key,
     bca_interval,
@@ -50,6 +57,7 @@ def noise_ceiling(
     resamples: int = 2000,
     confidence: float = 0.95,
     groups: ArrayLike | None = None,
+    within_groups: str = KEEP,
 ) -> NoiseCeiling:
     """The agreement that the noise of repeats allows a model to reach, lower and upper.
 
@@ -66,6 +74,7 @@ def noise_ceiling(
       confidence: of the interval, in (0, 1).
       groups: (N,) integers or text, equal for samples that depend on each other, see
         `bootstrap_interval`.
+      within_groups: ``"keep"`` counts pairs within a group; ``"drop"`` leaves them out.
 
     Returns:
       The `NoiseCeiling`.
@@ -93,14 +102,17 @@ def noise_ceiling(
         raise ValueError(f"rsms must be at least 2 RSMs (R, N, N), got shape {shape}")
     stack, _ = check_stacks(measure, rsms, rsms)
     both = _Ceiling(measure)
+    data = stack, sample_groups(groups, shape[1], within_groups)
+    # Each sample counted once, kept pairs within groups count as all others.
+    once = data if within_groups == DROP else (stack, None)
     # Compiled, so that values without a scale come back as NaN, which is named here.
-    ends = of_all((stack, None), both, shape[1], stack.dtype)
+    ends = of_all((once, None), both, shape[1], stack.dtype)
     check_defined("noise_ceiling", ends)
     interval = None
     if key is not None:
         confidence = check_confidence(confidence)
         resampled = resample(
-            both, stack, shape[1], key=key, resamples=resamples, groups=groups, values=2
+            both, data, shape[1], key=key, resamples=resamples, groups=groups, values=2
         )
         interval = bca_interval(resampled, confidence)
     return NoiseCeiling(ends[0], ends[1], interval)
@@ -108,16 +120,19 @@ def noise_ceiling(
 
 @dataclass(frozen=True)
 class _Ceiling:
-    """Both ends (2,), as a function of the repeats and of how often samples count."""
+    """Both ends (2,), of the repeats, their groups, and how often samples count."""
 
     measure: RSA | CKA
 
-    def __call__(self, rsms: Array, counts: Array) -> Float[Array, "2"]:
-        scaled = jax.vmap(lambda K: _scaled(self.measure, K, counts))(rsms)
+    def __call__(
+        self, data: tuple[Array, SampleGroups | None], counts: Array
+    ) -> Float[Array, "2"]:
+        rsms, groups = data
+        scaled = jax.vmap(lambda K: _scaled(self.measure, K, counts, groups))(rsms)
         total = jnp.sum(scaled, axis=0)
 
         def agreement(K: Array, pooled: Array) -> Array:
-            return self.measure(K, pooled, counts=counts)
+            return self.measure(K, pooled, counts=counts, groups=groups)
 
         lower = jax.vmap(agreement)(rsms, total - scaled)
         upper = jax.vmap(agreement, (0, None))(rsms, total)
@@ -125,16 +140,20 @@ class _Ceiling:
 
 
 def _scaled(
-    measure: RSA | CKA, K: Float[Array, "N N"], counts: Float[Array, " N"]
+    measure: RSA | CKA,
+    K: Float[Array, "N N"],
+    counts: Float[Array, " N"],
+    groups: SampleGroups | None,
 ) -> Float[Array, "N N"]:
     """An RSM on the scale on which several are averaged."""
     if isinstance(measure, CKA):
-        K = centered(K, measure.estimator)
-        norm = weighted_product(K, K, counts, measure.estimator)
+        groups = checked_groups(groups, len(K), measure.estimator)
+        K = centered(K, measure.estimator, groups)
+        norm = weighted_product(K, K, counts, measure.estimator, groups)
         return K / jnp.sqrt(norm)
-    values, weights = symmetric_pairs(K), pair_counts(counts, None)
+    values, weights = symmetric_pairs(K), pair_counts(counts, groups)
     if measure.method in ("spearman", "kendall_tau_a", "kendall_tau_b"):
         return symmetric(correlation.average_ranks(values, weights), len(K))
-    if measure.method in ("pearson", "whitened_pearson"):
-        values = values - jnp.sum(weights * values) / jnp.sum(weights)
-    return symmetric(values / jnp.sqrt(jnp.sum(weights * values**2)), len(K))
+    of_origin = measure.method in OF_ORIGIN
+    unit = correlation.of_cosine if of_origin else correlation.of_pearson
+    return symmetric(unit(values, weights), len(K))

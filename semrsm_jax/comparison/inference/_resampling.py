@@ -246,10 +246,25 @@ def warn_of_units(influence: Float[Array, "units ..."], statistic: Any) -> None:
         )
 
 
+def check_jackknife(resampled: Resampled) -> None:
+    """Raises ValueError for a statistic, or its jackknife, that is NaN; not if traced.
+
+    Without one value of the jackknife the spread would count as 0.
+    """
+    check_defined("statistic", resampled.estimate)
+    without = resampled.without
+    if not _checks.is_traced(without) and np.isnan(without).all(axis=0).any():
+        raise ValueError(
+            f"samples, or groups, must be more than {len(without)} for an interval: "
+            "without any one of them the statistic is not defined"
+        )
+
+
 def check_defined(what: str, value: Any) -> None:
     """Raises ValueError for a statistic that is NaN, unless it is traced."""
     if not _checks.is_traced(value) and bool(np.any(np.isnan(value))):
         raise ValueError(
             f"{what} must be defined for these RSMs, got {np.asarray(value)}: one of "
-            "them may be constant, or not positive semi-definite"
+            "them may be constant or not positive semi-definite, or of too few samples "
+            "or groups"
         )

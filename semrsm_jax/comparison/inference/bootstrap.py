@@ -24,7 +24,7 @@ from semrsm_jax.comparison.inference._resampling import (
     Resampled,
     as_key,
     check_confidence,
-    check_defined,
+    check_jackknife,
     resample,
     warn_of_units,
 )
@@ -121,7 +121,7 @@ def bootstrap_interval(
     settings: dict[str, Any] = {"key": key, "resamples": resamples}
     rsms = {"K": K, "L": L}
     resampled = resample_rsms(statistic, rsms, groups, within_groups, **settings)
-    check_defined("statistic", resampled.estimate)
+    check_jackknife(resampled)
     warn_of_units(resampled.influence, statistic)
     return _studentized(resampled, as_key(key), confidence)
 

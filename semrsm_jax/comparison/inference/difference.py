@@ -13,7 +13,7 @@ from semrsm_jax.comparison.inference._resampling import (
     Resampled,
     as_key,
     check_confidence,
-    check_defined,
+    check_jackknife,
     pair_share,
     warn_of_units,
 )
@@ -116,7 +116,7 @@ def difference_test(
     rsms: dict[str, Any] = dict(zip(names, (*first, *second), strict=True))
     settings: dict[str, Any] = {"key": key, "resamples": resamples}
     resampled = resample_rsms(statistic, rsms, groups, within_groups, **settings)
-    check_defined("statistic", resampled.estimate[0])
+    check_jackknife(resampled)
     warn_of_units(resampled.influence, statistic)
     return _by_signs(resampled, as_key(key), confidence)
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
+from semrsm_jax.comparison._row_blocks import named
 from semrsm_jax.comparison.grouping import DROP, KEEP, carried_groups, sample_groups
 from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
 from semrsm_jax.comparison.inference.correction import holm
@@ -162,10 +163,9 @@ def measure_matrix(
         return cka_matrix(inputs, others, measure.estimator, groups=groups)
     if isinstance(measure, HSIC) and groups is None:
         return hsic_matrix(inputs, others, measure.estimator)
-    rows = _named("inputs", inputs)
-    columns = [] if others is None else _named("others", others)
-    named = {**dict(rows), **{f"others {name}": each for name, each in columns}}
-    ordered = list(same_samples(named).items())
+    rows = named("inputs", inputs, "RSM")
+    columns = {} if others is None else named("others", others, "RSM")
+    ordered = list(same_samples({**rows, **columns}).items())
     rows, columns = ordered[: len(rows)], ordered[-len(columns or rows) :]
     of_groups: dict[str, Any] = {}
     if groups is not None:
@@ -184,16 +184,3 @@ def measure_matrix(
             if mirrored:
                 matrix[j, i] = matrix[i, j]
     return matrix
-
-
-def _named(
-    argument: str, inputs: Sequence[Any] | Mapping[str, Any]
-) -> list[tuple[str, Any]]:
-    """Each input with the name that an error calls it."""
-    if isinstance(inputs, Mapping):
-        named = list(inputs.items())
-    else:
-        named = [(f"{argument}[{i}]", value) for i, value in enumerate(inputs)]
-    if not named:
-        raise ValueError(f"{argument} must hold at least one RSM, got none")
-    return named

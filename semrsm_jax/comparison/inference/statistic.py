@@ -80,6 +80,10 @@ class CKA:
 
     estimator: str = "unbiased"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown estimator."""
+        _checks.estimator(self.estimator)
+
     def __call__(
         self,
         K: ArrayLike,
@@ -103,6 +107,10 @@ class HSIC:
     """
 
     estimator: str = "unbiased"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown estimator."""
+        _checks.estimator(self.estimator)
 
     def __call__(
         self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
@@ -159,7 +167,9 @@ def check_arguments(
     """Converts the arguments of a statistic; raises as it does."""
     if isinstance(statistic, Measure):
         return statistic.checked(K, L)
-    return check_rsms(K, L, **freedoms(statistic))
+    of_hsic = isinstance(statistic, CKA | HSIC)
+    estimator = statistic.estimator if of_hsic else "biased"
+    return check_rsms(K, L, estimator, **freedoms(statistic))
 
 
 def freedoms(statistic: Statistic) -> dict[str, Any]:
