@@ -175,13 +175,15 @@ def test_output_correlation_of_a_constant_is_nan(case):
     assert np.isnan(correlation.pearson) and np.isnan(correlation.spearman)
 
 
-def test_output_correlation_rejects(case):
+def test_output_correlation_rejects(case, small_blocks):
     K, p = case
+    far = K + 9 * (np.arange(23)[:, None] - np.arange(23) == 20)
     for K_, p_, q_, message in (
         (K[:5], p, None, r"K must have shape \(23, 23\).* got \(5, 23\)"),
         (K, p, p[:, 1:] + p[:, :1] / 5, "the same classes, got 6 and 5"),
         (np.where(K > 0.3, np.nan, K), p, None, "K must be finite"),
         (np.triu(K), p, None, "K must be symmetric.*triangle=False"),
+        (far, p, None, "K must be symmetric.*triangle=False"),
         (K[:1, :1], p[:1], None, "at least 2 pairs"),
     ):
         K_ = np.where(np.eye(*K_.shape) > 0, np.nan, K_) if "finite" in message else K_

@@ -8,6 +8,7 @@ import xarray
 
 import semrsm_jax as sj
 from semrsm_jax import exchange
+from semrsm_jax.store import open_similarity, save_rsm
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,24 @@ def rsms(features):
 
 
 IDS = [f"image {i}, left" for i in range(7)]
+
+
+def test_the_ids_that_rsms_carry_order_and_name_them(rsms, tmp_path):
+    order = [3, 1, 0, 5, 4, 2, 6]
+    for name, places in (("a", list(range(7))), ("b", order)):
+        ids = tuple(IDS[i] for i in places)
+        K = rsms["cosine"][np.ix_(places, places)]
+        save_rsm(tmp_path / f"{name}.npz", K, x_ids=ids, y_ids=ids)
+    opened = {name: open_similarity(tmp_path / f"{name}.npz") for name in "ab"}
+    rdms = exchange.to_rsatoolbox(opened, exchange.OneMinus())
+    assert rdms.pattern_descriptors["id"] == IDS
+    np.testing.assert_array_equal(*rdms.dissimilarities)
+    dataset = exchange.to_dataset(opened)
+    np.testing.assert_array_equal(dataset["a"], dataset["b"])
+    assert dataset["x"].values.tolist() == IDS
+    assert exchange.to_xarray(opened["a"])["y"].values.tolist() == IDS
+    exchange.write_csv(tmp_path / "a.csv", opened["a"])
+    assert exchange.read_csv(tmp_path / "a.csv").y_ids == tuple(IDS)
 
 
 # rsatoolbox

@@ -23,6 +23,7 @@ from semrsm_jax import (
 from semrsm_jax.comparison import Jaccard
 from semrsm_jax.comparison.inference import measure_matrix
 from semrsm_jax.features import match_images
+from semrsm_jax.output_similarity import infer_output_correlation
 from semrsm_jax.retrieval import load_neighbors, save_neighbors
 from semrsm_jax.store import Labels, load_rsm, open_similarity, save_rsm
 
@@ -44,6 +45,21 @@ def files(rng, tmp_path):
     ):
         save_rsm(tmp_path / f"{name}.npz", matrix, x_ids=ids, y_ids=ids)
     return K, L, tmp_path
+
+
+@pytest.mark.parametrize("read", [load_rsm, open_similarity])
+def test_outputs_are_correlated_by_the_ids_of_rsms(files, read, rng):
+    K, L, folder = files
+    opened = {name: read(folder / f"{name}.npz") for name in ("first", "other")}
+    plain, p = {"first": K, "other": L}, rng.dirichlet(np.ones(3), 6)
+    with pytest.warns(UserWarning, match="are few"):
+        got, expected = (
+            infer_output_correlation(rsms, p, key=0, ranks=False, resamples=9)
+            for rsms in (opened, plain)
+        )
+    for name in plain:
+        estimates = got[name].pearson.estimate, expected[name].pearson.estimate
+        np.testing.assert_allclose(*estimates, rtol=1e-5)
 
 
 @pytest.mark.parametrize("read", [load_rsm, open_similarity])

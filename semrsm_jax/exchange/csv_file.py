@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from semrsm_jax import _checks
-from semrsm_jax._ids import checked_ids
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, numbered
+from semrsm_jax._ids import checked_ids, matrix_of
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, numbered, own_ids
 from semrsm_jax.store import check_output, new_file
 from semrsm_jax.store.csv_rows import numbers, read_csv_rows
 
@@ -34,8 +34,8 @@ def write_csv(
       path: ends in ``.csv``.
       K: RSM (N, M), or anything with ``shape`` and rows by slices, read some rows at a
         time.
-      x_ids: names of the rows; None: their numbers, from 0.
-      y_ids: names of the columns; None: their numbers, from 0.
+      x_ids: names of the rows; None: those of `K`, or else their numbers, from 0.
+      y_ids: names of the columns; None: those of `K`, or else their numbers, from 0.
       overwrite: replace an existing file.
 
     Raises:
@@ -45,7 +45,8 @@ def write_csv(
       OSError: the disk is full, or the like; no file is left behind.
     """
     path = check_output(path, overwrite, suffixes=(".csv",))
-    K = _checks.with_shape(K)
+    x_ids, y_ids = own_ids(x_ids, y_ids, K)
+    K = _checks.with_shape(matrix_of(K))
     if len(K.shape) != 2:
         raise ValueError(f"K must have 2 axes (N, M), got shape {tuple(K.shape)}")
     _checks.non_empty("K", K, "N M")

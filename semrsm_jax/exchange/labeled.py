@@ -43,6 +43,15 @@ def checked(
     )
 
 
+def own_ids(
+    x_ids: Sequence[Any] | None, y_ids: Sequence[Any] | None, *rsms: Any
+) -> tuple[Sequence[Any] | None, Sequence[Any] | None]:
+    """The ids given; where there are none, those of the first RSM that has some."""
+    own = ((getattr(K, "x_ids", None), getattr(K, "y_ids", None)) for K in rsms)
+    x_own, y_own = next(filter(any, own), (None, None))
+    return x_own if x_ids is None else x_ids, y_own if y_ids is None else y_ids
+
+
 def numbered(ids: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
     """The ids, or the samples' numbers where there are none."""
     return tuple(map(str, range(count))) if ids is None else ids

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax.exchange.conversion import Conversion
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional, own_ids
 
 if TYPE_CHECKING:
     from rsatoolbox.rdm.rdms import RDMs
@@ -28,7 +29,8 @@ def to_rsatoolbox(
       rsms: name of each -> RSM (N, N), symmetric.
       conversion: how similarities become dissimilarities, see `OneMinus`, `Negative`
         and `SquaredDistance`. An RDM keeps no diagonal.
-      ids: names of the samples; they become the pattern descriptor "id".
+      ids: names of the samples; they become the pattern descriptor "id". None: those
+        of the first RSM that has ids, in whose order the others come.
 
     Returns:
       The RDMs, in float64, with the names as the RDM descriptor "name" and the
@@ -43,6 +45,8 @@ def to_rsatoolbox(
     rdm = optional("rsatoolbox").rdm
     if not rsms:
         raise ValueError("rsms must hold at least one RSM, got none")
+    ids, _ = own_ids(ids, None, *rsms.values())
+    rsms = same_samples(rsms)
     dissimilarities = []
     for name, value in rsms.items():
         where = f"rsms[{name!r}]"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from semrsm_jax._ids import checked_ids
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional
+from semrsm_jax._ids import checked_ids, matrix_of, same_samples
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional, own_ids
 from semrsm_jax.pairs import PairStatistics
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def to_xarray(
     """Converts an RSM to an `xarray.DataArray` with the dimensions "x" and "y".
 
     Args:
-      K: RSM (N, M).
+      K: RSM (N, M), whose own ids are taken where none are given.
       x_ids: names of the rows, the coordinate "x".
       y_ids: names of the columns, the coordinate "y".
       name: of the array.
@@ -43,7 +43,7 @@ def to_xarray(
       ValueError: other than two axes, or ids that do not fit or are not unique.
     """
     xarray = optional("xarray")
-    rsm, x_ids, y_ids = checked("K", K, x_ids, y_ids)
+    rsm, x_ids, y_ids = checked("K", matrix_of(K), *own_ids(x_ids, y_ids, K))
     return xarray.DataArray(
         rsm,
         dims=DIMENSIONS,
@@ -64,7 +64,8 @@ def to_dataset(
 
     Args:
       rsms: name of each -> RSM (N, M); or the `PairStatistics`, whose squared norms
-        (N,) and (M,) get one dimension each.
+        (N,) and (M,) get one dimension each. RSMs that have ids come in the order of
+        the first of them, whose ids are taken where none are given.
       x_ids: names of the rows, the coordinate "x".
       y_ids: names of the columns, the coordinate "y".
       attributes: further metadata of the dataset.
@@ -84,6 +85,9 @@ def to_dataset(
         rsms = {k: v for k, v in rsms._asdict().items() if v is not None}
     if not rsms:
         raise ValueError("rsms must hold at least one RSM, got none")
+    if not one_axis:
+        x_ids, y_ids = own_ids(x_ids, y_ids, *rsms.values())
+        rsms = same_samples(rsms)
     variables, shape = {}, None
     for name, value in rsms.items():
         if name in one_axis:

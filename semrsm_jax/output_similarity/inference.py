@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison.grouping import carried_groups
 from semrsm_jax.comparison.inference import (
     RSA,
@@ -51,7 +52,9 @@ def infer_output_correlation(
 
     Args:
       rsms: by name, RSMs (N, N) over the same samples, or what reads as such an array.
-      p: (N, classes), class probabilities, or logits with `from_logits`.
+        What `load_rsm` and `open_similarity` return is brought into one order by ids.
+      p: (N, classes), class probabilities, or logits with `from_logits`, in the order
+        of the first RSM that has ids.
       key: the seed of the resamples.
       from_logits: `p` holds logits.
       negative: correlate with minus the divergence.
@@ -69,6 +72,7 @@ def infer_output_correlation(
       TypeError: as `bootstrap_interval` and `jensen_shannon_matrix`.
       ValueError: as `bootstrap_interval` and `jensen_shannon_matrix`.
     """
+    rsms = same_samples(rsms)
     divergence = jensen_shannon_matrix(p, from_logits=from_logits)
     divergence = -divergence if negative else divergence
     settings: dict[str, Any] = {"key": key, "resamples": resamples}

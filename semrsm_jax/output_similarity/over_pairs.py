@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -82,7 +83,8 @@ def output_correlation(
     Raises:
       TypeError: an array is not real, or groups are neither integers nor text.
       ValueError: as `jensen_shannon_divergence`; shapes that do not fit, fewer than 2
-        pairs, NaN or infinity in `K`, or with `triangle` an RSM that is not symmetric;
+        pairs, NaN or infinity in `K`, or with `triangle` an RSM that is not symmetric
+        (of one read by rows, only tiles on the diagonal are compared);
         groups that are not one for each sample, or fewer than 2, or given with `q`.
     """
     K = _checks.with_shape(K)
@@ -147,17 +149,21 @@ def _tiles(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Similarities and divergences of the pairs that count, tile by tile."""
     side = min(_TILE, max(K.shape))
+    in_memory = isinstance(K, np.ndarray | jax.Array)
     for down in batches(K.shape[0], side):
         similarity = np.asarray(_checks.real_array_on_host("K", K[down]))
         _checks.finite("K", similarity)
+        peak = np.abs(similarity).max()
         for across in batches(K.shape[1], side):
             if triangle and across.stop <= down.start:
                 continue
             tile = similarity[:, across]
             counted = np.ones(tile.shape, bool)
+            # What is read by rows would be read once more for other mirrored tiles.
+            if triangle and (across == down or in_memory):
+                mirrored = np.asarray(K[across, down]) if in_memory else tile
+                _check_symmetric(tile, mirrored.T, peak)
             if itself and across == down:
-                if triangle:
-                    _check_symmetric(tile)
                 counted = np.tri(len(tile), dtype=bool).T if triangle else counted
                 counted &= ~np.eye(len(tile), dtype=bool)
             if members is not None:
@@ -174,8 +180,8 @@ def _padded(values: Array, part: slice, side: int) -> Array:
     return values[np.minimum(np.arange(part.start, part.start + side), part.stop - 1)]
 
 
-def _check_symmetric(tile: np.ndarray) -> None:
-    if np.abs(tile - tile.T).max() > _ASYMMETRY * np.abs(tile).max():
+def _check_symmetric(tile: np.ndarray, mirrored: np.ndarray, peak: float) -> None:
+    if np.abs(tile - mirrored).max() > _ASYMMETRY * peak:
         raise ValueError(
             "K must be symmetric, as a matcher such as Greedy does not make it; "
             "triangle=False counts (i, j) and (j, i) apart"
