@@ -44,7 +44,7 @@ def test_divergence_keeps_the_digits_of_nearly_equal_distributions(rng):
     second_order = np.sum((p - q) ** 2 / m) / 8
     ours = sj.jensen_shannon_divergence(p32, q32)
     assert ours.dtype == jnp.float32
-    np.testing.assert_allclose(ours, second_order, rtol=1e-2)
+    np.testing.assert_allclose(ours, second_order, rtol=1e-6)
 
 
 def test_divergence_lies_between_0_and_log_2(rng):

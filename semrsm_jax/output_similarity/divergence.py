@@ -176,9 +176,13 @@ def _divergence(p: Array, q: Array) -> Array:
 @jax.custom_jvp
 def _class_terms(p: Array, q: Array) -> Array:
     """What each class adds to twice the divergence: p log(p/m) + q log(q/m)."""
-    total = p + q
-    contrast = _contrast(p, q)
-    return total / 2 * (_x_log_x(contrast) + _x_log_x(-contrast))
+    d = _contrast(p, q)
+    # 0 at 1 + d = 0, its factor below.
+    more, less = (jnp.log1p(jnp.where(s > -1, s, 0)) for s in (d, -d))
+    # Of nearly equal probabilities, the plain sum would lose digits.
+    near = d * (more - less) + jnp.log1p(-d * d)
+    far = (1 + d) * more + (1 - d) * less
+    return (p + q) / 2 * jnp.where(jnp.abs(d) < 0.5, near, far)
 
 
 @_class_terms.defjvp
@@ -193,12 +197,6 @@ def _contrast(p: Array, q: Array) -> Array:
     """(p - q) / (p + q), and 0 for a class that neither has."""
     total = p + q
     return (p - q) / jnp.where(total > 0, total, 1)
-
-
-def _x_log_x(d: Array) -> Array:
-    """(1 + d) log(1 + d), 0 at d = -1."""
-    inside = d > -1
-    return jnp.where(inside, (1 + d) * jnp.log1p(jnp.where(inside, d, 0)), 0)
 
 
 def _log_ratio(p: Array, q: Array, contrast: Array) -> Array:
