@@ -135,6 +135,24 @@ def test_output_correlation_is_scipys_over_the_triangle(case, x64, small_blocks,
     np.testing.assert_allclose(opposite[:2], -np.array(expected), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("triangle", [False, True])
+def test_output_correlation_by_groups_is_scipys(case, x64, small_blocks, triangle):
+    K, p = case
+    groups = np.arange(23) % 5
+    divergence = np.asarray(sj.jensen_shannon_matrix(p))
+    every = np.triu(np.ones_like(K), 1) if triangle else 1 - np.eye(23)
+    for within, chosen in (
+        ("drop", every * np.not_equal.outer(groups, groups)),
+        ("keep", every),
+    ):
+        got = sj.output_correlation(
+            K, p, triangle=triangle, groups=groups, within_groups=within
+        )
+        expected = _expected(K, divergence, np.nonzero(chosen))
+        np.testing.assert_allclose(got[:2], expected, atol=1e-12, rtol=0)
+        assert got.pairs == chosen.sum()
+
+
 def test_output_correlation_in_float32_and_one_tile(case):
     K, p = case
     correlation = sj.output_correlation(np.float32(K), np.float32(p))

@@ -115,16 +115,20 @@ def test_few_and_skewed_differences_are_warned_of():
         paired_test(np.arange(12.0), np.full(12, 4.0), key=0, resamples=19)
 
 
-def test_paired_test_is_scipys_permutation_test_of_halls_statistic(rng, x64):
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_paired_test_is_scipys_permutation_test_of_halls_statistic(
+    rng, x64, alternative
+):
     a, b = rng.normal(size=(2, 12))
     a += 0.5
-    got = paired_test(a, b, key=0, resamples=5000)
+    got = paired_test(a, b, key=0, resamples=5000, alternative=alternative)
     exact = scipy.stats.permutation_test(
         (a, b),
         lambda a, b, axis=-1: hall(a - b, axis),
         permutation_type="samples",
         n_resamples=np.inf,
         vectorized=True,
+        alternative=alternative,
     )
     assert got.statistic == pytest.approx(exact.statistic)
     assert got.p_value == pytest.approx(exact.pvalue, abs=0.02)
