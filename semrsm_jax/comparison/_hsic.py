@@ -183,6 +183,14 @@ def centered(
     With groups whose pairs are left out, it is zero in all of them. A constant RSM is
     exactly zero. Entries that do not count change nothing, however large.
     """
+    K, largest = _less_effects(K, estimator, groups)
+    return jnp.where(largest == 0, 0, K)
+
+
+def _less_effects(
+    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None
+) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
+    """The RSM less its effects, and the largest entry; 0 where that is rounding."""
     counted, ones = None, jnp.ones(len(K), K.dtype)
     if groups is not None and groups.within == DROP:
         counted = groups.members[:, None] != groups.members
@@ -197,9 +205,9 @@ def centered(
     K = K - rows[:, None] - columns
     if counted is not None:
         K = jnp.where(counted, K, 0)
-    # Up to this, what centering left is rounding.
-    constant = jnp.max(jnp.abs(K)) <= 8 * jnp.finfo(K.dtype).eps * raw
-    return jnp.where(constant, 0, K)
+    largest = jnp.max(jnp.abs(K))
+    rounding = largest <= 8 * jnp.finfo(K.dtype).eps * raw
+    return K, jnp.where(rounding, 0, largest)
 
 
 def unit_scale(
@@ -211,11 +219,10 @@ def unit_scale(
     scale is a constant to derivatives: that of a maximum is NaN where the compiler
     rounds K otherwise there.
     """
-    K = centered(K, estimator, groups)
-    largest = jnp.max(jnp.abs(K))
+    K, largest = _less_effects(K, estimator, groups)
     exponent = jnp.frexp(jnp.where(largest == 0, 1, largest))[1] - 1
     scale = jnp.ldexp(jnp.ones((), K.dtype), exponent)
-    return K / scale, scale
+    return jnp.where(largest == 0, 0, K / scale), scale
 
 
 def check_rsms(

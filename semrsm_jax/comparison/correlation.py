@@ -6,7 +6,7 @@ vector that is constant up to rounding has no correlation: NaN, as in SciPy.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,16 +115,15 @@ def order_of(v: Vector) -> Order:
 
 def ranks_in(order: Order, weights: Vector) -> Vector:
     """Ranks of the entries in this order, as `average_ranks`."""
-    before, through = _sums(order, weights)
-    return (before + through) / 2
+    total = _running_sum(weights[order.ascending])
+    return (total[order.before] + total[order.through]) / 2
 
 
-def _sums(order: Order, weights: Vector) -> tuple[Vector, Vector]:
-    """The weight of all smaller entries, and of all smaller or equal ones."""
+def _running_sum(weights: Vector) -> Float[Array, " P+1"]:
+    """The weight of the first p entries, p from 0 to P."""
     # On a CPU much faster than `jax.numpy.cumsum`.
-    sums = jax.lax.associative_scan(jnp.add, weights[order.ascending])
-    total = jnp.concatenate([jnp.zeros(1, sums.dtype), sums])
-    return total[order.before], total[order.through]
+    sums = jax.lax.associative_scan(jnp.add, weights)
+    return jnp.concatenate([jnp.zeros(1, sums.dtype), sums])
 
 
 def _differs(v: Vector) -> Bool[Array, " P-1"]:
@@ -170,27 +169,29 @@ def _kendall(
     Each pair of entries counts with the product of its weights. In order of a (ties in
     order of b) the discordant pairs are the inversions of b: Knight 1966.
     """
-    weights = _weights(a, weights)
-    order = jnp.lexsort((b, a))
-    a, b, weights = a[order], b[order], weights[order]
-    places, new = jnp.arange(a.size), (_differs(a), _differs(b))
-    of_a, of_both, of_none = (
-        Order(places, *_runs(each))
-        for each in (new[0], new[0] | new[1], jnp.zeros_like(new[0]))
+    order, size = jnp.lexsort((b, a)), a.size
+    a, b = a[order], b[order]
+    of_b, new_a, new_b = order_of(b), _differs(a), _differs(b)
+    if weights is None:
+        # Places are exact, where a sum in float32 stops at 2^24.
+        ordered = by_b = jnp.arange(size + 1)
+        weights = jnp.ones_like(a)
+    else:
+        weights = weights[order]
+        ordered = _running_sum(weights)
+        by_b = _running_sum(weights[of_b.ascending])
+
+    def tied(sums: Vector, before: Any, through: Any) -> Float[Array, ""]:
+        """The weight of all pairs of equal entries."""
+        return jnp.sum(weights * (sums[through] - sums[before] - weights)) / 2
+
+    total, tied_a, tied_both = (
+        tied(ordered, *ends) for ends in ((0, size), _runs(new_a), _runs(new_a | new_b))
     )
-    of_b = order_of(b)
-    total, tied_a, tied_b, tied_both = (
-        _tied(each, weights) for each in (of_none, of_a, of_b, of_both)
-    )
+    tied_b = tied(by_b, of_b.before, of_b.through)
     discordant = _inversions(of_b.before, weights)
     difference = total - tied_a - tied_b + tied_both - 2 * discordant
     return difference, total, tied_a, tied_b
-
-
-def _tied(order: Order, weights: Vector) -> Float[Array, ""]:
-    """The weight of all pairs of equal entries."""
-    before, through = _sums(order, weights)
-    return jnp.sum(weights * (through - before - weights)) / 2
 
 
 def _inversions(ranks: Int[Array, " P"], weights: Vector) -> Float[Array, ""]:
