@@ -25,6 +25,17 @@ class AlignedRows(Rows):
     x_groups: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class NamedRows(Rows):
+    """Features whose rows have ids; their columns are no samples, as an RSM's are.
+
+    Attributes:
+      x_ids: names of the N samples; None where they have none.
+    """
+
+    x_ids: tuple[str, ...] | None = None
+
+
 def check_unique(name: str, names: Sequence[Any] | None) -> None:
     """Raises ValueError where a name stands for two samples, classes or columns."""
     if names is None or len(set(names)) == len(names):
@@ -69,26 +80,39 @@ def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
 
     What `load_rsm` and `open_similarity` of `semrsm_jax.store` return has ids; those
     come back as `AlignedRows`, others as they are, with a warning beside one that has
-    ids. ValueError: RSMs are over other samples, or an id stands for two of them.
+    ids. ValueError: RSMs are over other samples, an id stands for two of them, or it
+    is unknown whether columns are to follow the rows.
     """
     ids = {
         name: tuple(getattr(rsm, axis, None) for axis in _AXES)
         for name, rsm in rsms.items()
     }
-    first = next((name for name in rsms if any(ids[name])), None)
+    # The first that names the rows, and the first that names the columns.
+    firsts = [next((name for name in rsms if ids[name][axis]), None) for axis in (0, 1)]
     matrices = {name: matrix_of(rsm) for name, rsm in rsms.items()}
-    if first is None:
+    axis = next((axis for axis, first in enumerate(firsts) if first is not None), None)
+    if axis is None:
         return matrices
     for name, own in ids.items():
-        if not any(x and y for x, y in zip(own, ids[first], strict=True)):
+        if own[axis] is None:
             warnings.warn(
-                f"{first} has ids, {name} has none: its rows are taken as they come",
+                f"{firsts[axis]} has ids, {name} has none: its rows are taken as they "
+                "come",
                 stacklevel=4,
             )
         orders = [
-            None if x is None or y is None else order_of(name, x, first, y)
-            for x, y in zip(own, ids[first], strict=True)
+            None if names is None else order_of(name, names, first, ids[first][axis])
+            for axis, (names, first) in enumerate(zip(own, firsts, strict=True))
         ]
+        matrix = matrices[name]
+        square = len(set(matrix.shape)) == 1 and hasattr(rsms[name], "y_ids")
+        if square and None in own and any(order is not None for order in orders):
+            missing = own.index(None)
+            raise ValueError(
+                f"{name} must have {_AXES[missing]} too: its {_AXES[1 - missing]} are "
+                f"in another order than those of {firsts[1 - missing]}, and as it is "
+                "square, rows and columns may be the same samples; save it with both"
+            )
         if any(own):
             groups = getattr(rsms[name], "x_groups", None)
             matrices[name] = _aligned(matrices[name], groups, *orders)

@@ -20,12 +20,13 @@ from semrsm_jax import (
     rsm,
     scores_at_k,
 )
+from semrsm_jax._ids import same_samples
 from semrsm_jax.comparison import Jaccard
 from semrsm_jax.comparison.inference import measure_matrix
 from semrsm_jax.features import match_images
 from semrsm_jax.output_similarity import infer_output_correlation
 from semrsm_jax.retrieval import load_neighbors, save_neighbors
-from semrsm_jax.store import Labels, load_rsm, open_similarity, save_rsm
+from semrsm_jax.store import Labels, RSMFile, load_rsm, open_similarity, save_rsm
 
 IDS = tuple("abcdef")
 ORDER = [3, 1, 0, 5, 4, 2]
@@ -85,6 +86,40 @@ def test_rsms_are_compared_by_their_ids(files, read):
             measure(first, foreign)
 
 
+def test_columns_without_ids_never_stay_behind_the_rows(rng, tmp_path):
+    K = rng.normal(size=(6, 6))
+    save_rsm(tmp_path / "a.npz", K, x_ids=IDS)
+    save_rsm(
+        tmp_path / "b.npz",
+        K[np.ix_(ORDER, ORDER)],
+        x_ids=[IDS[i] for i in ORDER],
+    )
+    a, b = (load_rsm(tmp_path / f"{name}.npz") for name in "ab")
+    assert float(rsa(a, a)) == pytest.approx(1)
+    with pytest.raises(ValueError, match="L must have y_ids too: its x_ids are in"):
+        rsa(a, b)
+    message = "must have y_ids too"
+    assert message in shell.refused("compare", tmp_path / "a.npz", tmp_path / "b.npz")
+
+
+def test_each_axis_has_the_order_of_the_first_that_names_it(rng):
+    K = rng.normal(size=(6, 4))
+    columns = [2, 0, 3, 1]
+    rsms = {
+        "rows only": RSMFile(K, None, {}, x_ids=IDS),
+        "both": RSMFile(K, None, {}, x_ids=IDS, y_ids=tuple("wxyz")),
+        "other": RSMFile(
+            K[np.ix_(ORDER, columns)],
+            None,
+            {},
+            x_ids=tuple(IDS[i] for i in ORDER),
+            y_ids=tuple("wxyz"[i] for i in columns),
+        ),
+    }
+    for matrix in same_samples(rsms).values():
+        np.testing.assert_array_equal(matrix, K)
+
+
 def test_the_shell_compares_by_ids(files, rng):
     K, L, folder = files
     first, other, bare, foreign = (
@@ -131,6 +166,10 @@ def test_the_shell_compares_by_ids(files, rng):
     files = folder / "x.npz", folder / "y.npz"
     document = shell.as_json("compare", *files, "--measure", "pwcca")
     np.testing.assert_allclose(document["matrix"], 1, rtol=1e-3)
+    (folder / "g.csv").write_text("\n".join(["id,video", *(f"{i},{i}" for i in IDS)]))
+    by_video = ("--groups", "video", "--labels", folder / "g.csv")
+    document = shell.as_json("compare", *files, "--measure", "pwcca", *by_video)
+    assert document["groups"] == 6
 
 
 def test_neighbors_and_labels_are_paired_by_ids(files):

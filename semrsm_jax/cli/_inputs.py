@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import jax
     import numpy as np
 
+    from semrsm_jax._ids import NamedRows
     from semrsm_jax.engine import Features
-    from semrsm_jax.store import Similarity
 
 
 @contextmanager
@@ -93,10 +93,11 @@ def load_sample(
         return to_tokens(features[index : index + 1], order)[0]
 
 
-def with_ids(path: Path, rows: "np.ndarray") -> "Similarity":
+def with_ids(path: Path, rows: "np.ndarray") -> "NamedRows":
     """The rows of a file of features with its ids, as `same_samples` reads them."""
+    from semrsm_jax._ids import NamedRows
     from semrsm_jax._rows import part
-    from semrsm_jax.store import Similarity, feature_ids
+    from semrsm_jax.store import feature_ids
 
     read = part(rows, 0, len(rows)).read
-    return Similarity(rows.shape, rows.dtype, read, x_ids=feature_ids(path))
+    return NamedRows(rows.shape, rows.dtype, read, x_ids=feature_ids(path))

@@ -109,6 +109,8 @@ def command(
     members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
     within_groups = "drop" if drop_within else "keep"
     opened = same_samples(opened)
+    if is_of_features(rule):
+        opened = {name: np.asarray(rows) for name, rows in opened.items()}
     samples = next(iter(opened.values())).shape[0]
     matrix = measure_matrix(
         opened, measure=rule, groups=members if drop_within else None
@@ -233,7 +235,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
             if rows.ndim < 2:
                 raise ValueError(f"features need 2 axes or more, got {rows.shape}")
             features[str(path)] = with_ids(path, rows)
-    return {name: np.asarray(rows) for name, rows in same_samples(features).items()}
+    return features
 
 
 def _as_dict(pair: PairInference) -> dict[str, Any]:

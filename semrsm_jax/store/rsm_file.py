@@ -69,7 +69,7 @@ def save_rsm(
       statistics: the `PairStatistics` behind it.
       metadata: how the RSM was made, as JSON can express it.
       x_ids: names of the N samples.
-      y_ids: names of the M samples.
+      y_ids: names of the M samples; of samples with themselves, `x_ids` again.
       x_groups: the group, such as the video, of each of the N samples.
       y_groups: the group of each of the M samples.
       overwrite: replace an existing file.

@@ -184,18 +184,20 @@ def _check_shapes(similarities: Mapping[str, Similarity], square: bool) -> None:
 
 def _aligned(similarities: dict[str, Similarity]) -> dict[str, Similarity]:
     """Each with rows and columns in the order of the first one that has ids."""
-    rows = same_samples(similarities)
-    named = (s for s in similarities.values() if s.x_ids or s.y_ids)
-    first = next(named, None)
-    if first is None:
+    aligned = same_samples(similarities)
+    x_ids, y_ids = (
+        next(filter(None, (getattr(s, axis) for s in similarities.values())), None)
+        for axis in ("x_ids", "y_ids")
+    )
+    if x_ids is None and y_ids is None:
         return similarities
     return {
         name: replace(
             each,
-            read=rows[name].read,
-            x_ids=each.x_ids and (first.x_ids or each.x_ids),
-            y_ids=each.y_ids and (first.y_ids or each.y_ids),
-            x_groups=getattr(rows[name], "x_groups", None),
+            read=aligned[name].read,
+            x_ids=each.x_ids and x_ids,
+            y_ids=each.y_ids and y_ids,
+            x_groups=getattr(aligned[name], "x_groups", None),
         )
         for name, each in similarities.items()
     }
