@@ -26,7 +26,8 @@ from semrsm_jax.comparison.narrowing import to_device
 from semrsm_jax.matching.base import Matcher, check_matcher
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.matching.sinkhorn import Sinkhorn
-from semrsm_jax.pairs.statistics import PairStatistics, squared_norms
+from semrsm_jax.pairs.norms import squared_norms
+from semrsm_jax.pairs.statistics import PairStatistics
 
 
 def semantic_cka_loss(

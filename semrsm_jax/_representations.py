@@ -237,6 +237,9 @@ def times_power_of_two(
     xp, x = _floating(x)
     factor = xp.ldexp(xp.ones((), x.dtype), exponent).astype(x.dtype)
     x = x * factor[:, None, None]
+    if xp is jnp:
+        # XLA would square the factor of a constant apart from it, out of range.
+        x = jax.lax.optimization_barrier(x)
     return x if mask is None else xp.where(mask[..., None], x, 0)
 
 

@@ -115,6 +115,22 @@ def test_powers_of_two_bring_samples_into_range(x, no_x64, matcher, kernel):
             np.testing.assert_allclose(call(x * factors[-1]), call(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_constants_out_of_range_are_scaled_under_jit(x, xp):
+    def similarity(x, y):
+        return sj.rsm(x, y, sj.Identity(), sj.Cosine())
+
+    tiny = x * np.float32(1e-25)
+    expected = similarity(x, x)
+    for a, b in ((x, tiny), (tiny, x)):
+        for call, *traced in (
+            (lambda a, b=b: similarity(a, xp.asarray(b)), a),
+            (lambda b, a=a: similarity(xp.asarray(a), b), b),
+            (lambda a=a, b=b: similarity(xp.asarray(a), xp.asarray(b)),),
+        ):
+            np.testing.assert_allclose(jax.jit(call)(*traced), expected, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_the_gradient_goes_through_powers_of_two(x):
     def total(x):

@@ -16,8 +16,8 @@ from semrsm_jax._rows import Rows, check_unchanged, part, unread
 from semrsm_jax.engine._inputs import CENTERS, host_mask, input_name
 from semrsm_jax.engine._spec import Report, RunSpec
 from semrsm_jax.engine.progress import Tally
+from semrsm_jax.pairs.norms import squared_norms
 from semrsm_jax.pairs.selection import batches
-from semrsm_jax.pairs.statistics import squared_norms
 
 # Bytes that are read at once while an input is read as a whole.
 _READ_BYTES = 2**24

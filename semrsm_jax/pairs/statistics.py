@@ -1,8 +1,7 @@
 """One pass over all pairs of samples: what every kernel and every sweep then reads."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from semrsm_jax import _checks, _representations
+from semrsm_jax import _checks
 from semrsm_jax._narrowed import warn_of_lost_variation
 from semrsm_jax._rows import Rows
 from semrsm_jax.matching.base import Bound, Matcher, check_bound, check_matcher
@@ -18,10 +17,8 @@ from semrsm_jax.matching.exact import Exact
 from semrsm_jax.matching.results import Unconverged, warn_unconverged
 from semrsm_jax.pairs.chunk_size import pairs_in_flight
 from semrsm_jax.pairs.executor import PairInputs, Rule, match_block, match_traced
-from semrsm_jax.pairs.selection import Pairs, batches, take
-
-# Samples whose norms are taken at once.
-_NORM_BATCH = 16
+from semrsm_jax.pairs.norms import in_range, squared_norms
+from semrsm_jax.pairs.selection import Pairs
 
 
 class PairStatistics(NamedTuple):
@@ -177,7 +174,7 @@ def statistics_up_to_scale(
     )
     inputs = PairInputs(x, y, x_mask, y_mask)
     if scale_free and matcher.scale_free:
-        inputs = _in_range(inputs, mirrored, scale_free == "each")
+        inputs = in_range(inputs, mirrored, scale_free == "each")
         x, y, _, _ = inputs
     x_sq_norm = squared_norms("x", x, x_mask, inputs.dtype)
     y_sq_norm = x_sq_norm
@@ -229,63 +226,3 @@ def _samples(
     _checks.non_empty(name, array, "N S C")
     _checks.finite(name, array)
     return array, _checks.token_mask(f"{name}_mask", mask, array.shape[:2])
-
-
-def squared_norms(
-    name: str, array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
-) -> Float[Array, " N"]:
-    """The squared norms (N,) of flattened samples (N, S, C), masked tokens left out.
-
-    ValueError: one leaves the range of the dtype; a traced one is NaN instead.
-    """
-    norms = _squared_norms(array, mask, dtype)
-    _representations.check_range(name, array, norms, dtype)
-    return norms
-
-
-def _squared_norms(
-    array: Array | np.ndarray | Rows, mask: Array | None, dtype: Any
-) -> Float[Array, " N"]:
-    """The squared norms of `squared_norms`; NaN out of range."""
-    if _checks.is_traced(array, mask):
-        return _representations.squared_norms(array, mask, dtype)
-    # A constant inside a traced function has values too.
-    with jax.ensure_compile_time_eval():
-        if isinstance(array, jax.Array):
-            return _representations.squared_norms(array, mask, dtype)
-        # A batch at a time: nothing as large as the whole is put on the device.
-        parts = [
-            _representations.squared_norms(
-                take(array, part, dtype), None if mask is None else mask[part], dtype
-            )
-            for part in batches(array.shape[0], _NORM_BATCH)
-        ]
-        return jnp.concatenate(parts)
-
-
-def _in_range(inputs: PairInputs, mirrored: bool, each: bool) -> PairInputs:
-    """Multiplies samples out of range by powers of two, each by its own or all by one.
-
-    A `Rows` stays as it is.
-    """
-    if isinstance(inputs.x, Rows) or isinstance(inputs.y, Rows):
-        return inputs
-    sides = [(inputs.x, inputs.x_mask), (inputs.y, inputs.y_mask)][: 2 - mirrored]
-    outside = [jnp.isnan(_squared_norms(*side, inputs.dtype)) for side in sides]
-    traced = _checks.is_traced(*outside)
-    if not traced and not any(np.asarray(o).any() for o in outside):
-        return inputs
-    with nullcontext() if traced else jax.ensure_compile_time_eval():
-        powers = [_representations.powers_of_two(*side) for side in sides]
-        if not each:
-            wrong, power = outside[0].any(), powers[0].min()
-            if not mirrored:
-                wrong |= outside[1].any()
-                power = jnp.minimum(power, powers[1].min())
-            outside = [jnp.broadcast_to(wrong, o.shape) for o in outside]
-            powers = [jnp.broadcast_to(power, p.shape) for p in powers]
-        scaled = [
-            _representations.times_power_of_two(*side, jnp.where(o, p, 0))
-            for side, o, p in zip(sides, outside, powers, strict=True)
-        ]
-    return inputs._replace(x=scaled[0], y=scaled[-1])

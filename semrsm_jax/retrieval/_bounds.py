@@ -17,8 +17,8 @@ from semrsm_jax.matching.bounds import DualBound
 from semrsm_jax.matching.identity import Identity
 from semrsm_jax.pairs.chunk_size import pairs_in_flight
 from semrsm_jax.pairs.executor import PairInputs, Rule
+from semrsm_jax.pairs.norms import squared_norms
 from semrsm_jax.pairs.selection import batches, take
-from semrsm_jax.pairs.statistics import squared_norms
 
 # Bytes of tokens, in float64, that are read at a time.
 _READ_BYTES = 2**25
