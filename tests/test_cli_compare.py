@@ -8,13 +8,8 @@ from shell import N, as_json, done, load, refused, run
 
 import semrsm_jax as sj
 from semrsm_jax.cli._sample_groups import groups_of_rsms
-from semrsm_jax.comparison.inference import (
-    CKA,
-    RSA,
-    bootstrap_interval,
-    holm,
-    permutation_test,
-)
+from semrsm_jax.comparison import CKA, RSA
+from semrsm_jax.comparison.inference import bootstrap_interval, holm, permutation_test
 from semrsm_jax.engine import run as engine_run
 from semrsm_jax.registry import label
 from semrsm_jax.store import open_similarities, save_rsm

@@ -8,11 +8,8 @@ import pytest
 from shell import N, as_json, done, load, refused, run
 
 import semrsm_jax as sj
-from semrsm_jax.comparison.inference import (
-    RSA,
-    bootstrap_interval,
-    difference_test,
-)
+from semrsm_jax.comparison import RSA
+from semrsm_jax.comparison.inference import bootstrap_interval, difference_test
 from semrsm_jax.store import save_rsm
 
 

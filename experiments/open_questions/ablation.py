@@ -25,7 +25,7 @@ from experiments.open_questions.question import (
 )
 from experiments.scenes.compose import SceneConfig, compose
 from semrsm_jax import RBF, Cosine, Kernel, Linear, center
-from semrsm_jax.comparison.inference import RSA, difference_test
+from semrsm_jax.comparison import RSA, difference_test
 from semrsm_jax.plotting.style import COLORS, MARKERS
 from semrsm_jax.retrieval import instance_f1, same_sample
 

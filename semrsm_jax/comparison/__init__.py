@@ -1,20 +1,17 @@
 """Comparison of representational similarity matrices."""
 
-from semrsm_jax.comparison._cka import cka
+from semrsm_jax.comparison._cka import CKA, HSIC, cka
 from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
 from semrsm_jax.comparison._hsic import hsic
 from semrsm_jax.comparison._linear_cka_matrix import (
     linear_cka_matrix,
     linear_cka_matrix_of_batches,
 )
-from semrsm_jax.comparison._rsa import rsa
+from semrsm_jax.comparison._rsa import RSA, rsa
 from semrsm_jax.comparison.alignment import align_tokens
 from semrsm_jax.comparison.correlations import PWCCA, SVCCA
 from semrsm_jax.comparison.grouping import SampleGroups
 from semrsm_jax.comparison.inference import (
-    CKA,
-    HSIC,
-    RSA,
     Difference,
     Interval,
     NoiseCeiling,

@@ -1,20 +1,22 @@
-"""Centered kernel alignment of two RSMs, Eq. 2."""
+"""Centered kernel alignment of two RSMs, Eq. 2, and as measures CKA and HSIC."""
 
-from functools import partial
+from dataclasses import dataclass
+from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax import _checks
 from semrsm_jax.comparison._hsic import (
-    check_counts,
     check_rsms,
+    hsic,
     inner_product,
     unit_scale,
     weighted_product,
 )
 from semrsm_jax.comparison.grouping import DROP, SampleGroups, groups_apart
+from semrsm_jax.comparison.measure import GroupedMeasure, Measure
 
 
 def cka(
@@ -68,45 +70,122 @@ def cka(
       >>> bool(cka(K, L) > 0.3), bool(abs(cka(K, L, "unbiased")) < 0.1)
       (True, True)
     """
-    K, L = check_rsms(K, L, estimator, shift=True, scale=True)
-    return _cka(
-        K,
-        L,
-        check_counts(counts, K),
-        checked_groups(groups, len(K), estimator),
-        estimator,
-    )
+    return CKA(estimator)(K, L, counts=counts, groups=groups)
 
 
-def checked_groups(
-    groups: ArrayLike | SampleGroups | None, n: int, estimator: str
-) -> SampleGroups | None:
-    """Groups for an estimator of HSIC, whose pairs are left out; raises as `cka`."""
-    groups = groups_apart(groups, n, 4, " for the unbiased estimator")
-    if groups is None or estimator == "unbiased":
-        return groups
-    if groups.within == DROP:
-        raise ValueError(
-            "estimator must be 'unbiased' where pairs within groups are left out, "
-            "got 'biased', which counts each sample with itself"
-        )
-    # A biased estimate repeats samples, and so counts all pairs.
-    return None
+@dataclass(frozen=True)
+class CKA(GroupedMeasure):
+    """Centered kernel alignment, see `cka` (Kornblith et al. 2019).
+
+    Attributes:
+      estimator: of HSIC. The unbiased one is the default, other than in `cka`: an
+        interval around an estimate that is biased by more than its width covers
+        nothing.
+    """
+
+    estimator: str = "unbiased"
+
+    undefined: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown estimator."""
+        _checks.estimator(self.estimator)
+
+    def checked(self, K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
+        """Converts both RSMs; raises as `cka`."""
+        return check_rsms(K, L, self.estimator, shift=True, scale=True)
+
+    def checked_groups(
+        self, groups: ArrayLike | SampleGroups | None, samples: int
+    ) -> SampleGroups | None:
+        """Groups whose pairs are left out, by the unbiased estimator; as `cka`."""
+        groups = groups_apart(groups, samples, 4, " for the unbiased estimator")
+        if groups is None or self.estimator == "unbiased":
+            return groups
+        if groups.within == DROP:
+            raise ValueError(
+                "estimator must be 'unbiased' where pairs within groups are left out, "
+                "got 'biased', which counts each sample with itself"
+            )
+        # A biased estimate repeats samples, and so counts all pairs.
+        return None
+
+    def before_counts(
+        self, K: Float[Array, "N N"], groups: SampleGroups | None = None
+    ) -> Float[Array, "N N"]:
+        """The centered RSM."""
+        groups = self.checked_groups(groups, len(K))
+        return unit_scale(K, self.estimator, groups)[0]
+
+    def counted_entries(self, K: Float[Array, "N N"]) -> int:
+        """One row: quadratic forms in the counts become products of matrices."""
+        return len(K)
+
+    def prepared(
+        self,
+        K: Float[Array, "N N"],
+        counts: Float[Array, " N"] | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Float[Array, "N N"]:
+        """The centered RSM, of norm 1 where each sample counts once; 0 if constant."""
+        del groups
+        if counts is not None:
+            return K
+        own = inner_product(K, K, self.estimator)
+        return jnp.where(own != 0, K / jnp.sqrt(jnp.where(own != 0, own, 1)), 0)
+
+    def between(
+        self,
+        P: Float[Array, "N N"],
+        Q: Float[Array, "N N"],
+        counts: Float[Array, " N"] | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Float[Array, ""]:
+        """The inner product, divided by the norms where samples are counted."""
+        if counts is None:
+            return inner_product(P, Q, self.estimator)
+        groups = self.checked_groups(groups, len(P))
+        return counted_cka(P, Q, counts, groups, self.estimator)
 
 
-@partial(jax.jit, static_argnames="estimator")
-def _cka(
-    K: Array,
-    L: Array,
-    counts: Array | None,
-    groups: SampleGroups | None,
-    estimator: str,
-) -> Float[Array, ""]:
-    if counts is None:
-        P, Q = (normalized(m, estimator, groups) for m in (K, L))
-        return inner_product(P, Q, estimator)
-    (K, _), (L, _) = (unit_scale(m, estimator, groups) for m in (K, L))
-    return counted_cka(K, L, counts, groups, estimator)
+@dataclass(frozen=True)
+class HSIC(Measure):
+    """The Hilbert-Schmidt independence criterion (Gretton et al. 2005), see `hsic`.
+
+    It has no scale, and so no interval.
+
+    Attributes:
+      estimator: ``"unbiased"`` or ``"biased"``.
+    """
+
+    estimator: str = "unbiased"
+
+    scales: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown estimator."""
+        _checks.estimator(self.estimator)
+
+    def __call__(
+        self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
+    ) -> Float[Array, ""]:
+        """The HSIC of K and L; ValueError with counts."""
+        if counts is not None:
+            raise ValueError("HSIC has no scale and no interval; take CKA for one")
+        return hsic(K, L, self.estimator)
+
+    def checked(self, K: ArrayLike, L: ArrayLike) -> tuple[Array, Array]:
+        """Converts both RSMs; raises as `hsic`."""
+        return check_rsms(K, L, self.estimator, shift=True)
+
+    def between(
+        self,
+        P: Float[Array, "N N"],
+        Q: Float[Array, "N N"],
+        counts: Float[Array, " N"] | None = None,
+    ) -> Float[Array, ""]:
+        """The HSIC; ValueError with counts."""
+        return self(P, Q, counts=counts)
 
 
 def counted_cka(
@@ -119,15 +198,6 @@ def counted_cka(
     """CKA of centered RSMs, each sample counting so often."""
     pairs = (K, L), (K, K), (L, L)
     return ratio(*(weighted_product(a, b, counts, estimator, groups) for a, b in pairs))
-
-
-def normalized(
-    K: Float[Array, "N N"], estimator: str, groups: SampleGroups | None = None
-) -> Float[Array, "N N"]:
-    """The centered RSM of norm 1: CKA is the inner product of two; 0 if constant."""
-    K, _ = unit_scale(K, estimator, groups)
-    own = inner_product(K, K, estimator)
-    return jnp.where(own != 0, K / jnp.sqrt(jnp.where(own != 0, own, 1)), 0)
 
 
 def inner_products(

@@ -13,7 +13,7 @@ from semrsm_jax import _checks
 from semrsm_jax._ids import same_samples
 from semrsm_jax._resources import cores
 from semrsm_jax.comparison import _row_blocks
-from semrsm_jax.comparison._cka import checked_groups
+from semrsm_jax.comparison._cka import CKA
 from semrsm_jax.comparison._hsic import check_samples, normalizer
 from semrsm_jax.comparison._row_blocks import CenteredRows, Products, named
 from semrsm_jax.comparison.grouping import DROP, WITHIN
@@ -124,7 +124,7 @@ def _products(
             )
     check_samples(rsm.shape[0], estimator)
     # Each reads and sums for itself, with the interpreter's lock released.
-    members = checked_groups(groups, rsm.shape[0], estimator)
+    members = CKA(estimator).checked_groups(groups, rsm.shape[0])
     read = partial(_row_blocks.centered_rows, estimator=estimator, groups=members)
     with ThreadPoolExecutor(cores()) as pool:
         centered = [list(pool.map(read, side.keys(), side.values())) for side in sides]

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +18,11 @@ from semrsm_jax.comparison import correlation
 from semrsm_jax.comparison._cka import counted_cka
 from semrsm_jax.comparison._hsic import centered, check_counts, check_rsms
 from semrsm_jax.comparison.grouping import DROP, SampleGroups, groups_apart, pair_counts
+from semrsm_jax.comparison.measure import GroupedMeasure
 from semrsm_jax.comparison.narrowing import where_known
 
 # Of two symmetric RSMs (N, N), how often each sample counts (N,), and its group.
-Measure = Callable[[Array, Array, Array | None, SampleGroups | None], Float[Array, ""]]
+Method = Callable[[Array, Array, Array | None, SampleGroups | None], Float[Array, ""]]
 
 
 def rsa(
@@ -101,22 +104,91 @@ def _rsa(
     L: Array,
     counts: Array | None,
     groups: SampleGroups | None,
-    measure: Measure,
+    measure: Method,
 ) -> Float[Array, ""]:
     value = measure(0.5 * K + 0.5 * K.T, 0.5 * L + 0.5 * L.T, counts, groups)
     return where_known(value, K, L)
 
 
-def unit_pairs(
-    K: Float[Array, "N N"], method: str, groups: SampleGroups | None = None
-) -> Float[Array, "N N"]:
-    """A symmetric matrix of norm 1: the correlation is the inner product of two.
+class OrderedPairs(NamedTuple):
+    """An RSM, and the order of its pairs where a method needs it."""
 
-    For `UNIT_METHODS`; pairs within the groups are left out.
+    values: Float[Array, "N N"]
+    order: correlation.Order | None
+
+
+@dataclass(frozen=True)
+class RSA(GroupedMeasure):
+    """A correlation of the off-diagonals, see `rsa` (Kriegeskorte et al. 2008).
+
+    With a matrix of Jensen-Shannon divergences as L and ``"pearson"`` it is the
+    correlation of similarity with output similarity.
+
+    Attributes:
+      method: ``"pearson"``, ``"spearman"``, ``"kendall_tau_a"``, ``"kendall_tau_b"``,
+        ``"cosine"``, ``"whitened_cosine"`` or ``"whitened_pearson"``, see `rsa`.
     """
-    weights = pair_counts(jnp.ones(len(K), K.dtype), groups)
-    unit = weights * UNIT_METHODS[method](symmetric_pairs(K), weights)
-    return where_known(symmetric(unit, len(K)), K) / math.sqrt(2)
+
+    method: str = "spearman"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown method."""
+        _checks.one_of("method", self.method, tuple(METHODS))
+
+    def __call__(
+        self,
+        K: ArrayLike,
+        L: ArrayLike,
+        *,
+        counts: ArrayLike | None = None,
+        groups: ArrayLike | SampleGroups | None = None,
+    ) -> Float[Array, ""]:
+        """The correlation of K and L."""
+        return rsa(K, L, self.method, counts=counts, groups=groups)
+
+    @property
+    def shifts(self) -> bool:  # type: ignore[override]
+        """Whether the method does not depend on a constant added to an RSM."""
+        return self.method not in OF_ORIGIN
+
+    def before_counts(
+        self, K: Float[Array, "N N"], groups: SampleGroups | None = None
+    ) -> OrderedPairs:
+        """The RSM, and for Spearman's correlation the order of its pairs."""
+        del groups
+        ordered = self.method == "spearman"
+        return OrderedPairs(
+            K, correlation.order_of(symmetric_pairs(K)) if ordered else None
+        )
+
+    def prepared(
+        self,
+        K: OrderedPairs,
+        counts: Float[Array, " N"] | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Any:
+        """Of norm 1 where the correlation is a product and each sample counts once."""
+        if counts is not None and K.order is not None:
+            return K.order
+        if counts is not None or self.method not in UNIT_METHODS:
+            return K.values
+        weights = pair_counts(jnp.ones(len(K.values), K.values.dtype), groups)
+        unit = weights * UNIT_METHODS[self.method](symmetric_pairs(K.values), weights)
+        return symmetric(unit, len(K.values)) / math.sqrt(2)
+
+    def between(
+        self,
+        P: Any,
+        Q: Any,
+        counts: Float[Array, " N"] | None = None,
+        groups: SampleGroups | None = None,
+    ) -> Float[Array, ""]:
+        """The correlation."""
+        if counts is None and self.method in UNIT_METHODS:
+            return jnp.sum(P * Q)
+        if counts is not None and self.method == "spearman":
+            return correlation.spearman_of_orders(P, Q, pair_counts(counts, groups))
+        return self(P, Q, counts=counts, groups=groups)
 
 
 def symmetric_pairs(K: Float[Array, "N N"]) -> Float[Array, " P"]:
@@ -136,7 +208,7 @@ def off_diagonal(K: Float[Array, "N N"]) -> Float[Array, " P"]:
     return K[np.triu_indices(len(K), 1)]
 
 
-def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Measure:
+def _of_pairs(of_vectors: Callable[..., Float[Array, ""]]) -> Method:
     """The measure that a correlation of vectors is, over the pairs i < j."""
 
     def measure(
@@ -188,7 +260,7 @@ UNIT_METHODS: Mapping[str, Callable[[Array, Array | None], Array]] = MappingProx
     }
 )
 
-METHODS: Mapping[str, Measure] = MappingProxyType(
+METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "pearson": _of_pairs(correlation.pearson),
         "spearman": _of_pairs(correlation.spearman),

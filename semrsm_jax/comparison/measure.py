@@ -6,12 +6,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax import _checks
-from semrsm_jax._ids import matrix_of
 from semrsm_jax.comparison._hsic import check_counts, check_rsms
 from semrsm_jax.comparison.grouping import SampleGroups, groups_apart
 from semrsm_jax.comparison.narrowing import where_known
@@ -25,7 +23,7 @@ class Measure(ABC):
     of an RSM permutes those of its prepared form, so that permutation tests and
     matrices of layers prepare each RSM once. What of it does not depend on counts, as
     an order, `before_counts` computes once for all resamples. One whose call takes
-    ``groups`` gives them to `prepared` and `between`.
+    ``groups`` gives them to all three.
 
     Attributes:
       of_features: it takes features (N, ...) in place of RSMs (N, N).
@@ -34,7 +32,7 @@ class Measure(ABC):
       is_distance: it is smaller where both arguments are more similar.
       shifts: it does not depend on a constant added to an RSM.
       scales: it does not depend on a positive factor of an RSM.
-      undefined: when the value is NaN, for the error.
+      undefined: when the value is NaN, for the error; None where NaN is a value too.
 
     References:
       Klabunde et al., "Similarity of neural network models: a survey of functional and
@@ -47,7 +45,7 @@ class Measure(ABC):
     is_distance: ClassVar[bool] = False
     shifts: ClassVar[bool] = True
     scales: ClassVar[bool] = True
-    undefined: ClassVar[str] = "one of them is constant"
+    undefined: ClassVar[str | None] = "one of them is constant"
 
     def __call__(
         self, K: ArrayLike, L: ArrayLike, *, counts: ArrayLike | None = None
@@ -74,12 +72,14 @@ class Measure(ABC):
         K: ArrayLike,
         L: ArrayLike,
         counts: ArrayLike | None,
-        groups: SampleGroups | None,
+        groups: ArrayLike | SampleGroups | None,
     ) -> Float[Array, ""]:
-        """The measure; ValueError where it is NaN."""
+        """The measure; ValueError where it is NaN and that is no value."""
         K, L = self.checked(K, L)
+        groups = self.checked_groups(groups, len(K))
         value = _value(self, K, L, check_counts(counts, K), groups)
-        if not _checks.is_traced(value) and bool(jnp.isnan(value)):
+        known = _checks.is_traced(value) or self.undefined is None
+        if not known and bool(jnp.isnan(value)):
             raise ValueError(f"{self} is not defined for K and L: {self.undefined}")
         return value
 
@@ -102,9 +102,22 @@ class Measure(ABC):
         if samples < 3:
             raise ValueError(f"{self} needs at least 3 samples, got {samples}")
 
-    def before_counts(self, K: Float[Array, "N *C"]) -> Any:
+    def checked_groups(
+        self, groups: ArrayLike | SampleGroups | None, samples: int
+    ) -> SampleGroups | None:
+        """Groups as the hooks take them, checked; None where all samples are alone."""
+        return groups_apart(groups, samples)
+
+    def before_counts(
+        self, K: Float[Array, "N *C"], groups: SampleGroups | None = None
+    ) -> Any:
         """What `prepared` takes, computed once for all counts; pure. Here: as it is."""
+        del groups
         return K
+
+    def counted_entries(self, K: Float[Array, "N *C"]) -> int:
+        """How many entries are computed with for each of many counts."""
+        return K.size
 
     def prepared(
         self, K: Any, counts: Float[Array, " N"] | None = None
@@ -135,8 +148,7 @@ class GroupedMeasure(Measure):
         groups: ArrayLike | SampleGroups | None = None,
     ) -> Float[Array, ""]:
         """The measure of K and L, as `Measure`; of other groups (N,) alone."""
-        samples = np.shape(matrix_of(K))[0]
-        return self._defined(K, L, counts, groups_apart(groups, samples))
+        return self._defined(K, L, counts, groups)
 
 
 @partial(jax.jit, static_argnames="measure")
@@ -149,6 +161,7 @@ def _value(
 ) -> Float[Array, ""]:
     of_groups: dict[str, Any] = {} if groups is None else {"groups": groups}
     P, Q = (
-        measure.prepared(measure.before_counts(m), counts, **of_groups) for m in (K, L)
+        measure.prepared(measure.before_counts(m, **of_groups), counts, **of_groups)
+        for m in (K, L)
     )
     return where_known(measure.between(P, Q, counts, **of_groups), K, L)

@@ -49,8 +49,11 @@ class _Neighborhoods(Measure):
                 f"{samples} samples"
             )
 
-    def before_counts(self, K: Array) -> OrderedRows:
+    def before_counts(
+        self, K: Array, groups: SampleGroups | None = None
+    ) -> OrderedRows:
         """The RSM, and for each sample all others from the nearest on."""
+        del groups
         return OrderedRows(K, jnp.argsort(K, axis=1, descending=True))
 
     def prepared(

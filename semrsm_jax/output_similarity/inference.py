@@ -7,9 +7,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from semrsm_jax._ids import same_samples
+from semrsm_jax.comparison import RSA
 from semrsm_jax.comparison.grouping import carried_groups
 from semrsm_jax.comparison.inference import (
-    RSA,
     Difference,
     Interval,
     bootstrap_interval,

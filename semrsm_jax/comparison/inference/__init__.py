@@ -28,14 +28,11 @@ from semrsm_jax.comparison.inference.scores import (
     median_interval,
     score_interval,
 )
-from semrsm_jax.comparison.inference.statistic import CKA, HSIC, RSA, Statistic
+from semrsm_jax.comparison.inference.statistic import Statistic
 
 __all__ = [
     "NoiseCeiling",
     "noise_ceiling",
-    "CKA",
-    "HSIC",
-    "RSA",
     "Difference",
     "Interval",
     "PairInference",

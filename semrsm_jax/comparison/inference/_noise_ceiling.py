@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from semrsm_jax.comparison import correlation
-from semrsm_jax.comparison._cka import checked_groups
+from semrsm_jax.comparison._cka import CKA
 from semrsm_jax.comparison._hsic import centered, weighted_product
-from semrsm_jax.comparison._rsa import OF_ORIGIN, symmetric, symmetric_pairs
+from semrsm_jax.comparison._rsa import OF_ORIGIN, RSA, symmetric, symmetric_pairs
 from semrsm_jax.comparison.grouping import (
     DROP,
     KEEP,
@@ -30,7 +30,6 @@ from semrsm_jax.comparison.inference._resampling import (
 )
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.permutation import check_stacks
-from semrsm_jax.comparison.inference.statistic import CKA, RSA
 
 
 class NoiseCeiling(NamedTuple):
@@ -147,7 +146,7 @@ def _scaled(
 ) -> Float[Array, "N N"]:
     """An RSM on the scale on which several are averaged."""
     if isinstance(measure, CKA):
-        groups = checked_groups(groups, len(K), measure.estimator)
+        groups = measure.checked_groups(groups, len(K))
         K = centered(K, measure.estimator, groups)
         norm = weighted_product(K, K, counts, measure.estimator, groups)
         return K / jnp.sqrt(norm)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from semrsm_jax._ids import same_samples
+from semrsm_jax.comparison._cka import CKA
 from semrsm_jax.comparison.grouping import (
     KEEP,
     SampleGroups,
@@ -36,7 +37,6 @@ from semrsm_jax.comparison.inference._signs import (
 )
 from semrsm_jax.comparison.inference.interval import Interval
 from semrsm_jax.comparison.inference.statistic import (
-    CKA,
     Statistic,
     before_counts,
     by_groups,

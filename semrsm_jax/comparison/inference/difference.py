@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from semrsm_jax.comparison._cka import CKA
 from semrsm_jax.comparison.grouping import KEEP
 from semrsm_jax.comparison.inference._resampling import (
     Key,
@@ -25,7 +26,7 @@ from semrsm_jax.comparison.inference._signs import (
 )
 from semrsm_jax.comparison.inference.bootstrap import resample_rsms
 from semrsm_jax.comparison.inference.interval import Interval
-from semrsm_jax.comparison.inference.statistic import CKA, Statistic
+from semrsm_jax.comparison.inference.statistic import Statistic
 
 
 class Difference(NamedTuple):

@@ -9,13 +9,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from semrsm_jax._ids import same_samples
+from semrsm_jax.comparison._cka import CKA, HSIC
 from semrsm_jax.comparison._cka_matrix import cka_matrix, hsic_matrix
 from semrsm_jax.comparison._row_blocks import named
 from semrsm_jax.comparison.grouping import DROP, KEEP, carried_groups, sample_groups
 from semrsm_jax.comparison.inference.bootstrap import Interval, bootstrap_interval
 from semrsm_jax.comparison.inference.correction import holm
 from semrsm_jax.comparison.inference.permutation import permutation_test
-from semrsm_jax.comparison.inference.statistic import CKA, HSIC, Statistic, by_groups
+from semrsm_jax.comparison.inference.statistic import Statistic, by_groups
 
 
 class PairInference(NamedTuple):

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from semrsm_jax import _checks
 from semrsm_jax._ids import same_samples
+from semrsm_jax.comparison._cka import CKA
 from semrsm_jax.comparison._hsic import check_rsms
 from semrsm_jax.comparison.grouping import (
     KEEP,
@@ -31,7 +32,6 @@ from semrsm_jax.comparison.inference._resampling import (
     null_p_value,
 )
 from semrsm_jax.comparison.inference.statistic import (
-    CKA,
     Statistic,
     by_groups,
     check_arguments,
