@@ -83,7 +83,7 @@ def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
     ids. ValueError: RSMs are over other samples, an id stands for two of them, or it
     is unknown whether columns are to follow the rows.
     """
-    ids = {
+    ids: dict[str, tuple[Any, ...]] = {
         name: tuple(getattr(rsm, axis, None) for axis in _AXES)
         for name, rsm in rsms.items()
     }
@@ -101,7 +101,9 @@ def same_samples(rsms: Mapping[str, Any]) -> dict[str, Any]:
                 stacklevel=4,
             )
         orders = [
-            None if names is None else order_of(name, names, first, ids[first][axis])
+            None
+            if names is None or first is None
+            else order_of(name, names, first, ids[first][axis])
             for axis, (names, first) in enumerate(zip(own, firsts, strict=True))
         ]
         matrix = matrices[name]

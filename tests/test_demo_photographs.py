@@ -46,7 +46,7 @@ def test_a_file_missing_from_the_wheel_is_named():
 def test_missing_scikit_image_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     monkeypatch.setitem(sys.modules, "skimage.io", None)
-    with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'semrsm_jax\[demo\]'"):
         load_photograph(PHOTOGRAPHS[0])
 
 

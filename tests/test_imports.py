@@ -17,8 +17,8 @@ PACKAGE = Path(semrsm_jax.__file__).parent
 
 # The data flow: a module imports only from its own level or from levels above it.
 LEVELS = [
-    {"_checks", "_ids", "_layouts", "_narrowed", "_resources", "_rows", "_selection"}
-    | {"_version"},
+    {"_checks", "_extras", "_ids", "_layouts", "_narrowed", "_resources", "_rows"}
+    | {"_selection", "_version"},
     {"_representations"},
     {"_affinity"},
     {"matching"},

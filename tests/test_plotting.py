@@ -175,7 +175,7 @@ def test_figure_is_written_headless(result, tmp_path):
 
 def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "semrsm_jax\[demo\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'semrsm_jax\[demo\]'"):
         plot_rsm(np.eye(2))
 
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from semrsm_jax._extras import required
+
 # A photograph of which every crop is refused would otherwise be tried for ever.
 _MOST_TRIES = 1000
 
@@ -83,7 +85,7 @@ def load_photograph(photograph: Photograph) -> UInt8[np.ndarray, "H W 3"]:
       ImportError: scikit-image is not installed.
       FileNotFoundError: this scikit-image does not bring the file along.
     """
-    imread = _scikit_image().io.imread
+    imread = required("skimage.io", "demo", "photographs").imread
     path = importlib.resources.files("skimage").joinpath("data", photograph.file)
     if not path.is_file():
         raise FileNotFoundError(
@@ -156,7 +158,7 @@ def _crop(
     accept: Callable[[Float[np.ndarray, "size size 3"]], bool],
 ) -> tuple[Float[np.ndarray, "size size 3"], tuple[int, int, int]]:
     """The first random crop that is accepted, with its region."""
-    resize = _scikit_image().transform.resize
+    resize = required("skimage.transform", "demo", "photographs").resize
     height, width = photograph.shape[:2]
     if size > min(height, width):
         raise ValueError(
@@ -175,15 +177,3 @@ def _crop(
         f"accept refused {_MOST_TRIES} crops of {file!r}, expected a rule that some "
         "crop of every photograph meets"
     )
-
-
-def _scikit_image():
-    """Imports scikit-image, which only the demo needs."""
-    try:
-        import skimage.io
-        import skimage.transform
-    except ImportError as error:
-        raise ImportError(
-            'the demo needs scikit-image: pip install "semrsm_jax[demo]"'
-        ) from error
-    return skimage

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from semrsm_jax._extras import required
 from semrsm_jax._resources import core_limit
 from semrsm_jax.engine._tile import Task, TileComputer
 
@@ -110,17 +111,10 @@ def connected(address: str) -> "Iterator[Client]":
         yield client
 
 
-def cluster_threads(client: "Client") -> int:
-    """The number of tiles that a cluster computes at a time, at least one."""
-    # The same call is a coroutine of an asynchronous client, which this is not.
-    counts: Any = client.nthreads()
-    return max(1, sum(counts.values()))
-
-
 def on_cluster(
-    tasks: Sequence[Task], client: "Client", advance: Callable[[Task, int, bool], None]
+    tasks: Sequence[Task], advance: Callable[[Task, int, bool], None], client: "Client"
 ) -> None:
-    """Computes tiles on the workers of a cluster; see `Workers.compute`.
+    """Computes tiles on the workers of a cluster; see `on_devices`.
 
     Dask gives the tiles of a lost worker to others. Without any worker the run waits
     for one, and warns. Workers read the features themselves where they can see them;
@@ -239,10 +233,4 @@ def _write(task: Task) -> str:
 
 
 def _distributed() -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        raise ImportError(
-            "a cluster needs Dask: pip install 'semrsm_jax[cluster]'"
-        ) from error
-    return distributed
+    return required("distributed", "cluster", "a cluster")

@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,11 +12,12 @@ import jax
 
 from semrsm_jax._representations import accumulation_dtype
 from semrsm_jax._resources import Device
+from semrsm_jax.engine._cluster import on_cluster
 from semrsm_jax.engine._inputs import Features
 from semrsm_jax.engine._samples import RunInput, read_inputs
 from semrsm_jax.engine._spec import Report, RunSpec
 from semrsm_jax.engine._tile import Task
-from semrsm_jax.engine._workers import Workers
+from semrsm_jax.engine._workers import Advance, on_devices
 from semrsm_jax.engine.progress import Tally
 from semrsm_jax.matching.base import Bound, Matcher
 from semrsm_jax.matching.exact import Exact
@@ -127,12 +128,15 @@ def run(
         earlier one that it resumes.
     """
     options = (matcher, bound, center, tile, memory_budget)
-    workers = Workers(devices or jax.local_devices(), cluster)
+    devices = devices or jax.local_devices()
+    compute = partial(on_devices, devices=devices)
+    if cluster is not None:
+        compute = partial(on_cluster, client=cluster)
     report = progress or (lambda progress: None)
     if not isinstance(x, Mapping):
         spec = RunSpec.checked(x, y, *options)
-        job = _prepare(check_folder(store), None, spec, workers, report)
-        _compute([job], workers, report)
+        job = _prepare(check_folder(store), None, spec, devices[0], report)
+        _compute([job], compute, report)
         return job[0]
     others = dict.fromkeys(x) if y is None else y
     if not isinstance(others, Mapping) or set(others) != set(x):
@@ -141,15 +145,15 @@ def run(
         raise ValueError("x must hold at least one layer, got none")
     specs = {name: RunSpec.checked(x[name], others[name], *options) for name in x}
     jobs = {
-        name: _prepare(folder, name, specs[name], workers, report)
+        name: _prepare(folder, name, specs[name], devices[0], report)
         for name, folder in layer_folders(store, x).items()
     }
-    _compute(jobs.values(), workers, report)
+    _compute(jobs.values(), compute, report)
     return {name: store for name, (store, _) in jobs.items()}
 
 
 def _prepare(
-    folder: Path, layer: str | None, spec: RunSpec, workers: Workers, report: Report
+    folder: Path, layer: str | None, spec: RunSpec, device: Device, report: Report
 ) -> _Job:
     """Reads the inputs once, creates or resumes the run, and lists what it lacks."""
     inputs = read_inputs(spec, report)
@@ -158,7 +162,6 @@ def _prepare(
         for samples, features in zip(inputs, spec.features, strict=True)
     ]
     resumed = RunStore.open(folder) if (folder / "zarr.json").exists() else None
-    device = workers.devices[0]
     tile = spec.tile or (resumed and resumed.manifest.tile)
     grid = spec.grid(tile or spec.tile_side())
     in_flight = resumed and resumed.made.get("pairs_in_flight")
@@ -219,7 +222,11 @@ def _described(samples: RunInput, features: Features, center: str | None) -> Inp
     )
 
 
-def _compute(jobs: Collection[_Job], workers: Workers, report: Report) -> None:
+def _compute(
+    jobs: Collection[_Job],
+    compute: Callable[[Sequence[Task], Advance], None],
+    report: Report,
+) -> None:
     """Computes the tiles that the runs lack."""
     tasks = [task for _, missing in jobs for task in missing]
     total = sum(store.grid.pair_count for store, _ in jobs)
@@ -233,7 +240,7 @@ def _compute(jobs: Collection[_Job], workers: Workers, report: Report) -> None:
         for store, _ in jobs:
             stack.enter_context(store.working())
         if tasks:
-            workers.compute(tasks, advance)
+            compute(tasks, advance)
     # Of all tiles, those of earlier calls included.
     unconverged = Unconverged()
     for store, _ in jobs:

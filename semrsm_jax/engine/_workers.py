@@ -1,20 +1,15 @@
-"""The workers of a run: a thread for each device of this machine, or a cluster."""
+"""The threads of a run, one for each device of this machine."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
 from semrsm_jax._resources import Device, core_limit, cores
-from semrsm_jax.engine._cluster import cluster_threads, on_cluster
 from semrsm_jax.engine._tile import StopMatching, Task, TileComputer
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 # Called as advance(task, pairs done of its tile, whether the tile is written).
 Step = tuple[Task, int, bool]
@@ -33,35 +28,6 @@ _GRACE = 1.0
 _THREAD_NAME = "semrsm tiles"
 
 
-class Workers(NamedTuple):
-    """What computes the tiles: devices of this machine, or a Dask cluster."""
-
-    devices: Sequence[Device]
-    cluster: "Client | None"
-
-    @property
-    def count(self) -> int:
-        """Tiles that are computed at a time."""
-        if self.cluster is None:
-            return len(self.devices)
-        return cluster_threads(self.cluster)
-
-    def compute(self, tasks: Sequence[Task], advance: Advance) -> None:
-        """Computes and writes tiles.
-
-        An exception, one raised by `advance` included, stops the workers: written
-        tiles stay, those being computed are given up.
-
-        Args:
-          tasks: the tiles.
-          advance: called in this thread after each step.
-        """
-        if self.cluster is None:
-            _on_devices(tasks, self.devices, advance)
-        else:
-            on_cluster(tasks, self.cluster, advance)
-
-
 def is_computing() -> bool:
     """Whether a thread is still computing a tile: a pair cannot be interrupted.
 
@@ -71,9 +37,19 @@ def is_computing() -> bool:
     return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
-def _on_devices(
-    tasks: Sequence[Task], devices: Sequence[Device], advance: Advance
+def on_devices(
+    tasks: Sequence[Task], advance: Advance, devices: Sequence[Device]
 ) -> None:
+    """Computes and writes tiles.
+
+    An exception, one raised by `advance` included, stops the threads: written tiles
+    stay, those being computed are given up.
+
+    Args:
+      tasks: the tiles.
+      advance: called in this thread after each step.
+      devices: each takes the next tile as soon as it is free.
+    """
     todo = deque(tasks)
     events: SimpleQueue[Step | BaseException] = SimpleQueue()
     stop = threading.Event()

@@ -1,8 +1,6 @@
 """An RSM with the names of its samples, as other tools keep it."""
 
-import importlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,13 +53,3 @@ def own_ids(
 def numbered(ids: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
     """The ids, or the samples' numbers where there are none."""
     return tuple(map(str, range(count))) if ids is None else ids
-
-
-def optional(module: str) -> ModuleType:
-    """A module of the extra "exchange"; ImportError says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{module} is not installed: pip install 'semrsm_jax[exchange]'"
-        ) from error

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._extras import required
 from semrsm_jax._ids import same_samples
 from semrsm_jax.exchange.conversion import Conversion
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional, own_ids
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, own_ids
 
 if TYPE_CHECKING:
     from rsatoolbox.rdm.rdms import RDMs
@@ -42,7 +43,7 @@ def to_rsatoolbox(
       ValueError: no RSM, one that is not square or not symmetric, of another number of
         samples or one alone, NaN, ids that do not fit, or as `conversion`.
     """
-    rdm = optional("rsatoolbox").rdm
+    rdm = required("rsatoolbox", "exchange").rdm
     if not rsms:
         raise ValueError("rsms must hold at least one RSM, got none")
     ids, _ = own_ids(ids, None, *rsms.values())

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from semrsm_jax._extras import required
 from semrsm_jax._ids import checked_ids, matrix_of, same_samples
-from semrsm_jax.exchange.labeled import LabeledRSM, checked, optional, own_ids
+from semrsm_jax.exchange.labeled import LabeledRSM, checked, own_ids
 from semrsm_jax.pairs import PairStatistics
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def to_xarray(
       TypeError: `K` is not real.
       ValueError: other than two axes, or ids that do not fit or are not unique.
     """
-    xarray = optional("xarray")
+    xarray = required("xarray", "exchange")
     rsm, x_ids, y_ids = checked("K", matrix_of(K), *own_ids(x_ids, y_ids, K))
     return xarray.DataArray(
         rsm,
@@ -78,7 +79,7 @@ def to_dataset(
       TypeError: as `to_xarray`.
       ValueError: as `to_xarray`, no RSM, or RSMs of different shapes.
     """
-    xarray = optional("xarray")
+    xarray = required("xarray", "exchange")
     one_axis = {}
     if isinstance(rsms, PairStatistics):
         one_axis = {"x_sq_norm": "x", "y_sq_norm": "y"}

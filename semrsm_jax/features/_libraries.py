@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
+from semrsm_jax._extras import required
 from semrsm_jax.features._tokens import nearest
 from semrsm_jax.features.image_folder import Preprocess
 from semrsm_jax.features.preprocessing import (
@@ -36,19 +37,14 @@ class Built(NamedTuple):
     preprocess: Preprocess | None
 
 
-def required(module: str, extra: str) -> ModuleType:
-    """Imports a package of an extra."""
+def _torchvision_models() -> ModuleType:
+    """The networks of torchvision."""
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
+        return required("torchvision.models", "torchvision")
+    except RuntimeError as error:  # its operators are of another torch
         raise ImportError(
-            f"{module} cannot be imported ({error}); to install it: "
-            f"pip install 'semrsm_jax[{extra}]'"
-        ) from error
-    except RuntimeError as error:  # torchvision's operators are of another torch
-        raise ImportError(
-            f"{module} is installed but cannot be imported: {error}. As a rule, "
-            "torchvision was built for another torch: install versions of both that "
+            f"torchvision is installed but cannot be imported: {error}. As a rule, "
+            "it was built for another torch: install versions of both that "
             "belong together, from one index"
         ) from error
 
@@ -69,7 +65,7 @@ def build_timm(name: str, pretrained: bool) -> Built:
 
 def build_torchvision(name: str, pretrained: bool) -> Built:
     """A network of torchvision, and the transforms of its default weights."""
-    models = required("torchvision.models", "torchvision")
+    models = _torchvision_models()
     if name not in models.list_models():
         raise _unknown("torchvision", name, models.list_models())
     weights = models.get_model_weights(name).DEFAULT

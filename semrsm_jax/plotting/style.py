@@ -10,6 +10,8 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from semrsm_jax._extras import required
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
@@ -96,13 +98,7 @@ def figure_size(columns: int = 1, aspect: float = 0.75) -> tuple[float, float]:
 
 def figure_class() -> "type[Figure]":
     """Matplotlib's `Figure`; the error names the package to install."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'figures need matplotlib: pip install "semrsm_jax[demo]"'
-        ) from error
-    return Figure
+    return required("matplotlib.figure", "demo", "a figure").Figure
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from semrsm_jax._extras import required
 from semrsm_jax.registry import label
 from semrsm_jax.reporting.layers import SEMANTIC, Layer
 from semrsm_jax.store import check_output, new_file
@@ -61,12 +62,7 @@ class Report:
 
 def require_bokeh() -> None:
     """Raises ImportError unless Bokeh is installed."""
-    try:
-        import bokeh  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            'reports need Bokeh: pip install "semrsm_jax[report]"'
-        ) from error
+    required("bokeh", "report", "a report")
 
 
 def render(data: Mapping[str, Any]) -> str:

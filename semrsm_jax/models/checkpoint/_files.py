@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save
 
+from semrsm_jax._extras import required
 from semrsm_jax.store.array_files import open_arrays
 from semrsm_jax.store.output import new_file
 from semrsm_jax.store.stored_array import StoredArray, damage_named, read_json
@@ -63,13 +64,9 @@ def _open_torch(path: Path) -> dict[str, StoredArray]:
       ImportError: torch is not installed.
       ValueError: the file is missing, damaged, not a state dict, or could run code.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"{path} was written by torch and needs it: "
-            "pip install 'semrsm_jax[torch]'; or use the checkpoint's .safetensors"
-        ) from error
+    torch = required(
+        "torch", "torch", f"{path}, written by torch; its .safetensors need none"
+    )
     with damage_named(path):
         mapped = zipfile.is_zipfile(path)
         path.open("rb").close()

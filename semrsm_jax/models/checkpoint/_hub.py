@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from semrsm_jax._extras import required
 from semrsm_jax.models.variants import VARIANTS, variant
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -52,13 +53,9 @@ def locate(
                 f"{source} is no file or folder, no id on the hub (owner/name), and "
                 f"none of the paper's: {error}"
             ) from error
-    try:
-        from huggingface_hub import errors, snapshot_download
-    except ImportError as error:
-        raise ImportError(
-            f"{name} is not a local folder; to fetch it from the hub: "
-            "pip install 'semrsm_jax[hub]'"
-        ) from error
+    required("huggingface_hub", "hub", f"{name}, which is no local folder")
+    from huggingface_hub import errors, snapshot_download
+
     for kind in _WEIGHTS if weights else ([],):
         try:
             folder = snapshot_download(
