@@ -72,7 +72,8 @@ def build_app() -> typer.Typer:
     )
     for module in _COMMANDS:
         command = with_algorithm_options(module.command)
-        program.command(module.NAME, help=module.HELP)(guarded(command))
+        name = module.__name__.rpartition(".")[2]
+        program.command(name, help=module.HELP)(guarded(command))
     program.callback()(_main)
     return program
 

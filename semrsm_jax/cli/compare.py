@@ -32,7 +32,6 @@ from semrsm_jax.comparison.inference.statistic import is_distance, is_of_feature
 from semrsm_jax.registry import label
 from semrsm_jax.store import load_features, open_similarities
 
-NAME = "compare"
 HELP = """Compare RSMs over the same samples, each with each: CKA, RSA, nearest neighbors and more.
 
 Each must be square, over the same samples in the same order: files that semrsm rsm writes, a .npy of any square matrix, or a .zarr of a run, whose layers are compared. --measure pwcca takes features instead.

@@ -16,7 +16,6 @@ from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
 from semrsm_jax.store import load_features, open_similarities
 
-NAME = "correlate"
 HELP = """Correlate RSMs with the similarity of a classifier's outputs (section 4.3).
 
 For every pair of samples the Jensen-Shannon divergence of their class probabilities is compared with their similarity: Pearson and Spearman. The better an RSM predicts that two outputs are alike, the more negative both are; --negative correlates with minus the divergence, so that good is positive.

@@ -17,7 +17,6 @@ from semrsm_jax.store.output import check_folder
 if TYPE_CHECKING:
     from semrsm_jax.features import ImageFolder, LayerTable, LoadedNetwork
 
-NAME = "extract"
 HELP = f"""Compute the features of a folder of images in some layers of a network.
 
 {network.NETWORKS}

@@ -10,7 +10,6 @@ from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 
-NAME = "see"
 HELP = f"""Show how alike images are to a network: from a folder to report.html in one command.
 
 Features of the patches are computed, matched exactly, and shown in one page: the semantic RSM beside the spatio-semantic one, and for each pair of images which patches were matched (semrsm report describes the page).
