@@ -26,7 +26,7 @@ from semrsm_jax.cli._algorithm_options import (
 )
 from semrsm_jax.cli._inputs import naming, with_ids
 from semrsm_jax.cli._sample_groups import ResamplingOptions, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli.console import numbers, progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
@@ -222,7 +222,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
 def _as_dict(pair: PairInference) -> dict[str, Any]:
     row: dict[str, Any] = {"a": pair.first, "b": pair.second, "estimate": pair.estimate}
     if pair.interval is not None:
-        row |= {"low": float(pair.interval.low), "high": float(pair.interval.high)}
+        row |= numbers(pair.interval, "low", "high")
     if pair.p_value is not None:
         row |= {"p_value": pair.p_value, "p_holm": pair.p_holm}
         row["null_share"] = pair.null_share

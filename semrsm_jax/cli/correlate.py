@@ -12,7 +12,7 @@ from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._inputs import with_ids
 from semrsm_jax.cli._sample_groups import ResamplingOptions, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli.console import PAIRED, numbers, progress_bar, say, say_json
 from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
 from semrsm_jax.store import load_features, open_similarities
 
@@ -154,10 +154,7 @@ def _as_dict(inference: CorrelationInference) -> dict[str, Any]:
             row[f"{method}_low"] = float(interval.low)
             row[f"{method}_high"] = float(interval.high)
     if inference.less_first is not None:
-        row["less_first"] = {
-            name: float(getattr(inference.less_first, name))
-            for name in ("difference", "low", "high", "p_value")
-        }
+        row["less_first"] = numbers(inference.less_first, *PAIRED)
     return row
 
 
