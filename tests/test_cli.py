@@ -18,7 +18,7 @@ from shell import SOLVER, done, features, refused, run
 from stored_runs import full_disk
 
 from semrsm_jax import engine
-from semrsm_jax.cli import _COMMANDS
+from semrsm_jax.cli import app
 from semrsm_jax.cli.console import guarded
 from semrsm_jax.pairs import executor
 from semrsm_jax.store import load_rsm, save_rsm
@@ -115,7 +115,7 @@ def test_a_fault_of_the_program_is_not_hidden(features_folder, monkeypatch):
         run("rsm", "x.npy", "-o", "o.npz")
 
 
-@pytest.mark.parametrize("name", ["", *(module.NAME for module in _COMMANDS)])
+@pytest.mark.parametrize("name", ["", *(c.name for c in app.registered_commands)])
 def test_help_teaches_by_an_example(name):
     for flag in ("--help", "-h"):
         out = done(*name.split(), flag)

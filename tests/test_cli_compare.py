@@ -7,7 +7,7 @@ import pytest
 from shell import N, as_json, done, load, refused, run
 
 import semrsm_jax as sj
-from semrsm_jax.cli._sample_groups import groups_of_rsms
+from semrsm_jax.cli._sample_groups import ResamplingOptions
 from semrsm_jax.comparison import CKA, RSA
 from semrsm_jax.comparison.inference import bootstrap_interval, holm, permutation_test
 from semrsm_jax.engine import run as engine_run
@@ -216,7 +216,8 @@ def test_groups_are_paired_by_the_first_ids_that_there_are(scenes):
     np.save("bare.npy", np.eye(12))
     with pytest.warns(UserWarning, match="bare.npy has none"):
         opened = open_similarities(["bare.npy", "k.npz"])
-    groups = groups_of_rsms(opened, "scene", Path("labels.csv"), False, False)
+    wanted = ResamplingOptions(groups="scene", labels=Path("labels.csv"))
+    groups = wanted.members(opened, asked=False)
     assert groups == tuple(f"scene{group}" for group in scenes)
 
 

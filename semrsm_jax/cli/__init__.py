@@ -24,7 +24,7 @@ from semrsm_jax.cli import (
     see,
     status,
 )
-from semrsm_jax.cli._algorithm_options import with_algorithm_options
+from semrsm_jax.cli._algorithm_options import with_expanded_options
 from semrsm_jax.cli.console import guarded, say
 
 _HELP = """How similar two images are to a network, wherever in the image things are.
@@ -71,8 +71,9 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for module in _COMMANDS:
-        command = with_algorithm_options(module.command)
-        program.command(module.NAME, help=module.HELP)(guarded(command))
+        command = with_expanded_options(module.command)
+        name = module.__name__.rpartition(".")[2]
+        program.command(name, help=module.HELP)(guarded(command))
     program.callback()(_main)
     return program
 

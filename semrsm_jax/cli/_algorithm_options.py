@@ -1,4 +1,7 @@
-"""Options of matchers, kernels and measures, made from `semrsm_jax.registry`."""
+"""Options that a parameter of a command stands for.
+
+Those of matchers, kernels and measures are made from `semrsm_jax.registry`.
+"""
 
 import contextlib
 import functools
@@ -6,7 +9,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -91,7 +94,7 @@ class Selection:
         return entries[name].cls(**values)
 
 
-# The parameter of a command, expanded into the options by `with_algorithm_options`.
+# The parameter of a command, expanded into the options by `with_expanded_options`.
 MatcherOptions = Annotated[
     Selection,
     _Table("matcher", MATCHERS, "exact", "How the tokens of two samples are matched."),
@@ -121,17 +124,27 @@ MeasureOptions = Annotated[
 ]
 
 
-def with_algorithm_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Expands the parameters of a command that stand for a choice from a table.
+def with_expanded_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Expands the parameters of a command that stand for several options.
 
-    Typer reads options from a signature: the one returned has an option for the name of
-    the algorithm and one for each setting, other than those that the command has
-    itself. The command gets them as one `Selection`.
+    Typer reads options from a signature. For a parameter that is a choice from a table,
+    the one returned has an option for the name of the algorithm and one for each
+    setting, other than those that the command has itself; the command gets them as one
+    `Selection`. For one whose type is a dataclass, it has an option for each field; the
+    command gets an instance.
     """
     tables: dict[str, _Table] = {}
     options: dict[str, dict[str, Any]] = {}
     parameters: list[inspect.Parameter] = []
-    own = inspect.signature(command).parameters
+    groups: dict[str, type] = {}
+    own: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        group = parameter.annotation
+        if isinstance(group, type) and is_dataclass(group):
+            groups[name] = group
+            own |= inspect.signature(group).parameters
+        else:
+            own[name] = parameter
     for name, parameter in own.items():
         parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         table = _table_of(parameter)
@@ -154,6 +167,9 @@ def with_algorithm_options(command: Callable[..., None]) -> Callable[..., None]:
         for name, table in tables.items():
             settings = {key: given.pop(key) for key in options[name]}
             given[name] = Selection(table, given[name], settings)
+        for name, group in groups.items():
+            keys = inspect.signature(group).parameters
+            given[name] = group(**{key: given.pop(key) for key in keys})
         command(**given)
 
     run.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from semrsm_jax import same_group, same_sample
-from semrsm_jax.cli.console import plain, say
+from semrsm_jax.cli.console import PAIRED, numbers, plain, say
 from semrsm_jax.retrieval import (
     MeanScore,
     Neighbors,
@@ -128,17 +128,10 @@ def means_as_dict(name: str, scores: RetrievalScores) -> dict[str, Any]:
     kinds: dict[str, MeanScore] = {"mean": scores.mean, "best": scores.best}
     for kind, mean in kinds.items():
         row[kind] = mean.value.tolist()
-        if mean.low is not None and mean.high is not None:
-            row[f"{kind}_interval"] = {
-                "low": mean.low.tolist(),
-                "high": mean.high.tolist(),
-            }
+        if mean.low is not None:
+            row[f"{kind}_interval"] = numbers(mean, "low", "high")
         if mean.less_first is not None:
-            fields = ("difference", "low", "high", "p_value")
-            row[f"{kind}_less_first"] = {
-                field: np.asarray(getattr(mean.less_first, field)).tolist()
-                for field in fields
-            }
+            row[f"{kind}_less_first"] = numbers(mean.less_first, *PAIRED)
     return row
 
 

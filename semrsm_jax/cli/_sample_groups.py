@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 
 from semrsm_jax._ids import check_unique
+from semrsm_jax.cli import options
 from semrsm_jax.comparison.grouping import carried_groups
 from semrsm_jax.store import Labels, align_labels
 from semrsm_jax.store.csv_rows import names_in, read_csv_rows
@@ -19,30 +21,75 @@ NONE, FOLDER, PREFIX = "none", "folder", "prefix"
 _ID = ("id", "ids")
 
 
-def groups_of_rsms(
-    rsms: Mapping[str, Any],
-    wanted: str | None,
-    labels: Path | None,
-    asked: bool,
-    drop: bool,
-) -> tuple[str, ...] | None:
-    """The group of each sample, by ``--groups``, or else as the RSMs carry it.
+@dataclass(frozen=True)
+class ResamplingOptions:
+    """How samples are resampled; the help of each option says what it is."""
 
-    `wanted` is a column of `labels`; folder or prefix, of the ids; none; or None.
-    `asked`: intervals or p-values are computed, so that groups matter. `drop`: pairs
-    within groups are left out, which needs groups.
-    """
-    if labels is not None and wanted is None:
-        raise ValueError("--labels needs --groups, the column that has the groups")
-    first, *_ = rsms.values()
-    # All are in the order of the first one that has ids.
-    named = (getattr(each, "x_ids", None) for each in rsms.values())
-    ids = next(filter(None, named), None)
-    carried: Any = None if wanted else carried_groups(None, *rsms.values())
-    groups = groups_of(wanted, labels, ids, first.shape[0], carried, asked)
-    if drop and groups is None:
-        raise ValueError("--drop-within needs --groups")
-    return groups
+    bootstrap: options.Bootstrap = None
+    groups: Annotated[
+        str | None,
+        options.statistics_option(
+            metavar="COLUMN",
+            help="Which samples depend on each other, as crops of one photograph: a "
+            "column of --labels; folder or prefix, of their ids; or none. Whole groups "
+            "are resampled and permuted. Default: the groups that the RSMs carry.",
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        options.statistics_option(
+            "--labels",
+            help="A .csv with a row a sample and a column of groups; rows are matched "
+            "by the column id, where the RSMs have ids, else by their order.",
+        ),
+    ] = None
+    drop_within: Annotated[
+        bool,
+        options.statistics_option(
+            "--drop-within", help="Leave pairs within a group out of every value."
+        ),
+    ] = False
+    confidence: options.Confidence = 0.95
+    seed: options.Seed = 0
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [self.labels] if self.labels else []
+
+    @property
+    def within_groups(self) -> Literal["keep", "drop"]:
+        """What becomes of pairs within a group."""
+        return "drop" if self.drop_within else "keep"
+
+    def members(self, rsms: Mapping[str, Any], asked: bool) -> tuple[str, ...] | None:
+        """The group of each sample, by ``--groups``, or else as the RSMs carry it.
+
+        `asked`: intervals or p-values are computed, so that groups matter.
+        """
+        if self.labels is not None and self.groups is None:
+            raise ValueError("--labels needs --groups, the column that has the groups")
+        first, *_ = rsms.values()
+        # All are in the order of the first one that has ids.
+        named = (getattr(each, "x_ids", None) for each in rsms.values())
+        ids = next(filter(None, named), None)
+        carried: Any = None if self.groups else carried_groups(None, *rsms.values())
+        count = first.shape[0]
+        members = groups_of(self.groups, self.labels, ids, count, carried, asked)
+        if self.drop_within and members is None:
+            raise ValueError("--drop-within needs --groups")
+        return members
+
+    def settings(self, members: Sequence[str] | None, samples: int) -> dict[str, Any]:
+        """Itself as inference over RSMs takes it, with the group of each sample."""
+        return {
+            "key": self.seed,
+            "resamples": self.bootstrap,
+            "confidence": self.confidence,
+            # None would be the groups that the RSMs carry.
+            "groups": np.arange(samples) if self.groups == NONE else members,
+            "within_groups": self.within_groups,
+        }
 
 
 def groups_of(

@@ -25,14 +25,13 @@ from semrsm_jax.cli._algorithm_options import (
     StatisticsKernel,
 )
 from semrsm_jax.cli._inputs import naming, with_ids
-from semrsm_jax.cli._sample_groups import NONE, groups_of_rsms, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli._sample_groups import ResamplingOptions, of_groups
+from semrsm_jax.cli.console import numbers, progress_bar, say, say_json
 from semrsm_jax.comparison.inference import PairInference, infer_each_pair
 from semrsm_jax.comparison.inference.statistic import is_distance, is_of_features
 from semrsm_jax.registry import label
 from semrsm_jax.store import load_features, open_similarities
 
-NAME = "compare"
 HELP = """Compare RSMs over the same samples, each with each: CKA, RSA, nearest neighbors and more.
 
 Each must be square, over the same samples in the same order: files that semrsm rsm writes, a .npy of any square matrix, or a .zarr of a run, whose layers are compared. --measure pwcca takes features instead.
@@ -52,6 +51,7 @@ def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
     measure: MeasureOptions,
+    resampling: ResamplingOptions,
     estimator: Annotated[
         Literal["biased", "unbiased"] | None,
         typer.Option(
@@ -60,7 +60,6 @@ def command(
             "samples. Default: biased.",
         ),
     ] = None,
-    bootstrap: options.Bootstrap = None,
     permutations: Annotated[
         int | None,
         options.statistics_option(
@@ -84,11 +83,6 @@ def command(
             "exact matching with a reference sample.",
         ),
     ] = False,
-    groups: options.Groups = None,
-    labels: options.GroupLabels = None,
-    drop_within: options.DropWithin = False,
-    confidence: options.Confidence = 0.95,
-    seed: options.Seed = 0,
     plot: Annotated[Path | None, options.figure_option("A heatmap")] = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -96,43 +90,34 @@ def command(
 ) -> None:
     """Reads the RSMs and shows what they have in common."""
     rule = _measure(measure, estimator)
-    if isinstance(rule, HSIC) and bootstrap:
+    if isinstance(rule, HSIC) and resampling.bootstrap:
         raise ValueError("--bootstrap does not fit --measure hsic, which has no scale")
     if ceiling and not isinstance(rule, CKA | RSA):
         raise ValueError("--noise-ceiling needs --measure cka or rsa")
-    inputs = [*rsms, *([labels] if labels else [])]
-    options.check_figure(plot, overwrite, inputs)
+    options.check_figure(plot, overwrite, [*rsms, *resampling.inputs])
     opened = _opened(rsms, rule, kernel.build(), align)
     if len(opened) < 2:
         raise ValueError("at least 2 RSMs must be given, or a run of 2 layers")
-    asked = bool(bootstrap or permutations) and not quiet
-    members: Any = groups_of_rsms(opened, groups, labels, asked, drop_within)
-    within_groups = "drop" if drop_within else "keep"
+    asked = bool(resampling.bootstrap or permutations) and not quiet
+    members: Any = resampling.members(opened, asked)
     opened = same_samples(opened)
     if is_of_features(rule):
         opened = {name: np.asarray(rows) for name, rows in opened.items()}
     samples = next(iter(opened.values())).shape[0]
     matrix = measure_matrix(
-        opened, measure=rule, groups=members if drop_within else None
+        opened, measure=rule, groups=members if resampling.drop_within else None
     )
     with progress_bar("pairs", quiet or as_json) as report:
         pairs = infer_each_pair(
             opened,
             rule,
-            key=seed,
-            resamples=bootstrap,
+            **resampling.settings(members, samples),
             permutations=permutations,
-            confidence=confidence,
-            # None would be the groups that the RSMs carry.
-            groups=np.arange(samples) if groups == NONE else members,
-            within_groups=within_groups,
             progress=lambda done, total: report("Resampling", done, total),
         )
     limits = None
     if ceiling:
-        limits = _ceiling(
-            opened, rule, seed, bootstrap, confidence, members, within_groups
-        )
+        limits = _ceiling(opened, rule, resampling, members)
     names = list(opened)
     if plot is not None:
         from semrsm_jax.plotting import plot_comparison
@@ -161,12 +146,14 @@ def command(
     say(f"{_title(rule)} over {samples} samples{of_groups(members)}")
     _show_matrix(names, matrix)
     for pair in pairs:
-        _show_pair(names, pair, confidence)
+        _show_pair(names, pair, resampling.confidence)
     if limits is not None:
         say(f"Noise ceiling: {limits['lower']:.4f} to {limits['upper']:.4f}")
         if "low" in limits:
             ends = f"{limits['low']:.4f} to {limits['high']:.4f}"
-            say(f"  {confidence:.0%}, of the lower and the upper end: {ends}")
+            say(
+                f"  {resampling.confidence:.0%}, of the lower and the upper end: {ends}"
+            )
     if plot is not None:
         say(f"Heatmap: {plot}")
 
@@ -189,23 +176,17 @@ def _title(rule: Any) -> str:
 
 
 def _ceiling(
-    rsms: dict[str, Any],
-    rule: Any,
-    seed: int,
-    resamples: int | None,
-    confidence: float,
-    groups: Any,
-    within_groups: str,
+    rsms: dict[str, Any], rule: Any, resampling: ResamplingOptions, members: Any
 ) -> dict[str, float]:
     """Both ends of the noise ceiling, and where resampled their outer limits."""
     result = noise_ceiling(
         np.stack([np.asarray(each) for each in rsms.values()]),
         rule,
-        key=seed if resamples else None,
-        resamples=resamples or 2,
-        confidence=confidence,
-        groups=groups,
-        within_groups=within_groups,
+        key=resampling.seed if resampling.bootstrap else None,
+        resamples=resampling.bootstrap or 2,
+        confidence=resampling.confidence,
+        groups=members,
+        within_groups=resampling.within_groups,
     )
     row = {"lower": float(result.lower), "upper": float(result.upper)}
     if result.interval is not None:
@@ -241,7 +222,7 @@ def _opened(paths: list[Path], rule: Any, kernel: Any, align: bool) -> dict[str,
 def _as_dict(pair: PairInference) -> dict[str, Any]:
     row: dict[str, Any] = {"a": pair.first, "b": pair.second, "estimate": pair.estimate}
     if pair.interval is not None:
-        row |= {"low": float(pair.interval.low), "high": float(pair.interval.high)}
+        row |= numbers(pair.interval, "low", "high")
     if pair.p_value is not None:
         row |= {"p_value": pair.p_value, "p_holm": pair.p_holm}
         row["null_share"] = pair.null_share

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+import numpy as np
 import typer
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _REPEAT_SECONDS = 0.05
+
+# What is told of a paired test.
+PAIRED = ("difference", "low", "high", "p_value")
 
 # Called as report(description, done, total); total None: not known yet.
 Report = Callable[[str, int, int | None], None]
@@ -47,6 +51,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def numbers(result: Any, *names: str) -> dict[str, Any]:
+    """Some attributes of a result by name, their arrays as numbers or lists of them."""
+    return {name: np.asarray(getattr(result, name)).tolist() for name in names}
 
 
 def say_fields(fields: Mapping[str, object]) -> None:

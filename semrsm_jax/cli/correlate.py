@@ -11,12 +11,11 @@ from semrsm_jax._ids import same_samples
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
 from semrsm_jax.cli._inputs import with_ids
-from semrsm_jax.cli._sample_groups import NONE, groups_of_rsms, of_groups
-from semrsm_jax.cli.console import progress_bar, say, say_json
+from semrsm_jax.cli._sample_groups import ResamplingOptions, of_groups
+from semrsm_jax.cli.console import PAIRED, numbers, progress_bar, say, say_json
 from semrsm_jax.output_similarity import CorrelationInference, infer_output_correlation
 from semrsm_jax.store import load_features, open_similarities
 
-NAME = "correlate"
 HELP = """Correlate RSMs with the similarity of a classifier's outputs (section 4.3).
 
 For every pair of samples the Jensen-Shannon divergence of their class probabilities is compared with their similarity: Pearson and Spearman. The better an RSM predicts that two outputs are alike, the more negative both are; --negative correlates with minus the divergence, so that good is positive.
@@ -33,6 +32,7 @@ With several RSMs and --bootstrap, each is also compared with the first: the dif
 def command(
     rsms: options.RSMs,
     kernel: StatisticsKernel,
+    resampling: ResamplingOptions,
     logits: Annotated[
         Path | None, typer.Option(help="Logits (N, classes): .npy, .npz, ...")
     ] = None,
@@ -56,12 +56,6 @@ def command(
     ranks: Annotated[
         bool, typer.Option("--ranks/--no-ranks", help="Spearman's correlation.")
     ] = True,
-    bootstrap: options.Bootstrap = None,
-    groups: options.Groups = None,
-    labels: options.GroupLabels = None,
-    drop_within: options.DropWithin = False,
-    confidence: options.Confidence = 0.95,
-    seed: options.Seed = 0,
     plot: Annotated[
         Path | None,
         options.figure_option("Divergence against similarity, of the first RSM"),
@@ -75,8 +69,7 @@ def command(
         raise ValueError("either --logits or --probabilities must be given, not both")
     outputs = logits or probabilities
     assert outputs is not None
-    inputs = [*rsms, outputs, *([labels] if labels else [])]
-    options.check_figure(plot, overwrite, inputs)
+    options.check_figure(plot, overwrite, [*rsms, outputs, *resampling.inputs])
     opened = open_similarities(rsms, kernel.build())
     p = np.asarray(load_features(outputs, key))
     samples = next(iter(opened.values())).shape[0]
@@ -88,9 +81,8 @@ def command(
     first = next((k for k, rsm in opened.items() if rsm.x_ids), next(iter(opened)))
     both = {first: opened[first], str(outputs): with_ids(outputs, p)}
     p = np.asarray(same_samples(both)[str(outputs)])
-    members: Any = groups_of_rsms(
-        opened, groups, labels, bool(bootstrap) and not quiet, drop_within
-    )
+    level = resampling.confidence if resampling.bootstrap else None
+    members: Any = resampling.members(opened, asked=level is not None and not quiet)
     kind: dict[str, Any] = {"from_logits": logits is not None}
     with progress_bar("pairs", quiet or as_json) as report:
         correlations = {
@@ -101,25 +93,20 @@ def command(
                 negative=negative,
                 triangle=not all_pairs,
                 ranks=ranks,
-                groups=members if drop_within else None,
+                groups=members if resampling.drop_within else None,
                 progress=lambda done, total, name=name: report(name, done, total),
             )
             for name, rsm in opened.items()
         }
     rows = [{"rsm": name} | each._asdict() for name, each in correlations.items()]
-    if bootstrap:
+    if level is not None:
         inference = infer_output_correlation(
             opened,
             p,
             **kind,
-            key=seed,
+            **resampling.settings(members, samples),
             negative=negative,
             ranks=ranks,
-            resamples=bootstrap,
-            confidence=confidence,
-            # None would be the groups that the RSMs carry.
-            groups=np.arange(samples) if groups == NONE else members,
-            within_groups="drop" if drop_within else "keep",
         )
         for row in rows:
             row |= _as_dict(inference[row["rsm"]])
@@ -128,7 +115,12 @@ def command(
 
         name, rsm = next(iter(opened.items()))
         axes = plot_output_correlation(
-            rsm, p, correlations[name], **kind, xlabel=f"similarity ({name})", seed=seed
+            rsm,
+            p,
+            correlations[name],
+            **kind,
+            xlabel=f"similarity ({name})",
+            seed=resampling.seed,
         )
         options.save_figure(axes.figure, plot, overwrite)
     sign = "-JSD" if negative else "JSD"
@@ -139,7 +131,7 @@ def command(
                 "samples": samples,
                 "groups": len(set(members)) if members else None,
                 "classes": p.shape[1],
-                "confidence": confidence if bootstrap else None,
+                "confidence": level,
                 "correlations": rows,
             }
         )
@@ -149,7 +141,7 @@ def command(
             f"Similarity and {sign} of {outputs}, {samples} samples{of_groups(members)}"
         )
         for row in rows:
-            _show(row, bootstrap, confidence)
+            _show(row, level)
         if plot is not None:
             say(f"Figure: {plot}")
 
@@ -162,27 +154,24 @@ def _as_dict(inference: CorrelationInference) -> dict[str, Any]:
             row[f"{method}_low"] = float(interval.low)
             row[f"{method}_high"] = float(interval.high)
     if inference.less_first is not None:
-        row["less_first"] = {
-            name: float(getattr(inference.less_first, name))
-            for name in ("difference", "low", "high", "p_value")
-        }
+        row["less_first"] = numbers(inference.less_first, *PAIRED)
     return row
 
 
-def _show(row: dict[str, Any], bootstrap: int | None, confidence: float) -> None:
+def _show(row: dict[str, Any], level: float | None) -> None:
     say(f"{row['rsm']}  ({row['pairs']:,} pairs)")
     for method in ("pearson", "spearman"):
         if row[method] is None:
             continue
         text = f"  {method.capitalize():<9} {row[method]:+.6f}"
-        if bootstrap:
+        if level is not None:
             low, high = row[f"{method}_low"], row[f"{method}_high"]
-            text += f"   {confidence:.0%} {low:+.4f} to {high:+.4f}"
+            text += f"   {level:.0%} {low:+.4f} to {high:+.4f}"
         say(text)
     if "less_first" in row:
         test = row["less_first"]
         say(
             f"  Pearson less that of the first: {test['difference']:+.4f}, "
-            f"{confidence:.0%} {test['low']:+.4f} to {test['high']:+.4f}, "
+            f"{level:.0%} {test['low']:+.4f} to {test['high']:+.4f}, "
             f"p {test['p_value']:.3g}"
         )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from semrsm_jax import Report as ReportPage
     from semrsm_jax.demo import TranslationResult
 
-NAME = "demo"
 HELP = """Show on photographs what semantic RSMs find and others miss.
 
 Two windows of one photograph, shifted against each other, show the same things in other places. An RSM that compares position by position takes them for strangers; a semantic RSM does not. AUROC is the probability that a shifted pair is more similar than two different photographs: 0.5 is chance, 1 is perfect.

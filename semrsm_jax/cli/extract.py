@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from semrsm_jax.cli import _network_options as network
 from semrsm_jax.cli import options
+from semrsm_jax.cli._network_options import NETWORKS, NetworkOptions, preprocessing_text
 from semrsm_jax.cli.console import Report, progress_bar, say, say_fields, say_json
 from semrsm_jax.store import check_output, save_features
 from semrsm_jax.store.output import check_folder
@@ -17,10 +17,9 @@ from semrsm_jax.store.output import check_folder
 if TYPE_CHECKING:
     from semrsm_jax.features import ImageFolder, LayerTable, LoadedNetwork
 
-NAME = "extract"
 HELP = f"""Compute the features of a folder of images in some layers of a network.
 
-{network.NETWORKS}
+{NETWORKS}
 
 Example: semrsm extract --model timm:vit_small_patch14_reg4_dinov2 --images photographs --tokens patches -o features.zarr
 
@@ -36,7 +35,7 @@ _SUFFIXES = (".zarr", ".npz", ".safetensors")
 
 
 def command(
-    model: network.Model,
+    network: NetworkOptions,
     images: Annotated[
         Path | None, options.images_option(help="The images, in any sub-folders.")
     ] = None,
@@ -47,8 +46,6 @@ def command(
             help="Where to write: .zarr (a folder, resumed), .npz or .safetensors.",
         ),
     ] = None,
-    layers: network.NetworkLayers = None,
-    blocks: network.Blocks = False,
     tokens: Annotated[
         Literal["all", "patches", "cls"],
         typer.Option(
@@ -60,14 +57,6 @@ def command(
     batch_size: Annotated[
         int, typer.Option(help="Images a pass; fewer need less memory.")
     ] = 32,
-    dtype: network.Dtype = "float32",
-    on_error: network.OnError = "raise",
-    revision: network.Revision = None,
-    preprocessor: network.Preprocessor = None,
-    untrained: network.Untrained = False,
-    prefix_tokens: network.PrefixTokens = None,
-    layout: network.LayerLayout = None,
-    allow_random: network.AllowRandom = False,
     list_layers: Annotated[
         bool,
         typer.Option(
@@ -79,34 +68,30 @@ def command(
     as_json: options.AsJSON = False,
 ) -> None:
     """Checks all input, extracts, writes, and prints a summary."""
-    from semrsm_jax.features import load_network
     from semrsm_jax.features.image_folder import find_images
-
-    def load() -> "LoadedNetwork":
-        report("Loading the network", 0, None)
-        return load_network(model, dtype, revision, pretrained=not untrained)
 
     if list_layers:
         with progress_bar("steps", quiet) as report:
-            loaded = load()
-            table = _table(loaded, images, preprocessor)
+            loaded = network.load(report)
+            table = _table(network, loaded, images)
         _show_layers(loaded, table, as_json)
         return
     if images is None or output is None:
         missing = "--images" if images is None else "--output"
         raise ValueError(f"{missing} must be given, unless --list-layers is")
-    _check_output(output, overwrite, dtype)
-    find_images(images)  # a wrong folder is reported before the network is loaded
+    _check_output(output, overwrite, network.dtype)
+    # Before the network is loaded: a wrong folder is reported at once.
+    paths = find_images(images)
     reading = {
         "tokens": tokens,
         "batch_size": batch_size,
-        **network.reading(prefix_tokens, layout, allow_random),
+        **network.reading(),
     }
     start = time.perf_counter()
     with progress_bar("images", quiet) as report:
-        loaded = load()
-        names = network.chosen_layers(loaded, layers, blocks)
-        folder = network.open_images(loaded, images, preprocessor, on_error, report)
+        loaded = network.load(report)
+        names = network.chosen_layers(loaded)
+        folder = network.open_images(loaded, images, paths, report)
         report("First images", 0, None)
         shapes = _extract(loaded, folder, names, output, reading, overwrite, report)
     seconds = time.perf_counter() - start
@@ -142,7 +127,7 @@ def _extract(
 
     metadata: dict[str, Any] = {
         "model": loaded.name,
-        "preprocessing": network.preprocessing_text(folder.preprocess),
+        "preprocessing": preprocessing_text(folder.preprocess),
         "skipped": [image._asdict() for image in folder.skipped],
     }
 
@@ -181,18 +166,17 @@ def _check_output(output: Path, overwrite: bool, dtype: str) -> None:
 
 
 def _table(
-    loaded: "LoadedNetwork", images: Path | None, preprocessor: Path | None
+    network: NetworkOptions, loaded: "LoadedNetwork", images: Path | None
 ) -> "LayerTable":
     """What the layers give for the first image, or for a gray one."""
     import numpy as np
 
-    from semrsm_jax.features import list_layers, load_preprocessing, read_image
+    from semrsm_jax.features import list_layers, read_image
     from semrsm_jax.features.image_folder import find_images
 
     gray = np.full((256, 256, 3), 128, np.uint8)
     image = gray if images is None else read_image(find_images(images)[0])
-    given = None if preprocessor is None else load_preprocessing(preprocessor)
-    return list_layers(loaded.model, (given or loaded.preprocessing())(image)[None])
+    return list_layers(loaded.model, network.preprocessing(loaded)(image)[None])
 
 
 def _show_layers(loaded: "LoadedNetwork", table: "LayerTable", as_json: bool) -> None:

@@ -15,7 +15,6 @@ from semrsm_jax.cli._inputs import load_sample, naming
 from semrsm_jax.cli.console import say, say_fields, say_json
 from semrsm_jax.store import check_output, new_file
 
-NAME = "match"
 HELP = """Match the tokens of two samples.
 
 Each file holds tokens (S, C), or features of several samples, (N, H, W, C) or (N, S, C), of which --i and --j take one. The same file may be given twice.

@@ -10,7 +10,6 @@ from semrsm_jax.cli.console import progress_bar, say, say_json
 if TYPE_CHECKING:
     from semrsm_jax.models import Variant
 
-NAME = "models"
 HELP = """List the networks that semrsm extract knows by name: the paper's twelve.
 
 Each stands for a checkpoint on the Hugging Face hub. Its tokens are given as rows x columns at the image size of its preprocessor, + 1 where a CLS token precedes them; below the checkpoint is the layer that the paper compares (--layers last).

@@ -109,29 +109,6 @@ Confidence = Annotated[
     float,
     statistics_option(callback=_probability, help="Of the intervals, between 0 and 1."),
 ]
-Groups = Annotated[
-    str | None,
-    statistics_option(
-        metavar="COLUMN",
-        help="Which samples depend on each other, as crops of one photograph: a column "
-        "of --labels; folder or prefix, of their ids; or none. Whole groups are "
-        "resampled and permuted. Default: the groups that the RSMs carry.",
-    ),
-]
-GroupLabels = Annotated[
-    Path | None,
-    statistics_option(
-        "--labels",
-        help="A .csv with a row a sample and a column of groups; rows are matched by "
-        "the column id, where the RSMs have ids, else by their order.",
-    ),
-]
-DropWithin = Annotated[
-    bool,
-    statistics_option(
-        "--drop-within", help="Leave pairs within a group out of every value."
-    ),
-]
 AsJSON = Annotated[
     bool, typer.Option("--json", help="Print JSON, for other programs to read.")
 ]

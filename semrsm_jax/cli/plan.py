@@ -9,7 +9,6 @@ from semrsm_jax.cli._algorithm_options import MatcherOptions
 from semrsm_jax.cli._inputs import feature_layers
 from semrsm_jax.cli.console import duration, say, say_fields, say_json, size
 
-NAME = "plan"
 HELP = """Estimate what semrsm rsm will take: pairs, time, memory and disk.
 
 Some pairs are matched for a few seconds to measure their rate, and nothing is written.

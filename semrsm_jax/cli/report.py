@@ -13,7 +13,6 @@ from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 from semrsm_jax.reporting.page import SUFFIXES
 from semrsm_jax.store import check_output
 
-NAME = "report"
 HELP = """Make one page to look at RSMs: click on a cell, and see what was matched with what.
 
 The page is a single HTML file that opens from disk in any browser and loads nothing. It shows the RSMs of any layers in both definitions side by side, semantic and spatio-semantic; of every pair of images the matched patches, how far they moved, the similarity, its proven bound, and the share lost to misalignment; nearest neighbors, distributions, and CKA between layers.

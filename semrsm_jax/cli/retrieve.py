@@ -26,7 +26,6 @@ from semrsm_jax.cli.console import progress_bar, say, say_json
 from semrsm_jax.retrieval import Neighbors, RetrievalScores, evaluate_retrieval
 from semrsm_jax.store import Similarity, check_output, new_file, open_similarities
 
-NAME = "retrieve"
 HELP = """Retrieve the most similar images, and score what was retrieved (section 4.2).
 
 Rows of an RSM are queries, columns the database. Results of semrsm search, .npz, may be given in place of RSMs.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from semrsm_jax import Kernel, PairStatistics
     from semrsm_jax.store import RunStore
 
-NAME = "rsm"
 HELP = """Compute the RSM of a file of features, or between two files.
 
 Entry (i, j) says how similar samples i and j are once their tokens are matched. Features have shape (N, H, W, C) or (N, S, C); other orders need --layout.

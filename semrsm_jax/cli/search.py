@@ -17,7 +17,6 @@ from semrsm_jax.retrieval import save_neighbors, search
 from semrsm_jax.retrieval.neighbor_file import SUFFIXES
 from semrsm_jax.store import check_output
 
-NAME = "search"
 HELP = """Find the most similar samples of a database for each query.
 
 Both hold features of shape (N, H, W, C) or (N, S, C). With exact matching, proven bounds exclude most pairs, and only the others are matched; the neighbors are those of the full computation. Features are read as they are needed, and the matrix of all pairs is never held.

@@ -5,17 +5,16 @@ from typing import Annotated
 
 import typer
 
-from semrsm_jax.cli import _network_options as network
 from semrsm_jax.cli import options
 from semrsm_jax.cli._algorithm_options import StatisticsKernel
+from semrsm_jax.cli._network_options import NETWORKS, NetworkOptions
 from semrsm_jax.cli.console import progress_bar, say, say_fields, size
 
-NAME = "see"
 HELP = f"""Show how alike images are to a network: from a folder to report.html in one command.
 
 Features of the patches are computed, matched exactly, and shown in one page: the semantic RSM beside the spatio-semantic one, and for each pair of images which patches were matched (semrsm report describes the page).
 
-{network.NETWORKS}
+{NETWORKS}
 
 Example: semrsm see --model timm:vit_small_patch14_reg4_dinov2 --images photographs -o report.html
 
@@ -27,7 +26,7 @@ _MOST_IMAGES = 1500
 
 
 def command(
-    model: network.Model,
+    network: NetworkOptions,
     kernel: StatisticsKernel,
     images: Annotated[
         Path, options.images_option(help="The images, in any sub-folders.")
@@ -35,22 +34,12 @@ def command(
     output: Annotated[
         Path, options.output_option(help="The page to write, .html.")
     ] = Path("report.html"),
-    layers: network.NetworkLayers = None,
-    blocks: network.Blocks = False,
     samples: Annotated[
         int,
         typer.Option(
             min=2, help="Of more images, take so many, evenly spread over the folder."
         ),
     ] = 60,
-    dtype: network.Dtype = "float32",
-    revision: network.Revision = None,
-    preprocessor: network.Preprocessor = None,
-    untrained: network.Untrained = False,
-    on_error: network.OnError = "raise",
-    prefix_tokens: network.PrefixTokens = None,
-    layout: network.LayerLayout = None,
-    allow_random: network.AllowRandom = False,
     labels: options.ImageLabels = None,
     title: options.Title = None,
     overwrite: options.Overwrite = False,
@@ -61,7 +50,7 @@ def command(
 
     from semrsm_jax import Cosine
     from semrsm_jax import report as make_report
-    from semrsm_jax.features import extract, load_network
+    from semrsm_jax.features import extract
     from semrsm_jax.features.image_folder import find_images
     from semrsm_jax.features.preprocessing import Preprocessing
     from semrsm_jax.reporting.orders import label_names
@@ -76,19 +65,16 @@ def command(
     if samples > _MOST_IMAGES:
         raise ValueError(f"--samples must be at most {_MOST_IMAGES:,}, got {samples}")
     with progress_bar("steps", quiet) as bar:
-        bar("Loading the network", 0, None)
-        loaded = load_network(model, dtype, revision, pretrained=not untrained)
-        names = network.chosen_layers(loaded, layers, blocks)
+        loaded = network.load(bar)
+        names = network.chosen_layers(loaded)
         taken = np.unique(np.linspace(0, len(paths) - 1, samples).round().astype(int))
-        folder = network.open_images(
-            loaded, images, preprocessor, on_error, bar, [paths[n] for n in taken]
-        )
+        folder = network.open_images(loaded, images, [paths[n] for n in taken], bar)
         features = extract(
             loaded.model,
             folder,
             names,
             tokens="patches",
-            **network.reading(prefix_tokens, layout, allow_random),
+            **network.reading(),
             progress=lambda done, total: bar("Extracting features", done, total),
         )
         prepared = folder.preprocess

@@ -11,7 +11,6 @@ from semrsm_jax.cli.console import say, say_fields, say_json, size
 if TYPE_CHECKING:
     from semrsm_jax.store import RunStore
 
-NAME = "status"
 HELP = """Show how far a run is: what is done, what is missing, what is damaged.
 
 Example: semrsm status run.zarr --verify
