@@ -13,9 +13,6 @@ from semrsm_jax.engine import Features, run
 from semrsm_jax.features.preprocessing import Preprocessing, ShortestEdge
 from semrsm_jax.store import save_features
 
-pytest.importorskip("bokeh")
-
-
 N, GRID, C = 7, (2, 3), 5
 # Of files, in whose names a slash has no place.
 IDS = tuple(f"{n} <script>alert('{n}')<∕script>.png" for n in range(N))
