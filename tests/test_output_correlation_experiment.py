@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import scipy.spatial.distance
 import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
+from scipy.spatial.distance import pdist
 
 import semrsm_jax as sj
 from experiments.data.draw import Draw
@@ -36,10 +36,7 @@ def expected(tokens, logits, kernel, matcher):
     K = np.asarray(sj.rsm(sj.center(tokens), None, matcher, kernel))
     p = scipy.special.softmax(np.asarray(logits, np.float64), 1)
     pairs = np.triu_indices(len(p), 1)
-    divergence = [
-        scipy.spatial.distance.jensenshannon(p[i], p[j]) ** 2
-        for i, j in zip(*pairs, strict=True)
-    ]
+    divergence = pdist(p, "jensenshannon") ** 2
     return {
         "pearson": float(scipy.stats.pearsonr(K[pairs], divergence).statistic),
         "spearman": float(scipy.stats.spearmanr(K[pairs], divergence).statistic),
