@@ -13,6 +13,7 @@ import scipy.stats
 from checkpoints import write_torchvision_resnet
 from PIL import Image
 from scipy.spatial.distance import pdist
+from study_runs import check_resumes
 
 import semrsm_jax as sj
 from experiments.data.draw import Draw
@@ -114,25 +115,13 @@ def test_values_are_those_of_scipy(shuffled):
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
     """It stops between two kernels: neither the first nor a matching is done again."""
-    compared, done, computed = measuring._compared, [], []
-
-    def stopping(config, answers, stores, kernel):
-        if len(done) == 1:
-            raise KeyboardInterrupt
-        done.append(kernel)
-        return compared(config, answers, stores, kernel)
-
-    monkeypatch.setattr(measuring, "_compared", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        measure(planted(), "one", Session(tmp_path))
-    monkeypatch.setattr(
-        measuring, "_compared", lambda *a: computed.append(a[-1]) or compared(*a)
+    again, calls, _ = check_resumes(
+        *(monkeypatch, measuring, "_compared"),
+        lambda calls: len(calls) == 2,
+        lambda: measure(planted(), "one", Session(tmp_path)),
+        tmp_path,
     )
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
-    assert before
-    again = measure(planted(), "one", Session(tmp_path))
-    assert done == [sj.Cosine()] and computed == [sj.Linear(), sj.RBF()]
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert [kernel for *_, kernel in calls] == [sj.Linear(), sj.RBF()]
     assert again.correlations == shuffled.correlations
 
 

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 from scipy.stats import mannwhitneyu
+from study_runs import check_resumes
 
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.environment import plain
@@ -43,16 +44,15 @@ class Pixels:
 
     def open(self, images):
         self.opened.append(self.name)
+        return self.tokens
 
-        def tokens(pictures):
-            return {
-                layer: jnp.asarray(
-                    pictures[:, ::step, ::step].reshape(len(pictures), -1, 3)
-                )
-                for layer, step in zip(self.layers, (2, 4), strict=True)
-            }
-
-        return tokens
+    def tokens(self, pictures):
+        return {
+            layer: jnp.asarray(
+                pictures[:, ::step, ::step].reshape(len(pictures), -1, 3)
+            )
+            for layer, step in zip(self.layers, (2, 4), strict=True)
+        }
 
 
 CONFIG = WindowsConfig(
@@ -132,34 +132,20 @@ def test_interrupted_run_goes_on_and_second_run_computes_nothing(
     done, tmp_path, monkeypatch
 ):
     result, _ = done
-    real, calls = Photographs.__call__, []
-
-    def breaking(self, config, case, session):
-        crops = real(self, config, case, session)
-
-        def read(batch):
-            calls.append((case.name, batch))
-            # The pictures of the second batch, the first time that they are asked for.
-            if calls.count(("resnet", 1)) == 1 and batch == 1:
-                raise KeyboardInterrupt
-            return crops.read(batch)
-
-        return crops._replace(read=read)
-
-    monkeypatch.setattr(Photographs, "__call__", breaking)
     Pixels.opened.clear()
-    session = Session(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run(CONFIG, session)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
-    assert len(before) == 2  # the crops, and the first batch
-    again = run(CONFIG, session)
+    again, calls, kept = check_resumes(
+        *(monkeypatch, Pixels, "tokens"),
+        lambda calls: len(calls) == 2,
+        lambda: run(CONFIG, Session(tmp_path)),
+        *(tmp_path, "*.npz"),
+    )
+    assert len(kept) == 2  # the crops, and the first batch
     assert Pixels.opened == ["one", "one", "two", "three"]
-    assert all(p.stat().st_mtime_ns == time for p, time in before.items())
+    assert [network.name for network, _ in calls] == "one two two three three".split()
     for one, other in zip(result, again, strict=True):
         for a, b in zip(one.result.stages, other.result.stages, strict=True):
             np.testing.assert_array_equal(a.semantic.rsms, b.semantic.rsms)
-    run(CONFIG, session)
+    run(CONFIG, Session(tmp_path))
     assert len(Pixels.opened) == 4
 
 
