@@ -12,7 +12,7 @@ from experiments.data.images import draw_files, read_squares
 from experiments.frame.session import Session, fingerprint
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Outcome
-from experiments.runtime import adversarial, features, findings, sections
+from experiments.runtime import features, findings, sections
 from experiments.runtime.config import SCALES, Layer
 from experiments.runtime.paper import TABLE_5
 from experiments.runtime.peers import PEERS
@@ -38,13 +38,6 @@ def test_calls_take_turns():
     turns = take_turns(calls, 2, lambda *report: None, "turns")
     assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert len(turns.seconds["a"]) == 2
-
-
-def test_adversarial_families_are_square_and_finite(rng):
-    families = adversarial.families(16, rng.random((2, 20, 3)))
-    for name, make in families.items():
-        matrix = np.asarray(make(rng))
-        assert matrix.shape == (16, 16) and np.isfinite(matrix).all(), name
 
 
 def test_pairs_are_different_samples_each_once(rng):
