@@ -11,6 +11,7 @@ import pytest
 import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
+from class_images import write_noise
 from PIL import Image
 from scipy.spatial.distance import pdist
 from study_runs import check_resumes
@@ -171,12 +172,8 @@ def test_findings_agree_where_most_networks_do(shuffled, better, samples, table)
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
     root = tmp_path_factory.mktemp("imagenet")
-    rng = np.random.default_rng(0)
-    (root / "val").mkdir()
-    for number in range(1, 14):
-        pixels = rng.integers(0, 256, (3, 4, 3), np.uint8)
-        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BILINEAR)
-        image.save(root / f"val/ILSVRC2012_val_{number:08d}.JPEG", quality=95)
+    names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 14))
+    write_noise(root / "val", names, 40, 48)
     return root
 
 
