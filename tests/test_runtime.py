@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from class_images import write_noise
 
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.session import Session, fingerprint
@@ -62,12 +63,8 @@ def test_configs_are_the_same_in_every_process():
     assert done.stdout.decode() == f"{here}\n"
 
 
-def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
-    from PIL import Image
-
-    for k in range(4):
-        pixels = rng.integers(0, 255, (20, 30, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+def test_trained_networks_see_the_images_of_the_folder(tmp_path):
+    write_noise(tmp_path, (f"{k}.png" for k in range(4)))
     seen = {}
 
     @dataclasses.dataclass(frozen=True)

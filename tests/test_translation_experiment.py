@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from class_images import write_noise
 from flax import nnx
 from PIL import Image
 from scipy.stats import mannwhitneyu
@@ -193,17 +194,14 @@ def test_findings_agree_where_all_gains_are_above_zero(done, low):
 
 
 def _tree(folder, count):
-    rng = np.random.default_rng(0)
-    for k in range(count):
-        path = folder / f"n0{k % 2}" / f"image {k}.JPEG"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 255, (30 + k, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(path, "PNG" if k == 3 else "JPEG")
+    write_noise(folder, (f"n0{k % 2}/image {k}.JPEG" for k in range(count)), 30, 40)
     (folder / "n00" / "words.txt").write_text("surplus")
 
 
 def test_images_of_a_folder_are_drawn_and_resampled_whole(tmp_path):
     _tree(tmp_path / "data", 7)
+    with Image.open(tmp_path / "data/n01/image 3.JPEG") as image:
+        image.save(image.filename, "PNG")
     config = replace(CONFIG, pictures=ImageFiles(), data=tmp_path / "data")
     crops = ImageFiles()(config, config.cases[1], Session(tmp_path / "steps"))
     assert sorted(crops.scenes.flat) == [0, 1, 2, 3, 4, 5]
