@@ -71,7 +71,6 @@ def test_25_killed_runs_end_with_the_same_bytes(server, tmp_path, record_propert
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_20_killed_workers_cost_no_more_than_their_tiles(tmp_path, record_property):
     """Also of those that have only just been started, which Dask then gives up."""
     kills, dice, x, killed = 20, random.Random(1), features(shape=MANY), []
