@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 slow = partial(pytest.param, marks=pytest.mark.slow)
-long = partial(pytest.param, marks=[pytest.mark.slow, pytest.mark.long])
+long = partial(pytest.param, marks=pytest.mark.long)
 
 
 def with_long(cases, *late):

@@ -9,12 +9,10 @@ import shutil
 from typing import NamedTuple
 
 import numpy as np
+import playwright.sync_api as playwright
 import pytest
 
 from semrsm_jax import Report, center, report
-
-playwright = pytest.importorskip("playwright.sync_api")
-
 
 HOSTILE = "<img src=x onerror=document.title='broken'>\"'&"
 

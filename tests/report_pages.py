@@ -2,19 +2,15 @@
 
 import base64
 import json
-import os
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
+from class_images import write_noise
 
 from semrsm_jax.engine import Features, run
 from semrsm_jax.features.preprocessing import Preprocessing, ShortestEdge
 from semrsm_jax.store import save_features
-
-pytest.importorskip("bokeh")
-
 
 N, GRID, C = 7, (2, 3), 5
 # Of files, in whose names a slash has no place.
@@ -65,11 +61,7 @@ def x():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, x):
     folder = tmp_path_factory.mktemp("with space é")
-    os.makedirs(folder / "images")
-    rng = np.random.default_rng(1)
-    for name in IDS:
-        pixels = rng.integers(0, 256, (30, 44, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / name)
+    write_noise(folder / "images", IDS, 30, 44)
     seen = Preprocessing(ShortestEdge(20), 2, (16, 24))
     layers = {"first": x[..., :3], "second": x}
     metadata = {"preprocessing": str(seen)}

@@ -7,10 +7,6 @@ import pytest
 from checkpoints import write_vit
 from retrieval_data import annotation, frame, write_ego
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from experiments.retrieval.config import SCALES
 from semrsm_jax.retrieval import AveragePooling
 

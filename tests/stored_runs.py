@@ -33,6 +33,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def times(folder: Path, pattern="c.*") -> dict[Path, int]:
+    """When each file of the name was written, chunks of arrays unless told."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob(pattern)}
+
+
 def assert_equals_memory(store, x, y=None, matcher=EXACT, **options):
     """The statistics of a run are those that are computed in memory."""
     expected = pair_statistics(x, y, matcher, **options)

@@ -3,6 +3,8 @@
 import csv
 import json
 
+import pytest
+from stored_runs import times
 from typer.testing import CliRunner
 
 from experiments.frame.command_line import command
@@ -26,6 +28,31 @@ def run_smoke(study, folder):
     check_files(study, folder, document)
     assert all(name in result.stdout for name in document["summary"])
     return document
+
+
+def check_resumes(monkeypatch, owner, name, stops, run, folder, pattern="c.*"):
+    """A run that is interrupted in a function goes on: no file is written again.
+
+    The call is the first of which `stops` is true, given all arguments until then.
+    Gives the result, the arguments of all calls of the second run, and what was kept.
+    """
+    function, calls, kept = getattr(owner, name), [], None
+
+    def noting(*arguments, **options):
+        calls.append(arguments)
+        if kept is None and stops(calls):
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, noting)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    calls.clear()
+    kept = times(folder, pattern)
+    assert kept
+    result = run()
+    assert kept.items() <= times(folder, pattern).items()
+    return result, calls, kept
 
 
 def check_files(study, folder, document):

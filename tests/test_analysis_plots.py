@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from semrsm_jax.plotting import (
     Retrieved,
@@ -14,9 +16,6 @@ from semrsm_jax.plotting import (
     retrieval_gallery,
 )
 from semrsm_jax.retrieval import Neighbors
-
-pytest.importorskip("matplotlib")
-from matplotlib.figure import Figure
 
 
 def _texts(ax):
@@ -102,9 +101,8 @@ def test_plot_scores_at_k_counts_from_one():
 
 def test_the_default_gallery_of_few_queries(tmp_path):
     paths = [tmp_path / f"{name}.png" for name in "abc"]
-    image = pytest.importorskip("PIL.Image")
     for path in paths:
-        image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
     found = Neighbors(np.array([[1], [0], [0]]), np.ones((3, 1)))
     names = np.array(["first", "second", "third"])
     for given, wanted in ((names, "first"), (None, "a.png")):

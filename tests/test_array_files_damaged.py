@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -15,13 +16,128 @@ from stored_runs import Trap, npy_header
 
 from semrsm_jax.store import load_features
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
+ARRAY = features()
+PICKLED = "stored as a pickle, which is never read"
+TRAP = np.array([Trap("sprung")])
+FOREIGN = [
+    (b"\x89PNG\r\n\x1a\n" + bytes(200), "a PNG image"),
+    (b"\xff\xd8\xff" + bytes(100), "a JPEG image"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    (pickle.dumps([1, 2, 3]), "a pickle"),
+    (b"hello world", "it starts with b'hello wo'"),
+]
 
 
-def npy_bytes(array) -> bytes:
+def saved(save, *arrays, **named) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, array)
+    save(buffer, *arrays, **named)
     return buffer.getvalue()
+
+
+NPY, STORED = saved(np.save, ARRAY), saved(np.savez, x=ARRAY)
+
+
+def zip_of(*members: tuple[str, bytes], method=zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate name")
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def claiming(size: int, content: bytes) -> bytes:
+    """A member that is said to unpack to so many bytes."""
+    archive, old = zip_of(("x.npy", content)), len(content).to_bytes(4, "little")
+    assert archive.count(old) == 2  # the member's own header and the directory
+    return archive.replace(old, size.to_bytes(4, "little"))
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+# The file, what is in it, and what is said of it.
+REFUSED = [
+    *(
+        (f"x{suffix}", content, f"is not a {suffix} file.*{kind}")
+        for suffix in SUFFIXES
+        for content, kind in FOREIGN
+    ),
+    ("x.npy", STORED, "is not a .npy file but a zip archive"),
+    ("x.safetensors", NPY, "is not a .safetensors file but a .npy array"),
+    *(
+        ("x.npy", pickle.dumps(TRAP[0], protocol), "pickle, which could run code")
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ),
+    ("x.npy", saved(np.save, TRAP), PICKLED),
+    ("x.npz", saved(np.savez_compressed, x=TRAP), PICKLED),
+    # Headers that claim more than the file holds, and less.
+    *(
+        ("x.npy", npy_header(shape) + bytes(12), "is truncated: its header claims")
+        for shape in (f"({10**18},)", "(999999999999, 999999999999)", "(4,)")
+    ),
+    ("x.npy", NPY + NPY, "holds more than one array"),
+    *(
+        ("x.npy", header + bytes(12), "damaged|impossible")
+        for header in (
+            npy_header("(-3, -1)"),
+            npy_header("'three'"),
+            npy_header(descr="nonsense"),
+            npy_header("(" * 4000 + ")" * 4000),
+            npy_header(fortran="open('sprung', 'w')"),
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
+            b"\x93NUMPY\x09\x00\x00\x00{",
+        )
+    ),
+    *(
+        ("x.npz", zip_of((name, NPY)), "leads out of it")
+        for name in ("../x.npy", "/x.npy", "a/../../x.npy", "..\\x.npy")
+    ),
+    ("x.npz", zip_of(("model/data.pkl", pickle.dumps(3))), "holds no array"),
+    ("x.npz", saved(np.savez), "holds no array"),
+    (
+        "x.npz",
+        zip_of(("x.npy", npy_header(f"({10**15},)") + bytes(12))),
+        "is truncated: its header claims",
+    ),
+    # The directory and the array's header say 12 bytes of values, deflate 4 MiB.
+    (
+        "x.npz",
+        claiming(len(npy_header()) + 12, npy_header() + bytes(4 * 2**20)),
+        "truncated or damaged: Bad CRC-32",
+    ),
+    # More than deflate can hold.
+    ("x.npz", claiming(2**31, NPY), "it has 2147483648"),
+    (
+        "x.npz",
+        zip_of(("x.npy", NPY), method=zipfile.ZIP_LZMA),
+        "in a way NumPy never writes",
+    ),
+    ("x.npz", zip_of(("x.npy", NPY), ("x.npy", NPY)), "holds 'x' twice"),
+    (
+        "x.npz",
+        flipped(STORED, STORED.index(ARRAY.tobytes()) + 5),
+        "Bad CRC-32",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    REFUSED,
+    ids=lambda value: "" if isinstance(value, bytes) else None,
+)
+def test_files_are_refused_for_what_they_are(
+    tmp_path, monkeypatch, name, content, message
+):
+    """And nothing else is written."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    error = TypeError if message == PICKLED else ValueError
+    with pytest.raises(error, match=message):
+        load_features(name)
+    assert os.listdir() == [name]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -32,167 +148,6 @@ def test_every_truncation_is_refused(tmp_path, suffix):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="truncated|damaged|not a .* file"):
             load_features(path)
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (PNG, "a PNG image"),
-        (b"\xff\xd8\xff" + bytes(100), "a JPEG image"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (pickle.dumps([1, 2, 3]), "a pickle"),
-        (b"hello world", "it starts with b'hello wo'"),
-    ],
-)
-def test_foreign_files_are_named(tmp_path, suffix, content, kind):
-    path = tmp_path / f"x{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"is not a {suffix} file.*{kind}"):
-        load_features(path)
-
-
-def test_one_format_under_the_suffix_of_another_is_named(tmp_path):
-    npz = write(tmp_path / "a.npz", features()).rename(tmp_path / "a.npy")
-    with pytest.raises(ValueError, match="is not a .npy file but a zip archive"):
-        load_features(npz)
-    npy = write(tmp_path / "b.npy", features()).rename(tmp_path / "b.safetensors")
-    with pytest.raises(ValueError, match="is not a .safetensors file but a .npy array"):
-        load_features(npy)
-
-
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_named_and_runs_nothing(tmp_path, protocol):
-    path = tmp_path / "x.npy"
-    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung"), protocol))
-    with pytest.raises(ValueError, match="pickle, which could run code"):
-        load_features(path)
-    assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_object_arrays_are_refused_and_run_nothing(tmp_path, suffix):
-    trap = np.empty(1, object)
-    trap[0] = Trap(tmp_path / "sprung")
-    path = write(tmp_path / f"x{suffix}", trap)
-    with pytest.raises(TypeError, match="stored as a pickle, which is never read"):
-        load_features(path)
-    assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.parametrize("shape", ["(10**18,)", "(999999999999, 999999999999)", "(4,)"])
-def test_header_that_claims_more_than_the_file_is_refused(tmp_path, shape):
-    shape = shape.replace("10**18", str(10**18))
-    path = tmp_path / "x.npy"
-    path.write_bytes(npy_header(shape) + bytes(12))
-    with pytest.raises(ValueError, match="is truncated: its header claims"):
-        load_features(path)
-
-
-def test_header_that_claims_less_than_the_file_is_refused(tmp_path):
-    path = tmp_path / "x.npy"
-    path.write_bytes(npy_bytes(features()) + npy_bytes(features()))
-    with pytest.raises(ValueError, match="holds more than one array"):
-        load_features(path)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        npy_header("(-3, -1)"),
-        npy_header("'three'"),
-        npy_header(descr="nonsense"),
-        npy_header("(" * 4000 + ")" * 4000),
-        npy_header(fortran="open('sprung', 'w')"),
-        b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
-        b"\x93NUMPY\x09\x00\x00\x00{",
-    ],
-)
-def test_damaged_headers_are_refused(tmp_path, header, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("x.npy").write_bytes(header + bytes(12))
-    with pytest.raises(ValueError, match="damaged|impossible"):
-        load_features("x.npy")
-    assert os.listdir() == ["x.npy"]
-
-
-def zip_of(path: Path, members: dict[str, bytes], method=zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-@pytest.mark.parametrize("name", ["../x.npy", "/x.npy", "a/../../x.npy", "..\\x.npy"])
-def test_members_that_lead_out_are_refused(tmp_path, name):
-    path = zip_of(tmp_path / "x.npz", {name: npy_bytes(features())})
-    with pytest.raises(ValueError, match="leads out of it"):
-        load_features(path)
-    assert os.listdir(tmp_path) == ["x.npz"]
-
-
-def test_a_zip_of_other_things_holds_no_array(tmp_path):
-    path = zip_of(tmp_path / "x.npz", {"model/data.pkl": pickle.dumps(3)})
-    with pytest.raises(ValueError, match="holds no array"):
-        load_features(path)
-    np.savez(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match="holds no array"):
-        load_features(tmp_path / "none.npz")
-
-
-def test_member_whose_header_claims_more_is_refused(tmp_path):
-    content = npy_header(f"({10**15},)") + bytes(12)
-    path = zip_of(tmp_path / "x.npz", {"x.npy": content})
-    with pytest.raises(ValueError, match="is truncated: its header claims"):
-        load_features(path)
-
-
-def patched(path: Path, old: bytes, new: bytes) -> Path:
-    content = path.read_bytes()
-    assert content.count(old) == 2  # the member's own header and the directory
-    path.write_bytes(content.replace(old, new))
-    return path
-
-
-def test_member_that_unpacks_to_more_than_it_claims_is_refused(tmp_path):
-    """The directory and the array's header say 12 bytes of values, deflate 4 MiB."""
-    content = npy_header() + bytes(4 * 2**20)
-    path = zip_of(tmp_path / "x.npz", {"x.npy": content})
-    claim = len(npy_header()) + 12
-    patched(path, len(content).to_bytes(4, "little"), claim.to_bytes(4, "little"))
-    with pytest.raises(ValueError, match="truncated or damaged: Bad CRC-32"):
-        load_features(path)
-
-
-def test_member_that_claims_more_than_deflate_can_hold_is_refused(tmp_path):
-    content = npy_bytes(features())
-    path = zip_of(tmp_path / "x.npz", {"x.npy": content})
-    patched(path, len(content).to_bytes(4, "little"), (2**31).to_bytes(4, "little"))
-    with pytest.raises(ValueError, match="it has 2147483648"):
-        load_features(path)
-
-
-def test_unusual_compression_and_doubled_members_are_refused(tmp_path):
-    path = tmp_path / "x.npz"
-    zip_of(path, {"x.npy": npy_bytes(features())}, zipfile.ZIP_LZMA)
-    with pytest.raises(ValueError, match="in a way NumPy never writes"):
-        load_features(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", npy_bytes(features()))
-        with pytest.warns(UserWarning, match="Duplicate"):
-            archive.writestr("x.npy", npy_bytes(features()))
-    with pytest.raises(ValueError, match="holds 'x' twice"):
-        load_features(path)
-
-
-def test_flipped_bit_in_an_npz_is_noticed(tmp_path):
-    path = tmp_path / "x.npz"
-    np.savez(path, x=features())
-    content = bytearray(path.read_bytes())
-    content[content.index(features().tobytes()) + 5] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="Bad CRC-32"):
-        load_features(path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

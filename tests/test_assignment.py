@@ -27,7 +27,10 @@ def with_every_solver(values, *first):
     ]
 
 
-@pytest.mark.parametrize(("shape", "solver"), with_every_solver(SHAPES, (9, 6)))
+@pytest.mark.parametrize(
+    ("shape", "solver"),
+    with_every_solver(SHAPES, (9, 6)) + [slow((256, 256), s) for s in SOLVERS],
+)
 def test_value_is_scipys_optimum_and_the_bound_proves_it(rng, solver, shape):
     batch = rng.normal(size=(3, *shape)).astype(np.float32)
     result = linear_assignment(batch, solver=solver)

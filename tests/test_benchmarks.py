@@ -73,7 +73,6 @@ def test_layers_agree_with_their_peer(smoke):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_large_analysis_measures_each_analysis(smoke):
     rows = smoke("large_analysis")[1]["results"]
     names = ["pearson", "pearson_and_spearman", "neighbors"]
@@ -93,7 +92,6 @@ def test_pruning_compares_both_ways(smoke):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_soft_memory_measures_both_directions(smoke):
     document = smoke("soft_memory")[1]
     for part in ("forward", "backward"):
@@ -101,7 +99,6 @@ def test_soft_memory_measures_both_directions(smoke):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_soft_runtime_solves_the_same_problems_as_ott(smoke):
     rows = smoke("soft_runtime")[1]["results"]
     assert [row["differentiated"] for row in rows] == ["value", "reg_ot_cost"]
@@ -126,7 +123,6 @@ def test_all_benchmarks_are_listed():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_engine_runs_as_a_command(tmp_path):
     arguments = ("--scale", "smoke", "-o", str(tmp_path / "figures.json"))
     text = run("experiments.benchmarks.engine", *arguments).stdout
@@ -138,7 +134,6 @@ def test_engine_runs_as_a_command(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_device_benchmark_counts_what_the_solver_does(smoke):
     _, document = smoke("device")
     for size in document["sizes"]:

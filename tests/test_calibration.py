@@ -12,7 +12,6 @@ from semrsm_jax import CKA
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_study_runs_and_its_table_has_a_row_a_cell(tmp_path):
     document = run_smoke(STUDY, tmp_path)
     assert [row["statistic"] for row in document["rows"]] == ["CKA", "mean"]
@@ -31,7 +30,6 @@ def test_groups_share_what_the_design_says():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_grouped_samples_reject_and_cover_as_often_as_they_should():
     """At 200 data sets, four standard errors wide."""
     design = Design(20, 4, 0.9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from checkpoints import write_torchvision_resnet
-from PIL import Image
+from class_images import tiny, write_noise  # noqa: F401
 from study_runs import run_study
 
 import semrsm_jax as sj
@@ -16,24 +16,15 @@ from semrsm_jax.models import load
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path, tiny):
     """A few images of each data set, and two ResNets for small images."""
     rng = np.random.default_rng(0)
     records = rng.integers(0, 256, (9, 3074), np.uint8)
     records[:, 0], records[:, 1] = np.arange(9) % 20, np.arange(9)
     (tmp_path / "cifar-100-binary").mkdir()
     (tmp_path / "cifar-100-binary" / "test.bin").write_bytes(records.tobytes())
-    tiny, val = tmp_path / "tiny-imagenet-200", tmp_path / "imagenet" / "val"
-    (tiny / "val/images").mkdir(parents=True)
-    val.mkdir(parents=True)
-    (tiny / "wnids.txt").write_text("n01443537\nn01629819\n")
-    lines = []
-    for number in range(4):
-        image = Image.fromarray(rng.integers(0, 256, (200, 240, 3), np.uint8))
-        image.save(val / f"ILSVRC2012_val_{number + 1:08d}.JPEG")
-        image.resize((64, 64)).save(tiny / f"val/images/val_{number}.JPEG")
-        lines.append(f"val_{number}.JPEG\tn01629819\t0\t0\t9\t9\n")
-    (tiny / "val/val_annotations.txt").write_text("".join(lines))
+    names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 5))
+    write_noise(tmp_path / "imagenet/val", names, 200, 240)
     for seed in (0, 1):
         path = tmp_path / f"checkpoints/cifar100/resnet-seed{seed}.safetensors"
         write_torchvision_resnet(path, seed)
@@ -50,7 +41,7 @@ def test_data_sets_are_prepared_as_their_networks_expect(data):
     np.testing.assert_allclose(images[0], (first / 255 - mean) / std, atol=1e-5)
     images, labels = TinyImageNetImages().open(data, 4, 0, silent)
     assert labels is not None
-    assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1] * 4
+    assert images.read(0, 4).shape == (4, 64, 64, 3) and labels.tolist() == [1, 0, 2, 1]
     images, labels = ImageNetImages().open(data, 3, 0, silent)
     assert images.read(0, 3).shape == (3, 160, 160, 3) and labels is None
 

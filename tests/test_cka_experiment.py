@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from study_runs import check_resumes
 
 import semrsm_jax as sj
 from experiments.cka.compare import ACROSS, BOTH, DIFFERENCE, KINDS, WITHIN, comparisons
@@ -162,26 +163,13 @@ def test_findings_judge_depth_and_changes(compared):
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     """It stops within the second network: what was matched stays as it is."""
-    run, names = Session.run, []
-
-    def stopping(session, name, *arguments, **options):
-        if name == "points/b/semantic/first/1":
-            raise KeyboardInterrupt
-        return run(session, name, *arguments, **options)
-
-    monkeypatch.setattr(Session, "run", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        comparisons(CONFIG, Session(tmp_path))
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
-    assert before
-
-    def noting(session, name, *arguments, **options):
-        names.append(name)
-        return run(session, name, *arguments, **options)
-
-    monkeypatch.setattr(Session, "run", noting)
-    comparisons(CONFIG, Session(tmp_path))
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+    _, calls, _ = check_resumes(
+        *(monkeypatch, Session, "run"),
+        lambda calls: calls[-1][1] == "points/b/semantic/first/1",
+        lambda: comparisons(CONFIG, Session(tmp_path)),
+        tmp_path,
+    )
+    names = [name for _, name, *_ in calls]
     # The first network is a step that is done.
     assert not any(name.startswith("points/a/") for name in names)
     assert {name.split("/")[1] for name in names} == {"b", "c"}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from checkpoints import write_vit
-from PIL import Image
+from class_images import write_noise
 from shell import as_json, done, refused
 
 import semrsm_jax as sj
@@ -27,12 +27,7 @@ def shared(tmp_path_factory) -> Path:
     """A checkpoint of a tiny ViT, and five images of several shapes."""
     folder = tmp_path_factory.mktemp("extract")
     write_vit(folder / "vit")
-    rng = np.random.default_rng(0)
-    for place, name in enumerate(IDS):
-        path = folder / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 256, (20 + place, 31, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
+    write_noise(folder / "images", IDS, 20, 31)
     return folder
 
 

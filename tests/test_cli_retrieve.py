@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_images import write_noise
 from PIL import Image
 from shell import M, N, done, load, refused, run
 
@@ -153,12 +154,9 @@ def test_retrieve_with_intervals_and_paired_tests(labels):
 
 
 @pytest.mark.slow
-def test_retrieve_draws_a_gallery(labels, rng):
+def test_retrieve_draws_a_gallery(labels):
     for name, count in (("q", N), ("db", M)):
-        Path("images", name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 255, (20 + i, 30, 3), np.uint8)
-            Image.fromarray(pixels).save(f"images/{name}/{i}.png")
+        write_noise(Path("images", name), (f"{i}.png" for i in range(count)))
     both = ("--queries", "q.csv", "--database", "db.csv")
     # By the ids of the labels, below one folder.
     retrieved("d.npy", *both, "--gallery", "g.png", "--images", "images")

@@ -1,30 +1,9 @@
 """The loader of Tiny-ImageNet on a small tree of its format."""
 
 import pytest
-from class_images import AS_IS, break_image, rejected, values, write_image
+from class_images import AS_IS, WNIDS, break_image, rejected, tiny, values, write_image  # noqa: F401
 
 from experiments.data.tiny_imagenet import open_tiny_imagenet
-
-WNIDS = ("n02124075", "n01443537", "n04067472")
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    root = tmp_path / "tiny-imagenet-200"
-    root.mkdir()
-    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in WNIDS))
-    (root / "words.txt").write_text("n01443537\tgoldfish, Carassius auratus\n")
-    lines = []
-    for number, wnid in enumerate((*WNIDS, WNIDS[0])):
-        name = f"val_{number}.JPEG"
-        mode = "L" if number == 2 else "RGB"
-        write_image(root / "val/images" / name, 50 * number, 64, mode)
-        lines.append(f"{name}\t{wnid}\t0\t32\t44\t62\n")
-    (root / "val/val_annotations.txt").write_text("".join(lines))
-    for wnid in WNIDS:
-        write_image(root / "train" / wnid / "images" / f"{wnid}_0.JPEG", 1, 64)
-    write_image(root / "test/images/test_0.JPEG", 7, 64)
-    return root
 
 
 def rejects(message, folder, **options):

@@ -172,7 +172,6 @@ def test_configs_compare_by_value():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_semantic_rsms_find_shifted_copies_at_full_settings():
     """The claim of section 4.1, as the demo shows it."""
     result = run()

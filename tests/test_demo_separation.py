@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
+from sklearn.metrics import roc_auc_score
 
 from semrsm_jax.demo.separation import (
     _pairs,
@@ -71,27 +72,16 @@ def test_a_replicate_counts_pairs_as_often_as_its_scenes_are_drawn():
     first, first_hits, second, second_hits, gain = separability(
         rankings, jnp.asarray(counts)
     )
+    weight = counts[np.concatenate([scenes, scenes], axis=1)]
+    i, j = np.triu_indices(6, 1)
+    partner = i + 3 == j
+    often = np.where(partner, weight[:, i], weight[:, i] * weight[:, j]).ravel()
     expected = []
     for rsm in rsms:
-        won, pairs, hits, asked = 0.0, 0.0, 0.0, 0.0
-        weight = counts[np.concatenate([scenes, scenes], axis=1)]
-        negatives = [
-            (rsm[b, i, j], weight[b, i] * weight[b, j])
-            for b in range(5)
-            for i in range(6)
-            for j in range(i + 1, 6)
-            if j - i != 3
-        ]
-        for b in range(5):
-            for i in range(6):
-                asked += weight[b, i]
-                hits += weight[b, i] * partner_is_nearest(rsm[b])[i]
-            for i in range(3):
-                for value, often in negatives:
-                    won += weight[b, i] * often * (rsm[b, i, i + 3] > value)
-                    won += weight[b, i] * often * (rsm[b, i, i + 3] == value) / 2
-                    pairs += weight[b, i] * often
-        expected.append((won / pairs, hits / asked))
+        of_pairs = np.tile(partner, 5), rsm[:, i, j].ravel()
+        auroc = roc_auc_score(*of_pairs, sample_weight=often)
+        nearest = np.average(partner_is_nearest(rsm), weights=weight)
+        expected.append((auroc, nearest))
     np.testing.assert_allclose((first, first_hits), expected[0], rtol=1e-6)
     np.testing.assert_allclose((second, second_hits), expected[1], rtol=1e-6)
     assert gain == pytest.approx(expected[1][0] - expected[0][0], abs=1e-6)

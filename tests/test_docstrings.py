@@ -8,11 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import griffe
 import pytest
 
 import semrsm_jax
-
-griffe = pytest.importorskip("griffe")
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 import shell
-
-sybil = pytest.importorskip("sybil")
-from sybil.example import Example  # noqa: E402
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser  # noqa: E402
+import sybil
+from sybil.example import Example
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NEEDS = {
     "networks.md": ("torch",),
-    "walkthrough.md": ("torch", "transformers", "skimage", "matplotlib"),
+    "walkthrough.md": ("torch", "transformers"),
 }
 
 

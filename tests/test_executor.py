@@ -71,29 +71,6 @@ def test_one_pair_without_memory_and_other_errors_are_raised(rng, limited):
         search(x, x)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("shape", [(6, 9, 4), (6, 12, 4)], ids=["square", "rectangle"])
-def test_pairs_on_the_host_are_those_of_match(rng, shape, masked):
-    x, y = features(rng), features(rng, *shape)
-    y[2, :9] = x[3, ::-1]  # equal but for the order: the distance cancels to noise
-    masks = [None, None]
-    if masked:
-        masks = [rng.random(side.shape[:2]) < 0.7 for side in (x, y)]
-        for mask in masks:
-            mask[:, 0] = True
-    stats = pair_statistics(x, y, x_mask=masks[0], y_mask=masks[1])
-    for i, j in np.ndindex(7, len(y)):
-        own = [None if m is None else m[n] for m, n in zip(masks, (i, j), strict=True)]
-        m = match(x[i], y[j], matcher=Exact(), x_mask=own[0], y_mask=own[1])
-        matched = np.asarray(m.permutation) >= 0
-        squares = (x[i][matched] - y[j][m.permutation[matched]]) ** 2
-        assert_close(
-            (stats.inner[i, j], stats.sq_dist[i, j], stats.upper_bound[i, j]),
-            (m.value, squares.sum(), m.upper_bound),
-            1e-5,
-        )
-
-
 def test_equal_samples_have_distance_zero_and_neighbors_change_no_bit(rng):
     x = features(rng, 5, 16, 8) + 100
     x[3] = x[1][rng.permutation(16)]

@@ -6,9 +6,10 @@ import tracemalloc
 import jax
 import numpy as np
 import pytest
+from class_images import write_noise
 from flax import nnx
 from networks import pixels
-from PIL import Image
+from stored_runs import times
 
 from semrsm_jax.features import (
     Preprocessing,
@@ -174,7 +175,7 @@ def test_only_missing_batches_are_computed_and_written(model, images, tmp_path):
     with pytest.raises(Stopped):
         extract_to_store(*arguments, batch_size=2, progress=stop)
     assert not FeatureStore.open(tmp_path / "a.zarr").complete
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("c.*")}
+    before = times(tmp_path)
     assert before
     source.parts.clear()
     store = extract_to_store(
@@ -183,7 +184,7 @@ def test_only_missing_batches_are_computed_and_written(model, images, tmp_path):
     # The first image is read for its shape, which some frameworks need for the layers.
     assert source.parts == [(0, 1), (4, 6), (6, 7)]
     assert done == [(4, 7), (6, 7), (7, 7)]
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert before.items() <= times(tmp_path).items()
     np.testing.assert_allclose(
         store.layers["embed"][:], extract(model, images, ["embed"])["embed"], atol=1e-6
     )
@@ -237,10 +238,7 @@ def test_bfloat16_is_stored_without_loss(images, tmp_path):
 
 
 def test_a_folder_of_images(model, tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("b.png", "a.png", "c.png"):
-        pixels = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
+    write_noise(tmp_path, ("b.png", "a.png", "c.png"), 9, 9)
     preprocess = Preprocessing(resize=Exactly(8, 12), crop=None)
     folder = open_folder(tmp_path, preprocess)
     features = extract(model, folder, LAYERS, batch_size=2)

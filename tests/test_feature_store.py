@@ -8,6 +8,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import xarray
 import zarr
 from feature_stores import DESCRIBED, IDS, LAYERS, features, fill, part, path, store  # noqa: F401
 
@@ -43,7 +44,6 @@ def test_what_was_written_is_read_row_by_row(store, features):
 
 
 def test_zarr_and_xarray_open_it_by_themselves(store, features):
-    xarray = pytest.importorskip("xarray")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         group = zarr.open_group(store.path, mode="r")

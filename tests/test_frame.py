@@ -10,6 +10,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from stored_runs import times
 from study_runs import run_study
 from typer.testing import CliRunner
 
@@ -55,10 +56,10 @@ def test_steps_are_done_once_and_kept_whole(tmp_path):
 def test_matchings_are_kept_and_configs_have_names_of_their_own(tmp_path):
     x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
     store = Session(tmp_path).run("layer", x)
-    before = {p: p.stat().st_mtime_ns for p in store.path.rglob("c.*")}
+    before = times(store.path)
     seen = []
     again = Session(tmp_path, lambda *step: seen.append(step)).run("layer", x)
-    assert before == {p: p.stat().st_mtime_ns for p in again.path.rglob("c.*")}
+    assert before == times(again.path)
     assert seen[-1] == ("Matching layer", 6, 6)
     first, second = (stereo.SCALES[name] for name in ("bundled", "smoke"))
     assert fingerprint(first) == fingerprint(first) != fingerprint(second)

@@ -69,7 +69,6 @@ def test_rsms_and_losses_take_it(x):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_second_derivatives_are_the_soft_ones(x):
     def curvature(matcher):
         def along(t):

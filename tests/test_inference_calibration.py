@@ -73,7 +73,6 @@ def output_divergence(x):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statistic", "rsm", "output"),
     [

@@ -100,7 +100,6 @@ for call in (
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_ctrl_c_ends_millions_of_resamples(optimized):
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120

@@ -132,6 +132,9 @@ def test_triplet_loss_is_the_hinge_of_cosines(rng):
     expected = np.maximum(0.3 + gaps, 0).mean()
     loss = semantic_triplet_loss(*sides, Identity(), margin=0.3)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    near, far = (np.diag(rsm(sides[0], z, SOFT, Cosine())) for z in sides[1:])
+    loss = semantic_triplet_loss(*sides, SOFT, margin=0.3)
+    np.testing.assert_allclose(loss, np.maximum(0.3 + far - near, 0).mean(), rtol=1e-5)
     assert semantic_triplet_loss(a[:, None], a[:, None], -a[:, None], SOFT) == 0
 
 

@@ -7,6 +7,8 @@ computes on RSMs.
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes, subspace_angles
+from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 
 import semrsm_jax as sj
@@ -45,19 +47,27 @@ def center(X):
 
 
 def netrep(X, Y, score):
-    """`LinearMetric(alpha=1)`: pad with zeros, center, rotate both, compare."""
+    """`LinearMetric(alpha=1)`: pad with zeros, center, rotate, compare."""
     width = max(X.shape[1], Y.shape[1])
     X, Y = (center(np.pad(Z, ((0, 0), (0, width - Z.shape[1])))) for Z in (X, Y))
-    left, _, right = np.linalg.svd(X.T @ Y)
-    X, Y = X @ left, Y @ right.T
+    X = X @ orthogonal_procrustes(X, Y)[0]
     if score == "euclidean":
         return np.linalg.norm(X - Y)
     cosine = np.sum(X * Y) / (np.linalg.norm(X) * np.linalg.norm(Y))
     return np.arccos(np.clip(cosine, -1, 1))
 
 
-def canonical(X, Y):
-    """Canonical correlations by inverse roots of covariances, and the variates of X."""
+def svcca(X, Y, threshold):
+    """The tutorial of the authors' code: SVD, as many directions, CCA, mean."""
+    reduced = (PCA(threshold).fit_transform(Z) for Z in (X, Y))
+    return np.cos(subspace_angles(*reduced)).mean()
+
+
+def pwcca(X, Y):
+    """`compute_pwcca` of the authors' code, X being of no higher rank.
+
+    Canonical correlations by inverse roots of covariances.
+    """
     X, Y = center(X), center(Y)
 
     def inverse_root(C):
@@ -66,23 +76,7 @@ def canonical(X, Y):
 
     x, y = X @ inverse_root(X.T @ X), Y @ inverse_root(Y.T @ Y)
     left, cosines, _ = np.linalg.svd(x.T @ y, full_matrices=False)
-    return cosines, x @ left
-
-
-def svcca(X, Y, threshold):
-    """The tutorial of the authors' code: SVD, as many directions, CCA, mean."""
-    reduced = []
-    for Z in (X, Y):
-        u, s, _ = np.linalg.svd(center(Z), full_matrices=False)
-        count = np.argmax(np.cumsum(s**2) / np.sum(s**2) >= threshold) + 1
-        reduced.append(u[:, :count] * s[:count])
-    return canonical(*reduced)[0].mean()
-
-
-def pwcca(X, Y):
-    """`compute_pwcca` of the authors' code, X being of no higher rank."""
-    cosines, variates = canonical(X, Y)
-    weights = np.abs(variates.T @ center(X)).sum(1)
+    weights = np.abs((x @ left).T @ X).sum(1)
     return weights @ cosines / weights.sum()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_images import write_noise
 from PIL import Image
 from shell import refused, run
 
@@ -50,16 +51,13 @@ def broken():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, rng) -> Path:
+def folder(tmp_path, monkeypatch) -> Path:
     """A working folder with four images and a module of the user's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_networks", raising=False)
     Path("own_networks.py").write_text(MODULE)
-    Path("images").mkdir()
-    for n in range(4):
-        pixels = rng.integers(0, 256, (40 + n, 51, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(f"images/{n}.png")
+    write_noise(tmp_path / "images", (f"{n}.png" for n in range(4)), 40, 51)
     return tmp_path
 
 

@@ -20,7 +20,7 @@ def repeats(rng):
 
 @pytest.mark.parametrize("method", ["pearson", *map(slow, [*METHODS][1:])])
 def test_the_ceiling_is_that_of_rsatoolbox(repeats, x64, method):
-    rdm = pytest.importorskip("rsatoolbox.rdm")
+    from rsatoolbox import rdm
     from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
 
     upper = np.triu_indices(9, 1)

@@ -4,11 +4,9 @@ import os
 import re
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
-
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("ipykernel")
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -71,13 +69,8 @@ def test_outputs_are_kept_small_and_do_not_depend_on_the_machine(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RUNS)
 def test_notebook_runs(path, monkeypatch):
-    if path.stem == "soft_distill":
-        pytest.importorskip("sklearn")
     if path.stem == "own_pytorch_model":
         pytest.importorskip("torch")
-    if path.stem == "laptop_to_cluster":
-        pytest.importorskip("distributed")
-    pytest.importorskip("skimage")
     # The kernel is to use this checkout, also where another version is installed.
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])

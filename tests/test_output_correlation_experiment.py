@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import scipy.spatial.distance
 import scipy.special
 import scipy.stats
 from checkpoints import write_torchvision_resnet
+from class_images import write_noise
 from PIL import Image
+from scipy.spatial.distance import pdist
+from study_runs import check_resumes
 
 import semrsm_jax as sj
 from experiments.data.draw import Draw
@@ -36,10 +38,7 @@ def expected(tokens, logits, kernel, matcher):
     K = np.asarray(sj.rsm(sj.center(tokens), None, matcher, kernel))
     p = scipy.special.softmax(np.asarray(logits, np.float64), 1)
     pairs = np.triu_indices(len(p), 1)
-    divergence = [
-        scipy.spatial.distance.jensenshannon(p[i], p[j]) ** 2
-        for i, j in zip(*pairs, strict=True)
-    ]
+    divergence = pdist(p, "jensenshannon") ** 2
     return {
         "pearson": float(scipy.stats.pearsonr(K[pairs], divergence).statistic),
         "spearman": float(scipy.stats.spearmanr(K[pairs], divergence).statistic),
@@ -117,25 +116,13 @@ def test_values_are_those_of_scipy(shuffled):
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, shuffled, monkeypatch):
     """It stops between two kernels: neither the first nor a matching is done again."""
-    compared, done, computed = measuring._compared, [], []
-
-    def stopping(config, answers, stores, kernel):
-        if len(done) == 1:
-            raise KeyboardInterrupt
-        done.append(kernel)
-        return compared(config, answers, stores, kernel)
-
-    monkeypatch.setattr(measuring, "_compared", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        measure(planted(), "one", Session(tmp_path))
-    monkeypatch.setattr(
-        measuring, "_compared", lambda *a: computed.append(a[-1]) or compared(*a)
+    again, calls, _ = check_resumes(
+        *(monkeypatch, measuring, "_compared"),
+        lambda calls: len(calls) == 2,
+        lambda: measure(planted(), "one", Session(tmp_path)),
+        tmp_path,
     )
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*")}
-    assert before
-    again = measure(planted(), "one", Session(tmp_path))
-    assert done == [sj.Cosine()] and computed == [sj.Linear(), sj.RBF()]
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert [kernel for *_, kernel in calls] == [sj.Linear(), sj.RBF()]
     assert again.correlations == shuffled.correlations
 
 
@@ -185,12 +172,8 @@ def test_findings_agree_where_most_networks_do(shuffled, better, samples, table)
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
     root = tmp_path_factory.mktemp("imagenet")
-    rng = np.random.default_rng(0)
-    (root / "val").mkdir()
-    for number in range(1, 14):
-        pixels = rng.integers(0, 256, (3, 4, 3), np.uint8)
-        image = Image.fromarray(pixels).resize((48, 40), Image.Resampling.BILINEAR)
-        image.save(root / f"val/ILSVRC2012_val_{number:08d}.JPEG", quality=95)
+    names = (f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 14))
+    write_noise(root / "val", names, 40, 48)
     return root
 
 

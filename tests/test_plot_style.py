@@ -1,8 +1,10 @@
 """One style on all axes: sizes, sorted and paired RSMs, the ladder, figures."""
 
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from semrsm_jax import Exact, Identity, match
 from semrsm_jax._ladder import Ladder
@@ -25,10 +27,6 @@ from semrsm_jax.plotting import (
     retrieval_gallery,
     token_centers,
 )
-
-pytest.importorskip("matplotlib")
-import matplotlib
-from matplotlib.figure import Figure
 
 _POINTS = np.array([[1.0, 2.0], [3.0, 3.0]])
 _IMAGE, _I = np.zeros((8, 8)), np.eye(2)

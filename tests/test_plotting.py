@@ -5,6 +5,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from semrsm_jax.demo import Stage, StageResult, TranslationConfig, TranslationResult
 from semrsm_jax.demo.photographs import Crops
@@ -18,9 +19,6 @@ from semrsm_jax.plotting import (
     translation_figure,
 )
 from semrsm_jax.plotting.style import COLORS
-
-pytest.importorskip("matplotlib")
-from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,6 @@ class Planted:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_output_correlation_resamples_groups(tmp_path):
     config = OutputCorrelationConfig(
         Planted(), ("one",), samples=30, resamples=60, matcher=sj.Exact()
@@ -173,7 +172,6 @@ def test_output_correlation_resamples_groups(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_cka_resamples_groups(tmp_path):
     part = Part(
         "crops",

@@ -90,7 +90,6 @@ def tables(monkeypatch):
 def test_the_documented_matcher_and_kernel_work_everywhere(
     tables, tmp_path, monkeypatch
 ):
-    pytest.importorskip("bokeh")
     monkeypatch.chdir(tmp_path)
     parsed = sybil.Sybil([PythonCodeBlockParser()]).parse(EXTENDING)
     blocks = [e for e in parsed.examples() if "flax" not in str(e.parsed)]

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from report_pages import GRID, IDS, C, N, Page, folder, stored, x  # noqa: F401
 from shell import done
 
 from semrsm_jax import (
@@ -31,10 +32,6 @@ from semrsm_jax.reporting import correspondences, pictures
 from semrsm_jax.reporting.layers import lost_share
 from semrsm_jax.reporting.page import _levels
 from semrsm_jax.store import save_rsm
-
-pytest.importorskip("bokeh")
-
-from report_pages import GRID, IDS, C, N, Page, folder, stored, x  # noqa: F401
 
 
 def unpacked(packed, dtype="<f4", n=N):

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import shell
 from PIL import Image
+from report_pages import GRID, N, Page, folder, stored, x  # noqa: F401
 
 from semrsm_jax import report
 from semrsm_jax.engine import run
 from semrsm_jax.store import save_rsm
-
-pytest.importorskip("bokeh")
-
-from report_pages import GRID, N, Page, folder, stored, x  # noqa: F401
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from retrieval_frames import GROUPS, VIDEOS, checkpoint, ego, of_frames  # noqa: F401
+from study_runs import check_resumes
 
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
@@ -167,19 +168,10 @@ def test_what_is_there_is_not_computed_again(result, of_frames, monkeypatch):
 
 @pytest.mark.slow
 def test_interrupted_run_goes_on(of_frames, result, tmp_path, monkeypatch):
-    whole = Session.run
-
-    def stop(self, name, *args, **kwargs):
-        if name.endswith(WITHOUT):
-            raise KeyboardInterrupt
-        return whole(self, name, *args, **kwargs)
-
-    monkeypatch.setattr(Session, "run", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(of_frames, Session(tmp_path))
-    monkeypatch.setattr(Session, "run", whole)
-    done = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("c.*") if p.is_file()}
-    assert done
-    again = run(of_frames, Session(tmp_path))
+    again, *_ = check_resumes(
+        *(monkeypatch, Session, "run"),
+        lambda calls: calls[-1][1].endswith(WITHOUT),
+        lambda: run(of_frames, Session(tmp_path)),
+        tmp_path,
+    )
     assert again.scores == result[0].scores
-    assert done == {p: p.stat().st_mtime_ns for p in done}

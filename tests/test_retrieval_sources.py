@@ -5,11 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 from retrieval_data import write_streets
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
-
 from retrieval_frames import checkpoint, ego, of_frames  # noqa: F401
 
 from experiments.frame.session import Session

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from class_images import write_noise
 
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.session import Session, fingerprint
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Outcome
-from experiments.runtime import adversarial, features, findings, sections
+from experiments.runtime import features, findings, sections
 from experiments.runtime.config import SCALES, Layer
 from experiments.runtime.paper import TABLE_5
 from experiments.runtime.peers import PEERS
@@ -40,13 +41,6 @@ def test_calls_take_turns():
     assert len(turns.seconds["a"]) == 2
 
 
-def test_adversarial_families_are_square_and_finite(rng):
-    families = adversarial.families(16, rng.random((2, 20, 3)))
-    for name, make in families.items():
-        matrix = np.asarray(make(rng))
-        assert matrix.shape == (16, 16) and np.isfinite(matrix).all(), name
-
-
 def test_pairs_are_different_samples_each_once(rng):
     x = np.arange(4.0)[:, None, None]
     left, right = features.pairs(x, 6, seed=0)
@@ -69,12 +63,8 @@ def test_configs_are_the_same_in_every_process():
     assert done.stdout.decode() == f"{here}\n"
 
 
-def test_trained_networks_see_the_images_of_the_folder(tmp_path, rng):
-    from PIL import Image
-
-    for k in range(4):
-        pixels = rng.integers(0, 255, (20, 30, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+def test_trained_networks_see_the_images_of_the_folder(tmp_path):
+    write_noise(tmp_path, (f"{k}.png" for k in range(4)))
     seen = {}
 
     @dataclasses.dataclass(frozen=True)

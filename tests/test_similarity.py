@@ -12,7 +12,7 @@ from stored_runs import features
 from semrsm_jax import RBF, Cosine, Identity, Linear, cka, pair_statistics
 from semrsm_jax._selection import middle_positive
 from semrsm_jax.engine import Features, run
-from semrsm_jax.store import RunStore, load_rsm, open_similarity, save_rsm
+from semrsm_jax.store import RunStore, open_similarity
 
 KERNELS = [Linear(), Cosine(), RBF(), RBF("official"), RBF("paper"), RBF(2.5)]
 
@@ -88,29 +88,6 @@ def test_what_is_not_computed_yet_is_nan_and_no_similarity(tmp_path, store):
     assert np.isnan(data["inner"]).any()
     with pytest.raises(ValueError, match="is not finished: . of 6 tiles are missing"):
         open_similarity(folder)
-
-
-def test_files_of_rsms(tmp_path):
-    statistics = pair_statistics(features(), matcher=Identity())
-    matrix = np.asarray(Cosine()(statistics))
-    save_rsm(tmp_path / "x.npz", matrix, statistics)
-    save_rsm(tmp_path / "x.npy", matrix)
-    ids = [f"{n}.png" for n in range(11)]
-    save_rsm(tmp_path / "named.npz", matrix, x_ids=ids, y_ids=ids)
-    assert open_similarity(tmp_path / "named.npz").x_ids == tuple(ids)
-    save_rsm(tmp_path / "x.safetensors", matrix, statistics)
-    for name in ("x.npz", "x.npy", "x.safetensors"):
-        result = open_similarity(tmp_path / name)
-        np.testing.assert_array_equal(result[2:5], matrix[2:5])
-        assert result.x_ids is None
-    for name in ("x.npz", "x.safetensors"):
-        result = open_similarity(tmp_path / name, Linear())
-        np.testing.assert_array_equal(result[:], statistics.inner)
-        assert isinstance(load_rsm(tmp_path / name).rsm, np.ndarray)
-    with pytest.raises(ValueError, match=r"without the statistics .* Linear\(\)"):
-        open_similarity(tmp_path / "x.npy", Linear())
-    with pytest.raises(ValueError, match="is no run"):
-        open_similarity(tmp_path / "x.npy", layer="conv1")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

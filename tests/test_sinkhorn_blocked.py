@@ -26,7 +26,6 @@ def x(rng):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_statistics_and_their_gradient_are_those_of_the_held_plan(x, x64):
     def loss(x, y, matcher):
         statistics = pair_statistics(x, y, matcher, x_mask=MASK[:2])

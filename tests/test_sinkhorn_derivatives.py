@@ -111,7 +111,6 @@ def test_second_derivatives(rng, x64, matcher):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
     x, y = draw_tokens(rng, 4, 2), draw_tokens(rng, 5, 2)
     mask = jnp.array([True, True, False, True, True])

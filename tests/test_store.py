@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -13,8 +14,15 @@ from array_files import SUFFIXES, features, write
 from safetensors.numpy import save as safetensors_bytes
 from stored_runs import full_disk
 
-from semrsm_jax import RBF, Identity, pair_statistics
-from semrsm_jax.store import check_output, load_rsm, new_file, save_rsm, sha256
+from semrsm_jax import RBF, Identity, Linear, pair_statistics
+from semrsm_jax.store import (
+    check_output,
+    load_rsm,
+    new_file,
+    open_similarity,
+    save_rsm,
+    sha256,
+)
 
 # Writing
 
@@ -108,30 +116,57 @@ def stats():
     return pair_statistics(features(), matcher=Identity())
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
-def test_rsm_file_keeps_what_it_is_given_and_notices_changes(tmp_path, stats, suffix):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rsm_file_keeps_what_it_is_given_and_shows_damage(rng, tmp_path, stats, suffix):
     path, kernel = tmp_path / f"ü x{suffix}", RBF()
-    metadata = {"matcher": {"name": "Identity"}, "ü": 1}
+    metadata, matrix = {"matcher": {"name": "Identity"}, "ü": 1}, kernel(stats)
     names = {"x_ids": tuple("äbc"), "y_ids": tuple("def"), "x_groups": tuple("vvw")}
-    save_rsm(path, kernel(stats), stats, metadata, **names)
-    file = load_rsm(path)
+    save_rsm(path, matrix, stats, metadata, **names)
+    file, similarity = load_rsm(path), open_similarity(path)
     assert {k: getattr(file, k) for k in names} == names and file.y_groups is None
+    assert (similarity.x_ids, similarity.y_ids) == (file.x_ids, file.y_ids)
     assert set(file.metadata["versions"]) == {"semrsm_jax", "jax"}
     assert file.metadata == metadata | {"versions": file.metadata["versions"]}
-    np.testing.assert_array_equal(file.rsm, kernel(stats))
-    for name, value in stats._asdict().items():
-        np.testing.assert_array_equal(getattr(file.statistics, name), value)
-    stored = jax.tree.map(jnp.asarray, file.statistics)
-    np.testing.assert_array_equal(kernel(stored), file.rsm)
+    assert isinstance(file.rsm, np.ndarray)
+    np.testing.assert_array_equal(file.rsm, matrix)
+    np.testing.assert_array_equal(similarity[1:3], matrix[1:3])
+    with pytest.raises(ValueError, match="is no run"):
+        open_similarity(path, layer="conv1")
     assert stat.S_IMODE(path.stat().st_mode) & 0o400
+    if suffix == ".npy":
+        assert file.statistics is None
+        np.testing.assert_array_equal(np.load(path), matrix)
+        with pytest.raises(ValueError, match=r"without the statistics .* Linear\(\)"):
+            open_similarity(path, Linear())
+    else:
+        for name, value in stats._asdict().items():
+            np.testing.assert_array_equal(getattr(file.statistics, name), value)
+        stored = jax.tree.map(jnp.asarray, file.statistics)
+        np.testing.assert_array_equal(kernel(stored), matrix)
+        linear = open_similarity(path, Linear())
+        np.testing.assert_array_equal(linear[:], stats.inner)
+
+    contents, unseen = path.read_bytes(), 0
+    for _ in range(60):
+        flipped = bytearray(contents)
+        flipped[rng.integers(len(contents))] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        with suppress(TypeError, ValueError):
+            # A bit of the padding of a zip archive says nothing.
+            unseen += str(load_rsm(path)) != str(file)
+    assert unseen == 0
+    path.write_bytes(contents)
     if suffix == ".npz":
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             changed = {**arrays, "rsm": arrays["rsm"] + np.float32(1)}
+        held = {name for name, values in stats._asdict().items() if values is not None}
+        assert set(changed) == {"rsm", *held, "metadata"}
+        assert json.loads(str(changed["metadata"]))["ü"] == 1
         np.savez(path, **changed)
     else:
-        content = bytearray(path.read_bytes())
-        content[content.index(np.asarray(file.rsm).tobytes()) + 3] ^= 1
-        path.write_bytes(content)
+        flipped = bytearray(contents)
+        flipped[contents.index(file.rsm.tobytes()) + 3] ^= 1
+        path.write_bytes(flipped)
     with pytest.raises(ValueError, match="differs from its SHA-256"):
         load_rsm(path)
 
@@ -143,26 +178,14 @@ def test_files_of_all_formats_have_the_usual_permissions(tmp_path, stats):
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
 
 
-def test_npz_is_plain_numpy(tmp_path, stats):
-    save_rsm(tmp_path / "x.npz", stats.inner, stats, {"a": 1})
-    with np.load(tmp_path / "x.npz", allow_pickle=False) as file:
-        held = {name for name, values in stats._asdict().items() if values is not None}
-        assert set(file) == {"rsm", *held, "metadata"}
-        assert json.loads(str(file["metadata"]))["a"] == 1
-
-
-def test_npy_holds_the_matrix_and_what_describes_it(tmp_path, stats):
-    save_rsm(tmp_path / "x.npy", stats.inner, stats, {"a": 1})
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), stats.inner)
-    file = load_rsm(tmp_path / "x.npy")
-    assert file.statistics is None and file.x_ids is file.x_groups is None
-    assert file.metadata["a"] == 1 and set(file.metadata) == {"a", "versions"}
-
-
-def test_rsm_in_fortran_order_survives_safetensors(tmp_path):
-    rsm = np.asfortranarray(features(shape=(3, 4)))
-    save_rsm(tmp_path / "x.safetensors", rsm)
-    np.testing.assert_array_equal(load_rsm(tmp_path / "x.safetensors").rsm, rsm)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rsm_of_another_order_of_bytes_or_axes_and_without_names(tmp_path, suffix):
+    rsm = np.asfortranarray(features(">f8", (3, 4)))
+    save_rsm(tmp_path / f"x{suffix}", rsm)
+    file = load_rsm(tmp_path / f"x{suffix}")
+    np.testing.assert_array_equal(file.rsm, rsm)
+    assert file[3:] == (None,) * 4 and set(file.metadata) == {"versions"}
+    assert open_similarity(tmp_path / f"x{suffix}").x_ids is None
 
 
 def test_files_that_hold_no_rsm_are_refused(tmp_path):

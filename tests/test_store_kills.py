@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 from stored_runs import contents, features, small_run
@@ -70,7 +71,6 @@ def test_25_killed_runs_end_with_the_same_bytes(server, tmp_path, record_propert
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_20_killed_workers_cost_no_more_than_their_tiles(tmp_path, record_property):
     """Also of those that have only just been started, which Dask then gives up."""
     kills, dice, x, killed = 20, random.Random(1), features(shape=MANY), []
@@ -115,7 +115,6 @@ def test_20_killed_workers_cost_no_more_than_their_tiles(tmp_path, record_proper
 
 @pytest.mark.slow
 def test_a_cluster_without_workers_is_waited_for_with_a_warning(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(_cluster, "_WORKERLESS", 0.5)
     folder = tmp_path / "run.zarr"
     settings = {"n_workers": 0, "processes": False, "dashboard_address": ":0"}

@@ -68,7 +68,6 @@ def test_truth_of_the_stereo_pair_is_where_the_same_colors_are():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_optimized_images_keep_their_position_wise_similarity(smoke):
     document = smoke(optimize.STUDY)
     summary = document["summary"]
@@ -81,7 +80,6 @@ def test_optimized_images_keep_their_position_wise_similarity(smoke):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_distillation_scores_both_students_alike(smoke):
     document = smoke(distill.STUDY)
     table = document["rows"]

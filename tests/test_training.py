@@ -145,7 +145,6 @@ def test_command_trains_and_rejects():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_smallest_network_trained_again_is_as_good_as_shipped(tmp_path):
     """Within three points; the order of float sums differs between machines."""
     stated = _stated(zoo.checkpoint(SMALLEST))

@@ -7,9 +7,11 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from class_images import write_noise
 from flax import nnx
 from PIL import Image
 from scipy.stats import mannwhitneyu
+from study_runs import check_resumes
 
 from experiments.data.images import draw_files, read_squares
 from experiments.frame.environment import plain
@@ -43,16 +45,15 @@ class Pixels:
 
     def open(self, images):
         self.opened.append(self.name)
+        return self.tokens
 
-        def tokens(pictures):
-            return {
-                layer: jnp.asarray(
-                    pictures[:, ::step, ::step].reshape(len(pictures), -1, 3)
-                )
-                for layer, step in zip(self.layers, (2, 4), strict=True)
-            }
-
-        return tokens
+    def tokens(self, pictures):
+        return {
+            layer: jnp.asarray(
+                pictures[:, ::step, ::step].reshape(len(pictures), -1, 3)
+            )
+            for layer, step in zip(self.layers, (2, 4), strict=True)
+        }
 
 
 CONFIG = WindowsConfig(
@@ -132,34 +133,20 @@ def test_interrupted_run_goes_on_and_second_run_computes_nothing(
     done, tmp_path, monkeypatch
 ):
     result, _ = done
-    real, calls = Photographs.__call__, []
-
-    def breaking(self, config, case, session):
-        crops = real(self, config, case, session)
-
-        def read(batch):
-            calls.append((case.name, batch))
-            # The pictures of the second batch, the first time that they are asked for.
-            if calls.count(("resnet", 1)) == 1 and batch == 1:
-                raise KeyboardInterrupt
-            return crops.read(batch)
-
-        return crops._replace(read=read)
-
-    monkeypatch.setattr(Photographs, "__call__", breaking)
     Pixels.opened.clear()
-    session = Session(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run(CONFIG, session)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
-    assert len(before) == 2  # the crops, and the first batch
-    again = run(CONFIG, session)
+    again, calls, kept = check_resumes(
+        *(monkeypatch, Pixels, "tokens"),
+        lambda calls: len(calls) == 2,
+        lambda: run(CONFIG, Session(tmp_path)),
+        *(tmp_path, "*.npz"),
+    )
+    assert len(kept) == 2  # the crops, and the first batch
     assert Pixels.opened == ["one", "one", "two", "three"]
-    assert all(p.stat().st_mtime_ns == time for p, time in before.items())
+    assert [network.name for network, _ in calls] == "one two two three three".split()
     for one, other in zip(result, again, strict=True):
         for a, b in zip(one.result.stages, other.result.stages, strict=True):
             np.testing.assert_array_equal(a.semantic.rsms, b.semantic.rsms)
-    run(CONFIG, session)
+    run(CONFIG, Session(tmp_path))
     assert len(Pixels.opened) == 4
 
 
@@ -207,17 +194,14 @@ def test_findings_agree_where_all_gains_are_above_zero(done, low):
 
 
 def _tree(folder, count):
-    rng = np.random.default_rng(0)
-    for k in range(count):
-        path = folder / f"n0{k % 2}" / f"image {k}.JPEG"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 255, (30 + k, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(path, "PNG" if k == 3 else "JPEG")
+    write_noise(folder, (f"n0{k % 2}/image {k}.JPEG" for k in range(count)), 30, 40)
     (folder / "n00" / "words.txt").write_text("surplus")
 
 
 def test_images_of_a_folder_are_drawn_and_resampled_whole(tmp_path):
     _tree(tmp_path / "data", 7)
+    with Image.open(tmp_path / "data/n01/image 3.JPEG") as image:
+        image.save(image.filename, "PNG")
     config = replace(CONFIG, pictures=ImageFiles(), data=tmp_path / "data")
     crops = ImageFiles()(config, config.cases[1], Session(tmp_path / "steps"))
     assert sorted(crops.scenes.flat) == [0, 1, 2, 3, 4, 5]
