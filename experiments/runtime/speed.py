@@ -40,9 +40,8 @@ def _threads(
             return solve(affinity, None, None, tolerance=1e-6, solver="auction")[0]
 
     calls = {str(threads): partial(solved, threads) for threads in (1, 2)}
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, size.rounds, report, f"threads S={x.shape[1]}")
+    description = f"threads S={x.shape[1]}"
+    turns = take_turns(calls, size.rounds, report, description, warm=True)
     rates = {name: size.pairs / turns.median(name) for name in calls}
     return {
         "tokens": x.shape[1],
@@ -74,7 +73,7 @@ def _whole_rsm(
     samples, tokens, channels = x.shape
     turns = take_turns(calls, size.rounds, report, f"rsm N={samples}, S={tokens}")
     ours, expected = (np.asarray(turns.results[name]) for name in ("ours", "loop"))
-    seconds = {name: turns.median(name) for name in calls}
+    seconds = turns.medians()
     return {
         "samples": samples,
         "tokens": tokens,
@@ -139,10 +138,8 @@ def _exponent(
     for layer in config.scaling:
         x, y = (jnp.asarray(side[0]) for side in pairs(features[layer], 1, config.seed))
         calls[str(len(x))] = lambda number, x=x, y=y: match(x, y, matcher=matcher)
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, config.scaling_rounds, report, "scaling")
-    seconds = {name: turns.median(name) for name in calls}
+    turns = take_turns(calls, config.scaling_rounds, report, "scaling", warm=True)
+    seconds = turns.medians()
     tokens = np.log([*map(float, seconds)])
     return {
         "window": config.refined_window,
