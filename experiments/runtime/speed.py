@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, usable_cores
@@ -104,6 +103,8 @@ def all_products(x: Float[np.ndarray, "N S C"]) -> None:
 
     Each core has its own pairs, a BLAS of one thread, and one buffer for all of them.
     """
+    from threadpoolctl import threadpool_limits  # of the extra experiments
+
     pairs = iter(list(zip(*np.triu_indices(len(x), 1), strict=True)))
 
     def work() -> None:
