@@ -17,7 +17,7 @@ minutes on two cores.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import jax.numpy as jnp
 import typer
@@ -29,25 +29,17 @@ from experiments.frame.environment import described, environment, plain
 from experiments.frame.session import Session, fingerprint
 from experiments.trained.networks import NETWORKS, TrainedNetwork
 from experiments.trained.tasks import CROPS, SCENES, Task
-from experiments.trained.training import Optimization, train
+from experiments.trained.training import OPTIMIZATION, train
 from semrsm_jax.cli.console import Report, progress_bar, say, say_fields
 from semrsm_jax.demo.networks import DEMO_NETWORK
 from semrsm_jax.models import load_weights, save_weights
 from semrsm_jax.store import new_file
 
-
-class Job(NamedTuple):
-    """A network and what it is trained for."""
-
-    network: TrainedNetwork
-    task: Task
-
-
+Job = tuple[TrainedNetwork, Task]  # a network, and what it is trained for
 JOBS: Mapping[str, Job] = {
-    **{name: Job(network, SCENES) for name, network in NETWORKS.items()},
-    "demo": Job(TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
+    **{name: (network, SCENES) for name, network in NETWORKS.items()},
+    "demo": (TrainedNetwork("resnet", DEMO_NETWORK, (), steps=1000), CROPS),
 }
-_OPTIMIZATION = Optimization()
 _UNFINISHED = "unfinished"  # folder of what a run that is interrupted goes on from
 _PACKAGES = ("semrsm_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-image")
 
@@ -100,8 +92,7 @@ def _train(name: str, job: Job, work: Path, report: Report) -> nnx.Module:
         network,
         task.lessons(Session(work, report)),
         task.loss,
-        _OPTIMIZATION,
-        work / f"{name}-{fingerprint(network, task.plans, _OPTIMIZATION)}.npz",
+        work / f"{name}-{fingerprint(network, task.plans, OPTIMIZATION)}.npz",
         lambda done, total: report(f"Training {name}", done, total),
     )
 
@@ -117,7 +108,7 @@ def _measure(name: str, job: Job, weights: Path, numbers: Path, report: Report) 
         "accuracy": task.evaluate(model, report),
         "test": repr(task.test),
         "training": [repr(plan) for plan in task.plans],
-        "optimization": repr(_OPTIMIZATION),
+        "optimization": repr(OPTIMIZATION),
         "config": described(network),
         "environment": environment(_PACKAGES),
     }

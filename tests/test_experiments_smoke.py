@@ -53,7 +53,7 @@ def of(results):
     """Name of a study -> the study, its folder, and the JSON that it wrote."""
 
     def load(name):
-        study = STUDIES[name]()
+        study = STUDIES[name]
         folder = results / (study.folder or name)
         return study, folder, json.loads((folder / f"{name}.json").read_text())
 

@@ -22,7 +22,7 @@ from experiments.data.shown import Shown
 from experiments.frame.finding import Number
 from experiments.frame.session import Session
 from experiments.output_correlation import measure as measuring
-from experiments.output_correlation.classifiers import OnImageNet
+from experiments.output_correlation.classifiers import OnImageNet, title
 from experiments.output_correlation.config import OutputCorrelationConfig
 from experiments.output_correlation.findings import findings
 from experiments.output_correlation.measure import METRICS, Result, measure
@@ -67,10 +67,7 @@ def check_values(result, tokens, logits):
 class Planted:
     """Tokens that say the class, each image's in an order of its own."""
 
-    def title(self, network):
-        return network.upper()
-
-    def answers(self, network, draw, session):
+    def look(self, name, network, draw, session):
         rng = np.random.default_rng(draw.seed)
         label = np.arange(draw.samples) % 3
         tokens = rng.normal(size=(3, 9, 5))[label]
@@ -99,7 +96,7 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
         assert metrics["pearson"].semantic.high < 0
         assert metrics["pearson"].spatio_semantic.value > -0.4
         assert metrics["pearson"].difference.high < 0
-    assert shuffled.title == "ONE" and shuffled.accuracy == 0.5
+    assert shuffled.title == "one" and shuffled.accuracy == 0.5
     pairs = shuffled.pairs["cosine"]
     assert pairs.divergence.shape == pairs.semantic.shape == (12 * 11 // 2,)
     r = scipy.stats.pearsonr(pairs.semantic, pairs.divergence)[0]
@@ -109,7 +106,7 @@ def test_matching_predicts_outputs_where_places_say_nothing(shuffled):
 
 @pytest.mark.slow
 def test_values_are_those_of_scipy(shuffled):
-    answers = Planted().answers("one", Draw(12, 1, None), None)
+    answers = Planted().look("", "one", Draw(12, 1, None), None)
     check_values(shuffled.correlations, answers.tokens["last"], answers.logits)
 
 
@@ -134,7 +131,7 @@ def test_more_images_than_are_resampled(tmp_path):
     """Estimates are of all images; intervals of some, and narrower than theirs."""
     config = planted(samples=24, interval_samples=12)
     result = measure(config, "one", Session(tmp_path))
-    answers = Planted().answers("one", Draw(24, 1, None), None)
+    answers = Planted().look("", "one", Draw(24, 1, None), None)
     check_values(result.correlations, answers.tokens["last"], answers.logits)
     assert result.pairs["cosine"].divergence.shape == (12 * 11 // 2,)
 
@@ -205,7 +202,9 @@ def test_published_classifiers_see_the_users_images(imagenet, checkpoint, tmp_pa
         "preprocessor_config.json",
     }
     draw = Draw(12, config.seed, imagenet)
-    answers = config.classifiers.answers(str(checkpoint), draw, session)
+    answers = config.classifiers.look(
+        f"{checkpoint}/answers", str(checkpoint), draw, session
+    )
     names = sorted((imagenet / "val").iterdir())
     chosen = np.sort(np.random.default_rng(1).choice(13, 12, replace=False))
     pixels = [
@@ -227,7 +226,16 @@ def test_a_network_without_classes_is_refused(imagenet, tmp_path):
     network = str(write_vit(tmp_path / "vit"))
     draw = Draw(2, 0, imagenet)
     with pytest.raises(ValueError, match="must be classifiers, got .*vit"):
-        OnImageNet().answers(network, draw, Session(tmp_path / "steps"))
+        OnImageNet().look("", network, draw, Session(tmp_path / "steps"))
+
+
+def test_networks_have_the_titles_of_their_origin():
+    titles = {name: title(name) for name in ("resnet50", "efficientnet-lite0", "vit-2")}
+    assert titles == {
+        "resnet50": "ResNet50",
+        "efficientnet-lite0": "EfficientNet-Lite0",
+        "vit-2": "vit-2",
+    }
 
 
 def test_the_papers_scales_are_the_papers():

@@ -1,6 +1,8 @@
 """All experiments run one after the other, and one page says what they found."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -86,8 +88,8 @@ def fakes():
     return Fake("first"), Fake("second")
 
 
-def loads(*fakes):
-    return {fake.name: lambda fake=fake: fake.study for fake in fakes}
+def by_name(*fakes):
+    return {fake.name: fake.study for fake in fakes}
 
 
 def reproduce(studies, folder, *arguments):
@@ -95,7 +97,7 @@ def reproduce(studies, folder, *arguments):
 
 
 def test_page_sets_ours_beside_the_papers(fakes, tmp_path):
-    result = reproduce(loads(*fakes), tmp_path / "new")
+    result = reproduce(by_name(*fakes), tmp_path / "new")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "new" / "results.md").read_text()
     for text in (
@@ -125,7 +127,7 @@ def test_page_sets_ours_beside_the_papers(fakes, tmp_path):
 def test_one_that_fails_does_not_stop_the_others(fakes, tmp_path):
     first, second = fakes
     first.fails_at = 1
-    studies = loads(*fakes)
+    studies = by_name(*fakes)
     result = reproduce(studies, tmp_path)
     assert result.exit_code == 1 and "RuntimeError: part 1" in result.output
     assert "Failed: first; the page says why" in result.output
@@ -142,28 +144,25 @@ def test_one_that_fails_does_not_stop_the_others(fakes, tmp_path):
     assert not (tmp_path / "first" / "first-error.txt").exists()
 
 
-def test_study_that_cannot_be_imported_or_judged_is_one_that_fails(fakes, tmp_path):
-    def load():
-        raise ImportError("no such extra")
-
+def test_study_that_lacks_a_module_or_is_not_judged_is_one_that_fails(fakes, tmp_path):
     def findings(result):
         return {}["missing"]
 
     first, second = fakes
+    first.study = replace(first.study, needs={"missing": "no-such-extra"})
     second.study = replace(second.study, findings=findings)
-    studies = {"first": load, "second": lambda: second.study}
-    result = reproduce(studies, tmp_path)
+    result = reproduce(by_name(first, second), tmp_path)
     assert result.exit_code == 1 and "KeyError: 'missing'" in result.output
-    assert "ImportError: no such extra" in result.output
+    message = "ImportError: first needs missing: pip install no-such-extra"
+    assert message in " ".join(result.output.split())
     page = (tmp_path / "results.md").read_text()
     assert page.count("**This experiment failed**") == 2
-    # Without its study, an experiment has only its name.
-    assert "## 1. first" in page and "## 2. The second, tried" in page
+    assert "## 1. The first, tried" in page and "## 2. The second, tried" in page
 
 
 def test_interrupted_run_goes_on_and_keeps_its_time(fakes, tmp_path, monkeypatch):
     first, second = fakes
-    studies = loads(*fakes)
+    studies = by_name(*fakes)
 
     def interrupted(result):
         raise KeyboardInterrupt
@@ -184,7 +183,7 @@ def test_interrupted_run_goes_on_and_keeps_its_time(fakes, tmp_path, monkeypatch
 
 def test_only_some_are_run_and_the_others_are_shown_as_they_are(fakes, tmp_path):
     first, second = fakes
-    studies = loads(*fakes)
+    studies = by_name(*fakes)
     assert reproduce(studies, tmp_path, "--only", "second").exit_code == 0
     assert first.computed == [] and second.computed == [0, 1, 2]
     assert "Not run yet" in (tmp_path / "results.md").read_text()
@@ -196,7 +195,7 @@ def test_only_some_are_run_and_the_others_are_shown_as_they_are(fakes, tmp_path)
 
 
 def test_results_of_another_scale_are_neither_replaced_nor_shown(fakes, tmp_path):
-    studies = loads(*fakes)
+    studies = by_name(*fakes)
     assert reproduce(studies, tmp_path, "--scale", "smoke").exit_code == 0
     result = reproduce(studies, tmp_path)
     assert result.exit_code == 1 and "--overwrite" in result.output
@@ -209,7 +208,7 @@ def test_results_of_another_scale_are_neither_replaced_nor_shown(fakes, tmp_path
 
 def test_data_reaches_the_experiment_that_it_is_for(tmp_path):
     first, second = Fake("first", data="A folder."), Fake("second")
-    studies = loads(first, second)
+    studies = by_name(first, second)
     result = reproduce(studies, tmp_path, "--data", "first=some/folder")
     assert result.exit_code == 0, result.output
     assert str(first.seen.data) == "some/folder" and second.seen.data is None
@@ -225,7 +224,7 @@ def test_pretrained_scale_has_the_studies_that_know_it_and_takes_one_folder(tmp_
     for fake in (first, third):
         scales = {**fake.study.scales, "pretrained": Config(parts=1)}
         fake.study = replace(fake.study, scales=scales)
-    studies = loads(first, second, third)
+    studies = by_name(first, second, third)
     arguments = ("--scale", "pretrained", "--images", "some/folder")
     result = reproduce(studies, tmp_path, *arguments)
     assert result.exit_code == 0, result.output
@@ -260,7 +259,7 @@ def test_bad_data_is_refused(given):
 def test_missing_data_say_where_to_get_them_before_a_network_is_fetched(
     name, scale, text, tmp_path, monkeypatch
 ):
-    study = STUDIES[name]()
+    study = STUDIES[name]
     monkeypatch.setattr("semrsm_jax.models.locate", lambda *_: pytest.fail("fetched"))
     nowhere = ("--data", tmp_path / "no")
     for given, message in (((), "must name its folder"), (nowhere, "does not exist")):
@@ -269,8 +268,16 @@ def test_missing_data_say_where_to_get_them_before_a_network_is_fetched(
         assert "http" in result.output and text in result.output
 
 
+@pytest.mark.slow
+def test_studies_are_imported_without_what_they_need():
+    needs = {module for study in STUDIES.values() for module in study.needs}
+    missing = dict.fromkeys(needs | {"torch", "threadpoolctl"})
+    code = f"import sys; sys.modules |= {missing}; import experiments.reproduce.run"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_time_remaining_follows_the_pace_of_this_machine(fakes, tmp_path):
-    plan = Plan(loads(*fakes), "bundled", tmp_path)
+    plan = Plan(by_name(*fakes), "bundled", tmp_path)
     section = fakes[0].study.section
 
     def took(seconds):
@@ -280,13 +287,10 @@ def test_time_remaining_follows_the_pace_of_this_machine(fakes, tmp_path):
     assert remaining(plan, took(90.0)) == 90
     # Results that existed already show nothing of the pace.
     assert remaining(plan, took(0.5)) == 60
-    assert remaining(Plan(loads(*fakes), "paper", tmp_path), []) is None
+    assert remaining(Plan(by_name(*fakes), "paper", tmp_path), []) is None
 
 
-def test_studies_have_their_names_and_are_listed_in_the_help():
+def test_studies_are_listed_in_the_help():
     help_text = CliRunner().invoke(command(STUDIES), ["--help"]).output
     for part in ("--only", "--data", "--overwrite", "results.md", *STUDIES):
         assert part in help_text
-    for name, load in STUDIES.items():
-        study = load()
-        assert study.name == name and study.run

@@ -39,6 +39,15 @@ def test_calls_take_turns():
     turns = take_turns(calls, 2, lambda *report: None, "turns")
     assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert len(turns.seconds["a"]) == 2
+    assert turns.medians() == {name: turns.median(name) for name in "ab"}
+
+
+def test_calls_are_warmed_up_before_their_turns():
+    order = []
+    calls = {name: lambda r, name=name: order.append((name, r)) for name in "ab"}
+    turns = take_turns(calls, 1, lambda *report: None, "turns", warm=True)
+    assert order == [("a", -1), ("b", -1), ("a", 0), ("b", 0)]
+    assert [len(seconds) for seconds in turns.seconds.values()] == [1, 1]
 
 
 def test_pairs_are_different_samples_each_once(rng):

@@ -9,7 +9,7 @@ from networks import assert_same_values
 from typer.testing import CliRunner
 
 from experiments.frame.session import Session, silent
-from experiments.train import JOBS, Job, app, make
+from experiments.train import JOBS, app, make
 from experiments.trained import zoo
 from experiments.trained.networks import NETWORKS
 from experiments.trained.tasks import CROPS, CropConfig, Draw, Plan
@@ -109,7 +109,7 @@ def test_a_state_of_another_network_is_rejected(lessons, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_make_writes_weights_and_numbers_once(tmp_path, monkeypatch):
-    job, calls = Job(NETWORK, TINY), []
+    job, calls = (NETWORK, TINY), []
 
     def report(description, done, total):
         calls.append(description)

@@ -15,7 +15,6 @@ Goals, which each run of the bundled scale prints with whether they are met:
              most above what the process held before, and the CKA of the features
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,8 @@ import numpy as np
 from experiments.frame.command_line import command
 from experiments.frame.finding import Measurement
 from experiments.frame.study import benchmark
-from experiments.frame.timing import take_turns
-from experiments.frame.worker import Report, peak_memory, worker
+from experiments.frame.timing import measured, take_turns
+from experiments.frame.worker import Report, worker
 from semrsm_jax import cka_matrix, linear_cka
 
 
@@ -74,7 +73,7 @@ def matrix(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     calls = {"ours": lambda _: cka_matrix(rsms), "peer": peer}
     turns = take_turns(calls, config.rounds, report, "matrix")
     ours, theirs = turns.results.values()
-    seconds = {name: turns.median(name) for name in calls}
+    seconds = turns.medians()
     return {
         "seconds": seconds,
         "ratio": seconds["ours"] / seconds["peer"],
@@ -101,20 +100,21 @@ def stream(config: ComparisonConfig, report: Report) -> dict[str, Any]:
     shape = config.streamed, config.channels
     x, noise = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
     y = x + noise
-    expected = [float(linear_cka(x, y, e)) for e in ("biased", "unbiased")]
+    estimators = ("biased", "unbiased")
+    expected = [float(linear_cka(x, y, e)) for e in estimators]
     cka_matrix([LazyGram(x[:100])], [LazyGram(y[:100])])
-    baseline = peak_memory()
-    report("stream", 0, 2)
-    start, values = time.perf_counter(), []
-    for done, estimator in enumerate(("biased", "unbiased")):
-        values.append(cka_matrix([LazyGram(x)], [LazyGram(y)], estimator).item())
-        report("stream", done + 1, 2)
+
+    def streamed() -> list[float]:
+        sides = [LazyGram(x)], [LazyGram(y)]
+        return [cka_matrix(*sides, e).item() for e in estimators]
+
+    values, taken = measured(streamed, 1, report, "stream")
     return {
         "samples": config.streamed,
         "rsm_bytes": config.streamed**2 * x.itemsize,
-        "seconds": (time.perf_counter() - start) / 2,
-        "peak_bytes": peak_memory(),
-        "peak_bytes_over_baseline": peak_memory() - baseline,
+        "seconds": taken["seconds"] / len(estimators),
+        "peak_bytes": taken["peak_bytes"],
+        "peak_bytes_over_baseline": taken["peak_bytes_over_baseline"],
         "disagreement": max(abs(a - b) for a, b in zip(values, expected, strict=True)),
     }
 

@@ -81,23 +81,20 @@ def _size(config: DeviceConfig, tokens: np.ndarray, report: Report) -> dict[str,
     if on_processor:  # it solves pair after pair
         affinity = affinity[: config.counted]
     calls: dict[str, Callable[[int], Any]] = {
-        name: lambda number, solver=solver: jax.block_until_ready(
-            linear_assignment(affinity, solver=solver)
-        )
+        name: lambda number, solver=solver: linear_assignment(affinity, solver=solver)
         for name, solver in (("device", "device"), ("host", "auction"))
     }
     if peer := _torch_solver(affinity):
         calls["torch"] = peer
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, config.rounds, report, f"device S={affinity.shape[-1]}")
+    description = f"device S={affinity.shape[-1]}"
+    turns = take_turns(calls, config.rounds, report, description, warm=True)
     steps = np.asarray(device_steps(affinity[: config.counted]))
     kernels = kernels_of_a_round(affinity[0])
     return {
         "tokens": affinity.shape[-1],
         "pairs": len(affinity),
         "platform": jax.devices()[0].device_kind,
-        "seconds": {name: turns.median(name) for name in calls},
+        "seconds": turns.medians(),
         "steps": {"median": float(np.median(steps)), "most": int(steps.max())},
         "kernels_of_a_round": kernels,
         "least_seconds": float(steps.max()) * kernels * config.launch_seconds,

@@ -103,10 +103,10 @@ def overhead(config: EngineConfig, size: Size, report: Report) -> dict[str, Any]
             "run": lambda number: _run(path, Path(folder) / f"{number}.zarr").grid,
             "search": lambda number: search(x, x, prune=False).pairs,
         }
-        for warm in calls.values():
-            warm(-1)
         description = f"overhead S={size.tokens}"
-        turns = take_turns(calls, config.overhead_rounds, report, description)
+        turns = take_turns(
+            calls, config.overhead_rounds, report, description, warm=True
+        )
     # Nothing is matched with itself but by a search.
     triangle = size.samples * (size.samples - 1) // 2
     pairs = {"rsm": triangle, "run": triangle, "search": size.samples**2}
@@ -143,10 +143,8 @@ def cluster(config: EngineConfig, report: Report) -> dict[str, Any]:
             return _run(path, store, cluster=clients[workers], tile=tile).path
 
         calls = {workers: partial(run_on, workers) for workers in clients}
-        for warm in calls.values():
-            warm(-1)
         description = f"cluster S={size.tokens}"
-        turns = take_turns(calls, config.cluster_rounds, report, description)
+        turns = take_turns(calls, config.cluster_rounds, report, description, warm=True)
     pairs = size.samples * (size.samples - 1) // 2
     rates = {name: pairs / turns.median(name) for name in calls}
     return {

@@ -100,15 +100,14 @@ def measure(config: ExtractionConfig, report: Report) -> dict[str, Any]:
 
     report("Warming up", 0, None)
     calls = {"ours": of_ours, "transformers": of_transformers}
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, config.rounds, report, "Extracting, in turns")
+    description = "Extracting, in turns"
+    turns = take_turns(calls, config.rounds, report, description, warm=True)
     ours_tokens, expected = (np.asarray(turns.results[name]) for name in calls)
     each = zip(turns.seconds["ours"], turns.seconds["transformers"], strict=True)
     difference = np.abs(ours_tokens - expected).max() / np.abs(expected).max()
     return {
         "cores": usable_cores(),
-        "median_seconds": {name: turns.median(name) for name in calls},
+        "median_seconds": turns.medians(),
         "ratio": statistics.median(ours / theirs for ours, theirs in each),
         "goal": GOAL,
         "disagreement": float(difference),

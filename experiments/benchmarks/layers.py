@@ -99,7 +99,7 @@ def layers(config: LayersConfig, report: Report) -> dict[str, Any]:
         name: float(np.max(np.abs(values[narrow, narrow] - exact)))
         for name, values in (("ours", ours), ("peer", theirs))
     }
-    seconds = {name: turns.median(name) for name in calls}
+    seconds = turns.medians()
     return {
         "median_seconds": seconds,
         "ratio": seconds["ours"] / seconds["peer"],

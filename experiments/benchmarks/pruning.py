@@ -132,7 +132,7 @@ def _compare(
     name = f"S={tokens}, C={channels}, {type(kernel).__name__}"
     turns = take_turns(calls, setting.rounds, report, name)
     pruned, everything = turns.results["pruned"], turns.results["all"]
-    seconds = {way: turns.median(way) for way in calls}
+    seconds = turns.medians()
     return {
         "tokens": tokens,
         "channels": channels,

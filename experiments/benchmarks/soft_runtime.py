@@ -174,11 +174,9 @@ def _compare(
     compiled = {
         who: jax.jit(jax.value_and_grad(loss, (0, 1))) for who, loss in losses.items()
     }
-    for function in compiled.values():
-        jax.block_until_ready(function(x, y))
     calls = {who: lambda number, f=f: f(x, y) for who, f in compiled.items()}
-    turns = take_turns(calls, config.rounds, report, description)
-    seconds = {who: turns.median(who) for who in calls}
+    turns = take_turns(calls, config.rounds, report, description, warm=True)
+    seconds = turns.medians()
     (value, gradient), (other, others) = (turns.results[w] for w in ("ours", "ott"))
     difference = np.sqrt(
         sum(np.sum((a - b) ** 2) for a, b in zip(gradient, others, strict=True))

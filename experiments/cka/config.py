@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.cka.datasets import Cifar100Images, ImageNetImages, TinyImageNetImages
-from experiments.cka.sources import OnDataSet, OnPhotographs, OnScenes, Source
+from experiments.cka.sources import OnDataSet, OnPhotographs, OnScenes
+from experiments.data.shown import Source
 from experiments.frame.pretrained import WHEELS
 from semrsm_jax import RBF, BatchOptimal, Exact, Kernel, Linear, Matcher
 

@@ -7,7 +7,6 @@ and checkpoints; only networks for ImageNet are public.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,18 +20,6 @@ from experiments.scenes.compose import SceneConfig
 from experiments.trained.networks import NETWORKS
 from semrsm_jax.features import layer_names
 from semrsm_jax.models import load
-
-
-class Source(Protocol):
-    """Networks by their names, and images for them; compares by value."""
-
-    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
-        """Shows the images to a network; `name` is that of the stored features.
-
-        Raises:
-          ValueError: the images or the network are not to be had.
-        """
-        ...
 
 
 @dataclass(frozen=True)

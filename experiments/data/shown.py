@@ -1,7 +1,7 @@
 """What networks make of images that they are shown: tokens, outputs, accuracy."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from experiments.data.draw import Draw
 from experiments.data.photographs import PhotographCrops
 from experiments.frame.pretrained import HEAD, WHEELS, load_pretrained, seen
+from experiments.frame.session import Session
 from experiments.scenes.compose import SceneConfig, compose
 from experiments.trained import zoo
 
@@ -30,6 +31,18 @@ class Shown(NamedTuple):
     logits: Float[np.ndarray, "N classes"]
     accuracy: float
     groups: Int[np.ndarray, " N"] | None = None
+
+
+class Source(Protocol):
+    """Networks by their names, and images for them; compares by value."""
+
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
+        """Shows the images to a network; `name` is that of what the session keeps.
+
+        Raises:
+          ValueError: the images or the network are not to be had.
+        """
+        ...
 
 
 def on_scenes(

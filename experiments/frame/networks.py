@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,63 +50,46 @@ def photograph_crops(
     ).images
 
 
-class Network(Protocol):
-    """A network, not yet loaded; compares by value."""
+class Network(ABC):
+    """A network, not yet loaded; compares by value.
 
-    @property
-    def name(self) -> str:
-        """Of its steps: letters, digits and dashes."""
-        ...
+    Attributes:
+      layers: the layers that are looked at, by depth.
+      seed: of its random weights; None: they were learned.
+      learned: what titles call learned weights.
+    """
 
-    @property
-    def title(self) -> str:
-        """What figures call it."""
-        ...
-
-    @property
-    def trained(self) -> bool:
-        """Whether its weights were learned."""
-        ...
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are looked at, by depth."""
-        ...
-
-    def open(self, images: Images) -> Tokens:
-        """Loads it; `images` calibrate batch norms that were never trained."""
-        ...
-
-
-class Seeded(ABC):
-    """What a `Network` is called whose weights are learned, or random from a seed."""
-
+    layers: tuple[str, ...]
     seed: int | None
-    learned = "trained"  # what titles call learned weights
+    learned = "trained"
 
     @abstractmethod
     def architecture(self) -> tuple[str, str]:
         """Its name, and what figures call it."""
 
+    @abstractmethod
+    def open(self, images: Images) -> Tokens:
+        """Loads it; `images` calibrate batch norms that were never trained."""
+
     @property
     def name(self) -> str:
-        """As in `Network`."""
+        """Of its steps: letters, digits and dashes."""
         return self.architecture()[0] + ("" if self.trained else "-random")
 
     @property
     def title(self) -> str:
-        """As in `Network`."""
+        """What figures call it."""
         weights = self.learned if self.trained else "random weights"
         return f"{self.architecture()[1]}, {weights}"
 
     @property
     def trained(self) -> bool:
-        """As in `Network`."""
+        """Whether its weights were learned."""
         return self.seed is None
 
 
 @dataclass(frozen=True)
-class Shipped(Seeded):
+class Shipped(Network):
     """A network of `experiments.trained`.
 
     Attributes:
@@ -121,7 +103,7 @@ class Shipped(Seeded):
     seed: int | None = None
 
     def architecture(self) -> tuple[str, str]:
-        """As in `Seeded`."""
+        """As in `Network`."""
         return self.network, self.network
 
     def open(self, images: Images) -> Tokens:
@@ -136,7 +118,7 @@ class Shipped(Seeded):
 
 
 @dataclass(frozen=True)
-class Published(Seeded):
+class Published(Network):
     """One of the paper's networks, with its checkpoint or with random weights.
 
     Attributes:
@@ -154,7 +136,7 @@ class Published(Seeded):
     seed: int | None = None
 
     def architecture(self) -> tuple[str, str]:
-        """As in `Seeded`."""
+        """As in `Network`."""
         return self.variant, variant(self.variant).title
 
     def open(self, images: Images) -> Tokens:
@@ -181,27 +163,24 @@ class Published(Seeded):
 
 
 @dataclass(frozen=True)
-class Untrained(Seeded):
+class Untrained(Network):
     """A ResNet with the CIFAR stem that was never trained.
 
     Attributes:
       depth: as in `ResNetConfig`.
       width: channels of the first stage.
       seed: of its weights.
+      layers: the stages, which are all looked at.
     """
 
     depth: int = 18
     width: int = 64
     seed: int = 0
+    layers = tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
 
     def architecture(self) -> tuple[str, str]:
-        """As in `Seeded`."""
-        return f"resnet{self.depth}", f"ResNet{self.depth}"
-
-    @property
-    def layers(self) -> tuple[str, ...]:
         """As in `Network`."""
-        return tuple(f"resnet.encoder.stages.{stage}" for stage in range(4))
+        return f"resnet{self.depth}", f"ResNet{self.depth}"
 
     def open(self, images: Images) -> Tokens:
         """As in `Network`."""

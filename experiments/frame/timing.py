@@ -20,22 +20,32 @@ class Turns(NamedTuple):
         """The median time of a call, in seconds."""
         return statistics.median(self.seconds[name])
 
+    def medians(self) -> dict[str, float]:
+        """The median time of each call, in seconds."""
+        return {name: self.median(name) for name in self.seconds}
+
 
 def take_turns(
     calls: Mapping[str, Callable[[int], Any]],
     rounds: int,
     report: Report,
     description: str,
+    warm: bool = False,
 ) -> Turns:
     """Times calls one after the other, round after round: A B A B.
 
     Args:
       calls: called with the number of the round; JAX arrays that they return are waited
-        for. Warm them up beforehand where they compile.
+        for.
       rounds: how often each is called.
       report: of progress.
       description: of what is timed.
+      warm: call each once beforehand, as round -1, which is not timed: where calls
+        compile and are not warmed up otherwise.
     """
+    if warm:
+        for call in calls.values():
+            jax.block_until_ready(call(-1))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     results: dict[str, Any] = {}
     for number in track(report, description, range(rounds)):

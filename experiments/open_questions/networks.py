@@ -5,7 +5,7 @@ Their last layer alone, their answers, or what they answer with a layer changed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,40 +40,50 @@ def last_tokens(
     return np.asarray(network.open(images)(images)[network.layers[-1]])
 
 
-class Classifier(Network, Protocol):
-    """A network that gives answers, and whose last layer may be changed."""
-
-    @property
-    def names_photographs(self) -> bool:
-        """Whether it was trained to name the photograph behind a scene."""
-        ...
-
-    def load(self) -> Any:
-        """The network itself, in evaluation mode."""
-        ...
-
-    def logits(
-        self, model: Any, images: Float[Array, "N H W 3"]
-    ) -> Float[Array, "N P"]:
-        """What it answers to images in [0, 1]; traceable."""
-        ...
-
-
 @dataclass(frozen=True)
 class ShippedClassifier(Shipped):
-    """A network of `experiments.trained`, which names photographs."""
+    """A network of `experiments.trained`, whose last layer may be changed.
+
+    Attributes:
+      names_photographs: whether it was trained to name the photograph behind a scene.
+    """
 
     names_photographs = True
 
     def load(self) -> Any:
-        """As in `Classifier`."""
+        """The network itself, in evaluation mode."""
         return zoo.load(self.network)
 
     def logits(
         self, model: Any, images: Float[Array, "N H W 3"]
     ) -> Float[Array, "N P"]:
-        """As in `Classifier`."""
+        """What it answers to images in [0, 1]; traceable."""
         return split_outputs(model(normalize(images))).name_logits
+
+
+@dataclass(frozen=True)
+class PublishedClassifier(Published):
+    """One of the paper's classifiers, with its own classes.
+
+    Attributes:
+      names_photographs: as in `ShippedClassifier`.
+    """
+
+    names_photographs = False
+
+    def load(self) -> Any:
+        """As in `ShippedClassifier`."""
+        return load(variant(self.variant).checkpoint)
+
+    def logits(
+        self, model: Any, images: Float[Array, "N H W 3"]
+    ) -> Float[Array, "N P"]:
+        """As in `ShippedClassifier`."""
+        mean, std = jnp.array(self.mean), jnp.array(self.std)
+        return model((images - mean) / std)
+
+
+Classifier = ShippedClassifier | PublishedClassifier
 
 
 def classifier(name: str) -> ShippedClassifier:
@@ -81,44 +91,14 @@ def classifier(name: str) -> ShippedClassifier:
     return ShippedClassifier(name, (NETWORKS[name].last,))
 
 
-@dataclass(frozen=True)
-class PublishedClassifier(Published):
-    """One of the paper's classifiers, with its own classes."""
+class _Through(nnx.Module):
+    """Runs a layer, and gives what a function makes of its output."""
 
-    names_photographs = False
-
-    def load(self) -> Any:
-        """As in `Classifier`."""
-        return load(variant(self.variant).checkpoint)
-
-    def logits(
-        self, model: Any, images: Float[Array, "N H W 3"]
-    ) -> Float[Array, "N P"]:
-        """As in `Classifier`."""
-        mean, std = jnp.array(self.mean), jnp.array(self.std)
-        return model((images - mean) / std)
-
-
-class _Recorded(nnx.Module):
-    """Runs a layer and hands its output to a function as well."""
-
-    def __init__(self, layer: Any, keep: Callable[[Array], None]) -> None:
-        self.layer, self.keep = layer, keep
+    def __init__(self, layer: Any, function: Callable[[Array], Array]) -> None:
+        self.layer, self.function = layer, function
 
     def __call__(self, *args: Any, **settings: Any) -> Array:
-        output = self.layer(*args, **settings)
-        self.keep(output)
-        return output
-
-
-class _Given(nnx.Module):
-    """Gives an output computed before, whatever comes in."""
-
-    def __init__(self, output: Array) -> None:
-        self.output = nnx.Variable(output)
-
-    def __call__(self, *args: Any, **settings: Any) -> Array:
-        return self.output[...]
+        return self.function(self.layer(*args, **settings))
 
 
 def output_of(
@@ -134,7 +114,12 @@ def output_of(
     def run(images: Array) -> Array:
         outputs: list[Array] = []
         copy = nnx.merge(*split)
-        _replace(copy, layer, lambda old: _Recorded(old, outputs.append))
+
+        def keep(output: Array) -> Array:
+            outputs.append(output)
+            return output
+
+        _put_through(copy, layer, keep)
         call(copy, images)
         return outputs[-1]
 
@@ -146,28 +131,29 @@ def rest_of(
 ) -> Callable[[Float[Array, "N ... C"]], Float[Array, "N P"]]:
     """What the network makes of another output of a layer, compiled.
 
-    What leads to the layer is not computed: nothing reads it. Images are any of the
-    right shape.
+    The layer and what leads to it are not computed: nothing reads it. Images are any
+    of the right shape.
     """
     split = nnx.split(model)
 
     @jax.jit
     def run(output: Array) -> Array:
         copy = nnx.merge(*split)
-        _replace(copy, layer, lambda _: _Given(output))
+        _put_through(copy, layer, lambda _: output)
         return call(copy, images)
 
     return run
 
 
-def _replace(model: Any, path: str, by: Callable[[Any], Any]) -> None:
+def _put_through(model: Any, path: str, function: Callable[[Array], Array]) -> None:
+    """Lets a function change what a layer of the network gives."""
     *parents, last = path.split(".")
     for name in parents:
         model = model[int(name)] if name.isdigit() else getattr(model, name)
     if last.isdigit():
-        model[int(last)] = by(model[int(last)])
+        model[int(last)] = _Through(model[int(last)], function)
     else:
-        setattr(model, last, by(getattr(model, last)))
+        setattr(model, last, _Through(getattr(model, last), function))
 
 
 # Of CLIP and ViT, whose checkpoints do not take ImageNet's.

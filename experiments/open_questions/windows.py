@@ -104,10 +104,8 @@ def _measured(config: WindowsConfig, layer: Layer, report: Report) -> dict[str, 
         return value
 
     calls = {repr(matcher): partial(matched, matcher) for matcher in matchers}
-    for call in calls.values():
-        call(0)  # compiled beforehand
     what = f"Matching S={tokens}, {layer.network.name}"
-    turns = take_turns(calls, config.rounds, report, what)
+    turns = take_turns(calls, config.rounds, report, what, warm=True)
     return arrays | {
         "seconds": np.array(list(turns.seconds.values())) / each,
         "values": np.array([np.concatenate(v[1:]) for v in values.values()]),

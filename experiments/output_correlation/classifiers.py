@@ -6,7 +6,7 @@ Of each come the tokens of its last hidden layer and its outputs, of the same im
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,20 +23,12 @@ from semrsm_jax.models import VARIANTS
 _HEAD = "classifier"  # the layer that gives the logits, in all of the paper's networks
 
 
-class Classifiers(Protocol):
-    """Networks by their names, and images for them; compares by value."""
-
-    def title(self, network: str) -> str:
-        """What figures call a network."""
-        ...
-
-    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
-        """Shows it the images, unless it has seen them in an earlier run.
-
-        Raises:
-          ValueError: the images or the network are not to be had.
-        """
-        ...
+def title(network: str) -> str:
+    """What figures call a network."""
+    for known in (WHEELS, VARIANTS):
+        if network in known:
+            return known[network].title
+    return network
 
 
 @dataclass(frozen=True)
@@ -51,32 +43,27 @@ class OnScenes:
 
     scenes: SceneConfig = SceneConfig()
 
-    def title(self, network: str) -> str:
-        """As in `Classifiers`."""
-        return network
-
-    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
-        """As in `Classifiers`."""
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
+        """As in `Source`."""
         last = NETWORKS[network].last
         show = partial(on_scenes, self.scenes, network, (last,), draw)
-        return _kept(session, network, show)
+        return _kept(session, name, network, show)
 
 
 @dataclass(frozen=True)
 class OnPhotographs:
     """Networks that ImageNet trained, from wheels, on crops of photographs."""
 
-    def title(self, network: str) -> str:
-        """As in `Classifiers`."""
-        return WHEELS[network].title
-
-    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
-        """As in `Classifiers`; crops of one photograph are one group."""
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
+        """As in `Source`; crops of one photograph are one group."""
         last = WHEELS[network].stages[-1]
-        return _kept(session, network, partial(on_photographs, network, (last,), draw))
+        show = partial(on_photographs, network, (last,), draw)
+        return _kept(session, name, network, show)
 
 
-def _kept(session: Session, network: str, show: Callable[[], Shown]) -> Shown:
+def _kept(
+    session: Session, name: str, network: str, show: Callable[[], Shown]
+) -> Shown:
     """What a network makes of the images, of one layer; kept as a step."""
 
     def compute() -> dict[str, Any]:
@@ -88,7 +75,7 @@ def _kept(session: Session, network: str, show: Callable[[], Shown]) -> Shown:
             return arrays | {"accuracy": shown.accuracy}
         return arrays | {"groups": shown.groups}
 
-    stored = session.step(f"{network}/answers", compute)
+    stored = session.step(name, compute)
     return Shown(
         {"last": stored["tokens"]},
         stored["logits"],
@@ -110,12 +97,8 @@ class OnImageNet:
     split: Split = "val"
     batch_size: int = 32
 
-    def title(self, network: str) -> str:
-        """As in `Classifiers`."""
-        return VARIANTS[network].title if network in VARIANTS else network
-
-    def answers(self, network: str, draw: Draw, session: Session) -> Shown:
-        """As in `Classifiers`; tokens stay on the disk."""
+    def look(self, name: str, network: str, draw: Draw, session: Session) -> Shown:
+        """As in `Source`; tokens stay on the disk."""
         # A wrong folder is told before a network is fetched from the hub.
         folder = IMAGENET.folder(draw.data)
         loaded = load_network(network, "float32")
@@ -133,7 +116,7 @@ class OnImageNet:
             session.report,
         )
         store = session.features(
-            f"{network}/answers",
+            name,
             loaded.model,
             images,
             (loaded.last, _HEAD),

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from experiments.data.shown import Source
 from experiments.frame.pretrained import WHEELS
 from experiments.output_correlation.classifiers import (
-    Classifiers,
     OnImageNet,
     OnPhotographs,
     OnScenes,
@@ -33,7 +33,7 @@ class OutputCorrelationConfig:
       data: the user's folder, for classifiers that need one.
     """
 
-    classifiers: Classifiers
+    classifiers: Source
     networks: tuple[str, ...]
     samples: int
     seed: int = 1

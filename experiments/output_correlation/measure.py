@@ -13,6 +13,7 @@ from experiments.data.shown import Shown, mean_tokens
 from experiments.frame.finding import Number, number
 from experiments.frame.session import Session
 from experiments.frame.worker import track
+from experiments.output_correlation.classifiers import title
 from experiments.output_correlation.config import OutputCorrelationConfig
 from semrsm_jax import RSA, Identity, Kernel, bootstrap_interval, difference_test
 from semrsm_jax.output_similarity import jensen_shannon_matrix, output_correlation
@@ -94,7 +95,8 @@ def measure(
 
     def compute() -> dict[str, Any]:
         draw = Draw(config.samples, config.seed, config.data)
-        answers = config.classifiers.answers(network, draw, session)
+        look = config.classifiers.look
+        answers = look(f"{network}/answers", network, draw, session)
         (tokens,) = answers.tokens.values()
         arrays: dict[str, Any] = {"accuracy": answers.accuracy}
         stores = [
@@ -114,7 +116,7 @@ def measure(
 
     stored = session.step(f"{network}/correlations", compute)
     return NetworkCorrelations(
-        config.classifiers.title(network),
+        title(network),
         float(stored["accuracy"]),
         {
             name: {

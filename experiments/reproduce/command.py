@@ -2,22 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from experiments import reproduce
 from experiments.frame.command_line import app_of, check_choice
+from experiments.frame.study import Study
 from experiments.reproduce.page import page
-from experiments.reproduce.run import (
-    Load,
-    Outcome,
-    Plan,
-    loaded,
-    remaining,
-    run,
-    stored,
-)
+from experiments.reproduce.run import Outcome, Plan, remaining, run, stored
 from semrsm_jax.cli import options
 from semrsm_jax.cli.console import Report, duration, progress_bar, say
 from semrsm_jax.store import check_output, new_file
@@ -26,7 +19,7 @@ _SCALES = ("bundled", "smoke", "pretrained", "paper")
 _PAGE = "results.md"
 
 
-def command(studies: Mapping[str, Load]) -> typer.Typer:
+def command(studies: Mapping[str, Study[Any, Any]]) -> typer.Typer:
     """The command line that runs studies, each by its name."""
 
     def main(
@@ -72,15 +65,14 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
                 f"--images is for the scale pretrained, got it with {scale}; --data "
                 "EXPERIMENT=FOLDER is for the scale paper"
             )
-        known = {name: loaded(load) for name, load in studies.items()}
         # Others have no such scale, and are not on its page; none: they all fail.
-        having = {n for n, s in known.items() if s is None or scale in s.scales}
+        having = {name for name, study in studies.items() if scale in study.scales}
         named = having.union(only or ()) if having else set(studies)
-        shown = {name: load for name, load in studies.items() if name in named}
-        chosen = {n: load for n, load in shown.items() if not only or n in only}
+        shown = {name: study for name, study in studies.items() if name in named}
+        chosen = {n: study for n, study in shown.items() if not only or n in only}
         given = folders(data or (), tuple(studies))
         if images is not None:
-            takers = [n for n in chosen if (s := known[n]) is not None and s.data]
+            takers = [name for name, study in chosen.items() if study.data]
             given = {**dict.fromkeys(takers, images), **given}
         plan = Plan(chosen, scale, output, given, overwrite)
         path = check_output(output / _PAGE, True, suffixes=(".md",))
@@ -95,8 +87,8 @@ def command(studies: Mapping[str, Load]) -> typer.Typer:
             with progress_bar("steps", quiet) as report:
                 outcome = done[name] = run(plan, name, _after(f"{place}: ", report))
             outcomes = [
-                done.get(name) or stored(name, load, scale, output)
-                for name, load in shown.items()
+                done.get(name) or stored(study, scale, output)
+                for name, study in shown.items()
             ]
             made_by = f"python -m experiments.reproduce --scale {scale} -o {output}"
             text = page(scale, made_by, outcomes, output)

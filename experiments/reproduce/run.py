@@ -3,38 +3,33 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from experiments import open_questions
+from experiments.cka import study as cka
 from experiments.frame.conduct import conduct
 from experiments.frame.finding import Finding, Section
 from experiments.frame.study import Study
+from experiments.output_correlation import study as output_correlation
+from experiments.retrieval import study as retrieval
+from experiments.runtime import study as runtime
+from experiments.translation import study as translation
 from semrsm_jax.cli.console import Report
 from semrsm_jax.store import new_file
 
-# Imports a study, which may fail where an extra is not installed.
-Load = Callable[[], Study[Any, Any]]
-
-
-def _study(module: str) -> Study[Any, Any]:
-    return import_module(f"experiments.{module}").STUDY
-
-
-def _question(name: str) -> Study[Any, Any]:
-    return import_module("experiments.open_questions").STUDIES[name]
-
-
-_QUESTIONS = ("windows", "gain", "ablation", "prior", "layers", "channels")
-STUDIES: Mapping[str, Load] = {
-    **{
-        name: partial(_study, f"{name}.study")
-        for name in ("translation", "retrieval", "output_correlation", "runtime", "cka")
-    },
-    **{f"open_questions_{name}": partial(_question, name) for name in _QUESTIONS},
+STUDIES: Mapping[str, Study[Any, Any]] = {
+    study.name: study
+    for study in (
+        translation.STUDY,
+        retrieval.STUDY,
+        output_correlation.STUDY,
+        runtime.STUDY,
+        cka.STUDY,
+        *open_questions.STUDIES.values(),
+    )
 }
 """The studies of the page, in its order."""
 
@@ -78,14 +73,14 @@ class Plan:
     """What is to be run.
 
     Attributes:
-      studies: name -> what loads the study, in their order.
+      studies: by their names, in their order.
       scale: of all.
       output: below it each has a folder of its own.
       data: name of a study -> the folder of its data.
       overwrite: replace the results of other runs.
     """
 
-    studies: Mapping[str, Load]
+    studies: Mapping[str, Study[Any, Any]]
     scale: str
     output: Path
     data: Mapping[str, Path] = field(default_factory=dict)
@@ -94,11 +89,11 @@ class Plan:
 
 def run(plan: Plan, name: str, report: Report) -> Outcome:
     """Runs a study of a plan; how it ended."""
-    outcome = _blank(name, plan.studies[name])
+    study = plan.studies[name]
+    outcome = _blank(study)
     error_file = plan.output / outcome.error_path
     start = time.perf_counter()
     try:
-        study = plan.studies[name]()
         config = study.config(plan.scale, plan.data.get(name))
         folder = plan.output / outcome.folder
         conduct(study, plan.scale, config, folder, report, overwrite=plan.overwrite)
@@ -114,11 +109,11 @@ def run(plan: Plan, name: str, report: Report) -> Outcome:
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
-def stored(name: str, load: Load, scale: str, output: Path) -> Outcome:
+def stored(study: Study[Any, Any], scale: str, output: Path) -> Outcome:
     """A study as its files have it; without document where there are none."""
-    outcome = _blank(name, load)
+    outcome = _blank(study)
     try:
-        return _read(outcome, load(), scale, output)
+        return _read(outcome, study, scale, output)
     except FileNotFoundError:
         return outcome
     # For example files of another version: the page shows the others all the same.
@@ -126,20 +121,10 @@ def stored(name: str, load: Load, scale: str, output: Path) -> Outcome:
         return replace(outcome, error=_message(error))
 
 
-def loaded(load: Load) -> Study[Any, Any] | None:
-    """A study, or None where it cannot be imported."""
-    try:
-        return load()
-    except Exception:
-        return None
-
-
-def _blank(name: str, load: Load) -> Outcome:
-    """A study that was not run; one that cannot be imported has only its name."""
-    study = loaded(load)
-    if study is None:
-        return Outcome(name, Section(name, ""), name)
-    return Outcome(name, study.section or Section(name, ""), study.folder or name)
+def _blank(study: Study[Any, Any]) -> Outcome:
+    """A study that was not run."""
+    section = study.section or Section(study.name, "")
+    return Outcome(study.name, section, study.folder or study.name)
 
 
 def _read(
@@ -170,8 +155,8 @@ def remaining(plan: Plan, done: Sequence[Outcome]) -> float | None:
       None where nothing is known of how long they take.
     """
     expected = {
-        name: 60 * _blank(name, load).section.minutes.get(plan.scale, 0)
-        for name, load in plan.studies.items()
+        name: 60 * _blank(study).section.minutes.get(plan.scale, 0)
+        for name, study in plan.studies.items()
     }
     rest = sum(list(expected.values())[len(done) :])
     if not rest:

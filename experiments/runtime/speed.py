@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from experiments.frame.timing import take_turns
 from experiments.frame.worker import Report, usable_cores
@@ -40,9 +39,8 @@ def _threads(
             return solve(affinity, None, None, tolerance=1e-6, solver="auction")[0]
 
     calls = {str(threads): partial(solved, threads) for threads in (1, 2)}
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, size.rounds, report, f"threads S={x.shape[1]}")
+    description = f"threads S={x.shape[1]}"
+    turns = take_turns(calls, size.rounds, report, description, warm=True)
     rates = {name: size.pairs / turns.median(name) for name in calls}
     return {
         "tokens": x.shape[1],
@@ -74,7 +72,7 @@ def _whole_rsm(
     samples, tokens, channels = x.shape
     turns = take_turns(calls, size.rounds, report, f"rsm N={samples}, S={tokens}")
     ours, expected = (np.asarray(turns.results[name]) for name in ("ours", "loop"))
-    seconds = {name: turns.median(name) for name in calls}
+    seconds = turns.medians()
     return {
         "samples": samples,
         "tokens": tokens,
@@ -105,6 +103,8 @@ def all_products(x: Float[np.ndarray, "N S C"]) -> None:
 
     Each core has its own pairs, a BLAS of one thread, and one buffer for all of them.
     """
+    from threadpoolctl import threadpool_limits  # of the extra experiments
+
     pairs = iter(list(zip(*np.triu_indices(len(x), 1), strict=True)))
 
     def work() -> None:
@@ -139,10 +139,8 @@ def _exponent(
     for layer in config.scaling:
         x, y = (jnp.asarray(side[0]) for side in pairs(features[layer], 1, config.seed))
         calls[str(len(x))] = lambda number, x=x, y=y: match(x, y, matcher=matcher)
-    for call in calls.values():
-        call(0)
-    turns = take_turns(calls, config.scaling_rounds, report, "scaling")
-    seconds = {name: turns.median(name) for name in calls}
+    turns = take_turns(calls, config.scaling_rounds, report, "scaling", warm=True)
+    seconds = turns.medians()
     tokens = np.log([*map(float, seconds)])
     return {
         "window": config.refined_window,

@@ -110,7 +110,7 @@ def _solvers(
         report,
         f"table5 {size.layer.network.name}, S={x.shape[1]}: solvers",
     )
-    seconds = {name: turns.median(name) for name in turns.seconds}
+    seconds = turns.medians()
     seconds[BATCH] /= size.pairs
     seconds[CALL] /= size.pairs
     fastest = min(peers, key=seconds.__getitem__)

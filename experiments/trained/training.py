@@ -59,11 +59,13 @@ class Optimization:
     largest_gradient: float = 1.0
 
 
+OPTIMIZATION = Optimization()  # of all networks; recorded beside their accuracies
+
+
 def train(
     network: TrainedNetwork,
     lessons: Sequence[Lesson],
     loss: Loss,
-    optimization: Optimization = Optimization(),
     resume: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> nnx.Module:
@@ -73,7 +75,6 @@ def train(
       network: its architecture, seed and steps.
       lessons: one after the other; their shares add up to one.
       loss: of logits (B, O) and a batch of the arrays of a lesson.
-      optimization: the settings.
       resume: a file that keeps what is done so far and is removed in the end; None
         keeps nothing.
       progress: called as ``progress(done, total)``, in steps.
@@ -86,7 +87,7 @@ def train(
     """
     model = network.build(network.seed)
     model.train()
-    optimizer = _optimizer(network, optimization)
+    optimizer = _optimizer(network)
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     state = (parameters, rest, optimizer.init(parameters))
     # The step with which each lesson ends, the last one at the latest.
@@ -111,18 +112,16 @@ def train(
     return model
 
 
-def _optimizer(
-    network: TrainedNetwork, optimization: Optimization
-) -> optax.GradientTransformation:
+def _optimizer(network: TrainedNetwork) -> optax.GradientTransformation:
     rate = optax.warmup_cosine_decay_schedule(
         0.0,
         network.learning_rate,
-        round(optimization.warm_up * network.steps),
+        round(OPTIMIZATION.warm_up * network.steps),
         network.steps,
     )
     return optax.chain(
-        optax.clip_by_global_norm(optimization.largest_gradient),
-        optax.adamw(rate, weight_decay=optimization.weight_decay),
+        optax.clip_by_global_norm(OPTIMIZATION.largest_gradient),
+        optax.adamw(rate, weight_decay=OPTIMIZATION.weight_decay),
     )
 
 
