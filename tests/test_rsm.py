@@ -72,7 +72,9 @@ SHAPES = [None, (3, 9, 3), (3, 12, 3)]  # of y
     ("matcher", "shape", "masked"),
     [
         *itertools.product([Exact()], SHAPES, [False, True]),
+        (Identity(), SHAPES[1], True),
         *(slow(m, s, False) for m in MATCHERS if m != Exact() for s in SHAPES[:2]),
+        *(slow(m, SHAPES[1], True) for m in MATCHERS if m not in (Exact(), Identity())),
     ],
     ids=str,
 )
