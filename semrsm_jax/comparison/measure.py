@@ -78,8 +78,9 @@ class Measure(ABC):
         K, L = self.checked(K, L)
         groups = self.checked_groups(groups, len(K))
         value = _value(self, K, L, check_counts(counts, K), groups)
-        known = _checks.is_traced(value) or self.undefined is None
-        if not known and bool(jnp.isnan(value)):
+        if _checks.is_traced(value):
+            return where_known(value, K, L)
+        if self.undefined is not None and bool(jnp.isnan(value)):
             raise ValueError(f"{self} is not defined for K and L: {self.undefined}")
         return value
 
@@ -164,4 +165,4 @@ def _value(
         measure.prepared(measure.before_counts(m, **of_groups), counts, **of_groups)
         for m in (K, L)
     )
-    return where_known(measure.between(P, Q, counts, **of_groups), K, L)
+    return measure.between(P, Q, counts, **of_groups)
