@@ -70,6 +70,21 @@ def test_float64_meets_the_optimum_to_twelve_digits(rng, x64, solver):
             np.testing.assert_allclose(bound, value, rtol=1e-12)
 
 
+@pytest.mark.parametrize("solver", ["scipy", slow("auction"), slow("ortools")])
+def test_float64_keeps_its_bits_where_x64_is_a_context(rng, no_x64, solver):
+    """JAX calls back in a thread in which the context does not hold; here, neither."""
+
+    def solve(batch, mask):
+        return linear_assignment(batch, solver=solver, tolerance=0.0, row_mask=mask)[1:]
+
+    batch = 1 + 1e-10 * rng.normal(size=(2, 8, 8))
+    with jax.enable_x64(True):
+        arguments = jnp.asarray(batch), np.ones((2, 8), bool)
+        compiled = jax.jit(solve).lower(*arguments).compile()
+    for values in compiled(*arguments)[:2]:
+        np.testing.assert_allclose(values, [*map(optimum, batch)], rtol=1e-14)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(

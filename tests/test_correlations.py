@@ -72,7 +72,8 @@ def test_entries_that_do_not_count_change_nothing():
     a, b = jnp.array([[1, 2, 4, 1e25], [1, 2, 3, 4]], jnp.float32)
     weights = jnp.array([1.0, 1, 1, 0])
     for f in (correlation.pearson, correlation.cosine, correlation.spearman):
-        np.testing.assert_allclose(f(a, b, weights), f(a[:3], b[:3]), rtol=1e-6)
+        counted, own = jax.jit(f)(a, b, weights), jax.jit(f)(a[:3], b[:3])
+        np.testing.assert_allclose(counted, own, rtol=1e-6)
 
 
 def test_correlation_of_constants_is_nan():

@@ -156,9 +156,10 @@ def test_gradients(rng, x64, matcher, kernel):
     def run(x, y):
         return rsm(x, y, matcher, kernel, memory_budget=2000)
 
-    check_grads(run, (jnp.asarray(x), jnp.asarray(y)), 1, modes=["rev"], eps=1e-7)
+    pair = jnp.asarray(x), jnp.asarray(y)
+    check_grads(jax.jit(run), pair, 1, modes=["rev"], eps=1e-7)
     check_grads(
-        lambda x: rsm(x, matcher=matcher, kernel=kernel),
+        jax.jit(lambda x: rsm(x, matcher=matcher, kernel=kernel)),
         (jnp.asarray(x),),
         1,
         modes=["rev"],

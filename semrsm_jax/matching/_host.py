@@ -35,12 +35,31 @@ def call(
     if not _checks.is_traced(*operands):
         return jax.tree.map(jnp.asarray, run(*operands))
     *batch, rows, columns = affinity.shape
+    wide = affinity.dtype == jnp.float64
+    ends, real = ((2,), jnp.uint32) if wide else ((), affinity.dtype)
     shapes = (
         jax.ShapeDtypeStruct((*batch, rows), jnp.int32),
-        jax.ShapeDtypeStruct(batch, affinity.dtype),
-        jax.ShapeDtypeStruct((*batch, columns), affinity.dtype),
+        jax.ShapeDtypeStruct((*batch, *ends), real),
+        jax.ShapeDtypeStruct((*batch, columns, *ends), real),
     )
-    return jax.pure_callback(run, shapes, *operands, vmap_method="broadcast_all")
+    if wide:
+        # JAX calls back in a thread of its own, in which `jax.enable_x64` as a context
+        # does not hold, and rounds float64 to float32 there; integers keep their bits.
+        operands[0] = jax.lax.bitcast_convert_type(operands[0], jnp.uint32)
+        run = partial(_of_bits, run)
+    permutation, *reals = jax.pure_callback(
+        run, shapes, *operands, vmap_method="broadcast_all"
+    )
+    if wide:
+        reals = [jax.lax.bitcast_convert_type(each, jnp.float64) for each in reals]
+    return permutation, *reals
+
+
+def _of_bits(run: Callable[..., Any], affinity: Array, *masks: Array) -> Any:
+    """Calls with float64 values of which the last axis has the halves; so its own."""
+    bits = np.ascontiguousarray(affinity)
+    permutation, *reals = run(bits.view(np.float64)[..., 0], *masks)
+    return permutation, *(each[..., None].view(np.uint32) for each in reals)
 
 
 def _flat(
