@@ -47,16 +47,18 @@ def call(
         # does not hold, and rounds float64 to float32 there; integers keep their bits.
         operands[0] = jax.lax.bitcast_convert_type(operands[0], jnp.uint32)
         run = partial(_of_bits, run)
-    permutation, *reals = jax.pure_callback(
+    permutation, bound, prices = jax.pure_callback(
         run, shapes, *operands, vmap_method="broadcast_all"
     )
     if wide:
-        reals = [jax.lax.bitcast_convert_type(each, jnp.float64) for each in reals]
-    return permutation, *reals
+        bound, prices = (
+            jax.lax.bitcast_convert_type(each, jnp.float64) for each in (bound, prices)
+        )
+    return permutation, bound, prices
 
 
 def _of_bits(run: Callable[..., Any], affinity: Array, *masks: Array) -> Any:
-    """Calls with float64 values of which the last axis has the halves; so its own."""
+    """Calls with float64 values whose halves are the last axis, and returns such."""
     bits = np.ascontiguousarray(affinity)
     permutation, *reals = run(bits.view(np.float64)[..., 0], *masks)
     return permutation, *(each[..., None].view(np.uint32) for each in reals)
