@@ -56,8 +56,8 @@ def command(
         bool,
         typer.Option(
             "--exact/--approximate",
-            help="Match exactly at S=4096 too (5 minutes on 2 cores), or by "
-            "Batch-Optimal there (2 minutes).",
+            help="Match exactly at S=4096 too (5 to 10 minutes on 2 cores), or by "
+            "Batch-Optimal there (less than half of it).",
         ),
     ] = True,
     overwrite: options.Overwrite = False,
