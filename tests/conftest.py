@@ -172,11 +172,11 @@ def no_x64():
 
 @pytest.fixture(scope="session")
 def memory_limit():
-    """In GiB, at first a quarter of all.
+    """In GiB, at first a third of all.
 
     What programs leave is used again, but the process does not shrink.
     """
-    return {"GiB": psutil.virtual_memory().total / 2**32}
+    return {"GiB": psutil.virtual_memory().total / 2**30 / 3}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from marks import long
 
 from semrsm_jax import (
     BatchOptimal,
@@ -168,7 +169,7 @@ def test_progress_counts_every_pair_once(rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("samples", "other"), [(7, None), (8, None), (3, (5, 11, 24))], ids=str
+    ("samples", "other"), [long(7, None), (8, None), (3, (5, 11, 24))], ids=str
 )
 def test_rows_under_jit_are_those_of_eager_pairs(rng, samples, other):
     x = features(rng, samples, channels=24)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from marks import long
 
 import semrsm_jax as sj
 from semrsm_jax.store.manifest import described
@@ -22,7 +23,7 @@ def x(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mask", [None, np.arange(6) != 2], ids=["all", "masked"])
+@pytest.mark.parametrize("mask", [long(None), np.arange(6) != 2], ids=["all", "masked"])
 def test_values_are_exact_and_gradients_soft(x, mask):
     def matched(x, y, matcher):
         return sj.match(x, y, matcher=matcher, x_mask=mask)

@@ -99,7 +99,7 @@ def test_type_1_error_of_difference_test(statistic, rsm, output):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(15), 2)])
+@pytest.mark.parametrize("groups", [long(None), np.repeat(np.arange(15), 2)])
 def test_type_1_error_of_paired_test(groups):
     def one(key):
         a, b, shared, draws = jax.random.split(key, 4)

@@ -50,7 +50,7 @@ EPSILONS = [10.0, 1.0, 0.1, 1e-2, 1e-4]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", long("float64")])
 def test_the_value_rises_to_the_exact_one_as_epsilon_falls(rng, x64, dtype):
     x, y = draw_tokens(rng, 2, 4, 24, 6, dtype=dtype)
     exact = match(x, y, matcher=Exact()).value
@@ -113,7 +113,7 @@ def test_equal_settings_do_not_compile_again(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.int32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, long(jnp.float16), jnp.int32])
 def test_short_numbers_are_accumulated_in_float32(rng, dtype):
     x, y = (jnp.asarray(draw_tokens(rng, 7, 4) * 3, dtype) for _ in range(2))
     matching = match(x, y, matcher=SOFT)

@@ -70,7 +70,11 @@ def test_first_derivatives(rng, x64, modes, matcher):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "matcher",
-    [BLOCKED, dataclasses.replace(BLOCKED, block=64), long(unrolled(BLOCKED))],
+    [
+        BLOCKED,
+        long(dataclasses.replace(BLOCKED, block=64)),
+        long(unrolled(BLOCKED)),
+    ],
     ids=["blocks", "one block", "loop"],
 )
 def test_blocks_give_the_matching_and_gradients_of_the_held_plan(rng, x64, matcher):
@@ -123,7 +127,7 @@ def test_second_derivatives_with_masked_tokens_are_those_without_them(rng, x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", [Cosine(), RBF()], ids=str)
+@pytest.mark.parametrize("kernel", [long(Cosine()), RBF()], ids=str)
 @pytest.mark.parametrize(
     "matcher", [FIXED, long(unrolled(FIXED))], ids=["implicit", "loop"]
 )
@@ -133,7 +137,7 @@ def test_derivatives_of_an_rsm(rng, x64, kernel, matcher):
     check_grads(similarity, (x, y), order=1, modes=["rev"], rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_implicit_and_unrolled_gradients_agree(rng, x64):
     pair = draw_pair(rng, "masked")
     implicit = Sinkhorn(0.3, relative=True, tolerance=1e-10)
@@ -215,7 +219,7 @@ def solve_by_ott(x, y, epsilon):
     [
         *(long(shape, (1.0, 1.0)) for shape in SHAPES if shape != "masked"),
         ("masked", (1.0, 1.0)),
-        ("masked", (1e-4, 1e-4)),
+        long("masked", (1e-4, 1e-4)),
         long("masked", (1e4, 1e-4)),
     ],
     ids=str,
