@@ -9,7 +9,7 @@ from assignment_checks import is_complete, optimum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
-from marks import slow
+from marks import long, slow
 
 from semrsm_jax import linear_assignment
 
@@ -18,13 +18,16 @@ SHAPES = [(1, 1), (5, 5), (1, 7), (7, 1), (6, 9), (9, 6), (33, 33)]
 
 
 def with_every_solver(values, *first):
-    """Cases; those that XLA compiles are slow for all values but the first."""
-    return [
-        slow(value, solver)
-        if solver in SOLVERS[3:] and value not in first
-        else (value, solver)
-        for value, solver in itertools.product(values, SOLVERS)
-    ]
+    """Cases; those that XLA compiles are slow for all values but `first`, and long for
+    those between the ends.
+    """
+
+    def case(value, solver):
+        if solver not in SOLVERS[3:] or value in first:
+            return value, solver
+        return (slow if value in (values[0], values[-1]) else long)(value, solver)
+
+    return [case(*each) for each in itertools.product(values, SOLVERS)]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,9 @@ BFLOAT16 += ["clip-b32", "clipseg-rd64", "sam-b"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", with_long(BFLOAT16, "clipseg-rd64", "bit-50"))
+@pytest.mark.parametrize(
+    "name", with_long(BFLOAT16, "clipseg-rd64", "bit-50", "sam-b", "clip-b32")
+)
 def test_bfloat16_tokens_point_where_those_of_float32_do(name, tmp_path):
     make, _, names, sizes = CASES[name]
     randomized(make()).save_pretrained(tmp_path)

@@ -55,7 +55,9 @@ LOSSES = {
     ),
 }
 of_every_loss = pytest.mark.parametrize(
-    "loss", with_long(LOSSES.values(), LOSSES["unbiased cka"]), ids=LOSSES
+    "loss",
+    with_long(LOSSES.values(), LOSSES["unbiased cka"], LOSSES["triplet"]),
+    ids=LOSSES,
 )
 
 

@@ -260,7 +260,9 @@ def test_the_twelve_networks_of_the_paper():
 @pytest.mark.parametrize(
     "name",
     with_long(
-        VARIANTS, "dinov2-giant", "dinov2-giant-classifier", "resnet101", "vit-l32"
+        VARIANTS,
+        *("dinov2-giant", "dinov2-giant-classifier", "resnet101", "vit-l32"),
+        "convnextv2-base",
     ),
 )
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):

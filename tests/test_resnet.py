@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from marks import slow
+from marks import long, slow
 from networks import abstract, pixels, random_network
 
 from semrsm_jax.models import ResNet, ResNetConfig, calibrate_batch_norm, resnet18
@@ -37,7 +37,7 @@ def small() -> ResNet:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "published"),
-    [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160)],
+    [(18, 11_689_512), long(34, 21_797_672), (50, 25_557_032), long(101, 44_549_160)],
 )
 def test_parameter_count_is_the_published_one(depth, published):
     parameters = nnx.state(abstract(ResNet, ResNetConfig(depth)), nnx.Param)

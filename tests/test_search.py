@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from marks import slow
+from marks import long, slow
 
 import semrsm_jax as sj
 from semrsm_jax._rows import part
@@ -147,7 +147,7 @@ def test_pruning_never_changes_the_neighbors(seed, k, kernel, repeated, scale):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("dtype", [np.float32, long(np.float16), ml_dtypes.bfloat16])
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), shift=st.booleans())
 def test_bounds_lie_above_every_value(dtype, seed, masked, shift):

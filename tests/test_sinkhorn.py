@@ -9,7 +9,7 @@ import pytest
 from assignment_checks import optimum
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marks import long
+from marks import long, with_long
 from scipy.optimize import linear_sum_assignment
 from soft_matchings import FIXED, SHAPES, SOFT, assert_close, draw_pair, draw_tokens
 
@@ -28,7 +28,7 @@ blocks = pytest.mark.parametrize("block", [None, long(4)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", with_long(SHAPES, "square", "more in y"))
 def test_the_plan_is_that_of_the_potentials_and_shares_the_mass(rng, x64, shape):
     x, y, x_mask, y_mask = draw_pair(rng, shape)
     matching = match(x, y, matcher=FIXED, x_mask=x_mask, y_mask=y_mask)

@@ -164,7 +164,7 @@ EDGES = {
     [{}, {"implicit_diff": False}, {"block": 4}],
     ids=["implicit", "unrolled", "blocks"],
 )
-@pytest.mark.parametrize("epsilon", [None, 1e-4])
+@pytest.mark.parametrize("epsilon", [None, long(1e-4)])
 def test_gradients_stay_finite(rng, options, epsilon):
     """Of a batch of edges, none of which may spoil another."""
     x, y = draw_tokens(rng, 2, 6, 3, dtype=np.float32)
