@@ -42,7 +42,7 @@ OTHERS = (sj.CKA(), sj.RSA(), sj.RSA("cosine"), sj.RSA("kendall_tau_a"), sj.Jacc
     "statistic, grouped",
     [
         *((each, False) for each in FIRST),
-        *(slow(each, False) for each in (sj.CKA("biased"),)),
+        slow(sj.CKA("biased"), False),
         *(long(each, False) for each in OTHERS),
         *(slow(each, True) for each in FIRST + OTHERS),
     ],

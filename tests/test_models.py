@@ -261,8 +261,11 @@ def test_the_twelve_networks_of_the_paper():
     "name",
     with_long(
         VARIANTS,
-        *("dinov2-giant", "dinov2-giant-classifier", "resnet101", "vit-l32"),
         "convnextv2-base",
+        "dinov2-giant",
+        "dinov2-giant-classifier",
+        "resnet101",
+        "vit-l32",
     ),
 )
 def test_the_tap_gives_the_tokens_of_the_grid_at_full_size(name):

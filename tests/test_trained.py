@@ -78,7 +78,7 @@ def test_a_shipped_network_is_as_good_as_stated(name, tested):
     assert stated["count"] > stated["count_if_none"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_demos_network_is_as_good_as_stated():
     stated = _stated(DEMO)["name"]
     few = dataclasses.replace(CROPS, test=Draw(CropConfig(), IMAGES))

@@ -57,7 +57,7 @@ def command(
         typer.Option(
             "--exact/--approximate",
             help="Match exactly at S=4096 too (5 to 10 minutes on 2 cores), or by "
-            "Batch-Optimal there (less than half of it).",
+            "Batch-Optimal there (less than half of that).",
         ),
     ] = True,
     overwrite: options.Overwrite = False,
