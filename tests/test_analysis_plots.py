@@ -103,10 +103,10 @@ def test_the_default_gallery_of_few_queries(tmp_path):
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path in paths:
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
-    found = Neighbors(np.array([[1], [0], [0]]), np.ones((3, 1)))
+    neighbors = Neighbors(np.array([[1], [0], [0]]), np.ones((3, 1)))
     names = np.array(["first", "second", "third"])
     for given, wanted in ((names, "first"), (None, "a.png")):
-        figure = neighbor_gallery({"k": found}, paths, paths, query_names=given)
+        figure = neighbor_gallery({"k": neighbors}, paths, paths, query_names=given)
         captions = [ax.get_xlabel() for ax in figure.axes]
         assert len(captions) == 6 and captions[0] == wanted
 

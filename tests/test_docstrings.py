@@ -275,8 +275,8 @@ FAULTS = {
 def test_faults_are_found(tmp_path):
     (tmp_path / "faulty.py").write_text(FAULTY)
     module = griffe.load("faulty", search_paths=[tmp_path], docstring_parser="google")
-    found = {name: list(faults(module[name], sourced=True)) for name in FAULTS}
-    assert found == FAULTS
+    named = {name: list(faults(module[name], sourced=True)) for name in FAULTS}
+    assert named == FAULTS
 
 
 def test_every_public_name_has_a_place_in_the_api_pages():
